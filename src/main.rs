@@ -1,0 +1,5 @@
+//! The `fleet` command: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    fleet::cli::main()
+}

@@ -1,0 +1,73 @@
+//! What is wrong with a file, and where.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A file that was read: its name for people, and its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The path as a person would type it, from the project folder: `hosts/mysite.toml`.
+    pub path: String,
+    /// The content.
+    pub text: String,
+}
+
+/// Something wrong in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The file.
+    pub source: Arc<Source>,
+    /// The bytes that the message is about.
+    pub span: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What stands beside the caret: `did you mean `address`?`
+    pub label: Option<String>,
+}
+
+impl Diagnostic {
+    /// A diagnostic without a label.
+    pub fn new(source: &Arc<Source>, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { source: Arc::clone(source), span, message: message.into(), label: None }
+    }
+
+    /// The same with a text beside the caret.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Line and column, from 1; the column counts characters.
+    pub fn line_and_column(&self) -> (usize, usize) {
+        let start = (0..=self.span.start.min(self.source.text.len()))
+            .rev()
+            .find(|&i| self.source.text.is_char_boundary(i))
+            .unwrap_or(0);
+        let before = self.source.text.get(..start).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        (line, column)
+    }
+}
+
+/// The candidate nearest to what was typed, when it is near enough to be meant.
+pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(typed, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.chars().count().min(typed.chars().count()) / 4)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_is_silent_when_nothing_is_near() {
+        assert_eq!(nearest("adress", ["address", "user"]), Some("address"));
+        assert_eq!(nearest("xyz", ["address", "user"]), None);
+    }
+}

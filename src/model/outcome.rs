@@ -1,0 +1,120 @@
+//! How a step and a host ended: one closed enum per level.
+
+use serde::{Deserialize, Serialize};
+
+/// How one attempt of a step, or of an undo, ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "kebab-case")]
+pub enum StepOutcome {
+    /// The command exited with status 0.
+    Succeeded,
+    /// A guard said that there is nothing to do.
+    Skipped {
+        /// The guard that said so, in words.
+        reason: String,
+    },
+    /// The command exited with another status.
+    Failed {
+        /// Exit status, 1 to 255.
+        status: u8,
+    },
+    /// A signal ended the command.
+    Signaled {
+        /// Signal name without `SIG`: `KILL`, `TERM`.
+        signal: String,
+    },
+    /// The step ran longer than its limit; its process group was ended.
+    TimedOut {
+        /// `timeout` or `idle-timeout`.
+        limit: TimeLimit,
+        /// The limit, in seconds.
+        seconds: u64,
+    },
+    /// An interrupt ended it; its process group was ended.
+    Cancelled,
+    /// The command was never sent: nothing happened on the host.
+    NotStarted {
+        /// Why.
+        reason: String,
+    },
+    /// The command was sent and nobody knows how it ended.
+    Unknown {
+        /// What was seen last.
+        reason: String,
+    },
+}
+
+/// Which of a step's limits was passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimeLimit {
+    /// Total running time.
+    Timeout,
+    /// Time without a byte of output.
+    IdleTimeout,
+}
+
+impl StepOutcome {
+    /// Did the step do what it was for, or find it done?
+    pub fn is_success(&self) -> bool {
+        match self {
+            Self::Succeeded | Self::Skipped { .. } => true,
+            Self::Failed { .. }
+            | Self::Signaled { .. }
+            | Self::TimedOut { .. }
+            | Self::Cancelled
+            | Self::NotStarted { .. }
+            | Self::Unknown { .. } => false,
+        }
+    }
+
+    /// The outcome in words, for people: `exit status 3`.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Succeeded => "succeeded".to_owned(),
+            Self::Skipped { reason } => format!("skipped: {reason}"),
+            Self::Failed { status } => format!("exit status {status}"),
+            Self::Signaled { signal } => format!("ended by signal {signal}"),
+            Self::TimedOut { limit: TimeLimit::Timeout, seconds } => format!("timed out after {seconds} s"),
+            Self::TimedOut { limit: TimeLimit::IdleTimeout, seconds } => format!("silent for {seconds} s"),
+            Self::Cancelled => "cancelled".to_owned(),
+            Self::NotStarted { reason } => format!("not started: {reason}"),
+            Self::Unknown { reason } => format!("outcome unknown: {reason}"),
+        }
+    }
+}
+
+/// How a host ended. Every host of a run settles exactly once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostOutcome {
+    /// All its steps succeeded or had nothing to do.
+    Succeeded,
+    /// The run stopped before anything was done on it.
+    Untouched,
+    /// All that the run did on it was undone.
+    RolledBack,
+    /// A step failed, and what had been done is described by the host's `in-force` list.
+    Failed,
+    /// It could not be reached, trusted or logged in to; nothing was done on it.
+    Unreachable,
+    /// Left as it is for a person: an undo failed, or the policy is to hold.
+    Held,
+    /// The outcome of a step is not known.
+    Unknown,
+}
+
+impl HostOutcome {
+    /// The outcome in words: `rolled back`.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Untouched => "untouched",
+            Self::RolledBack => "rolled back",
+            Self::Failed => "failed",
+            Self::Unreachable => "unreachable",
+            Self::Held => "held",
+            Self::Unknown => "unknown",
+        }
+    }
+}

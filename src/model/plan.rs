@@ -1,0 +1,157 @@
+//! What a run will do: task x targets, every command final but for the values of `register`.
+//!
+//! A plan is plain data: `--dry-run` prints it, `plan.json` stores it, the scheduler walks it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::command::CommandTemplate;
+use super::name::{Address, HostLabel, HostName, PhaseName, RoleName, SiteName, StepPath, UserName, VarName};
+
+/// The version of `plan.json`.
+pub const PLAN_VERSION: u32 = 1;
+
+/// A host's place in [`Plan::hosts`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HostIndex(pub usize);
+
+/// What a run will do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Plan {
+    /// [`PLAN_VERSION`].
+    pub v: u32,
+    /// The sites it works on. A task has one; an ad-hoc command may have many.
+    pub sites: Vec<SiteName>,
+    /// The tasks as typed, or `run` for an ad-hoc command.
+    pub task: String,
+    /// The targeted hosts.
+    pub hosts: Vec<PlanHost>,
+    /// In order; one begins when the one before has settled on all hosts.
+    pub phases: Vec<PlanPhase>,
+    /// Failed hosts that the whole rollout bears.
+    pub max_failures: usize,
+    /// What follows when there are more.
+    pub on_failure: OnFailure,
+    /// How many hosts work at the same time.
+    pub parallel: usize,
+    /// The variable that a success of this plan proves, when it covers the whole site and the whole task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proves: Option<VarName>,
+}
+
+/// What follows when failures pass the budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// Undo all that the run did.
+    Undo,
+    /// Leave things as they are, for a person.
+    Hold,
+}
+
+/// A targeted host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlanHost {
+    /// What the run calls it.
+    pub label: HostLabel,
+    /// Its site.
+    pub site: SiteName,
+    /// Its name in the inventory.
+    pub name: HostName,
+    /// Where it is reached.
+    pub address: Address,
+    /// TCP port.
+    pub port: u16,
+    /// Login user.
+    pub user: UserName,
+    /// Private key file, when the inventory or the command line names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// Limit of the TCP connection.
+    pub connect_timeout: Duration,
+    /// Its roles.
+    pub roles: Vec<RoleName>,
+}
+
+/// A part of a plan with one set of hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlanPhase {
+    /// Its name.
+    pub name: PhaseName,
+    /// Runs on one host for the whole rollout. Its registered values are shared by all hosts, and its failure is always beyond the budget.
+    pub once: bool,
+    /// The hosts, in the batches in which they are rolled: a single batch when the phase is not `rolling`.
+    pub batches: Vec<Vec<HostIndex>>,
+    /// Pause between two batches.
+    pub soak: Duration,
+    /// In order, on each host on its own.
+    pub steps: Vec<PlanStep>,
+}
+
+/// One remote command of a phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlanStep {
+    /// Its place in the plan.
+    pub path: StepPath,
+    /// The steps whose effect this one takes away again: `maintenance-off` ends `maintenance-on`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ends: Vec<StepPath>,
+    /// Longest running time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// Longest time without output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Duration>,
+    /// Further attempts after a failure. Only for idempotent steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// The variable that its standard output becomes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register: Option<VarName>,
+    /// Its output is neither shown nor recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub secret_output: bool,
+    /// The commands, for each host that the step is for.
+    pub commands: BTreeMap<HostIndex, StepCommands>,
+}
+
+/// Further attempts of an idempotent step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Retry {
+    /// How many, after the first.
+    pub times: u32,
+    /// Pause before each.
+    pub delay: Duration,
+}
+
+/// A step's commands on one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StepCommands {
+    /// What it does.
+    pub run: CommandTemplate,
+    /// What takes it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<CommandTemplate>,
+    /// Asked first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
+}
+
+/// A command that decides whether a step has anything to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guard {
+    /// Exit status 0 skips the step.
+    Unless(CommandTemplate),
+    /// Any other exit status skips the step.
+    OnlyIf(CommandTemplate),
+}
