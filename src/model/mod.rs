@@ -11,5 +11,6 @@ pub mod name;
 pub mod outcome;
 pub mod plan;
 pub mod recipe;
+pub mod scheduler;
 pub mod shell;
 pub mod template;
