@@ -4,4 +4,6 @@
 //! after a second login with it; a host key that contradicts what is pinned is never pinned.
 
 pub mod authorized_keys;
+pub mod fingerprints;
 pub mod store;
+pub mod trust;
