@@ -1,0 +1,180 @@
+//! The project's key pair on disk: `keys/fleet` and `keys/fleet.pub`.
+//!
+//! Invariant: nothing is ever written over, and no private half stands without its public one. The public half is written first:
+//! what a crash between the two leaves is a public half alone, which holds no secret, opens nothing, and is reported by the next run.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::files::{create_new, private_dir};
+use crate::model::shell::quote;
+use crate::ssh::key::{KeyError, generate};
+
+/// The name of the private half in the project's `keys/` folder.
+pub const PRIVATE_NAME: &str = "fleet";
+/// The name of the public half.
+pub const PUBLIC_NAME: &str = "fleet.pub";
+
+/// A pair that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPair {
+    /// The private half, 0600.
+    pub private: PathBuf,
+    /// The public half, 0644.
+    pub public: PathBuf,
+    /// `SHA256:…`.
+    pub fingerprint: String,
+}
+
+/// Why no pair was written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is a pair already.
+    #[error(
+        "there is a key pair already: {}\nhint: fleet SITE distribute-keys brings it to the hosts; a new pair needs the old one out of the way",
+        .private.display()
+    )]
+    Exists {
+        /// Its private half.
+        private: PathBuf,
+    },
+    /// There is one half only: the rest of an interrupted run, or of a move.
+    #[error(
+        "{} is there without its private half {}: an interrupted run left it, or the private half was moved away\nhint: rm {}",
+        .public.display(), .private.display(), quote(&.public.to_string_lossy())
+    )]
+    PublicOnly {
+        /// What is there.
+        public: PathBuf,
+        /// What is not.
+        private: PathBuf,
+    },
+    /// The private half is there alone.
+    #[error(
+        "{} is there without its public half {}\nhint: ssh-keygen -y -f {} > {}",
+        .private.display(), .public.display(), quote(&.private.to_string_lossy()), quote(&.public.to_string_lossy())
+    )]
+    PrivateOnly {
+        /// What is there.
+        private: PathBuf,
+        /// What is not.
+        public: PathBuf,
+    },
+    /// A file or folder cannot be made.
+    #[error("cannot write {}: {reason}", .path.display())]
+    Write {
+        /// Which one.
+        path: PathBuf,
+        /// The system's words.
+        reason: io::Error,
+    },
+    /// No key could be made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// Makes the pair `fleet`, `fleet.pub` in `folder`, which becomes 0700. After an error there is no more than there was before.
+///
+/// With a passphrase this takes some tenths of a second of CPU.
+pub fn generate_pair(folder: &Path, comment: &str, passphrase: Option<&SecretString>) -> Result<KeyPair, StoreError> {
+    let private = folder.join(PRIVATE_NAME);
+    let public = folder.join(PUBLIC_NAME);
+    refuse_existing(&private, &public)?;
+    let key = generate(comment, passphrase)?;
+
+    private_dir(folder).map_err(|reason| StoreError::Write { path: folder.to_owned(), reason })?;
+    // Somebody may have been faster since the look above: then the error tells of their file.
+    let write = |path: &Path, mode, bytes: &[u8]| {
+        create_new(path, mode, bytes).map_err(|reason| StoreError::Write { path: path.to_owned(), reason })
+    };
+    write(&public, 0o644, format!("{}\n", key.public).as_bytes())?;
+    if let Err(error) = write(&private, 0o600, key.private.expose_secret().as_bytes()) {
+        // If the private half got its name after all (only the last flush failed), the pair is complete and stays.
+        if !is_there(&private)? {
+            fs::remove_file(&public).map_err(|reason| StoreError::Write { path: public.clone(), reason })?;
+        }
+        return Err(error);
+    }
+    Ok(KeyPair { private, public, fingerprint: key.public.fingerprint() })
+}
+
+fn refuse_existing(private: &Path, public: &Path) -> Result<(), StoreError> {
+    let (private, public, there) = (private.to_owned(), public.to_owned(), (is_there(private)?, is_there(public)?));
+    match there {
+        (false, false) => Ok(()),
+        (true, true) => Err(StoreError::Exists { private }),
+        (false, true) => Err(StoreError::PublicOnly { public, private }),
+        (true, false) => Err(StoreError::PrivateOnly { private, public }),
+    }
+}
+
+/// A dangling link is something, too.
+fn is_there(path: &Path) -> Result<bool, StoreError> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(reason) => Err(StoreError::Write { path: path.to_owned(), reason }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ssh::key::{PublicKeyLine, load};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_pair_is_private_and_belongs_together() {
+        let project = tempfile::tempdir().unwrap();
+        let folder = project.path().join("keys");
+        let pair = generate_pair(&folder, "fleet@project", Some(&"secret".into())).unwrap();
+        assert_eq!((mode(&folder), mode(&pair.private), mode(&pair.public)), (0o700, 0o600, 0o644));
+        let public = PublicKeyLine::load(&pair.public).unwrap();
+        assert_eq!((public.fingerprint(), public.comment()), (pair.fingerprint, "fleet@project"));
+        let private = load(&pair.private, Some(&"secret".into())).unwrap();
+        assert_eq!(PublicKeyLine::of(private.public_key()).unwrap(), public);
+    }
+
+    #[test]
+    fn nothing_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let pair = generate_pair(folder.path(), "", None).unwrap();
+        let before = (fs::read(&pair.private).unwrap(), fs::read(&pair.public).unwrap());
+        let refused = |expected: fn(&StoreError) -> bool| {
+            let error = generate_pair(folder.path(), "", None).unwrap_err();
+            assert!(expected(&error), "{error:?}");
+            assert!(error.to_string().contains("\nhint: "), "{error}");
+        };
+        refused(|e| matches!(e, StoreError::Exists { .. }));
+        assert_eq!((fs::read(&pair.private).unwrap(), fs::read(&pair.public).unwrap()), before);
+
+        // What a kill between the two writes leaves.
+        fs::remove_file(&pair.private).unwrap();
+        refused(|e| matches!(e, StoreError::PublicOnly { .. }));
+        assert_eq!(fs::read(&pair.public).unwrap(), before.1);
+
+        fs::remove_file(&pair.public).unwrap();
+        symlink("nowhere", &pair.private).unwrap();
+        refused(|e| matches!(e, StoreError::PrivateOnly { .. }));
+        assert!(!pair.public.exists());
+    }
+
+    #[test]
+    fn a_failure_leaves_no_half_pair() {
+        let project = tempfile::tempdir().unwrap();
+        create_new(&project.path().join("keys"), 0o600, b"a file").unwrap();
+        let folder = project.path().join("keys");
+        assert!(matches!(generate_pair(&folder, "", None), Err(StoreError::Write { .. })));
+        fs::remove_file(&folder).unwrap();
+        // The comment is refused before anything is made.
+        assert!(matches!(generate_pair(&folder, "a\nb", None), Err(StoreError::Key(KeyError::Comment))));
+        assert!(!folder.exists());
+    }
+}

@@ -1,0 +1,300 @@
+//! Which of the host keys that a scan found are to be pinned.
+//!
+//! Pure. Invariant: a key that contradicts what is pinned, or a list of fingerprints that was given, is refused; there is no flag
+//! against it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::model::name::{Address, HostLabel};
+
+use super::fingerprints::Fingerprints;
+
+/// What a host offered, and what `known_hosts` says to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// The host.
+    pub host: HostLabel,
+    /// Where it was reached.
+    pub address: Address,
+    /// On which port.
+    pub port: u16,
+    /// `ssh-ed25519`.
+    pub key_type: String,
+    /// `SHA256:…`.
+    pub fingerprint: String,
+    /// The verdict of `known_hosts`.
+    pub state: PinState,
+}
+
+/// What `known_hosts` says to an offered key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PinState {
+    /// It is pinned.
+    Pinned,
+    /// Nothing is pinned for the host.
+    New,
+    /// Another key of this type is pinned.
+    Changed {
+        /// Which, and on which line.
+        detail: String,
+    },
+    /// The key is marked as revoked.
+    Revoked,
+    /// Only keys of other types are pinned.
+    OtherTypeKnown {
+        /// Which, and on which lines.
+        detail: String,
+    },
+}
+
+/// What becomes of an offered key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Decision {
+    /// It is pinned already.
+    Pinned,
+    /// To be pinned, once confirmed.
+    Pin,
+    /// Not to be pinned.
+    Refused(Refusal),
+}
+
+/// Why a key is not pinned.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// Another key of this type is pinned.
+    Changed {
+        /// Which, and on which line.
+        detail: String,
+    },
+    /// The key is marked as revoked.
+    Revoked,
+    /// Only keys of other types are pinned: it may be a stranger who does not have those.
+    OtherTypeKnown {
+        /// Which, and on which lines.
+        detail: String,
+    },
+    /// The same address gave two keys of one type within one scan.
+    Ambiguous,
+    /// The list of fingerprints has others for this host.
+    OtherFingerprint {
+        /// The lines that have them.
+        lines: Vec<usize>,
+    },
+    /// The list of fingerprints does not have it.
+    NotListed,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changed { detail } => write!(f, "the key has changed: {detail}"),
+            Self::Revoked => f.write_str("the key is revoked"),
+            Self::OtherTypeKnown { detail } => write!(f, "the host is known by a key of another type: {detail}"),
+            Self::Ambiguous => f.write_str("this address gave two different keys"),
+            Self::OtherFingerprint { lines } => {
+                let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+                write!(f, "the list of fingerprints has another for this host (line {})", lines.join(", "))
+            }
+            Self::NotListed => f.write_str("the list of fingerprints does not have it"),
+        }
+    }
+}
+
+/// One row of the table: hosts that share a key and its fate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The hosts, in the order of the scan.
+    pub hosts: Vec<HostLabel>,
+    /// `ssh-ed25519`.
+    pub key_type: String,
+    /// `SHA256:…`.
+    pub fingerprint: String,
+    /// What becomes of the key.
+    pub decision: Decision,
+}
+
+/// What becomes of the keys of a scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustDecision {
+    /// The table, in the order of the scan.
+    pub rows: Vec<Row>,
+    /// Indexes of what is to be pinned, once confirmed: one for each address, port and key.
+    pub pin: Vec<usize>,
+    /// Indexes of what is refused, and why.
+    pub refused: Vec<(usize, Refusal)>,
+}
+
+/// Decides over a scan. With `listed`, a key is only pinned when the list has it.
+pub fn decide(offered: &[Offered], listed: Option<&Fingerprints>) -> TrustDecision {
+    let ambiguous = ambiguous_addresses(offered);
+    let mut decision = TrustDecision { rows: Vec::new(), pin: Vec::new(), refused: Vec::new() };
+    let mut row_of = BTreeMap::new();
+    let mut pinned = BTreeSet::new();
+    for (index, offer) in offered.iter().enumerate() {
+        let place = (&offer.address, offer.port);
+        let fate = if ambiguous.contains(&(place, offer.key_type.as_str())) {
+            Decision::Refused(Refusal::Ambiguous)
+        } else {
+            judge(offer, listed)
+        };
+        match &fate {
+            Decision::Pin if pinned.insert((place, &offer.fingerprint)) => decision.pin.push(index),
+            Decision::Pin | Decision::Pinned => {}
+            Decision::Refused(refusal) => decision.refused.push((index, refusal.clone())),
+        }
+        let row = *row_of.entry((&offer.key_type, &offer.fingerprint, fate.clone())).or_insert_with(|| {
+            decision.rows.push(Row {
+                hosts: Vec::new(),
+                key_type: offer.key_type.clone(),
+                fingerprint: offer.fingerprint.clone(),
+                decision: fate,
+            });
+            decision.rows.len() - 1
+        });
+        if let Some(row) = decision.rows.get_mut(row) {
+            row.hosts.push(offer.host.clone());
+        }
+    }
+    decision
+}
+
+type Place<'a> = (&'a Address, u16);
+
+/// Sites may share a host, so an address may come twice; but then with the same key.
+fn ambiguous_addresses(offered: &[Offered]) -> BTreeSet<(Place<'_>, &str)> {
+    let mut seen = BTreeMap::new();
+    offered
+        .iter()
+        .filter_map(|offer| {
+            let key = ((&offer.address, offer.port), offer.key_type.as_str());
+            (*seen.entry(key).or_insert(&offer.fingerprint) != &offer.fingerprint).then_some(key)
+        })
+        .collect()
+}
+
+fn judge(offer: &Offered, listed: Option<&Fingerprints>) -> Decision {
+    match &offer.state {
+        PinState::Changed { detail } => Decision::Refused(Refusal::Changed { detail: detail.clone() }),
+        PinState::Revoked => Decision::Refused(Refusal::Revoked),
+        PinState::OtherTypeKnown { detail } => Decision::Refused(Refusal::OtherTypeKnown { detail: detail.clone() }),
+        PinState::Pinned | PinState::New => {
+            let new = offer.state == PinState::New;
+            let Some(listed) = listed else { return if new { Decision::Pin } else { Decision::Pinned } };
+            let lines = listed.lines_of_others(offer);
+            match (listed.has(offer), new) {
+                (true, true) => Decision::Pin,
+                (true, false) => Decision::Pinned,
+                (false, _) if !lines.is_empty() => Decision::Refused(Refusal::OtherFingerprint { lines }),
+                (false, true) => Decision::Refused(Refusal::NotListed),
+                // The list is silent about a host that is trusted already: nothing to decide.
+                (false, false) => Decision::Pinned,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(host: &str, address: &str, fingerprint: &str, state: PinState) -> Offered {
+        Offered {
+            host: HostLabel::parse(host).unwrap(),
+            address: Address::parse(address).unwrap(),
+            port: 22,
+            key_type: "ssh-ed25519".into(),
+            fingerprint: fingerprint_text(fingerprint),
+            state,
+        }
+    }
+
+    /// A fingerprint that is easy to tell apart.
+    fn fingerprint_text(letter: &str) -> String {
+        format!("SHA256:{}", letter.repeat(43).get(..42).unwrap().to_owned() + "A")
+    }
+
+    fn listed(text: &str) -> Fingerprints {
+        Fingerprints::parse(text.as_bytes()).unwrap()
+    }
+
+    fn fates(decision: &TrustDecision) -> Vec<(Vec<&str>, &Decision)> {
+        decision.rows.iter().map(|r| (r.hosts.iter().map(HostLabel::as_str).collect(), &r.decision)).collect()
+    }
+
+    #[test]
+    fn hosts_that_share_a_key_and_its_fate_share_a_row() {
+        let scan = [
+            offer("web1", "10.0.0.1", "a", PinState::New),
+            offer("db1", "10.0.0.2", "b", PinState::New),
+            offer("web2", "10.0.0.3", "a", PinState::New),
+            offer("web3", "10.0.0.4", "a", PinState::Pinned),
+            offer("other:web1", "10.0.0.1", "a", PinState::New),
+        ];
+        let decision = decide(&scan, None);
+        assert_eq!(
+            fates(&decision),
+            [
+                (vec!["web1", "web2", "other:web1"], &Decision::Pin),
+                (vec!["db1"], &Decision::Pin),
+                (vec!["web3"], &Decision::Pinned)
+            ]
+        );
+        assert_eq!(decision.pin, [0, 1, 2], "one line for 10.0.0.1");
+        assert!(decision.refused.is_empty());
+    }
+
+    #[test]
+    fn a_contradiction_is_refused_whatever_the_list_says() {
+        let (old, other) = ("SHA256:x on line 3".to_owned(), "ssh-rsa on line 4".to_owned());
+        let scan = [
+            offer("a", "10.0.0.1", "a", PinState::Changed { detail: old.clone() }),
+            offer("b", "10.0.0.2", "a", PinState::Revoked),
+            offer("c", "10.0.0.3", "a", PinState::OtherTypeKnown { detail: other.clone() }),
+        ];
+        let refusals = [
+            (0, Refusal::Changed { detail: old }),
+            (1, Refusal::Revoked),
+            (2, Refusal::OtherTypeKnown { detail: other }),
+        ];
+        for listed in [None, Some(listed(&fingerprint_text("a")))] {
+            let decision = decide(&scan, listed.as_ref());
+            assert_eq!(decision.refused, refusals);
+            assert!(decision.pin.is_empty());
+        }
+        assert_eq!(refusals[0].1.to_string(), "the key has changed: SHA256:x on line 3");
+    }
+
+    #[test]
+    fn one_address_with_two_keys_is_refused_both_times() {
+        let scan = [offer("a", "10.0.0.1", "a", PinState::New), offer("b", "10.0.0.1", "b", PinState::New)];
+        let decision = decide(&scan, None);
+        assert_eq!(decision.refused, [(0, Refusal::Ambiguous), (1, Refusal::Ambiguous)]);
+    }
+
+    #[test]
+    fn with_a_list_only_what_it_has_is_pinned() {
+        let list = listed(&format!(
+            "web1 {a}\n10.0.0.2 {b}\nweb4 {b}\n",
+            a = fingerprint_text("a"),
+            b = fingerprint_text("b")
+        ));
+        let scan = [
+            offer("web1", "10.0.0.1", "a", PinState::New),
+            offer("web2", "10.0.0.2", "a", PinState::New),
+            offer("web3", "10.0.0.3", "a", PinState::New),
+            offer("web3b", "10.0.0.3", "a", PinState::Pinned),
+            offer("web4", "10.0.0.4", "a", PinState::Pinned),
+        ];
+        let decision = decide(&scan, Some(&list));
+        assert_eq!(decision.pin, [0]);
+        assert_eq!(
+            decision.refused,
+            [
+                (1, Refusal::OtherFingerprint { lines: vec![2] }),
+                (2, Refusal::NotListed),
+                (4, Refusal::OtherFingerprint { lines: vec![3] })
+            ]
+        );
+    }
+}

@@ -1,0 +1,420 @@
+//! Keys of users: generating, loading and naming them.
+//!
+//! Private keys are made and written in OpenSSH's own format, so that `ssh -i` and `ssh-keygen` read them. Loading takes what
+//! russh takes, and adds what it leaves out: the check of the file's mode, and one message per kind of trouble where the decoders
+//! below have many.
+//!
+//! Invariant: private halves and passphrases live in types that wipe themselves and have no `Display`; no error holds a byte of them.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
+use rand::TryRng as _;
+use rand::rngs::SysRng;
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
+use russh::keys::{Algorithm, PrivateKey, PublicKey};
+use secrecy::{ExposeSecret as _, ExposeSecretMut as _, SecretBox, SecretString};
+use sha2::{Digest as _, Sha256};
+
+use crate::model::shell::quote;
+
+/// No key file is larger; whatever is, is not read to its end.
+const LARGEST_KEY_FILE: u64 = 64 << 10;
+
+/// What is wrong with a key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// There is no such file.
+    #[error("there is no key {}\nhint: fleet generate-keys makes keys/fleet", .path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Others than its owner may read the private half: OpenSSH would not use it either.
+    #[error(
+        "others can read the private key {} (mode {mode:04o}): it is not used\nhint: chmod 600 {}",
+        .path.display(), quote(&.path.to_string_lossy())
+    )]
+    TooOpen {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It has a passphrase, and none was given.
+    #[error(
+        "the private key {} has a passphrase\nhint: ssh-add {}, or run fleet on a terminal, where it asks",
+        .path.display(), quote(&.path.to_string_lossy())
+    )]
+    Encrypted {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The passphrase does not open it.
+    #[error("wrong passphrase for the private key {}", .path.display())]
+    WrongPassphrase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file holds no key that can be used.
+    #[error("{} cannot be used as a key: {reason}", .path.display())]
+    NotAKey {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what to do about it.
+        reason: String,
+    },
+    /// It cannot be read.
+    #[error("cannot read the key {}: {reason}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        reason: io::Error,
+    },
+    /// A comment would not stay in its line.
+    #[error("the comment of a key must be one line without control characters")]
+    Comment,
+    /// No key could be made.
+    #[error("cannot generate a key: {reason}")]
+    Generate {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A fresh pair.
+pub struct GeneratedKey {
+    /// The private half: PEM in OpenSSH's format.
+    pub private: SecretString,
+    /// The public half.
+    pub public: PublicKeyLine,
+}
+
+/// Makes an Ed25519 pair with randomness from the operating system. An empty passphrase is none, as for `ssh-keygen`.
+///
+/// With a passphrase this takes some tenths of a second of CPU (bcrypt).
+pub fn generate(comment: &str, passphrase: Option<&SecretString>) -> Result<GeneratedKey, KeyError> {
+    fn failed(reason: impl fmt::Display) -> KeyError {
+        KeyError::Generate { reason: reason.to_string() }
+    }
+    if comment.chars().any(char::is_control) {
+        return Err(KeyError::Comment);
+    }
+    let mut seed = SecretBox::new(Box::new([0_u8; 32]));
+    SysRng.try_fill_bytes(seed.expose_secret_mut()).map_err(failed)?;
+    let pair = KeypairData::Ed25519(Ed25519Keypair::from_seed(seed.expose_secret()));
+    let mut key = PrivateKey::new(pair, comment.trim()).map_err(failed)?;
+    let public = PublicKeyLine::of(key.public_key()).map_err(failed)?;
+    if let Some(passphrase) = passphrase.map(|p| p.expose_secret()).filter(|p| !p.is_empty()) {
+        key = key.encrypt(&mut SysRng, passphrase).map_err(failed)?;
+    }
+    let pem = key.to_openssh(LineEnding::LF).map_err(failed)?;
+    Ok(GeneratedKey { private: SecretString::from(pem.as_str()), public })
+}
+
+/// Reads a private key: OpenSSH's format, PKCS#8, PKCS#1, SEC1 or PuTTY's. A passphrase for a key that has none is ignored.
+///
+/// The rule for the file's mode is OpenSSH's: a key of the current user that others may read is refused.
+/// This reads a file and, for an encrypted key, computes for some tenths of a second: keep it off the network's threads.
+pub fn load(path: &Path, passphrase: Option<&SecretString>) -> Result<Arc<PrivateKey>, KeyError> {
+    let text = read_private(path)?;
+    decode(path, text.expose_secret(), passphrase).map(Arc::new)
+}
+
+fn read_private(path: &Path) -> Result<SecretBox<String>, KeyError> {
+    let unreadable = |reason: io::Error| match reason.kind() {
+        io::ErrorKind::NotFound => KeyError::Missing { path: path.to_owned() },
+        _ => KeyError::Unreadable { path: path.to_owned(), reason },
+    };
+    // Asked before the file is opened: opening a pipe would wait for its writer.
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err(not_a_key(path, "it is not a regular file"));
+    }
+    let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    let mode = metadata.mode() & 0o7777;
+    if metadata.uid() == rustix::process::getuid().as_raw() && mode & 0o077 != 0 {
+        return Err(KeyError::TooOpen { path: path.to_owned(), mode });
+    }
+    // The buffer never grows, so no copy of the key is left behind in freed memory.
+    let size = usize::try_from(metadata.len().min(LARGEST_KEY_FILE)).unwrap_or_default();
+    let mut bytes = SecretBox::new(Box::new(Vec::with_capacity(size + 64)));
+    file.take(LARGEST_KEY_FILE).read_to_end(bytes.expose_secret_mut()).map_err(unreadable)?;
+    match String::from_utf8(std::mem::take(bytes.expose_secret_mut())) {
+        Ok(text) => Ok(SecretBox::new(Box::new(text))),
+        Err(e) => {
+            *bytes.expose_secret_mut() = e.into_bytes();
+            Err(not_a_key(path, "it is not text"))
+        }
+    }
+}
+
+fn not_a_key(path: &Path, reason: impl Into<String>) -> KeyError {
+    KeyError::NotAKey { path: path.to_owned(), reason: reason.into() }
+}
+
+/// What the text says about itself, before anything is decoded.
+enum Form {
+    Plain,
+    Encrypted,
+    Refused(String),
+}
+
+/// The decoders below answer an encrypted key without a passphrase, and a plain one with it, with errors about ASN.1 or padding.
+/// So what the file is gets decided here.
+fn form(text: &str) -> Form {
+    let mut lines = text.lines();
+    if text.trim_start().starts_with("PuTTY-User-Key-File-") {
+        let plain = lines.any(|line| line.trim_end() == "Encryption: none");
+        return if plain { Form::Plain } else { Form::Encrypted };
+    }
+    let Some(begin) = lines.find(|line| line.starts_with("-----BEGIN ") && line.contains("PRIVATE KEY-----")) else {
+        let reason = if PublicKeyLine::parse(text.trim()).is_ok() {
+            "it is the public half of a key; name the file without `.pub`"
+        } else {
+            "it holds no private key"
+        };
+        return Form::Refused(reason.to_owned());
+    };
+    let old_cipher = lines.find_map(|line| line.strip_prefix("DEK-Info: ")).and_then(|info| info.split(',').next());
+    match (begin.trim_end(), old_cipher) {
+        ("-----BEGIN ENCRYPTED PRIVATE KEY-----", _) | ("-----BEGIN RSA PRIVATE KEY-----", Some("AES-128-CBC")) => {
+            Form::Encrypted
+        }
+        (_, Some(cipher)) => Form::Refused(format!(
+            "it is encrypted with {cipher} in the old PEM format\nhint: ssh-keygen -p -f FILE rewrites it in OpenSSH's format"
+        )),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----", None) => match PrivateKey::from_openssh(text) {
+            Ok(key) if key.is_encrypted() => Form::Encrypted,
+            // Also what that reader does not take: the decoder is more lenient and names what is wrong.
+            Ok(_) | Err(_) => Form::Plain,
+        },
+        (_, None) => Form::Plain,
+    }
+}
+
+fn decode(path: &Path, text: &str, passphrase: Option<&SecretString>) -> Result<PrivateKey, KeyError> {
+    let key = match (form(text), passphrase) {
+        (Form::Refused(reason), _) => return Err(not_a_key(path, reason)),
+        (Form::Plain, _) => russh::keys::decode_secret_key(text, None)
+            .map_err(|e| not_a_key(path, format!("its content is damaged or of an unknown kind ({e})")))?,
+        (Form::Encrypted, None) => return Err(KeyError::Encrypted { path: path.to_owned() }),
+        // A wrong passphrase ends in a cryptographic error, bad padding, a wrong MAC or ASN.1 that makes no sense.
+        (Form::Encrypted, Some(passphrase)) => russh::keys::decode_secret_key(text, Some(passphrase.expose_secret()))
+            .map_err(|_| KeyError::WrongPassphrase { path: path.to_owned() })?,
+    };
+    match key.algorithm() {
+        Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 => Err(not_a_key(
+            path,
+            "its secret lives on a hardware token\nhint: ssh-add it; fleet then signs through the agent",
+        )),
+        _ => Ok(key),
+    }
+}
+
+/// Why a line is no public key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a public key: {reason}")]
+pub struct PublicKeyError {
+    /// What is wrong.
+    pub reason: &'static str,
+}
+
+/// A public key as a `.pub` file has it: `ssh-ed25519 AAAA… comment`. It is always one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKeyLine {
+    key_type: String,
+    data: Vec<u8>,
+    comment: String,
+}
+
+impl PublicKeyLine {
+    /// Parses one line. The key data must be of the type that stands before it.
+    pub fn parse(line: &str) -> Result<Self, PublicKeyError> {
+        let error = |reason| PublicKeyError { reason };
+        let line = line.trim();
+        if line.chars().any(|c| c.is_control() && c != '\t') {
+            return Err(error("it is more than one line, or holds control characters"));
+        }
+        let (key_type, rest) = line.split_once([' ', '\t']).ok_or(error("the key data is missing"))?;
+        let rest = rest.trim_start();
+        let (data, comment) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
+        let data = BASE64_STANDARD.decode(data).map_err(|_| error("the key data is not base64"))?;
+        let key = russh::keys::key::parse_public_key(&data).map_err(|_| error("the key data is damaged"))?;
+        if key.algorithm().as_str() != key_type {
+            return Err(error("the key data is of another type than the line says"));
+        }
+        // What trails the key in its data is not shown by the decoder, and no sshd takes it.
+        if key.to_bytes().ok().as_deref() != Some(&data) {
+            return Err(error("the key data is damaged"));
+        }
+        Ok(Self { key_type: key_type.to_owned(), data, comment: comment.trim().to_owned() })
+    }
+
+    /// Reads a `.pub` file.
+    pub fn load(path: &Path) -> Result<Self, KeyError> {
+        let mut text = String::new();
+        let read = File::open(path).and_then(|file| file.take(LARGEST_KEY_FILE).read_to_string(&mut text));
+        match read {
+            Ok(_) => Self::parse(&text).map_err(|e| not_a_key(path, e.reason)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(KeyError::Missing { path: path.to_owned() }),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => Err(not_a_key(path, "it is not text")),
+            Err(reason) => Err(KeyError::Unreadable { path: path.to_owned(), reason }),
+        }
+    }
+
+    /// The public half of a key, with its comment.
+    pub fn of(key: &PublicKey) -> Result<Self, PublicKeyError> {
+        let line = key.to_openssh().map_err(|_| PublicKeyError { reason: "it cannot be encoded" })?;
+        Self::parse(&line)
+    }
+
+    /// `ssh-ed25519`.
+    pub fn key_type(&self) -> &str {
+        &self.key_type
+    }
+
+    /// The key as the protocol sends it: what makes two lines the same key.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// For people.
+    pub fn comment(&self) -> &str {
+        &self.comment
+    }
+
+    /// `SHA256:…`, as `ssh-keygen -l` shows it.
+    pub fn fingerprint(&self) -> String {
+        fingerprint_of(&self.data)
+    }
+}
+
+/// `SHA256:…` of the key data, as `ssh-keygen -l` shows it.
+pub fn fingerprint_of(data: &[u8]) -> String {
+    format!("SHA256:{}", BASE64_STANDARD_NO_PAD.encode(Sha256::digest(data)))
+}
+
+impl fmt::Display for PublicKeyLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.key_type, BASE64_STANDARD.encode(&self.data))?;
+        if !self.comment.is_empty() {
+            write!(f, " {}", self.comment)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::create_new;
+
+    /// RFC 8410, section 10.3.
+    const PKCS8: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
+-----END PRIVATE KEY-----\n";
+    /// The passphrase is `blabla`; from russh's documentation.
+    const PKCS8_ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIGjMF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBAWQiUHKoocuxfoZ/hF
+YTjkAgIIADAMBggqhkiG9w0CCQUAMB0GCWCGSAFlAwQBKgQQ83d1d5/S2wz475uC
+CUrE7QRAvdVpD5e3zKH/MZjilWrMOm6cyI1LKBCssLztPyvOALtroLAPlp7WYWfu
+9Sncmm7u14n2lia7r1r5I3VBsVuH0g==
+-----END ENCRYPTED PRIVATE KEY-----\n";
+    const PUBLIC: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK2pr+Bfus1hvPof4Wb/plZCzSbqadHH0u+/f4ODtKnE";
+
+    fn load_text(text: &[u8], passphrase: Option<&str>) -> Result<Arc<PrivateKey>, KeyError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        create_new(&path, 0o600, text).unwrap();
+        load(&path, passphrase.map(SecretString::from).as_ref())
+    }
+
+    #[test]
+    fn a_generated_key_loads_with_its_comment_and_only_with_its_passphrase() {
+        let plain = generate("deploy@site", None).unwrap();
+        let key = load_text(plain.private.expose_secret().as_bytes(), Some("not needed")).unwrap();
+        assert_eq!(PublicKeyLine::of(key.public_key()).unwrap(), plain.public);
+        assert_eq!(plain.public.comment(), "deploy@site");
+        assert_ne!(generate("", None).unwrap().public.data(), plain.public.data());
+
+        let pem = generate("c", Some(&"päss word".into())).unwrap().private;
+        let pem = pem.expose_secret().as_bytes();
+        assert_eq!(load_text(pem, Some("päss word")).unwrap().comment().as_bytes(), b"c");
+        assert!(matches!(load_text(pem, None), Err(KeyError::Encrypted { .. })));
+        assert!(matches!(load_text(pem, Some("pass word")), Err(KeyError::WrongPassphrase { .. })));
+    }
+
+    #[test]
+    fn a_comment_cannot_smuggle_a_second_line() {
+        assert!(matches!(generate("a\nssh-ed25519 AAAA", None), Err(KeyError::Comment)));
+    }
+
+    #[test]
+    fn pkcs8_is_told_apart_from_its_encrypted_form() {
+        assert!(load_text(PKCS8.as_bytes(), None).is_ok());
+        assert!(load_text(PKCS8.as_bytes(), Some("not needed")).is_ok());
+        assert!(load_text(PKCS8_ENCRYPTED.as_bytes(), Some("blabla")).is_ok());
+        assert!(load_text(PKCS8_ENCRYPTED.replace('\n', "\r\n").as_bytes(), Some("blabla")).is_ok());
+        assert!(matches!(load_text(PKCS8_ENCRYPTED.as_bytes(), None), Err(KeyError::Encrypted { .. })));
+        assert!(matches!(load_text(PKCS8_ENCRYPTED.as_bytes(), Some("x")), Err(KeyError::WrongPassphrase { .. })));
+    }
+
+    #[test]
+    fn what_is_no_private_key_says_what_it_is() {
+        let reason = |text: &[u8]| match load_text(text, Some("x")) {
+            Err(KeyError::NotAKey { reason, .. }) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert!(reason(PUBLIC.as_bytes()).contains("public half"));
+        assert_eq!(reason(b""), "it holds no private key");
+        assert_eq!(reason(b"\xff\xfe"), "it is not text");
+        assert!(reason(PKCS8.replace("MC4C", "MC4D").as_bytes()).contains("damaged"));
+        let old = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n";
+        assert!(reason(old.as_bytes()).contains("AES-256-CBC"));
+    }
+
+    #[test]
+    fn files_are_refused_by_kind_and_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(load(folder.path(), None), Err(KeyError::NotAKey { .. })));
+        assert!(matches!(load(&folder.path().join("none"), None), Err(KeyError::Missing { .. })));
+        assert!(matches!(load(&folder.path().join("a\0b"), None), Err(KeyError::Unreadable { .. })));
+        for (mode, refused) in [(0o600, false), (0o400, false), (0o700, false), (0o640, true), (0o602, true)] {
+            let path = folder.path().join(format!("my key {mode:o}"));
+            create_new(&path, mode, PKCS8.as_bytes()).unwrap();
+            let result = load(&path, None);
+            assert_eq!(matches!(result, Err(KeyError::TooOpen { mode: m, .. }) if m == mode), refused, "{mode:o}");
+            if let Err(e) = result {
+                assert!(e.to_string().ends_with(&format!("hint: chmod 600 '{}'", path.display())), "{e}");
+            }
+        }
+    }
+
+    #[test]
+    fn public_lines() {
+        let key = PublicKeyLine::parse(&format!("  {PUBLIC}\t two words \r\n")).unwrap();
+        assert_eq!((key.key_type(), key.comment(), key.data().len()), ("ssh-ed25519", "two words", 51));
+        assert_eq!(key.to_string(), format!("{PUBLIC} two words"));
+        // As `ssh-keygen -lf` prints it.
+        assert_eq!(key.fingerprint(), "SHA256:wX9j+SP2h7N0y1ZKQdM3E2rXGeJIBFZbmJjfvWeAgd0");
+        for bad in [
+            "",
+            "ssh-ed25519",
+            "ssh-ed25519 ????",
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK2pr+Bfus1hvPof4Wb/plZCzSbqadHH0u+/f4ODtKnEAAAA",
+            &PUBLIC.replace("ssh-ed25519", "ssh-rsa"),
+            &format!("{PUBLIC} a\n{PUBLIC} b"),
+        ] {
+            assert!(PublicKeyLine::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
