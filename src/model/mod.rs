@@ -6,11 +6,18 @@
 pub mod command;
 pub mod diagnostic;
 pub mod event;
+pub mod exit;
+pub mod fold;
 pub mod inventory;
 pub mod name;
 pub mod outcome;
 pub mod plan;
+pub mod printable;
 pub mod recipe;
 pub mod scheduler;
+#[cfg(test)]
+pub mod scripted;
 pub mod shell;
+pub mod summary;
+pub mod tail;
 pub mod template;

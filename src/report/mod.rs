@@ -1,8 +1,23 @@
-//! Consumers of events: the terminal, plain lines, JSON lines, the record on disk.
+//! Consumers of events: the terminal, plain lines, JSON lines, the record on disk, and what is read back from it.
+//!
+//! Nothing here decides anything: all show one fold over the events, [`crate::model::summary::Summary`]. A reporter that fails is
+//! dropped by [`Reporters`] and never stops a run.
 
 use std::io;
 
+use jiff::Timestamp;
+
 use crate::model::event::Event;
+
+pub mod json;
+pub mod log;
+pub mod record;
+pub mod reporters;
+pub mod time;
+
+pub use json::Json;
+pub use record::{Record, RecordError};
+pub use reporters::Reporters;
 
 /// A consumer of events.
 pub trait Reporter: Send {
@@ -11,4 +26,14 @@ pub trait Reporter: Send {
 
     /// Takes an event. An error drops the reporter; it never stops a run.
     fn report(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Makes lasting what it has taken. Called after each group of events, before any command that they announce is sent.
+    fn commit(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Time has gone by, at least every 100 ms while the run lasts. Only the live view cares.
+    fn tick(&mut self, _now: Timestamp) -> io::Result<()> {
+        Ok(())
+    }
 }

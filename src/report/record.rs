@@ -1,0 +1,256 @@
+//! The record of a run: `.fleet/runs/RUN/` with `plan.json`, `events.jsonl` and a log per host.
+//!
+//! Invariant: what is about to be done is on the disk before it is done. After [`Reporter::commit`], the lines that announce
+//! commands, and those that a later run depends on, survive a power cut. Only the owner can read any of it.
+
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::Reporter;
+use super::log::{HostLog, LogLimits};
+use super::time::duration;
+use crate::files;
+use crate::model::event::{Event, Fact};
+use crate::model::name::{HostLabel, RunId};
+use crate::model::outcome::StepOutcome;
+use crate::model::plan::Plan;
+use crate::model::printable::printable;
+
+/// The plan, in the folder of a run.
+pub const PLAN_FILE: &str = "plan.json";
+/// The events, one a line, in the folder of a run.
+pub const EVENTS_FILE: &str = "events.jsonl";
+
+/// Logs that are open at the same time: far below the usual limit of 1024 descriptors, which the connections need too.
+const OPEN_LOGS: usize = 128;
+
+/// Why a record could not be made. Nothing has been contacted.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// There is a run of that name.
+    #[error("there is a run {run} already, in {path}", path = path.display())]
+    Exists {
+        /// The run.
+        run: RunId,
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// It cannot be written.
+    #[error("cannot write the record of the run to {path}\n  hint: free some room there, or make it writable: without a record nothing is started", path = path.display())]
+    Unwritable {
+        /// What could not be written.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A host's name does not serve as a file name.
+    #[error("host `{host}` cannot have a log of that name")]
+    HostName {
+        /// The host.
+        host: String,
+    },
+}
+
+/// Writes the record of a run.
+pub struct Record {
+    folder: PathBuf,
+    events: File,
+    logs: BTreeMap<HostLabel, HostLog>,
+    limits: LogLimits,
+    line: Vec<u8>,
+    /// Something was written that must survive a power cut.
+    dirty: bool,
+}
+
+impl Record {
+    /// Makes the folder of the run in `runs`, with the plan in it.
+    pub fn create(runs: &Path, run: &RunId, plan: &Plan) -> Result<Self, RecordError> {
+        for host in &plan.hosts {
+            log_name(&host.label).ok_or_else(|| RecordError::HostName { host: host.label.to_string() })?;
+        }
+        let unwritable = |path: &Path| {
+            let path = path.to_owned();
+            move |source| RecordError::Unwritable { path, source }
+        };
+        files::private_dir(runs).map_err(unwritable(runs))?;
+        let folder = runs.join(run.as_str());
+        DirBuilder::new().mode(0o700).create(&folder).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => RecordError::Exists { run: run.clone(), path: folder.clone() },
+            _ => RecordError::Unwritable { path: folder.clone(), source },
+        })?;
+        let plan_path = folder.join(PLAN_FILE);
+        let mut bytes = serde_json::to_vec_pretty(plan).map_err(io::Error::from).map_err(unwritable(&plan_path))?;
+        bytes.push(b'\n');
+        files::create_new(&plan_path, 0o600, &bytes).map_err(unwritable(&plan_path))?;
+        let events_path = folder.join(EVENTS_FILE);
+        let events = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&events_path)
+            .map_err(unwritable(&events_path))?;
+        // The names must be on the disk before their content is relied on.
+        for path in [folder.as_path(), runs] {
+            File::open(path).and_then(|folder| folder.sync_all()).map_err(unwritable(path))?;
+        }
+        let limits = LogLimits::default();
+        Ok(Self { folder, events, logs: BTreeMap::new(), limits, line: Vec::new(), dirty: false })
+    }
+
+    /// The folder of the run.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The host's log, open.
+    fn log(&mut self, host: &HostLabel) -> io::Result<&mut HostLog> {
+        let is_open = self.logs.get(host).is_some_and(HostLog::is_open);
+        if !is_open && self.logs.values().filter(|log| log.is_open()).count() >= OPEN_LOGS {
+            // Which one hardly matters: few hosts work at the same time, and opening again is cheap.
+            self.logs.values_mut().filter(|log| log.is_open()).take(OPEN_LOGS / 2).for_each(HostLog::close);
+        }
+        if !self.logs.contains_key(host) {
+            let name = log_name(host).ok_or(io::ErrorKind::InvalidFilename)?;
+            let log = HostLog::create(&self.folder.join(name), self.limits)?;
+            self.logs.insert(host.clone(), log);
+        }
+        self.logs.get_mut(host).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Writes what the event means for the host's log.
+    fn write_log(&mut self, host: &HostLabel, event: &Event) -> io::Result<()> {
+        let at = event.at;
+        let log = self.log(host)?;
+        match &event.fact {
+            Fact::Output { step, stream, data, .. } => log.output(at, step.as_str(), *stream, &data.0),
+            Fact::StepStarted { step, attempt, .. } => {
+                log.turn(at, step.as_str())?;
+                match attempt {
+                    0 | 1 => log.say(at, step.as_str(), "started"),
+                    _ => log.say(at, step.as_str(), &format!("started, attempt {attempt}")),
+                }
+            }
+            Fact::UndoStarted { step, .. } => {
+                log.turn(at, step.as_str())?;
+                log.say(at, step.as_str(), "undo started")
+            }
+            Fact::StepSkipped { step, reason, .. } => {
+                log.turn(at, step.as_str())?;
+                log.say(at, step.as_str(), &format!("skipped: {}", printable(reason.as_bytes())))
+            }
+            Fact::StepFinished { step, outcome, retrying, millis, .. } => {
+                log.turn(at, step.as_str())?;
+                let again = if *retrying { ", will be tried again" } else { "" };
+                log.say(at, step.as_str(), &format!("{}{again}", ended(outcome, *millis)))
+            }
+            Fact::UndoFinished { step, outcome, millis, .. } => {
+                log.turn(at, step.as_str())?;
+                log.say(at, step.as_str(), &format!("undo {}", ended(outcome, *millis)))
+            }
+            Fact::Connected { .. } => log.say(at, "-", "connected"),
+            Fact::ConnectionLost { reason, .. } => {
+                log.say(at, "-", &format!("connection lost: {}", printable(reason.as_bytes())))
+            }
+            Fact::HostFinished { outcome, reason, .. } => {
+                log.turn(at, "-")?;
+                let reason = reason.as_deref().map(|reason| format!(": {}", printable(reason.as_bytes())));
+                log.say(at, "-", &format!("{}{}", outcome.describe(), reason.unwrap_or_default()))?;
+                log.close();
+                Ok(())
+            }
+            Fact::HostStarted { .. }
+            | Fact::Registered { .. }
+            | Fact::RunStarted { .. }
+            | Fact::PhaseStarted { .. }
+            | Fact::BatchStarted { .. }
+            | Fact::BatchFinished { .. }
+            | Fact::RolloutStopped { .. }
+            | Fact::Interrupted { .. }
+            | Fact::ReporterDropped { .. }
+            | Fact::RunFinished { .. } => Ok(()),
+        }
+    }
+
+    fn take(&mut self, event: &Event) -> io::Result<()> {
+        if !matches!(event.fact, Fact::Output { .. }) {
+            self.line.clear();
+            serde_json::to_writer(&mut self.line, event)?;
+            self.line.push(b'\n');
+            self.events.write_all(&self.line)?;
+            self.dirty |= must_last(&event.fact);
+        }
+        match event.fact.host() {
+            Some(host) => self.write_log(host, event),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Reporter for Record {
+    fn name(&self) -> &'static str {
+        "record"
+    }
+
+    fn report(&mut self, event: &Event) -> io::Result<()> {
+        self.take(event).map_err(|error| self.place(&error))
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.dirty) {
+            self.events.sync_data().map_err(|error| self.place(&error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Record {
+    /// The error with the folder that it is about.
+    fn place(&self, error: &io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("{}: {error}", self.folder.display()))
+    }
+}
+
+/// Facts that announce a command, or on which a later run depends.
+fn must_last(fact: &Fact) -> bool {
+    match fact {
+        Fact::RunStarted { .. }
+        | Fact::StepStarted { .. }
+        | Fact::Registered { .. }
+        | Fact::UndoStarted { .. }
+        | Fact::HostFinished { .. }
+        | Fact::RunFinished { .. } => true,
+        Fact::HostStarted { .. }
+        | Fact::Connected { .. }
+        | Fact::PhaseStarted { .. }
+        | Fact::BatchStarted { .. }
+        | Fact::StepSkipped { .. }
+        | Fact::Output { .. }
+        | Fact::StepFinished { .. }
+        | Fact::ConnectionLost { .. }
+        | Fact::UndoFinished { .. }
+        | Fact::BatchFinished { .. }
+        | Fact::RolloutStopped { .. }
+        | Fact::Interrupted { .. }
+        | Fact::ReporterDropped { .. } => false,
+    }
+}
+
+fn ended(outcome: &StepOutcome, millis: u64) -> String {
+    let outcome = outcome.describe();
+    format!("{} after {}", printable(outcome.as_bytes()), duration(std::time::Duration::from_millis(millis)))
+}
+
+/// The name of a host's log. The alphabet of labels has no `/`; it is checked again here, where a mistake would write elsewhere.
+pub(super) fn log_name(host: &HostLabel) -> Option<String> {
+    let host = host.as_str();
+    let fits = !host.starts_with(['.', '-']) && !host.contains(['/', '\0']) && host.len() <= 250;
+    fits.then(|| format!("{host}.log"))
+}
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

@@ -1,0 +1,157 @@
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use super::*;
+use crate::model::event::{OutputData, Stream};
+use crate::model::name::{Address, HostName, SiteName, UserName};
+use crate::model::plan::{HostIndex, OnFailure, PLAN_VERSION, PlanHost, PlanPhase};
+use crate::model::scripted::{Script, host, phase, rolling_deployment, run};
+
+/// A plan for the scripted deployment; what its steps are does not matter to a record.
+pub(crate) fn plan() -> Plan {
+    let site = SiteName::parse("mysite").unwrap();
+    let plan_host = |n: u8| PlanHost {
+        label: host(&format!("web{n}")),
+        site: site.clone(),
+        name: HostName::parse(&format!("web{n}")).unwrap(),
+        address: Address::parse(&format!("192.0.2.1{n}")).unwrap(),
+        port: 22,
+        user: UserName::parse("release").unwrap(),
+        identity: None,
+        connect_timeout: Duration::from_secs(10),
+        roles: vec![],
+    };
+    let batches = vec![vec![HostIndex(0)], vec![HostIndex(1), HostIndex(2), HostIndex(3)], vec![HostIndex(4)]];
+    Plan {
+        v: PLAN_VERSION,
+        sites: vec![site.clone()],
+        task: "deploy".into(),
+        hosts: (1..=5).map(plan_host).collect(),
+        phases: vec![PlanPhase {
+            name: phase("roll"),
+            once: false,
+            batches,
+            soak: Duration::from_secs(30),
+            steps: vec![],
+        }],
+        max_failures: 0,
+        on_failure: OnFailure::Undo,
+        parallel: 32,
+        proves: None,
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    path.symlink_metadata().unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn a_deployment_is_written_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join(".fleet/runs");
+    let mut record = Record::create(&runs, &run(), &plan()).unwrap();
+    let events = rolling_deployment();
+    for event in &events {
+        record.report(event).unwrap();
+        record.commit().unwrap();
+    }
+    let read: Plan = serde_json::from_slice(&std::fs::read(record.folder().join(PLAN_FILE)).unwrap()).unwrap();
+    assert_eq!(read, plan());
+    let lines = std::fs::read_to_string(record.folder().join(EVENTS_FILE)).unwrap();
+    let read: Vec<Event> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let without_output: Vec<Event> =
+        events.into_iter().filter(|event| !matches!(event.fact, Fact::Output { .. })).collect();
+    assert_eq!(read, without_output);
+
+    assert_eq!(mode(&runs), 0o700);
+    assert_eq!(mode(record.folder()), 0o700);
+    let mut names: Vec<String> = Vec::new();
+    for entry in record.folder().read_dir().unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(mode(&entry.path()), 0o600, "{}", entry.path().display());
+        names.push(entry.file_name().into_string().unwrap());
+    }
+    names.sort();
+    let logs = ["web1.log", "web2.log", "web3.log", "web4.log", "web5.log"];
+    assert_eq!(names, ["events.jsonl", "plan.json"].into_iter().chain(logs).collect::<Vec<_>>());
+    let log = std::fs::read_to_string(record.folder().join("web2.log")).unwrap();
+    insta::assert_snapshot!(log.replace('\x1b', "ESC").replace('\r', "CR"), @r#"
+    2026-11-22T08:45:15.623Z - fleet| connected
+    2026-11-22T08:45:15.823Z roll/pull fleet| started
+    2026-11-22T08:45:16.823Z roll/pull fleet| succeeded after 1.0 s
+    2026-11-22T08:45:17.823Z roll/migrate fleet| started
+    2026-11-22T08:45:17.823Z roll/migrate out| 10 %CR50 %CRapplying 0042_person
+    2026-11-22T08:45:17.823Z roll/migrate err| ESC[31mERRORESC[0m: column "initials" does not exist
+    2026-11-22T08:45:21.323Z roll/migrate fleet| exit status 3 after 3.5 s
+    2026-11-22T08:45:31.323Z roll/pull fleet| undo started
+    2026-11-22T08:45:31.823Z roll/pull fleet| undo succeeded after 0.5 s
+    2026-11-22T08:45:32.323Z - fleet| rolled back: roll/migrate: exit status 3
+    "#);
+}
+
+#[test]
+fn a_line_is_there_before_the_command_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut record = Record::create(folder.path(), &run(), &plan()).unwrap();
+    let mut script = Script::default();
+    script.begin("web1", "roll/migrate");
+    record.report(&script.events[0]).unwrap();
+    assert!(record.dirty);
+    record.commit().unwrap();
+    assert!(!record.dirty);
+    let lines = std::fs::read_to_string(record.folder().join(EVENTS_FILE)).unwrap();
+    assert_eq!(serde_json::from_str::<Event>(lines.trim_end()).unwrap(), script.events[0]);
+}
+
+#[test]
+fn a_run_is_never_written_over_another() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Record::create(folder.path(), &run(), &plan()).unwrap());
+    let error = Record::create(folder.path(), &run(), &plan()).err().unwrap();
+    assert!(matches!(error, RecordError::Exists { .. }), "{error}");
+    // Nor through a link that somebody put there.
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let other = RunId::parse("20261122-090000-0000").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, folder.path().join(other.as_str())).unwrap();
+    assert!(Record::create(folder.path(), &other, &plan()).is_err());
+    assert_eq!(elsewhere.read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_told_before_anything_is_contacted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    files::create_new(&file, 0o600, b"").unwrap();
+    let error = Record::create(&file.join("runs"), &run(), &plan()).err().unwrap();
+    let text = error.to_string();
+    assert!(text.contains("file/runs"), "{text}");
+    assert!(text.contains("hint: "), "{text}");
+}
+
+#[test]
+fn a_log_has_no_name_outside_its_folder() {
+    assert_eq!(log_name(&host("mysite:web1")).as_deref(), Some("mysite:web1.log"));
+    assert_eq!(log_name(&host("w.1_-")).as_deref(), Some("w.1_-.log"));
+    assert_eq!(log_name(&host(&"x".repeat(251))), None);
+    assert!(HostLabel::parse("../../x").is_err());
+}
+
+#[test]
+fn many_hosts_do_not_exhaust_the_descriptors() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut record = Record::create(folder.path(), &run(), &plan()).unwrap();
+    for round in 0..2 {
+        for n in 0..OPEN_LOGS * 2 {
+            let label = host(&format!("web{n}"));
+            let mut script = Script::default();
+            let data = OutputData(format!("round {round}\n").into_bytes());
+            let step = crate::model::scripted::step("a/b");
+            script.fact(Fact::Output { host: label, step, stream: Stream::Stdout, data });
+            record.report(&script.events[0]).unwrap();
+            assert!(record.logs.values().filter(|log| log.is_open()).count() <= OPEN_LOGS);
+        }
+    }
+    let log = std::fs::read_to_string(record.folder().join("web7.log")).unwrap();
+    assert_eq!(log.lines().count(), 2, "{log}");
+}

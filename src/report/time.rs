@@ -1,0 +1,60 @@
+//! Times and durations in words. Stored times are UTC; people see their own time zone.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// `0.4 s`, `12.5 s`, `3 min 07 s`, `2 h 05 min`.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..60 => format!("{}.{} s", seconds, duration.subsec_millis() / 100),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Whole seconds, short: `7 s`, `3:07`, `2:05:00`. For what changes all the time.
+pub fn clock(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{}:{:02}", seconds / 60, seconds % 60),
+        _ => format!("{}:{:02}:{:02}", seconds / 3600, seconds % 3600 / 60, seconds % 60),
+    }
+}
+
+/// `08:45:12`.
+pub fn time_of_day(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string()
+}
+
+/// `2026-11-22 08:45`.
+pub fn date_and_time(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::scripted::beginning;
+
+    #[test]
+    fn durations_in_words() {
+        let words = |millis| duration(Duration::from_millis(millis));
+        assert_eq!(words(0), "0.0 s");
+        assert_eq!(words(59_999), "59.9 s");
+        assert_eq!(words(187_000), "3 min 07 s");
+        assert_eq!(words(7_500_000), "2 h 05 min");
+        assert_eq!(clock(Duration::from_secs(7500)), "2:05:00");
+        assert_eq!(clock(Duration::from_secs(90)), "1:30");
+    }
+
+    #[test]
+    fn people_see_their_own_time_zone() {
+        let kolkata = TimeZone::fixed(jiff::tz::offset(5).saturating_add(jiff::Span::new().minutes(30)));
+        assert_eq!(time_of_day(beginning(), &kolkata), "14:15:12");
+        assert_eq!(date_and_time(beginning(), &TimeZone::UTC), "2026-11-22 08:45");
+    }
+}
