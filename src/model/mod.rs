@@ -5,11 +5,17 @@
 
 pub mod command;
 pub mod diagnostic;
+pub mod document;
+pub mod duration;
 pub mod event;
+pub mod graph;
 pub mod inventory;
+pub mod inventory_file;
 pub mod name;
 pub mod outcome;
 pub mod plan;
+pub mod range;
 pub mod recipe;
+pub mod recipe_file;
 pub mod shell;
 pub mod template;

@@ -1,5 +1,7 @@
 //! Consumers of events: the terminal, plain lines, JSON lines, the record on disk.
 
+pub mod diagnostics;
+
 use std::io;
 
 use crate::model::event::Event;
