@@ -23,18 +23,27 @@ pub struct Diagnostic {
     pub message: String,
     /// What stands beside the caret: `did you mean `address`?`
     pub label: Option<String>,
+    /// Another place of the same file that has to do with it, and what stands beside that.
+    pub also: Option<(Range<usize>, String)>,
 }
 
 impl Diagnostic {
     /// A diagnostic without a label.
     pub fn new(source: &Arc<Source>, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { source: Arc::clone(source), span, message: message.into(), label: None }
+        Self { source: Arc::clone(source), span, message: message.into(), label: None, also: None }
     }
 
     /// The same with a text beside the caret.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
+        self
+    }
+
+    /// The same with another place shown.
+    #[must_use]
+    pub fn also(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
+        self.also = Some((span, label.into()));
         self
     }
 
@@ -56,7 +65,10 @@ pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(typed, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.chars().count().min(typed.chars().count()) / 4)
+        .filter(|(distance, candidate)| {
+            *distance < typed.chars().count()
+                && *distance <= 1 + candidate.chars().count().min(typed.chars().count()) / 4
+        })
         .min()
         .map(|(_, candidate)| candidate)
 }

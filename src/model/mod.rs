@@ -5,10 +5,14 @@
 
 pub mod command;
 pub mod diagnostic;
+pub mod document;
+pub mod duration;
 pub mod event;
 pub mod exit;
 pub mod fold;
+pub mod graph;
 pub mod inventory;
+pub mod inventory_file;
 pub mod name;
 pub mod outcome;
 pub mod plan;
@@ -17,6 +21,8 @@ pub mod recipe;
 pub mod scheduler;
 #[cfg(test)]
 pub mod scripted;
+pub mod range;
+pub mod recipe_file;
 pub mod shell;
 pub mod summary;
 pub mod tail;

@@ -177,4 +177,63 @@ impl Recipe {
     pub fn task(&self, name: &str) -> Option<&Task> {
         self.tasks.iter().find(|task| task.name.as_str() == name)
     }
+
+    /// All steps of all tasks, in the order of the file.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.tasks.iter().flat_map(Task::steps)
+    }
+
+    /// Is the variable declared, registered by a step, or fleet's own?
+    pub fn knows(&self, name: &VarName) -> bool {
+        is_built_in(name)
+            || self.vars.contains_key(name)
+            || self.steps().any(|step| step.register.as_ref() == Some(name))
+    }
+}
+
+/// Is it one of the variables that fleet sets itself: `fleet.run`, `fleet.site`, `fleet.host`, `fleet.address`, `fleet.stage`?
+/// No file may set a variable whose name begins with `fleet.`.
+pub fn is_built_in(name: &VarName) -> bool {
+    name.as_str().starts_with("fleet.")
+}
+
+/// Reads the name of a variable that a file may set or register.
+pub fn settable(name: &str) -> Result<VarName, String> {
+    match VarName::parse(name) {
+        Ok(name) if is_built_in(&name) => {
+            Err(format!("`{name}`: variables that begin with `fleet.` are set by fleet itself"))
+        }
+        Ok(name) => Ok(name),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+impl Task {
+    /// Its own steps: not those of the tasks that it names.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        let (phases, steps): (&[Phase], &[Step]) = match &self.body {
+            TaskBody::Phases(phases) => (phases, &[]),
+            TaskBody::Steps(steps) => (&[], steps),
+            TaskBody::Tasks(_) => (&[], &[]),
+        };
+        let of_phases = phases.iter().flat_map(|phase| match &phase.body {
+            PhaseBody::Steps(steps) => steps.as_slice(),
+            PhaseBody::Tasks(_) => &[],
+        });
+        of_phases.chain(steps)
+    }
+
+    /// The tasks that it names, itself or in its phases.
+    pub fn uses(&self) -> impl Iterator<Item = &TaskRef> {
+        let (phases, tasks): (&[Phase], &[TaskRef]) = match &self.body {
+            TaskBody::Phases(phases) => (phases, &[]),
+            TaskBody::Tasks(tasks) => (&[], tasks),
+            TaskBody::Steps(_) => (&[], &[]),
+        };
+        let of_phases = phases.iter().flat_map(|phase| match &phase.body {
+            PhaseBody::Tasks(tasks) => tasks.as_slice(),
+            PhaseBody::Steps(_) => &[],
+        });
+        of_phases.chain(tasks)
+    }
 }

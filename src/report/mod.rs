@@ -3,6 +3,8 @@
 //! Nothing here decides anything: all show one fold over the events, [`crate::model::summary::Summary`]. A reporter that fails is
 //! dropped by [`Reporters`] and never stops a run.
 
+pub mod diagnostics;
+
 use std::io;
 
 use jiff::Timestamp;

@@ -1,0 +1,226 @@
+//! The project folder: found upward from the working directory, read as a whole.
+//!
+//! Everything wrong with any file comes back at once, as [`Diagnostic`]s: also a file that can not be read or is no text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::model::diagnostic::{Diagnostic, Source};
+use crate::model::inventory::Inventory;
+use crate::model::inventory_file::{Known, read_inventory};
+use crate::model::name::RecipeName;
+use crate::model::recipe::Recipe;
+use crate::model::recipe_file::read_recipe;
+
+/// Longest file that is read, in bytes.
+pub const LONGEST_FILE: u64 = 4 << 20;
+
+/// A project, read and free of errors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// Its folder.
+    pub root: PathBuf,
+    /// Its sites.
+    pub inventory: Inventory,
+    /// Its own recipes, and the built-in ones that it does not replace.
+    pub recipes: BTreeMap<RecipeName, Recipe>,
+}
+
+/// What a project is read with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LoadOptions<'a> {
+    /// Names and texts of the built-in recipes.
+    pub built_in: &'a [(&'a str, &'a str)],
+    /// Words of the command line, which no site may be called.
+    pub verbs: &'a [&'a str],
+}
+
+/// Why there is no project.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// No folder upward has `hosts/`.
+    #[error(
+        "no project here: neither {start} nor a folder above it has `hosts/`\nhint: `fleet init` makes a project, `--project DIR` names one"
+    )]
+    NotFound {
+        /// Where the search began.
+        start: String,
+    },
+    /// The named folder is no project.
+    #[error("{folder} is no project: it has no folder `hosts/`\nhint: `fleet init` makes a project")]
+    NoHosts {
+        /// The folder.
+        folder: String,
+    },
+    /// A folder can not be listed.
+    #[error("cannot read the folder {folder}")]
+    Folder {
+        /// The folder.
+        folder: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Files are wrong.
+    #[error("{} errors in the project's files", .0.len())]
+    Invalid(Vec<Diagnostic>),
+}
+
+/// The project folder: `named`, or the first from `start` upward that has `hosts/`.
+pub fn find(start: &Path, named: Option<&Path>) -> Result<PathBuf, ProjectError> {
+    let is_project = |folder: &Path| folder.join("hosts").is_dir();
+    if let Some(folder) = named {
+        if is_project(folder) {
+            return Ok(folder.to_owned());
+        }
+        return Err(ProjectError::NoHosts { folder: shown(folder) });
+    }
+    let found = start.ancestors().find(|folder| is_project(folder));
+    found.map(Path::to_owned).ok_or_else(|| ProjectError::NotFound { start: shown(start) })
+}
+
+/// Reads the project.
+pub fn load(root: &Path, options: LoadOptions<'_>) -> Result<Project, ProjectError> {
+    let mut diagnostics = Vec::new();
+    let mut sites = read_folder(root, "hosts", &mut diagnostics)?;
+    let own = if root.join("recipes").exists() { read_folder(root, "recipes", &mut diagnostics)? } else { Vec::new() };
+    let defaults = sites.iter().position(|file| file.stem == "defaults").map(|place| sites.remove(place));
+
+    // What can not be read is still there: a site that names it is not wrong.
+    let names: BTreeSet<_> =
+        own.iter().map(|file| file.stem.as_str()).chain(options.built_in.iter().map(|(name, _)| *name)).collect();
+    let names: Vec<_> = names.into_iter().collect();
+    let unread: Vec<_> = sites.iter().filter(|file| file.source.is_none()).map(|file| file.stem.as_str()).collect();
+    let known = Known { verbs: options.verbs, recipes: Some(&names), unread: &unread };
+    let readable: Vec<_> = sites.iter().filter_map(|file| Some((file.stem.clone(), file.source.clone()?))).collect();
+    let inventory = read_inventory(defaults.as_ref().and_then(|file| file.source.as_ref()), &readable, known)
+        .map_err(|errors| diagnostics.extend(errors))
+        .unwrap_or_default();
+
+    let mut recipes = BTreeMap::new();
+    let folder = root.join("recipes");
+    let script = |path: &str| read_script(&folder.join(path));
+    for file in &own {
+        let Some(source) = &file.source else { continue };
+        recipes.extend(read_one(&file.stem, source, &script, &mut diagnostics));
+    }
+    for (name, text) in options.built_in.iter().filter(|(name, _)| own.iter().all(|file| file.stem != *name)) {
+        let source = Arc::new(Source { path: format!("recipe {name} (built in)"), text: (*text).to_owned() });
+        let no_script = |_: &str| Err("a built-in recipe has no files".to_owned());
+        recipes.extend(read_one(name, &source, &no_script, &mut diagnostics));
+    }
+    if !diagnostics.is_empty() {
+        return Err(ProjectError::Invalid(diagnostics));
+    }
+    Ok(Project { root: root.to_owned(), inventory, recipes })
+}
+
+fn read_one(
+    name: &str,
+    source: &Arc<Source>,
+    script: &dyn Fn(&str) -> Result<String, String>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<(RecipeName, Recipe)> {
+    let recipe = match RecipeName::parse(name) {
+        Ok(name) => read_recipe(name, source, script),
+        Err(error) => Err(vec![
+            Diagnostic::new(source, 0..0, error.to_string()).label("the file's name is the recipe's: rename the file"),
+        ]),
+    };
+    match recipe {
+        Ok(recipe) => Some((recipe.name.clone(), recipe)),
+        Err(errors) => {
+            diagnostics.extend(errors);
+            None
+        }
+    }
+}
+
+/// A file of a folder; without a source it could not be read, which was reported.
+struct ReadFile {
+    stem: String,
+    source: Option<Arc<Source>>,
+}
+
+/// Reads `FOLDER/*.toml`, in the order of their names. Hidden files are an editor's.
+fn read_folder(root: &Path, folder: &str, diagnostics: &mut Vec<Diagnostic>) -> Result<Vec<ReadFile>, ProjectError> {
+    let path = root.join(folder);
+    let error = |source| ProjectError::Folder { folder: shown(&path), source };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&path).map_err(error)? {
+        names.push(entry.map_err(error)?.file_name());
+    }
+    names.sort();
+    let mut files = Vec::new();
+    for name in names {
+        // A name that is no UTF-8 is no site's name, which is told when the name is parsed.
+        let text = name.to_string_lossy();
+        let Some(stem) = text.strip_suffix(".toml").filter(|stem| !stem.starts_with('.')) else { continue };
+        let shown = format!("{folder}/{text}");
+        let source = read_source(&path.join(&name), &shown, diagnostics);
+        files.push(ReadFile { stem: stem.to_owned(), source });
+    }
+    Ok(files)
+}
+
+fn read_source(path: &Path, shown: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<Arc<Source>> {
+    let source = |text| Arc::new(Source { path: shown.to_owned(), text });
+    let bytes = match read_bytes(path) {
+        Ok(bytes) => bytes,
+        Err(reason) => {
+            diagnostics.push(Diagnostic::new(&source(String::new()), 0..0, format!("cannot read {shown}: {reason}")));
+            return None;
+        }
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => Some(source(text)),
+        Err(error) => {
+            // The rest of the file is read all the same, to tell what else is wrong.
+            let good = error.utf8_error().valid_up_to();
+            let byte = error.as_bytes().get(good).copied().unwrap_or_default();
+            let source = source(String::from_utf8_lossy(error.as_bytes()).into_owned());
+            let span = good..good + char::REPLACEMENT_CHARACTER.len_utf8();
+            let diagnostic = Diagnostic::new(&source, span, format!("the file is not UTF-8: byte 0x{byte:02x}"));
+            diagnostics.push(diagnostic.label("save the file as UTF-8"));
+            Some(source)
+        }
+    }
+}
+
+fn read_script(path: &Path) -> Result<String, String> {
+    String::from_utf8(read_bytes(path)?)
+        .map_err(|error| format!("the file is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+    // Opening a named pipe would wait for its writer.
+    if !fs::metadata(path).map_err(|error| reason(&error))?.is_file() {
+        return Err("not a regular file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LONGEST_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|error| reason(&error))?;
+    if bytes.len() as u64 > LONGEST_FILE {
+        return Err(format!("longer than {} MiB", LONGEST_FILE >> 20));
+    }
+    Ok(bytes)
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests;
