@@ -3,6 +3,9 @@
 //! The rest of fleet sees two small traits, so that a scripted transport can stand in for the network in tests.
 //! The crate `russh-keys` that older guides name is dead: it was merged into russh as `russh::keys`.
 
+mod host_key;
+pub mod known_hosts;
+
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -12,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 use crate::model::command::RemoteCommand;
 use crate::model::event::Stream;
 use crate::model::plan::PlanHost;
+
+pub use host_key::HostKey;
+pub use known_hosts::{KnownHosts, KnownHostsError, Pin, Verdict, pin};
 
 /// Makes connections to hosts.
 pub trait Connect: Send + Sync + 'static {
