@@ -4,6 +4,6 @@
 //! crash or a full disk, finds the old content or the new, never a part.
 
 pub mod atomic;
-pub use atomic::{create_new, private_dir, replace};
-//! What fleet reads from and writes to the controller's disk.
 pub mod project;
+
+pub use atomic::{create_new, private_dir, replace};

@@ -4,6 +4,8 @@
 //! The crate `russh-keys` that older guides name is dead: it was merged into russh as `russh::keys`.
 
 pub mod key;
+mod host_key;
+pub mod known_hosts;
 
 use std::time::Duration;
 
@@ -14,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::model::command::RemoteCommand;
 use crate::model::event::Stream;
 use crate::model::plan::PlanHost;
+
+pub use host_key::HostKey;
+pub use known_hosts::{KnownHosts, KnownHostsError, Pin, Verdict, pin};
 
 /// Makes connections to hosts.
 pub trait Connect: Send + Sync + 'static {

@@ -1,0 +1,193 @@
+//! One line of a known_hosts file (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"), read as bytes.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha1::Sha1;
+
+use super::super::host_key::HostKey;
+
+/// What a line says about its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marker {
+    /// The host's key.
+    Pinned,
+    /// A key that must not be accepted.
+    Revoked,
+    /// A key that signs host certificates. They are refused, so it is never trusted.
+    CertAuthority,
+}
+
+/// A line that names a key.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub marker: Marker,
+    pub names: Names,
+    pub key: HostKey,
+}
+
+/// The hosts that a line is for.
+#[derive(Debug, Clone)]
+pub(super) enum Names {
+    /// `|1|SALT|HASH`: one name, hidden by HMAC-SHA1.
+    Hashed { salt: Vec<u8>, hash: Vec<u8> },
+    /// A list of patterns, in lower case.
+    Patterns(Vec<Pattern>),
+}
+
+/// `name`, `*.example.org`, `!name`.
+#[derive(Debug, Clone)]
+pub(super) struct Pattern {
+    pub negated: bool,
+    pub text: Vec<u8>,
+}
+
+/// Reads a line. `Ok(None)`: blank or a comment. `Err`: why OpenSSH, and fleet, skip it.
+pub(super) fn parse(line: &[u8]) -> Result<Option<Entry>, &'static str> {
+    let mut rest = skip_blanks(line.strip_suffix(b"\r").unwrap_or(line));
+    if rest.is_empty() || rest.starts_with(b"#") {
+        return Ok(None);
+    }
+    let mut marker = Marker::Pinned;
+    if rest.starts_with(b"@") {
+        let (word, after) = split_word(rest);
+        marker = match word {
+            b"@revoked" => Marker::Revoked,
+            b"@cert-authority" => Marker::CertAuthority,
+            _ => return Err("unknown marker"),
+        };
+        rest = skip_blanks(after);
+    }
+    let (names, rest) = split_word(rest);
+    let names = Names::parse(names)?;
+    let (key_type, rest) = split_word(skip_blanks(rest));
+    let (key, _comment) = split_word(skip_blanks(rest));
+    if key.is_empty() {
+        return Err("no key");
+    }
+    let key = HostKey::from_base64(key).ok_or("malformed key, or of an unknown type")?;
+    if key.key_type().as_bytes() != key_type {
+        return Err("the key is not of the type that the line names");
+    }
+    Ok(Some(Entry { marker, names, key }))
+}
+
+impl Names {
+    fn parse(names: &[u8]) -> Result<Self, &'static str> {
+        if let Some(hashed) = names.strip_prefix(b"|") {
+            let mut parts = hashed.split(|&b| b == b'|');
+            let (Some(b"1"), Some(salt), Some(hash), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+            else {
+                return Err("malformed hashed name");
+            };
+            let decode = |part| STANDARD.decode(part).ok().filter(|bytes: &Vec<u8>| bytes.len() == 20);
+            let (Some(salt), Some(hash)) = (decode(salt), decode(hash)) else { return Err("malformed hashed name") };
+            return Ok(Self::Hashed { salt, hash });
+        }
+        let pattern = |text: &[u8]| match text.strip_prefix(b"!") {
+            Some(text) => Pattern { negated: true, text: text.to_ascii_lowercase() },
+            None => Pattern { negated: false, text: text.to_ascii_lowercase() },
+        };
+        Ok(Self::Patterns(names.split(|&b| b == b',').map(pattern).collect()))
+    }
+
+    /// The names themselves, when none is hashed, negated or a pattern.
+    pub fn literals(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        match self {
+            Self::Patterns(patterns) if patterns.iter().all(Pattern::is_literal) => {
+                Some(patterns.iter().map(|p| p.text.as_slice()))
+            }
+            Self::Patterns(_) | Self::Hashed { .. } => None,
+        }
+    }
+
+    /// Is the line for this host? `name` is in lower case, as [`super::lookup_name`] makes it.
+    pub fn matches(&self, name: &[u8]) -> bool {
+        match self {
+            Self::Hashed { salt, hash } => hash_name(salt, name).is_some_and(|h| h == *hash),
+            Self::Patterns(patterns) => {
+                let mut found = false;
+                for pattern in patterns.iter().filter(|p| glob(&p.text, name)) {
+                    if pattern.negated {
+                        return false;
+                    }
+                    found = true;
+                }
+                found
+            }
+        }
+    }
+}
+
+impl Pattern {
+    fn is_literal(&self) -> bool {
+        !self.negated && !self.text.iter().any(|b| matches!(b, b'*' | b'?'))
+    }
+}
+
+fn hash_name(salt: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+    let mut mac = Hmac::<Sha1>::new_from_slice(salt).ok()?;
+    mac.update(name);
+    Some(mac.finalize().into_bytes().to_vec())
+}
+
+/// `*` stands for any bytes, `?` for one. Linear but for the last star, so a hostile pattern costs no more than its length times the name's.
+fn glob(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(b'?') => (p, n) = (p + 1, n + 1),
+            Some(byte) if Some(byte) == name.get(n) => (p, n) = (p + 1, n + 1),
+            _ => match star {
+                Some((star_p, star_n)) => {
+                    (p, n) = (star_p + 1, star_n + 1);
+                    star = Some((star_p, star_n + 1));
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.iter().skip(p).all(|&b| b == b'*')
+}
+
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+fn skip_blanks(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().position(|b| !is_blank(b)).unwrap_or(bytes.len());
+    bytes.get(start..).unwrap_or_default()
+}
+
+fn split_word(bytes: &[u8]) -> (&[u8], &[u8]) {
+    bytes.split_at(bytes.iter().position(is_blank).unwrap_or(bytes.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_and_question_marks() {
+        for (pattern, name, expected) in [
+            ("", "", true),
+            ("*", "", true),
+            ("?", "", false),
+            ("*.example.org", "a.b.example.org", true),
+            ("*.example.org", "example.org", false),
+            ("web?", "web1", true),
+            ("web?", "web", false),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b*c", "aXbYbZ", false),
+            ("**", "x", true),
+            ("[h]:22*", "[h]:2222", true),
+        ] {
+            assert_eq!(glob(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+        }
+    }
+}
