@@ -1,1 +1,6 @@
-//! TODO.
+//! The demo.
+
+mod process;
+pub mod server;
+mod session;
+mod stream;

@@ -16,14 +16,16 @@ pub mod inventory_file;
 pub mod name;
 pub mod outcome;
 pub mod plan;
+pub mod planner;
 pub mod printable;
-pub mod recipe;
-pub mod scheduler;
-#[cfg(test)]
-pub mod scripted;
 pub mod range;
+pub mod recipe;
 pub mod recipe_file;
+pub mod scheduler;
 pub mod shell;
 pub mod summary;
 pub mod tail;
 pub mod template;
+
+#[cfg(test)]
+pub mod scripted;
