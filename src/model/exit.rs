@@ -92,7 +92,10 @@ fn host_code(host: &HostSummary, unreachable: bool) -> u8 {
 /// What the last attempt of a step, or of an undo, means. Cancelled and not started are consequences: their cause counts.
 fn step_code(outcome: &StepOutcome) -> u8 {
     match outcome {
-        StepOutcome::Failed { .. } | StepOutcome::Signaled { .. } | StepOutcome::TimedOut { .. } => FAILED,
+        StepOutcome::Failed { .. }
+        | StepOutcome::Signaled { .. }
+        | StepOutcome::TimedOut { .. }
+        | StepOutcome::Unusable { .. } => FAILED,
         StepOutcome::Unknown { .. } => UNKNOWN,
         StepOutcome::Succeeded
         | StepOutcome::Skipped { .. }

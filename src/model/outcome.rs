@@ -30,6 +30,11 @@ pub enum StepOutcome {
         /// The limit, in seconds.
         seconds: u64,
     },
+    /// The command succeeded, but what it printed cannot become the value of a variable.
+    Unusable {
+        /// Why.
+        reason: String,
+    },
     /// An interrupt ended it; its process group was ended.
     Cancelled,
     /// The command was never sent: nothing happened on the host.
@@ -62,6 +67,7 @@ impl StepOutcome {
             Self::Failed { .. }
             | Self::Signaled { .. }
             | Self::TimedOut { .. }
+            | Self::Unusable { .. }
             | Self::Cancelled
             | Self::NotStarted { .. }
             | Self::Unknown { .. } => false,
@@ -77,6 +83,7 @@ impl StepOutcome {
             Self::Signaled { signal } => format!("ended by signal {signal}"),
             Self::TimedOut { limit: TimeLimit::Timeout, seconds } => format!("timed out after {seconds} s"),
             Self::TimedOut { limit: TimeLimit::IdleTimeout, seconds } => format!("silent for {seconds} s"),
+            Self::Unusable { reason } => reason.clone(),
             Self::Cancelled => "cancelled".to_owned(),
             Self::NotStarted { reason } => format!("not started: {reason}"),
             Self::Unknown { reason } => format!("outcome unknown: {reason}"),

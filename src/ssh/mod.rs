@@ -3,8 +3,8 @@
 //! The rest of fleet sees two small traits, so that a scripted transport can stand in for the network in tests.
 //! The crate `russh-keys` that older guides name is dead: it was merged into russh as `russh::keys`.
 
-pub mod key;
 mod host_key;
+pub mod key;
 pub mod known_hosts;
 
 use std::time::Duration;

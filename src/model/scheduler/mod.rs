@@ -504,6 +504,7 @@ impl Scheduler {
             | StepOutcome::Failed { .. }
             | StepOutcome::Signaled { .. }
             | StepOutcome::TimedOut { .. }
+            | StepOutcome::Unusable { .. }
             | StepOutcome::Cancelled
             | StepOutcome::Unknown { .. } => true,
         };
@@ -574,6 +575,7 @@ fn is_worth_retrying(outcome: &StepOutcome) -> bool {
         StepOutcome::Failed { .. } | StepOutcome::Signaled { .. } | StepOutcome::TimedOut { .. } => true,
         StepOutcome::Succeeded
         | StepOutcome::Skipped { .. }
+        | StepOutcome::Unusable { .. }
         | StepOutcome::Cancelled
         | StepOutcome::NotStarted { .. }
         | StepOutcome::Unknown { .. } => false,

@@ -184,7 +184,8 @@ impl KnownHosts {
     fn find(&self, address: &str, port: u16) -> Vec<&(usize, Entry)> {
         let name = lookup_name(address, port).into_bytes();
         let named = self.by_name.get(&name).into_iter().flatten();
-        let matching = self.others.iter().filter(|&&i| self.entries.get(i).is_some_and(|(_, e)| e.names.matches(&name)));
+        let matching =
+            self.others.iter().filter(|&&i| self.entries.get(i).is_some_and(|(_, e)| e.names.matches(&name)));
         let mut indices: Vec<usize> = named.chain(matching).copied().collect();
         indices.sort_unstable();
         indices.dedup();

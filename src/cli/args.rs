@@ -1,0 +1,296 @@
+//! The command line's grammar.
+//!
+//! `fleet SITE TASK` is Fabric's order, so the first word is a verb or a site. A site goes to the hidden subcommand `SITE`, which
+//! [`normalize`] puts before it; a site cannot be called like a verb, so there is never a doubt.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::model::duration::parse_duration;
+use crate::model::inventory::Share;
+use crate::model::name::{UserName, VarName};
+use crate::model::planner::{Overrides, StepSelection, parse_assignment};
+
+/// Deploy to sites over SSH: in parallel, in rolling batches, undone when it fails.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fleet",
+    version,
+    disable_help_subcommand = true,
+    override_usage = "fleet SITE TASK [TASK...] [flags]\n       fleet SITE run -- COMMAND...\n       fleet SITE trust | distribute-keys\n       fleet VERB [flags]",
+    after_help = "SITE is a site, a list `a,b`, a glob `shop-*`, `all`, or a selector `site:role`, `site:host`, `!site:host`.\n\
+                  Begin with `fleet demo` to see it work, or with `fleet init` in an empty folder."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub flags: Flags,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run tasks, a command, `trust` or `distribute-keys` on a site
+    #[command(name = "SITE", hide = true)]
+    Site(SiteArgs),
+    /// Make the key pair keys/fleet, never over an existing one
+    GenerateKeys {
+        /// Ask for a passphrase
+        #[arg(long)]
+        passphrase: bool,
+        /// Read the passphrase from the first line of this file
+        #[arg(long, value_name = "FILE", conflicts_with = "passphrase")]
+        new_passphrase_file: Option<PathBuf>,
+    },
+    /// Show sites and hosts
+    List {
+        /// Show where every value of these sites came from
+        #[arg(long, value_name = "SITE")]
+        explain: Option<String>,
+        /// Only these
+        site: Option<String>,
+    },
+    /// Show the tasks of a site and their steps
+    Tasks {
+        /// The site
+        site: String,
+    },
+    /// Read every file and tell all that is wrong; contacts nothing
+    Check,
+    /// Write a commented starter project into the current folder, or into --project
+    Init,
+    /// Show the main job on an embedded fleet of SSH servers
+    Demo {
+        /// Keep the demo's project folder
+        #[arg(long)]
+        keep: bool,
+        /// Leave the fleet running until Ctrl-C, to play with; keeps the folder
+        #[arg(long)]
+        serve: bool,
+    },
+    /// List past runs
+    Runs,
+    /// Show how a run ended
+    Show {
+        /// The run, a unique beginning of its name, or `last`
+        #[arg(default_value = "last")]
+        run: String,
+    },
+    /// Show what a run's hosts printed
+    Logs {
+        /// The run, a unique beginning of its name, or `last`
+        #[arg(default_value = "last")]
+        run: String,
+        /// Only this host
+        host: Option<String>,
+        /// Only this step
+        #[arg(long)]
+        step: Option<String>,
+    },
+    /// Print a completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct SiteArgs {
+    /// Which sites and hosts
+    pub selector: String,
+    /// Tasks of the site's recipe, or `run`, `trust`, `distribute-keys`
+    #[arg(required = true)]
+    pub tasks: Vec<String>,
+    /// With `run`: the command. One word is shell text, several are quoted words
+    #[arg(last = true)]
+    pub command: Vec<String>,
+    /// With `trust`: pin only keys whose SHA256 fingerprint is in this file
+    #[arg(long, value_name = "FILE", env = "FLEET_FINGERPRINTS")]
+    pub fingerprints: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags of a command line")]
+pub struct Flags {
+    /// Only these hosts, roles or sites of the selected ones
+    #[arg(short, long, global = true, value_name = "SELECTOR", env = "FLEET_LIMIT")]
+    pub limit: Option<String>,
+    /// All but these
+    #[arg(short = 'x', long, global = true, value_name = "SELECTOR", env = "FLEET_EXCLUDE")]
+    pub exclude: Option<String>,
+    /// Hosts that work at the same time; 0 is all [default: 32]
+    #[arg(short = 'P', long, global = true, value_name = "N", env = "FLEET_PARALLEL")]
+    pub parallel: Option<usize>,
+    /// Sizes of the batches; the last repeats
+    #[arg(long, global = true, value_name = "1,25%,100%", env = "FLEET_SERIAL", value_delimiter = ',', value_parser = share)]
+    pub serial: Vec<Share>,
+    /// Failed hosts that the whole rollout bears
+    #[arg(long, global = true, value_name = "N|N%", env = "FLEET_MAX_FAIL", value_parser = share)]
+    pub max_fail: Option<Share>,
+    /// Show what would be sent, contact nothing
+    #[arg(short = 'n', long, global = true, env = "FLEET_DRY_RUN")]
+    pub dry_run: bool,
+    /// Set a variable, above all files
+    #[arg(short = 'e', long = "set", global = true, value_name = "NAME=VALUE", env = "FLEET_SET", value_parser = parse_assignment)]
+    pub set: Vec<(VarName, String)>,
+    /// Leave out all steps before this one
+    #[arg(long, global = true, value_name = "STEP", env = "FLEET_START_AT")]
+    pub start_at: Option<String>,
+    /// Only this step; may be given again
+    #[arg(long, global = true, value_name = "STEP", env = "FLEET_ONLY")]
+    pub only: Vec<String>,
+    /// Without this step; may be given again
+    #[arg(long, global = true, value_name = "STEP", env = "FLEET_SKIP")]
+    pub skip: Vec<String>,
+    /// Log in as this user
+    #[arg(short, long, global = true, value_name = "USER", env = "FLEET_USER", value_parser = user_name)]
+    pub user: Option<UserName>,
+    /// Log in with this private key
+    #[arg(short, long, global = true, value_name = "FILE", env = "FLEET_IDENTITY")]
+    pub identity: Option<PathBuf>,
+    /// Ask for the login password, once
+    #[arg(long, global = true, env = "FLEET_ASK_PASS")]
+    pub ask_pass: bool,
+    /// Read the login password from the first line of this file
+    #[arg(long, global = true, value_name = "FILE", env = "FLEET_PASSWORD_FILE", conflicts_with = "ask_pass")]
+    pub password_file: Option<PathBuf>,
+    /// Read the passphrase of the private keys from the first line of this file
+    #[arg(long, global = true, value_name = "FILE", env = "FLEET_PASSPHRASE_FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Limit of steps that have none of their own, such as 90s or 10m
+    #[arg(long, global = true, value_name = "TIME", env = "FLEET_TIMEOUT", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// Limit of a TCP connection [default: 10s]
+    #[arg(long, global = true, value_name = "TIME", env = "FLEET_CONNECT_TIMEOUT", value_parser = duration)]
+    pub connect_timeout: Option<Duration>,
+    /// Answer every question with yes
+    #[arg(short, long, global = true, env = "FLEET_YES")]
+    pub yes: bool,
+    /// Never ask; what would be asked is an error that names the flag
+    #[arg(long, global = true, env = "FLEET_NO_INPUT")]
+    pub no_input: bool,
+    /// Show every line of output, instead of one live line per host
+    #[arg(short, long, global = true, env = "FLEET_VERBOSE", conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Show only the final table
+    #[arg(short, long, global = true, env = "FLEET_QUIET")]
+    pub quiet: bool,
+    /// One JSON event a line on standard output, and nothing else there
+    #[arg(long, global = true, env = "FLEET_JSON")]
+    pub json: bool,
+    /// Colours
+    #[arg(long, global = true, value_name = "WHEN", env = "FLEET_COLOR", value_enum, default_value = "auto")]
+    pub color: Colour,
+    /// The project folder; found upward from the current one when not given
+    #[arg(long, global = true, value_name = "DIR", env = "FLEET_PROJECT")]
+    pub project: Option<PathBuf>,
+}
+
+impl Flags {
+    /// What these flags set above all files.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            user: self.user.clone(),
+            identity: self.identity.as_ref().map(|path| path.display().to_string()),
+            connect_timeout: self.connect_timeout,
+            vars: self.set.iter().cloned().collect(),
+            parallel: self.parallel,
+            serial: (!self.serial.is_empty()).then(|| self.serial.clone()),
+            max_fail: self.max_fail,
+            timeout: self.timeout,
+            steps: StepSelection {
+                start_at: self.start_at.clone(),
+                only: self.only.clone(),
+                skip: self.skip.clone(),
+            },
+        }
+    }
+}
+
+fn share(text: &str) -> Result<Share, String> {
+    Share::parse(text).ok_or_else(|| format!("`{text}` is not a number of hosts such as 3 or 25%"))
+}
+
+fn user_name(text: &str) -> Result<UserName, String> {
+    UserName::parse(text).map_err(|e| e.to_string())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|e| e.to_string())
+}
+
+/// The verbs that a site may not be called like.
+pub fn reserved_names() -> Vec<String> {
+    let later = ["resume", "undo", "attach", "cancel", "doctor", "help", "all", "defaults", "run", "trust", "distribute-keys"];
+    let site = ["rotate-keys", "revoke-keys", "status", "unlock"];
+    let verbs = Cli::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect::<Vec<_>>();
+    verbs.into_iter().chain(later.into_iter().chain(site).map(str::to_owned)).collect()
+}
+
+/// Puts `SITE` before a first word that is no verb, and gives verbs their dashes.
+pub fn normalize(mut argv: Vec<String>) -> Vec<String> {
+    let command = Cli::command();
+    let takes_value = |flag: &dyn Fn(&clap::Arg) -> bool| {
+        command.get_arguments().find(|arg| flag(arg)).is_some_and(|arg| arg.get_action().takes_values())
+    };
+    let mut at = 1;
+    while let Some(word) = argv.get(at) {
+        let step = if word == "--" {
+            return argv;
+        } else if let Some(long) = word.strip_prefix("--") {
+            let alone = !long.contains('=');
+            1 + usize::from(alone && takes_value(&|arg| arg.get_long() == Some(long)))
+        } else if let Some(cluster) = word.strip_prefix('-').filter(|cluster| !cluster.is_empty()) {
+            // `-vP 4` takes the next word, `-P4` does not.
+            let valued = cluster.chars().position(|c| takes_value(&|arg| arg.get_short() == Some(c)));
+            1 + usize::from(valued.is_some_and(|position| position + 1 == cluster.chars().count()))
+        } else {
+            break;
+        };
+        at += step;
+    }
+    if let Some(word) = argv.get_mut(at) {
+        let dashed = word.replace('_', "-");
+        if command.find_subcommand(&dashed).is_some_and(|found| !found.is_hide_set()) {
+            *word = dashed;
+        } else {
+            argv.insert(at, "SITE".to_owned());
+        }
+    }
+    argv
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normalized(line: &str) -> String {
+        normalize(line.split(' ').map(str::to_owned).collect()).join(" ")
+    }
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_first_word_is_a_verb_or_a_site() {
+        assert_eq!(normalized("fleet mysite deploy"), "fleet SITE mysite deploy");
+        assert_eq!(normalized("fleet generate_keys"), "fleet generate-keys");
+        assert_eq!(normalized("fleet -n mysite deploy"), "fleet -n SITE mysite deploy");
+        assert_eq!(normalized("fleet -P 4 mysite deploy"), "fleet -P 4 SITE mysite deploy");
+        assert_eq!(normalized("fleet -nP 4 mysite deploy"), "fleet -nP 4 SITE mysite deploy");
+        assert_eq!(normalized("fleet -P4 --user root --set=a=b mysite deploy"), "fleet -P4 --user root --set=a=b SITE mysite deploy");
+        assert_eq!(normalized("fleet --help"), "fleet --help");
+        assert_eq!(normalized("fleet !a,b run"), "fleet SITE !a,b run");
+    }
+}

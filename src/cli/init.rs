@@ -1,0 +1,62 @@
+//! `fleet init`: a starter project.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::files;
+
+const DEFAULTS: &str = r#"# What all sites share. Each value can be set in a site's own file, too, and there it wins.
+
+[ssh]
+# user = "release"            # the login user; without it, the user who runs fleet
+# port = 22
+# connect-timeout = "10s"
+
+[rollout]
+batches = [1, "100%"]         # one host first (the canary), then all others
+max-failures = 0              # failed hosts that a whole rollout bears
+"#;
+
+const SITE: &str = r#"# One site a file; the file's name is the site's: fleet mysite deploy
+recipe = "git-site"           # built in; `fleet tasks mysite` shows it, recipes/ is for your own
+stage = "test"                # test, demo or production; production asks before anything is done
+# follows = "mysite-test"     # get exactly the revision that was proven there
+
+[vars]
+home = "/srv/mysite"          # the checkout of the site's code on each host
+
+[[host]]
+name = "web1"
+address = "192.0.2.11"        # or a DNS name; web[1-3] with 192.0.2.[11-13] are three hosts
+roles = ["web", "db"]
+"#;
+
+const IGNORE: &str = "# private keys and the records of runs stay here; public keys and pinned host keys are shared\n\
+keys/*\n!keys/*.pub\n!keys/known_hosts\n.fleet/\n";
+
+/// What `init` did.
+pub struct Written {
+    /// Files that were made.
+    pub made: Vec<PathBuf>,
+    /// Files that were there before, and stay as they are.
+    pub kept: Vec<PathBuf>,
+}
+
+/// Writes the starter project, never over an existing file.
+pub fn write(folder: &Path) -> io::Result<Written> {
+    let mut written = Written { made: Vec::new(), kept: Vec::new() };
+    let has_sites = folder.join("hosts").is_dir();
+    std::fs::create_dir_all(folder.join("hosts"))?;
+    let mut files = vec![("hosts/defaults.toml", DEFAULTS), (".gitignore", IGNORE)];
+    if !has_sites {
+        files.push(("hosts/mysite.toml", SITE));
+    }
+    for (name, text) in files {
+        match files::create_new(&folder.join(name), 0o644, text.as_bytes()) {
+            Ok(()) => written.made.push(name.into()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => written.kept.push(name.into()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}

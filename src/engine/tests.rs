@@ -1,0 +1,373 @@
+//! The engine on a scripted transport: what a host answers is decided by the text of the command.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt as _};
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::{Observer, Run, execute};
+use crate::model::command::CommandTemplate;
+use crate::model::event::{Event, Fact, Stream};
+use crate::model::name::{Address, HostLabel, HostName, PhaseName, RunId, SiteName, StepPath, UserName, VarName};
+use crate::model::outcome::HostOutcome;
+use crate::model::plan::{
+    Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, Retry, StepCommands,
+};
+use crate::model::summary::Summary;
+use crate::model::template::{Language, Template};
+use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Session};
+
+/// What all hosts of a test share: the commands that were sent, as `host: text`, and how often each host was connected to.
+#[derive(Default)]
+struct Network {
+    sent: Mutex<Vec<String>>,
+    connections: Mutex<BTreeMap<String, usize>>,
+    unreachable: BTreeSet<&'static str>,
+}
+
+/// `exit N`, `print TEXT`, `lose` (the connection), `die` (the connection, before the command was sent, once), `wait` (for ever),
+/// `panic`, `flaky N` (fails the first N times); anything else succeeds.
+struct ScriptedSession {
+    host: String,
+    network: Arc<Network>,
+    alive: bool,
+}
+
+impl Connect for Arc<Network> {
+    fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+        let host = host.label.to_string();
+        async move {
+            if self.unreachable.contains(host.as_str()) {
+                return Err(ConnectError::Tcp { address: host, reason: "connection refused".to_owned() });
+            }
+            *self.connections.lock().unwrap().entry(host.clone()).or_default() += 1;
+            let session: Box<dyn Session> = Box::new(ScriptedSession { host, network: Arc::clone(self), alive: true });
+            Ok(session)
+        }
+        .boxed()
+    }
+}
+
+impl Session for ScriptedSession {
+    fn exec<'a>(&'a mut self, exec: Exec<'a>) -> BoxFuture<'a, ExecEnd> {
+        async move {
+            let text = exec.command.text.as_str();
+            if text == "die" && self.network.connections.lock().unwrap()[&self.host] == 1 {
+                self.alive = false;
+                return ExecEnd::NotStarted("broken pipe".to_owned());
+            }
+            let before = {
+                let mut sent = self.network.sent.lock().unwrap();
+                let line = format!("{}: {text}", self.host);
+                let before = sent.iter().filter(|other| **other == line).count();
+                sent.push(line);
+                before
+            };
+            match text.split_once(' ').unwrap_or((text, "")) {
+                ("exit", status) => ExecEnd::Exited(status.parse().unwrap()),
+                ("print", words) => {
+                    let bytes = format!("{words}\n").into_bytes();
+                    exec.output.send(OutputChunk { stream: Stream::Stdout, bytes }).await.unwrap();
+                    ExecEnd::Exited(0)
+                }
+                ("lose", _) => {
+                    self.alive = false;
+                    ExecEnd::Lost("connection reset by peer".to_owned())
+                }
+                ("wait", _) => {
+                    exec.stop.cancelled().await;
+                    ExecEnd::Stopped
+                }
+                ("flaky", times) => ExecEnd::Exited(u8::from(before < times.parse().unwrap())),
+                ("panic", _) => panic!("a bug"),
+                _ => ExecEnd::Exited(0),
+            }
+        }
+        .boxed()
+    }
+
+    fn is_alive(&self) -> bool {
+        self.alive
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        async {}.boxed()
+    }
+}
+
+fn text(text: &str) -> CommandTemplate {
+    CommandTemplate::shell(Template::parse(text, Language::Shell).unwrap())
+}
+
+fn step(name: &str, hosts: &[usize], run: &str, undo: Option<&str>) -> PlanStep {
+    let commands = StepCommands { run: text(run), undo: undo.map(text), guard: None };
+    PlanStep {
+        path: StepPath::parse(&format!("p/{name}")).unwrap(),
+        ends: Vec::new(),
+        timeout: None,
+        idle_timeout: None,
+        retry: None,
+        register: None,
+        secret_output: false,
+        commands: hosts.iter().map(|h| (HostIndex(*h), commands.clone())).collect(),
+    }
+}
+
+fn phase(name: &str, hosts: &[usize], steps: Vec<PlanStep>) -> PlanPhase {
+    PlanPhase {
+        name: PhaseName::parse(name).unwrap(),
+        once: false,
+        batches: vec![hosts.iter().copied().map(HostIndex).collect()],
+        soak: Duration::ZERO,
+        steps,
+    }
+}
+
+fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
+    let host = |i: usize| PlanHost {
+        label: HostLabel::parse(&format!("web{}", i + 1)).unwrap(),
+        site: SiteName::parse("s").unwrap(),
+        name: HostName::parse(&format!("web{}", i + 1)).unwrap(),
+        address: Address::parse("127.0.0.1").unwrap(),
+        port: 22,
+        user: UserName::parse("u").unwrap(),
+        identity: None,
+        connect_timeout: Duration::from_secs(1),
+        roles: Vec::new(),
+    };
+    Plan {
+        v: PLAN_VERSION,
+        sites: vec![SiteName::parse("s").unwrap()],
+        task: "t".to_owned(),
+        hosts: (0..hosts).map(host).collect(),
+        phases,
+        max_failures: 0,
+        on_failure: OnFailure::Undo,
+        parallel: 32,
+        proves: None,
+    }
+}
+
+#[derive(Default)]
+struct Memory {
+    events: Vec<Event>,
+    /// Interrupts when this step starts.
+    interrupt_at: Option<(&'static str, mpsc::Sender<()>)>,
+    /// To see that what is announced has not been done yet.
+    network: Option<Arc<Network>>,
+}
+
+impl Observer for Memory {
+    fn observe(&mut self, events: &[Event]) {
+        for event in events {
+            if let Fact::StepStarted { step, host, .. } = &event.fact {
+                if let Some((name, interrupts)) = &self.interrupt_at
+                    && step.as_str().ends_with(name)
+                {
+                    for _ in 0..2 {
+                        interrupts.try_send(()).unwrap();
+                    }
+                }
+                if let Some(network) = &self.network {
+                    let sent = network.sent.lock().unwrap();
+                    let word = step.as_str().rsplit('/').next().unwrap();
+                    assert!(!sent.contains(&format!("{host}: {word}")), "{step} was sent before it was told");
+                }
+            }
+            self.events.push(event.clone());
+        }
+    }
+
+    fn tick(&mut self) {}
+}
+
+async fn play(plan: Plan, network: &Arc<Network>) -> (Summary, Memory) {
+    play_with(plan, network, Memory::default()).await
+}
+
+async fn play_with(plan: Plan, network: &Arc<Network>, mut memory: Memory) -> (Summary, Memory) {
+    let (sender, interrupts) = mpsc::channel(4);
+    if let Some((_, slot)) = &mut memory.interrupt_at {
+        *slot = sender.clone();
+    }
+    let run = Run {
+        plan: Arc::new(plan),
+        id: RunId::parse("20260101-000000-0000").unwrap(),
+        by: "me@here".to_owned(),
+        connector: Arc::new(Arc::clone(network)),
+        interrupts,
+        now: || Timestamp::UNIX_EPOCH,
+    };
+    let summary = execute(run, &mut memory).await;
+    (summary, memory)
+}
+
+fn outcomes(summary: &Summary) -> Vec<HostOutcome> {
+    summary.hosts().map(|host| host.outcome.unwrap()).collect()
+}
+
+fn sent(network: &Network) -> Vec<String> {
+    network.sent.lock().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_failed_step_is_undone_together_with_those_before_it() {
+    let network = Arc::new(Network::default());
+    let steps = vec![
+        step("a", &[0], "a", Some("undo-a")),
+        step("b", &[0], "exit 3", Some("undo-b")),
+        step("c", &[0], "c", None),
+    ];
+    let (summary, _) = play(plan(1, vec![phase("p", &[0], steps)]), &network).await;
+    assert_eq!(sent(&network), ["web1: a", "web1: exit 3", "web1: undo-b", "web1: undo-a"]);
+    assert_eq!(outcomes(&summary), [HostOutcome::RolledBack]);
+    assert_eq!(summary.exit_code(), 10);
+}
+
+#[tokio::test]
+async fn what_a_step_registers_is_quoted_into_later_commands_and_their_undos() {
+    let network = Arc::new(Network::default());
+    let mut read = step("read", &[0, 1], "print it's", None);
+    read.register = Some(VarName::parse("x").unwrap());
+    let steps = vec![read, step("use", &[0, 1], "use {{x}}", Some("undo {{x}}")), step("fail", &[1], "exit 1", None)];
+    let (_, memory) = play(plan(2, vec![phase("p", &[0, 1], steps)]), &network).await;
+    let sent = sent(&network);
+    for line in [r"web1: use 'it'\''s'", r"web2: undo 'it'\''s'", r"web1: undo 'it'\''s'"] {
+        assert!(sent.contains(&line.to_owned()), "{sent:?}");
+    }
+    let registered =
+        memory.events.iter().filter(|e| matches!(&e.fact, Fact::Registered { value, .. } if value == "it's"));
+    assert_eq!(registered.count(), 2);
+}
+
+#[tokio::test]
+async fn what_a_once_step_registers_is_known_to_all_hosts() {
+    let network = Arc::new(Network::default());
+    let mut pin = step("pin", &[0], "print abc", None);
+    pin.register = Some(VarName::parse("revision").unwrap());
+    let mut once = phase("pin", &[0], vec![pin]);
+    once.once = true;
+    let mut p = plan(2, vec![once, phase("roll", &[0, 1], vec![step("pull", &[0, 1], "pull {{revision}}", None)])]);
+    p.proves = Some(VarName::parse("revision").unwrap());
+    let (_, memory) = play(p, &network).await;
+    assert!(sent(&network).contains(&"web2: pull abc".to_owned()));
+    let Fact::RunFinished { exit_code: 0, proven: Some(proven) } = &memory.events.last().unwrap().fact else {
+        panic!("{:?}", memory.events.last());
+    };
+    assert_eq!(proven.value, "abc");
+}
+
+#[tokio::test]
+async fn a_guard_skips_and_a_skipped_step_is_not_undone() {
+    let network = Arc::new(Network::default());
+    let mut skipped = step("a", &[0], "a", Some("undo-a"));
+    skipped.commands.get_mut(&HostIndex(0)).unwrap().guard = Some(Guard::Unless(text("exit 0")));
+    let mut done = step("b", &[0], "b", Some("undo-b"));
+    done.commands.get_mut(&HostIndex(0)).unwrap().guard = Some(Guard::OnlyIf(text("true")));
+    let steps = vec![skipped, done, step("c", &[0], "exit 1", None)];
+    let (summary, _) = play(plan(1, vec![phase("p", &[0], steps)]), &network).await;
+    assert_eq!(sent(&network), ["web1: exit 0", "web1: true", "web1: b", "web1: exit 1", "web1: undo-b"]);
+    assert_eq!(outcomes(&summary), [HostOutcome::RolledBack]);
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_unknown_and_never_repeated_or_undone() {
+    let network = Arc::new(Network::default());
+    let steps = vec![step("a", &[0], "a", Some("undo-a")), step("b", &[0], "lose", Some("undo-b"))];
+    let (summary, _) = play(plan(1, vec![phase("p", &[0], steps)]), &network).await;
+    assert_eq!(sent(&network), ["web1: a", "web1: lose"]);
+    assert_eq!(outcomes(&summary), [HostOutcome::Unknown]);
+    assert_eq!(summary.exit_code(), 13);
+}
+
+#[tokio::test]
+async fn a_connection_that_broke_before_the_command_was_sent_is_made_again() {
+    let network = Arc::new(Network::default());
+    let (summary, memory) = play(plan(1, vec![phase("p", &[0], vec![step("a", &[0], "die", None)])]), &network).await;
+    assert_eq!(outcomes(&summary), [HostOutcome::Succeeded]);
+    assert_eq!(network.connections.lock().unwrap()["web1"], 2);
+    assert!(memory.events.iter().any(|e| matches!(e.fact, Fact::ConnectionLost { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_waits_and_each_attempt_is_told() {
+    let network = Arc::new(Network::default());
+    let mut flaky = step("a", &[0], "flaky 2", None);
+    flaky.retry = Some(Retry { times: 3, delay: Duration::from_secs(60) });
+    let started = tokio::time::Instant::now();
+    let (summary, memory) = play(plan(1, vec![phase("p", &[0], vec![flaky])]), &network).await;
+    assert_eq!(outcomes(&summary), [HostOutcome::Succeeded]);
+    assert_eq!(started.elapsed().as_secs(), 120);
+    let attempts: Vec<(u32, bool)> = memory
+        .events
+        .iter()
+        .filter_map(|e| match &e.fact {
+            Fact::StepFinished { attempt, retrying, .. } => Some((*attempt, *retrying)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(attempts, [(1, true), (2, true), (3, false)]);
+}
+
+#[tokio::test]
+async fn a_panic_of_a_worker_costs_its_host_and_no_other() {
+    let network = Arc::new(Network::default());
+    let mut steps = vec![step("a", &[0, 1], "a", None)];
+    steps[0].commands.get_mut(&HostIndex(0)).unwrap().run = text("panic");
+    let mut p = plan(2, vec![phase("p", &[0, 1], steps)]);
+    p.max_failures = 2;
+    let (summary, _) = play(p, &network).await;
+    assert_eq!(outcomes(&summary), [HostOutcome::Unknown, HostOutcome::Succeeded]);
+}
+
+#[tokio::test]
+async fn the_second_interrupt_ends_the_running_step_and_undoes() {
+    let network = Arc::new(Network::default());
+    let steps = vec![step("a", &[0], "a", Some("undo-a")), step("b", &[0], "wait", Some("undo-b"))];
+    let (sender, _) = mpsc::channel(1);
+    let memory = Memory { interrupt_at: Some(("/b", sender)), ..Memory::default() };
+    let (summary, _) = play_with(plan(1, vec![phase("p", &[0], steps)]), &network, memory).await;
+    assert_eq!(sent(&network), ["web1: a", "web1: wait", "web1: undo-b", "web1: undo-a"]);
+    assert_eq!(outcomes(&summary), [HostOutcome::RolledBack]);
+    assert_eq!(summary.exit_code(), 130);
+}
+
+#[tokio::test]
+async fn unreachable_hosts_stop_a_deployment_before_it_begins() {
+    let network = Arc::new(Network { unreachable: BTreeSet::from(["web2"]), ..Network::default() });
+    let (summary, _) =
+        play(plan(3, vec![phase("p", &[0, 1, 2], vec![step("a", &[0, 1, 2], "a", None)])]), &network).await;
+    assert!(sent(&network).is_empty());
+    assert_eq!(outcomes(&summary), [HostOutcome::Untouched, HostOutcome::Unreachable, HostOutcome::Untouched]);
+    assert_eq!(summary.exit_code(), 11);
+}
+
+#[tokio::test]
+async fn what_is_about_to_happen_is_told_before_it_happens() {
+    let network = Arc::new(Network::default());
+    let all: Vec<usize> = (0..20).collect();
+    let steps = ["a", "b", "c"].map(|name| step(name, &all, name, None)).to_vec();
+    let memory = Memory { network: Some(Arc::clone(&network)), ..Memory::default() };
+    let (summary, memory) = play_with(plan(20, vec![phase("p", &all, steps)]), &network, memory).await;
+    assert_eq!(summary.exit_code(), 0);
+    assert_eq!(sent(&network).len(), 60);
+    for host in summary.hosts() {
+        let last = memory.events.iter().rev().find(|e| e.fact.host() == Some(&host.host)).unwrap();
+        assert!(matches!(last.fact, Fact::HostFinished { .. }), "{last:?}");
+    }
+}
+
+#[tokio::test]
+async fn secret_output_reaches_neither_events_nor_record_but_later_steps() {
+    let network = Arc::new(Network::default());
+    let mut read = step("read", &[0], "print hunter2", None);
+    read.register = Some(VarName::parse("token").unwrap());
+    read.secret_output = true;
+    let steps = vec![read, step("use", &[0], "use {{token}}", None)];
+    let (_, memory) = play(plan(1, vec![phase("p", &[0], steps)]), &network).await;
+    assert!(sent(&network).contains(&"web1: use hunter2".to_owned()));
+    assert!(!serde_json::to_string(&memory.events).unwrap().contains("hunter2"));
+}

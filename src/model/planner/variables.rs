@@ -1,0 +1,131 @@
+//! The variables of one host, and where each value came from.
+//!
+//! Precedence: command line > proven on the followed site > host > site > defaults > recipe.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::inventory::{Host, Origin, Setting};
+use super::super::name::{RunId, VarName};
+use super::Request;
+
+/// What the site that this one follows has proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The variable.
+    pub name: VarName,
+    /// Its value.
+    pub value: String,
+    /// The run that proved it.
+    pub run: RunId,
+}
+
+/// The variables of one host.
+#[derive(Debug, Clone, Default)]
+pub struct Variables {
+    values: BTreeMap<VarName, Setting<String>>,
+    registered: BTreeSet<VarName>,
+}
+
+impl Variables {
+    /// All variables of a host, defaults expanded.
+    pub fn new(request: Request<'_>, host: &Host) -> Result<Self, String> {
+        let site = request.site;
+        let mut values = site.vars.clone();
+        values.extend(host.vars.clone());
+        if let Some(proof) = request.proof {
+            let origin = Origin::Proven(proof.run.to_string());
+            values.insert(proof.name.clone(), Setting { value: proof.value.clone(), origin });
+        }
+        for (name, value) in &request.overrides.vars {
+            values.insert(name.clone(), Setting { value: value.clone(), origin: Origin::CommandLine("--set") });
+        }
+        let own = [
+            ("fleet.run", request.run.to_string()),
+            ("fleet.site", site.name.to_string()),
+            ("fleet.host", host.name.to_string()),
+            ("fleet.address", host.address.value.to_string()),
+            ("fleet.stage", site.stage.as_ref().map(|stage| stage.value.to_string()).unwrap_or_default()),
+        ];
+        for (name, value) in own {
+            let name = VarName::parse(name).map_err(|e| e.to_string())?;
+            values.insert(name, Setting { value, origin: Origin::Default });
+        }
+        let mut variables = Self { values, registered: BTreeSet::new() };
+        for name in request.recipe.vars.keys() {
+            variables.expand(name, request, host, &mut Vec::new())?;
+        }
+        Ok(variables)
+    }
+
+    /// Gives the recipe's default to a variable that has no value yet.
+    fn expand<'a>(
+        &mut self,
+        name: &'a VarName,
+        request: Request<'a>,
+        host: &Host,
+        chain: &mut Vec<&'a VarName>,
+    ) -> Result<(), String> {
+        if self.values.contains_key(name) {
+            return Ok(());
+        }
+        let Some(declared) = request.recipe.vars.get(name) else { return Ok(()) };
+        let Some(default) = &declared.default else {
+            if declared.required {
+                let site = &request.site.name;
+                return Err(format!(
+                    "recipe `{}` needs the variable `{name}` ({}), and host `{}` of site `{site}` has none\n\
+                     hint: set it in hosts/{site}.toml, below [vars]: {name} = \"...\"",
+                    request.recipe.name, declared.doc, host.name
+                ));
+            }
+            return Ok(());
+        };
+        chain.push(name);
+        for used in default.names() {
+            if chain.contains(&used) {
+                let chain: Vec<String> = chain.iter().chain([&used]).map(ToString::to_string).collect();
+                return Err(format!(
+                    "the defaults of recipe `{}` go in a circle: {}",
+                    request.recipe.name,
+                    chain.join(" -> ")
+                ));
+            }
+            self.expand(used, request, host, chain)?;
+        }
+        chain.pop();
+        let value = default.bind(|name| self.value(name)).finish().map_err(|open| {
+            format!("the default of `{name}` in recipe `{}` uses `{open}`, which has no value", request.recipe.name)
+        })?;
+        let line =
+            request.recipe.source.text.get(..declared.span.start).map_or(1, |before| before.matches('\n').count() + 1);
+        let origin = Origin::File { path: request.recipe.source.path.clone(), line };
+        self.values.insert(name.clone(), Setting { value, origin });
+        Ok(())
+    }
+
+    /// The value, unless an earlier step registers one.
+    pub fn value(&self, name: &VarName) -> Option<String> {
+        if self.registered.contains(name) {
+            return None;
+        }
+        self.values.get(name).map(|setting| setting.value.clone())
+    }
+
+    /// From here on an earlier step's output is the value.
+    pub(super) fn register(&mut self, name: VarName) {
+        self.registered.insert(name);
+    }
+
+    pub(super) fn is_registered(&self, name: &VarName) -> bool {
+        self.registered.contains(name)
+    }
+
+    pub(super) fn known(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().chain(&self.registered).map(VarName::as_str)
+    }
+
+    /// All variables with a value, and where it came from.
+    pub fn iter(&self) -> impl Iterator<Item = (&VarName, &Setting<String>)> {
+        self.values.iter()
+    }
+}
