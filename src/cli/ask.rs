@@ -1,0 +1,74 @@
+//! Questions to the person at the terminal. Each is asked once, before the first connection.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::path::Path;
+
+use secrecy::SecretString;
+
+use super::args::Flags;
+use super::failure::Failure;
+
+/// Can a question be asked?
+pub fn is_interactive(flags: &Flags) -> bool {
+    !flags.no_input && io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks for one line. `instead` is the flag that answers without a question.
+pub fn line(flags: &Flags, question: &str, instead: &str) -> Result<String, Failure> {
+    if !is_interactive(flags) {
+        return Err(Failure::refused(format!("not confirmed: {question}\nhint: no terminal to ask on; {instead} answers it")));
+    }
+    write!(io::stderr(), "{question} ")?;
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer.trim().to_owned())
+}
+
+/// Asks a question that is answered with `yes`.
+pub fn confirm(flags: &Flags, question: &str) -> Result<(), Failure> {
+    if flags.yes {
+        return Ok(());
+    }
+    match line(flags, &format!("{question} [yes/no]"), "--yes")?.as_str() {
+        "yes" | "y" | "Yes" => Ok(()),
+        _ => Err(Failure::refused("not confirmed; nothing was changed")),
+    }
+}
+
+/// Asks for the name of what is about to be touched.
+pub fn confirm_by_name(flags: &Flags, question: &str, name: &str) -> Result<(), Failure> {
+    if flags.yes {
+        return Ok(());
+    }
+    let answer = line(flags, question, "--yes")?;
+    if answer == name {
+        return Ok(());
+    }
+    Err(Failure::refused(format!("`{answer}` is not `{name}`; nothing was contacted")))
+}
+
+/// Asks for a secret, without showing it.
+pub fn secret(flags: &Flags, question: &str, instead: &str) -> Result<SecretString, Failure> {
+    if !is_interactive(flags) {
+        return Err(Failure::environment(format!("cannot ask: {question}\nhint: no terminal to ask on; use {instead}")));
+    }
+    let answer = rpassword::prompt_password(format!("{question} ")).map_err(Failure::environment)?;
+    Ok(SecretString::from(answer))
+}
+
+/// Reads a secret from the first line of a file that only its owner can read.
+pub fn secret_file(path: &Path) -> Result<SecretString, Failure> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fail = |reason: String| Failure::environment(format!("cannot use {}: {reason}", path.display()));
+    let mode = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let hint = crate::model::shell::quote(&path.to_string_lossy());
+        return Err(fail(format!("others can read it (mode {:04o})\nhint: chmod 600 {hint}", mode & 0o7777)));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(SecretString::from(line.to_owned())),
+        _ => Err(fail("its first line is empty".to_owned())),
+    }
+}

@@ -1,0 +1,142 @@
+//! What every command needs: the project, its inventory and recipes, and how to write to people.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use jiff::tz::TimeZone;
+
+use super::args::{Colour, Flags, reserved_names};
+use super::failure::Failure;
+use crate::files::project::{self, LoadOptions, Project};
+use crate::model::inventory::Site;
+use crate::model::name::{HostName, SiteName, UserName};
+use crate::model::recipe::Recipe;
+use crate::model::selector::{Selector, Targets, restrict};
+
+/// The recipes inside the binary.
+const BUILT_IN: [(&str, &str); 1] = [("git-site", include_str!("../../recipes/git-site.toml"))];
+
+/// A loaded project and the flags.
+pub struct Context<'a> {
+    pub flags: &'a Flags,
+    pub project: Project,
+}
+
+impl<'a> Context<'a> {
+    pub fn load(flags: &'a Flags) -> Result<Self, Failure> {
+        let reserved = reserved_names();
+        let verbs: Vec<&str> = reserved.iter().map(String::as_str).collect();
+        let options = LoadOptions { built_in: &BUILT_IN, verbs: &verbs };
+        Ok(Self { flags, project: project::load(&root(flags)?, options)? })
+    }
+
+    /// The hosts that the selector, `--limit` and `--exclude` name.
+    pub fn targets(&self, selector: &str) -> Result<Targets, Failure> {
+        let inventory = &self.project.inventory;
+        let targets = Selector::parse(selector)?.resolve(inventory)?;
+        let parse = |text: &Option<String>| text.as_deref().map(Selector::parse).transpose();
+        let (limit, exclude) = (parse(&self.flags.limit)?, parse(&self.flags.exclude)?);
+        Ok(restrict(&targets, inventory, limit.as_ref(), exclude.as_ref())?)
+    }
+
+    /// The targeted sites with their hosts.
+    pub fn sites<'b>(&'b self, targets: &'b Targets) -> Vec<(&'b Site, &'b [HostName])> {
+        let find = |(name, hosts): &'b (SiteName, Vec<HostName>)| {
+            self.project.inventory.sites.get(name).map(|site| (site, hosts.as_slice()))
+        };
+        targets.sites().iter().filter_map(find).collect()
+    }
+
+    pub fn recipe(&self, site: &Site) -> Result<&Recipe, Failure> {
+        let name = site.recipe.as_ref().map(|recipe| &recipe.value);
+        name.and_then(|name| self.project.recipes.get(name)).ok_or_else(|| {
+            Failure::Message(
+                crate::model::exit::INVALID,
+                format!(
+                    "site `{}` has no recipe, so it has no tasks\nhint: recipe = \"git-site\" in {}, or: fleet {} run -- COMMAND",
+                    site.name, site.source.path, site.name
+                ),
+            )
+        })
+    }
+
+    /// The folder of the records.
+    pub fn runs(&self) -> PathBuf {
+        self.project.root.join(".fleet/runs")
+    }
+
+    pub fn known_hosts(&self) -> PathBuf {
+        self.project.root.join("keys/known_hosts")
+    }
+}
+
+/// The project folder.
+pub fn root(flags: &Flags) -> Result<PathBuf, Failure> {
+    let start = std::env::current_dir().map_err(Failure::environment)?;
+    Ok(project::find(&start, flags.project.as_deref())?)
+}
+
+/// Are colours wanted on that stream?
+pub fn colour(flags: &Flags, terminal: bool) -> bool {
+    match flags.color {
+        Colour::Always => true,
+        Colour::Never => false,
+        Colour::Auto => terminal && std::env::var_os("NO_COLOR").is_none(),
+    }
+}
+
+pub fn stdout_colour(flags: &Flags) -> bool {
+    colour(flags, io::stdout().is_terminal())
+}
+
+pub fn stderr_colour(flags: &Flags) -> bool {
+    colour(flags, io::stderr().is_terminal())
+}
+
+/// Columns to write in: the terminal's, or `COLUMNS`, or 100.
+pub fn width() -> usize {
+    let set = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let terminal = || console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+    set.or_else(terminal).unwrap_or(100)
+}
+
+/// Writes data to standard output.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Says something to the person. Whoever closed standard error does not want to hear it.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// The person's time zone.
+pub fn zone() -> TimeZone {
+    TimeZone::system()
+}
+
+/// The user who runs fleet.
+pub fn login_user() -> Result<UserName, Failure> {
+    let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok().filter(|name| !name.is_empty());
+    let name = match name {
+        Some(name) => name,
+        None => whoami().unwrap_or_default(),
+    };
+    UserName::parse(&name).map_err(|_| {
+        Failure::environment("who are you? USER is not set\nhint: set ssh.user in hosts/defaults.toml, or use --user")
+    })
+}
+
+fn whoami() -> Option<String> {
+    let output = std::process::Command::new("id").arg("-un").output().ok()?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+}
+
+/// `user@controller`, for the record.
+pub fn operator() -> String {
+    let user = login_user().map_or_else(|_| "unknown".to_owned(), |user| user.to_string());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    format!("{user}@{}", host.as_deref().map_or("localhost", str::trim))
+}

@@ -1,0 +1,69 @@
+//! Why `fleet` ends without success: a message for a person and an exit code.
+
+use crate::files::project::ProjectError;
+use crate::model::diagnostic::Diagnostic;
+use crate::model::exit;
+use crate::model::planner::PlanError;
+use crate::model::selector::SelectorError;
+
+/// An error that ends the command.
+#[derive(Debug)]
+pub enum Failure {
+    /// A message, perhaps with lines `hint: ...`, and the exit code.
+    Message(u8, String),
+    /// Errors in files, with their places.
+    Diagnostics(Vec<Diagnostic>),
+    /// All has been said; only the exit code is left.
+    Told(u8),
+}
+
+impl Failure {
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::Message(exit::USAGE, message.into())
+    }
+
+    pub fn environment(message: impl ToString) -> Self {
+        Self::Message(exit::ENVIRONMENT, message.to_string())
+    }
+
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::Message(exit::REFUSED, message.into())
+    }
+}
+
+impl From<ProjectError> for Failure {
+    fn from(error: ProjectError) -> Self {
+        match error {
+            ProjectError::Invalid(diagnostics) => Self::Diagnostics(diagnostics),
+            ProjectError::NotFound { .. } | ProjectError::NoHosts { .. } => Self::Message(exit::INVALID, error.to_string()),
+            ProjectError::Folder { ref source, .. } => Self::Message(exit::INVALID, format!("{error}: {source}")),
+        }
+    }
+}
+
+impl From<SelectorError> for Failure {
+    fn from(error: SelectorError) -> Self {
+        Self::Message(exit::NO_MATCH, error.to_string())
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Diagnostics(diagnostics) => Self::Diagnostics(diagnostics),
+            PlanError::UnknownTask { .. } | PlanError::UnknownStep { .. } => Self::usage(error.to_string()),
+            PlanError::Variable(_) | PlanError::Name(_) => Self::Message(exit::INVALID, error.to_string()),
+            PlanError::Empty(_) => Self::Message(exit::NO_MATCH, error.to_string()),
+        }
+    }
+}
+
+/// Standard output or standard error failed. A reader that went away (`| head`) is no trouble.
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::Told(exit::SUCCESS),
+            _ => Self::environment(error),
+        }
+    }
+}
