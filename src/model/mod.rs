@@ -17,5 +17,6 @@ pub mod plan;
 pub mod range;
 pub mod recipe;
 pub mod recipe_file;
+pub mod selector;
 pub mod shell;
 pub mod template;
