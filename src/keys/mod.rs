@@ -4,6 +4,8 @@
 //! after a second login with it; a host key that contradicts what is pinned is never pinned.
 
 pub mod authorized_keys;
+pub mod distribute;
 pub mod fingerprints;
+pub mod rollout;
 pub mod store;
 pub mod trust;

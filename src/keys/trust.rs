@@ -181,14 +181,15 @@ fn judge(offer: &Offered, listed: Option<&Fingerprints>) -> Decision {
         PinState::Pinned | PinState::New => {
             let new = offer.state == PinState::New;
             let Some(listed) = listed else { return if new { Decision::Pin } else { Decision::Pinned } };
-            let lines = listed.lines_of_others(offer);
+            let contradictions = listed.lines_of_others(offer);
             match (listed.has(offer), new) {
                 (true, true) => Decision::Pin,
-                (true, false) => Decision::Pinned,
-                (false, _) if !lines.is_empty() => Decision::Refused(Refusal::OtherFingerprint { lines }),
+                (false, _) if !contradictions.is_empty() => {
+                    Decision::Refused(Refusal::OtherFingerprint { lines: contradictions })
+                }
                 (false, true) => Decision::Refused(Refusal::NotListed),
-                // The list is silent about a host that is trusted already: nothing to decide.
-                (false, false) => Decision::Pinned,
+                // Confirmed, or the list is silent about a host that is trusted already.
+                (true | false, false) => Decision::Pinned,
             }
         }
     }

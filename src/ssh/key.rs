@@ -20,7 +20,7 @@ use rand::rngs::SysRng;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
 use russh::keys::{Algorithm, PrivateKey, PublicKey};
-use secrecy::{ExposeSecret as _, ExposeSecretMut as _, SecretBox, SecretString};
+use secrecy::{ExposeSecret, ExposeSecretMut as _, SecretBox, SecretString};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::shell::quote;
@@ -113,14 +113,14 @@ pub fn generate(comment: &str, passphrase: Option<&SecretString>) -> Result<Gene
     let pair = KeypairData::Ed25519(Ed25519Keypair::from_seed(seed.expose_secret()));
     let mut key = PrivateKey::new(pair, comment.trim()).map_err(failed)?;
     let public = PublicKeyLine::of(key.public_key()).map_err(failed)?;
-    if let Some(passphrase) = passphrase.map(|p| p.expose_secret()).filter(|p| !p.is_empty()) {
+    if let Some(passphrase) = passphrase.map(ExposeSecret::expose_secret).filter(|p| !p.is_empty()) {
         key = key.encrypt(&mut SysRng, passphrase).map_err(failed)?;
     }
     let pem = key.to_openssh(LineEnding::LF).map_err(failed)?;
     Ok(GeneratedKey { private: SecretString::from(pem.as_str()), public })
 }
 
-/// Reads a private key: OpenSSH's format, PKCS#8, PKCS#1, SEC1 or PuTTY's. A passphrase for a key that has none is ignored.
+/// Reads a private key: OpenSSH's format, PKCS#8, PKCS#1, SEC1 or `PuTTY`'s. A passphrase for a key that has none is ignored.
 ///
 /// The rule for the file's mode is OpenSSH's: a key of the current user that others may read is refused.
 /// This reads a file and, for an encrypted key, computes for some tenths of a second: keep it off the network's threads.

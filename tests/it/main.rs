@@ -8,5 +8,6 @@
     clippy::disallowed_methods,
     reason = "tests: what is not as expected ends the test"
 )]
-
 mod embedded;
+//! All integration tests, in one binary.
+mod keys;

@@ -1,0 +1,376 @@
+//! Brings the public key into `~/.ssh/authorized_keys` of a logged-in user.
+//!
+//! Two commands go to the host: one reads the file (`host/read.sh`), one appends what [`review`] decided, unless the file has changed
+//! since (`host/append.sh`). Both first refuse what sshd would not read (`host/find.sh`).
+//!
+//! Invariant: under the name `authorized_keys` there is the old file or the complete new one, every foreign byte kept. So whatever
+//! is lost on the way, a connection, the disk's last block, the same call again does the right thing.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures::future::join;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::command::RemoteCommand;
+use crate::model::event::Stream;
+use crate::model::shell::quote;
+use crate::ssh::key::PublicKeyLine;
+use crate::ssh::{Exec, ExecEnd, OutputChunk, Session};
+
+use super::authorized_keys::{Decision, review};
+
+const FIND: &str = include_str!("host/find.sh");
+const READ: &str = include_str!("host/read.sh");
+const APPEND: &str = include_str!("host/append.sh");
+
+/// Longest running time of one of the two commands: it includes a flush of the host's disk.
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// Seconds to wait for another fleet to be done with the file; it holds the lock for moments.
+const PATIENCE: u32 = 20;
+/// No `authorized_keys` file is larger, in bytes.
+const LARGEST_FILE: usize = 1 << 20;
+/// Bytes kept of each stream: the file, and some lines about it.
+const LARGEST_OUTPUT: usize = LARGEST_FILE + (64 << 10);
+/// How often the file may change under our hands.
+const ATTEMPTS: usize = 10;
+
+/// The key is in the file. Whether sshd takes it is another question, see [`super::rollout::prove`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Distributed {
+    /// What was done.
+    pub change: Change,
+    /// What may keep the key from working.
+    pub warnings: Vec<Warning>,
+}
+
+/// What was done to the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The key was added.
+    Added,
+    /// It was there.
+    AlreadyThere,
+}
+
+/// What may keep the key, or another, from working.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warning {
+    /// The file starts with a byte order mark.
+    ByteOrderMark,
+    /// The key is there, behind options.
+    Options {
+        /// On which line.
+        line: usize,
+        /// The options.
+        options: String,
+    },
+    /// The user's own group may write here.
+    GroupWritable {
+        /// File or folder.
+        path: String,
+        /// As `ls` shows it.
+        mode: String,
+    },
+    /// `restorecon` failed.
+    Unlabelled {
+        /// The file.
+        path: String,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByteOrderMark => {
+                f.write_str("authorized_keys starts with a byte order mark: sshd cannot read the key on its first line")
+            }
+            Self::Options { line, options } => {
+                write!(f, "the key was there before, restricted, on line {line} of authorized_keys: {options}")
+            }
+            Self::GroupWritable { path, mode } => {
+                write!(
+                    f,
+                    "{path} is writable by the user's group ({mode}): Debian's sshd bears with that, others do not"
+                )
+            }
+            Self::Unlabelled { path } => write!(f, "restorecon {path} failed: SELinux may keep sshd from reading it"),
+        }
+    }
+}
+
+/// Why the key is not in the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DistributeError {
+    /// What is on the host must not be touched, or would not be read by sshd.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Another fleet works on the file.
+    #[error("another run has locked authorized_keys for more than {PATIENCE} s")]
+    Locked,
+    /// Another fleet works on the file, or a killed one left its lock, on a host without `flock`.
+    #[error("another run has locked authorized_keys for more than {PATIENCE} s\nhint: if none is at work, on the host: rmdir {}", quote(.folder))]
+    LockFolder {
+        /// What is the lock.
+        folder: String,
+    },
+    /// Somebody else keeps writing to the file.
+    #[error("authorized_keys changed each time while the key was being added; nothing was done")]
+    Changing,
+    /// A tool on the host failed. Nothing was changed.
+    #[error("nothing was changed: {message}")]
+    Failed {
+        /// Exit status.
+        status: u8,
+        /// Its last words.
+        message: String,
+    },
+    /// The command did not run.
+    #[error("nothing was changed: {reason}")]
+    NotStarted {
+        /// Why.
+        reason: String,
+    },
+    /// Nobody knows how the command ended.
+    #[error("{reason}; authorized_keys is as before, or has the key as well: the same again is safe")]
+    Unknown {
+        /// What was seen last.
+        reason: String,
+    },
+}
+
+/// What is on the host must not be touched, or would not be read by sshd. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It belongs to a stranger.
+    #[error("{path} belongs to user number {uid}: sshd would not read keys there\nhint: chown it on the host")]
+    Foreign {
+        /// File or folder.
+        path: String,
+        /// Its owner.
+        uid: String,
+    },
+    /// Others may write to it.
+    #[error("{path} is writable by others ({mode}): sshd would not read keys there\nhint: on the host, chmod go-w {}", quote(.path))]
+    Writable {
+        /// File or folder.
+        path: String,
+        /// As `ls` shows it.
+        mode: String,
+    },
+    /// It points to another place.
+    #[error("{path} is a symbolic link to {target}: whoever manages that file has to add the key")]
+    Link {
+        /// The link.
+        path: String,
+        /// What it points to.
+        target: String,
+    },
+    /// `~/.ssh` is no folder.
+    #[error("{path} is not a folder")]
+    NotAFolder {
+        /// The path.
+        path: String,
+    },
+    /// `authorized_keys` is no file.
+    #[error("{path} is not a regular file")]
+    NotAFile {
+        /// The path.
+        path: String,
+    },
+    /// It is larger than 1 MiB.
+    #[error("{path} has {size} bytes: no more than {LARGEST_FILE} are read")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// Its size.
+        size: String,
+    },
+    /// A copy would not have its owner and mode.
+    #[error("{path} cannot be replaced by this user without changing its owner or mode ({attributes})")]
+    NotKept {
+        /// The file.
+        path: String,
+        /// Mode, owner and group.
+        attributes: String,
+    },
+}
+
+/// Makes sure that the key is in the login user's `authorized_keys`.
+pub async fn distribute(session: &mut dyn Session, public_key: &PublicKeyLine) -> Result<Distributed, DistributeError> {
+    for _ in 0..ATTEMPTS {
+        let (before, mut warnings) = read(session).await?;
+        let review = review(before.as_ref().map_or(&[], |file| &file.content), public_key);
+        if review.byte_order_mark {
+            warnings.push(Warning::ByteOrderMark);
+        }
+        match review.decision {
+            Decision::AlreadyThere { line, options } => {
+                warnings.extend(options.map(|options| Warning::Options { line, options: printable(&options) }));
+                return Ok(Distributed { change: Change::AlreadyThere, warnings });
+            }
+            Decision::Append(addition) => {
+                let answers = run(session, append_command(before.as_ref(), &addition)).await?;
+                match Answers::parse(&answers)? {
+                    Answers { end: End::Added, warnings: more } => {
+                        warnings.extend(more.into_iter().filter(|w| !matches!(w, Warning::GroupWritable { .. })));
+                        return Ok(Distributed { change: Change::Added, warnings });
+                    }
+                    Answers { end: End::Changed, .. } => {}
+                    Answers { .. } => return Err(not_understood()),
+                }
+            }
+        }
+    }
+    Err(DistributeError::Changing)
+}
+
+/// A file as it was read.
+struct HostFile {
+    /// What `cksum` said of it: checksum and size.
+    checksum: String,
+    content: Vec<u8>,
+}
+
+async fn read(session: &mut dyn Session) -> Result<(Option<HostFile>, Vec<Warning>), DistributeError> {
+    let answers = run(session, format!("limit={LARGEST_FILE}\n{FIND}{READ}")).await?;
+    match Answers::parse(&answers)? {
+        Answers { end: End::None, warnings } => Ok((None, warnings)),
+        Answers { end: End::Content { checksum, content }, warnings } => {
+            // A file cut short must not pass for the whole: our key could be in the rest.
+            if checksum.split_once(' ').and_then(|(_, size)| size.parse().ok()) != Some(content.len()) {
+                return Err(DistributeError::NotStarted { reason: "authorized_keys did not arrive whole".to_owned() });
+            }
+            Ok((Some(HostFile { checksum, content: content.to_vec() }), warnings))
+        }
+        Answers { .. } => Err(not_understood()),
+    }
+}
+
+fn append_command(before: Option<&HostFile>, addition: &[u8]) -> String {
+    let (expected, length) = before.map_or(("none", 0), |file| (&file.checksum, file.content.len()));
+    format!(
+        "expected={}\naddition={}\nsize={}\npatience={PATIENCE}\n{FIND}{APPEND}",
+        quote(expected),
+        // A public key's line is text: see `PublicKeyLine`.
+        quote(&String::from_utf8_lossy(addition)),
+        length + addition.len(),
+    )
+}
+
+fn not_understood() -> DistributeError {
+    DistributeError::Unknown { reason: "the host's answer makes no sense".to_owned() }
+}
+
+/// What a script said.
+struct Answers<'a> {
+    end: End<'a>,
+    warnings: Vec<Warning>,
+}
+
+enum End<'a> {
+    None,
+    Content { checksum: String, content: &'a [u8] },
+    Added,
+    Changed,
+}
+
+impl<'a> Answers<'a> {
+    fn parse(mut output: &'a [u8]) -> Result<Self, DistributeError> {
+        let mut warnings = Vec::new();
+        let mut added = false;
+        while let Some(newline) = output.iter().position(|&b| b == b'\n') {
+            let (line, rest) = output.split_at(newline);
+            output = rest.get(1..).unwrap_or_default();
+            let line = String::from_utf8_lossy(line);
+            let mut parts = line.split('\t').map(printable);
+            let (word, path, detail) =
+                (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let refusal = match word.as_str() {
+                "content" => {
+                    return Ok(Self { end: End::Content { checksum: path, content: output }, warnings });
+                }
+                "none" => return Ok(Self { end: End::None, warnings }),
+                "changed" => return Ok(Self { end: End::Changed, warnings }),
+                "added" => {
+                    added = true;
+                    continue;
+                }
+                "group-writable" => {
+                    warnings.push(Warning::GroupWritable { path, mode: detail });
+                    continue;
+                }
+                "unlabelled" => {
+                    warnings.push(Warning::Unlabelled { path });
+                    continue;
+                }
+                "locked" => {
+                    return Err(match detail.as_str() {
+                        "mkdir" => DistributeError::LockFolder { folder: format!("{path}/.fleet-lock") },
+                        _ => DistributeError::Locked,
+                    });
+                }
+                "foreign" => Refusal::Foreign { path, uid: detail },
+                "writable" => Refusal::Writable { path, mode: detail },
+                "link" => Refusal::Link { path, target: detail },
+                "not-a-folder" => Refusal::NotAFolder { path },
+                "not-a-file" => Refusal::NotAFile { path },
+                "too-large" => Refusal::TooLarge { path, size: detail },
+                "not-kept" => Refusal::NotKept { path, attributes: detail },
+                _ => return Err(not_understood()),
+            };
+            return Err(refusal.into());
+        }
+        if added { Ok(Self { end: End::Added, warnings }) } else { Err(not_understood()) }
+    }
+}
+
+/// Text of the host, without what could play tricks on a terminal.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// Runs a command and gives its standard output; everything but exit status 0 is an error.
+pub(super) async fn run(session: &mut dyn Session, text: String) -> Result<Vec<u8>, DistributeError> {
+    let command = RemoteCommand::shell(text);
+    // Filled by the session, emptied below; both end together.
+    let (output, mut chunks) = mpsc::channel::<OutputChunk>(16);
+    let stop = CancellationToken::new();
+    let exec = Exec { command: &command, timeout: Some(TIMEOUT), idle_timeout: None, stop, output };
+    let collect = async {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        while let Some(chunk) = chunks.recv().await {
+            let kept = match chunk.stream {
+                Stream::Stdout => &mut stdout,
+                Stream::Stderr => &mut stderr,
+            };
+            let room = LARGEST_OUTPUT.saturating_sub(kept.len());
+            kept.extend(chunk.bytes.into_iter().take(room));
+        }
+        (stdout, stderr)
+    };
+    let (end, (stdout, stderr)) = join(session.exec(exec), collect).await;
+    match end {
+        ExecEnd::Exited(0) => Ok(stdout),
+        // A signal may have come after the file got its name.
+        ExecEnd::Exited(status @ 129..) => {
+            Err(DistributeError::Unknown { reason: format!("the command was ended, status {status}") })
+        }
+        ExecEnd::Exited(status) => Err(DistributeError::Failed { status, message: last_words(&stderr, status) }),
+        ExecEnd::TimedOut | ExecEnd::IdleTimedOut => {
+            Err(DistributeError::Unknown { reason: format!("no answer in {} s", TIMEOUT.as_secs()) })
+        }
+        ExecEnd::Stopped => Err(DistributeError::Unknown { reason: "stopped".to_owned() }),
+        ExecEnd::NotStarted(reason) => Err(DistributeError::NotStarted { reason }),
+        ExecEnd::Lost(reason) => Err(DistributeError::Unknown { reason }),
+    }
+}
+
+/// The last two lines: a tool's complaint, and what it means to us.
+fn last_words(stderr: &[u8], status: u8) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let mut lines: Vec<_> = text.lines().rev().filter(|l| !l.trim().is_empty()).take(2).map(printable).collect();
+    lines.reverse();
+    if lines.is_empty() { format!("exit status {status}") } else { lines.join("; ") }
+}

@@ -1,0 +1,188 @@
+//! The new key on many hosts: log in with what there is, add the key, and prove it by a second login with nothing else.
+//!
+//! Invariants: a host counts as done only after the second login, and the first connection stays open until then, so that there is
+//! a way back in. Every host gets exactly one outcome, in the order of the hosts.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::name::HostLabel;
+use crate::model::plan::PlanHost;
+use crate::ssh::key::PublicKeyLine;
+use crate::ssh::{Connect, ConnectError};
+
+use super::distribute::{Change, DistributeError, Distributed, Warning, distribute, run};
+
+/// What became of one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostKeyOutcome {
+    /// The host.
+    pub host: HostLabel,
+    /// How it ended.
+    pub result: HostKeyResult,
+    /// What may keep this or another key from working.
+    pub warnings: Vec<Warning>,
+}
+
+/// How the distribution to one host ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostKeyResult {
+    /// The key is there, and a login with it alone works.
+    Proven(Change),
+    /// No login with what there is now. Nothing was changed.
+    NoLogin(ConnectError),
+    /// The key could not be added.
+    NotDistributed(DistributeError),
+    /// The key is in the file, but no login with it works.
+    NotProven {
+        /// What was done to the file.
+        change: Change,
+        /// Why there is no login.
+        error: ConnectError,
+    },
+    /// Stopped before it was done; the same again is safe.
+    Interrupted,
+    /// A bug in fleet; the same again is safe.
+    Panicked,
+}
+
+impl HostKeyResult {
+    /// Does the key work on the host?
+    pub fn is_success(&self) -> bool {
+        match self {
+            Self::Proven(_) => true,
+            Self::NoLogin(_)
+            | Self::NotDistributed(_)
+            | Self::NotProven { .. }
+            | Self::Interrupted
+            | Self::Panicked => false,
+        }
+    }
+}
+
+impl fmt::Display for HostKeyResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Proven(Change::Added) => f.write_str("added, and proven by a login"),
+            Self::Proven(Change::AlreadyThere) => f.write_str("already there, proven by a login"),
+            Self::NoLogin(error) => error.fmt(f),
+            Self::NotDistributed(error) => error.fmt(f),
+            Self::NotProven { change, error } => {
+                let change = match change {
+                    Change::Added => "was added to",
+                    Change::AlreadyThere => "was already in",
+                };
+                write!(
+                    f,
+                    "the key {change} ~/.ssh/authorized_keys, but does not work: {error}\n\
+                     hint: does `sshd -T` on the host say `pubkeyauthentication yes` and read that file (authorizedkeysfile)?"
+                )
+            }
+            Self::Interrupted => f.write_str("interrupted; the same again is safe"),
+            Self::Panicked => f.write_str("fleet failed (a bug); the same again is safe"),
+        }
+    }
+}
+
+/// Proves a login: connects, runs a command that does nothing, says good-bye.
+///
+/// It proves what `connector` offers, so give it one that has nothing but the key in question.
+pub async fn prove(connector: &dyn Connect, host: &PlanHost) -> Result<(), ConnectError> {
+    let mut session = connector.connect(host).await?;
+    let result = run(session.as_mut(), ":".to_owned()).await;
+    session.close().await;
+    match result {
+        Ok(_) => Ok(()),
+        // A forced command or a shell that is none: to whom can run nothing, the login is worth nothing.
+        Err(error) => Err(ConnectError::Auth {
+            user: host.user.to_string(),
+            reason: format!("the login works, but no command runs ({error})"),
+        }),
+    }
+}
+
+/// Adds the key over a login with `login`, and proves it with `proof`, which must offer the new key alone.
+pub async fn distribute_to_host(
+    login: &dyn Connect,
+    proof: &dyn Connect,
+    host: &PlanHost,
+    key: &PublicKeyLine,
+) -> HostKeyOutcome {
+    let outcome = |result, warnings| HostKeyOutcome { host: host.label.clone(), result, warnings };
+    let mut session = match login.connect(host).await {
+        Ok(session) => session,
+        Err(error) => return outcome(HostKeyResult::NoLogin(error), Vec::new()),
+    };
+    let distributed = distribute(session.as_mut(), key).await;
+    let outcome = match distributed {
+        Err(error) => outcome(HostKeyResult::NotDistributed(error), Vec::new()),
+        Ok(Distributed { change, warnings }) => match prove(proof, host).await {
+            Ok(()) => outcome(HostKeyResult::Proven(change), warnings),
+            Err(error) => outcome(HostKeyResult::NotProven { change, error }, warnings),
+        },
+    };
+    session.close().await;
+    outcome
+}
+
+/// The two ways in, and what to bring.
+#[derive(Clone)]
+pub struct Distribution {
+    /// Logs in with what there is now: agent, another key, a password.
+    pub login: Arc<dyn Connect>,
+    /// Logs in with the new key and nothing else.
+    pub proof: Arc<dyn Connect>,
+    /// The new key.
+    pub key: Arc<PublicKeyLine>,
+}
+
+/// Does [`distribute_to_host`] on all hosts, `width` at a time. The outcomes come in the order of the hosts.
+///
+/// When `stop` is cancelled no further host is started, and those at work are let go.
+pub async fn distribute_to_all(
+    distribution: &Distribution,
+    hosts: &[PlanHost],
+    width: usize,
+    stop: &CancellationToken,
+) -> Vec<HostKeyOutcome> {
+    let mut results: Vec<HostKeyOutcome> = hosts
+        .iter()
+        .map(|host| HostKeyOutcome {
+            host: host.label.clone(),
+            result: HostKeyResult::Interrupted,
+            warnings: Vec::new(),
+        })
+        .collect();
+    let mut waiting = hosts.iter().cloned().enumerate();
+    let mut working = JoinSet::new();
+    let mut index_of = HashMap::new();
+    loop {
+        while working.len() < width.max(1)
+            && !stop.is_cancelled()
+            && let Some((index, host)) = waiting.next()
+        {
+            let Distribution { login, proof, key } = distribution.clone();
+            let stop = stop.clone();
+            let task = working.spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => None,
+                    outcome = distribute_to_host(login.as_ref(), proof.as_ref(), &host, &key) => Some(outcome),
+                }
+            });
+            index_of.insert(task.id(), index);
+        }
+        let Some(ended) = working.join_next_with_id().await else { return results };
+        let id = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(id, _)| *id);
+        let Some(result) = index_of.remove(&id).and_then(|index| results.get_mut(index)) else { continue };
+        match ended {
+            Ok((_, Some(outcome))) => *result = outcome,
+            Err(error) if error.is_panic() => result.result = HostKeyResult::Panicked,
+            // Stopped: it says so already.
+            Ok((_, None)) | Err(_) => {}
+        }
+    }
+}
