@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::worker::{Message, Order, ReadyGuard, Task, Worker};
 use super::{Observer, Run};
 use crate::model::command::{CommandTemplate, RemoteCommand};
-use crate::model::event::{EVENT_VERSION, Event, Fact, OutputData, Proven};
+use crate::model::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Signal};
 use crate::model::name::{HostLabel, PhaseName, StepPath, VarName};
 use crate::model::outcome::StepOutcome;
 use crate::model::plan::{Guard, HostIndex, Plan, PlanStep, StepCommands};
@@ -58,6 +58,8 @@ pub struct Dispatcher<'a> {
     timers: FuturesUnordered<BoxFuture<'static, Input>>,
     /// Inputs that need no waiting.
     inputs: VecDeque<Input>,
+    /// What the operator interrupted with last.
+    signal: Signal,
     /// What the observer has not seen yet.
     events: Vec<Event>,
     /// What the workers get as soon as the observer has seen it.
@@ -77,6 +79,7 @@ impl<'a> Dispatcher<'a> {
             messages,
             timers: FuturesUnordered::new(),
             inputs: VecDeque::from([Input::Start]),
+            signal: Signal::Int,
             events: Vec::new(),
             orders: Vec::new(),
             run,
@@ -117,7 +120,10 @@ impl<'a> Dispatcher<'a> {
                     // A worker ends when it has no more orders; before that only by a panic.
                     self.on_worker_ended(joined.map_or_else(|error| error.id(), |(id, ())| id));
                 }
-                Some(()) = self.run.interrupts.recv() => self.inputs.push_back(Input::Interrupt),
+                Some(signal) = self.run.interrupts.recv() => {
+                    self.signal = signal;
+                    self.inputs.push_back(Input::Interrupt);
+                }
                 _ = ticks.tick() => self.observer.tick(),
             }
         }
@@ -209,7 +215,7 @@ impl<'a> Dispatcher<'a> {
                     self.tell(Fact::BatchFinished { phase: self.phase_name(phase), batch: batch + 1 });
                 }
                 Action::RolloutStopped(reason) => self.tell(Fact::RolloutStopped { reason }),
-                Action::Interrupted(level) => self.tell(Fact::Interrupted { level }),
+                Action::Interrupted(level) => self.tell(Fact::Interrupted { level, signal: self.signal }),
                 Action::Settle(settled) => {
                     self.host(settled.host).orders = None;
                     self.tell(Fact::HostFinished {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::model::event::Event;
+use crate::model::event::{Event, Signal};
 use crate::model::name::RunId;
 use crate::model::plan::Plan;
 use crate::model::summary::Summary;
@@ -44,7 +44,7 @@ pub struct Run {
     /// Makes the connections.
     pub connector: Arc<dyn Connect>,
     /// A message each time the operator interrupts. The sender lives as long as the run.
-    pub interrupts: mpsc::Receiver<()>,
+    pub interrupts: mpsc::Receiver<Signal>,
     /// The clock of the events.
     pub now: fn() -> Timestamp,
 }

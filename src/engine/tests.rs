@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{Observer, Run, execute};
 use crate::model::command::CommandTemplate;
-use crate::model::event::{Event, Fact, Stream};
+use crate::model::event::{Event, Fact, Signal, Stream};
 use crate::model::name::{Address, HostLabel, HostName, PhaseName, RunId, SiteName, StepPath, UserName, VarName};
 use crate::model::outcome::HostOutcome;
 use crate::model::plan::{
@@ -155,7 +155,7 @@ fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
 struct Memory {
     events: Vec<Event>,
     /// Interrupts when this step starts.
-    interrupt_at: Option<(&'static str, mpsc::Sender<()>)>,
+    interrupt_at: Option<(&'static str, mpsc::Sender<Signal>)>,
     /// To see that what is announced has not been done yet.
     network: Option<Arc<Network>>,
 }
@@ -168,7 +168,7 @@ impl Observer for Memory {
                     && step.as_str().ends_with(name)
                 {
                     for _ in 0..2 {
-                        interrupts.try_send(()).unwrap();
+                        interrupts.try_send(Signal::Int).unwrap();
                     }
                 }
                 if let Some(network) = &self.network {

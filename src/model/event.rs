@@ -174,6 +174,8 @@ pub enum Fact {
     Interrupted {
         /// How often: 1 starts no new step, 2 ends the running ones, 3 lets go.
         level: u8,
+        /// By what.
+        signal: Signal,
     },
     /// A reporter failed and gets no more events.
     ReporterDropped {
@@ -199,6 +201,16 @@ pub struct Proven {
     pub name: VarName,
     /// Its value.
     pub value: String,
+}
+
+/// What the operator interrupts with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signal {
+    /// Ctrl-C.
+    Int,
+    /// `kill`, a shutdown.
+    Term,
 }
 
 /// Standard output or standard error.

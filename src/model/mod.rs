@@ -22,6 +22,7 @@ pub mod range;
 pub mod recipe;
 pub mod recipe_file;
 pub mod scheduler;
+pub mod selector;
 pub mod shell;
 pub mod summary;
 pub mod tail;

@@ -121,6 +121,33 @@ pub enum PlanError {
     /// A variable that nobody sets.
     #[error("{0}")]
     Variable(String),
+    /// The site follows another one, and nothing has been proven there.
+    #[error("site `{site}` follows `{followed}`, and no whole run has proven a {variable} there\nhint: fleet {followed} {task}")]
+    Unproven {
+        /// The site.
+        site: SiteName,
+        /// The site that it follows.
+        followed: SiteName,
+        /// What is to be proven.
+        variable: VarName,
+        /// The tasks as typed.
+        task: String,
+    },
+    /// `--set` asks for something else than what the followed site has proven.
+    #[error(
+        "{variable} {given} is not what `{followed}` has proven: {} (run {})\nhint: leave out --set {variable}=..., or prove {given} there first",
+        .proof.value, .proof.run
+    )]
+    OtherProven {
+        /// The site that is followed.
+        followed: SiteName,
+        /// What was proven there.
+        proof: Box<Proof>,
+        /// The variable.
+        variable: VarName,
+        /// The value on the command line.
+        given: String,
+    },
     /// Nothing is left to do for the targeted hosts.
     #[error("no step of `{0}` is for the targeted hosts")]
     Empty(String),
@@ -141,7 +168,8 @@ pub fn plan(request: Request<'_>) -> Result<Plan, PlanError> {
     let hosts: Vec<&Host> = request.site.hosts.iter().filter(|host| request.hosts.contains(&host.name)).collect();
     let mut flat = phases::flatten(request.recipe, request.tasks)?;
     select_steps(&mut flat, &request.overrides.steps)?;
-    let mut builder = Builder { request, hosts, variables: Vec::new(), problems: Vec::new() };
+    let proves = request.tasks.iter().rev().find_map(|name| phases::find(request.recipe, name.as_str()).ok()?.proves.clone());
+    let mut builder = Builder { request, hosts, proves, takes_proof: false, variables: Vec::new(), problems: Vec::new() };
     builder.variables = builder
         .hosts
         .iter()
@@ -274,6 +302,10 @@ fn select_steps(flat: &mut Vec<FlatPhase<'_>>, selection: &StepSelection) -> Res
 struct Builder<'a> {
     request: Request<'a>,
     hosts: Vec<&'a Host>,
+    /// The variable that these tasks prove.
+    proves: Option<VarName>,
+    /// Some command uses that variable as it was given, and not as a step of the plan registers it.
+    takes_proof: bool,
     /// For each host.
     variables: Vec<Variables>,
     problems: Vec<Diagnostic>,
@@ -283,6 +315,7 @@ impl Builder<'_> {
     fn build(mut self, flat: &[FlatPhase<'_>]) -> Result<Plan, PlanError> {
         let Request { site, recipe, tasks, overrides, .. } = self.request;
         let phases: Vec<PlanPhase> = flat.iter().filter_map(|phase| self.phase(phase, flat)).collect();
+        self.check_proof()?;
         if !self.problems.is_empty() {
             return Err(PlanError::Diagnostics(self.problems));
         }
@@ -292,7 +325,7 @@ impl Builder<'_> {
         }
         let hosts = self.hosts.iter().map(|host| plan_host(site, host, overrides, self.request.login, true));
         let hosts: Vec<PlanHost> = hosts.collect::<Result<_, _>>()?;
-        let tasks: Vec<_> = names.iter().filter_map(|name| recipe.task(name)).collect();
+        let tasks: Vec<_> = names.iter().filter_map(|name| phases::find(recipe, name).ok()).collect();
         let declared = |policy| tasks.iter().any(|task| task.on_failure == Some(policy));
         let on_test = site.stage.as_ref().is_some_and(|stage| stage.value == Stage::Test);
         let whole = overrides.steps.is_all() && hosts.len() == site.hosts.len();
@@ -308,9 +341,29 @@ impl Builder<'_> {
             } else {
                 OnFailure::Undo
             },
-            proves: tasks.iter().rev().find_map(|task| task.proves.clone()).filter(|_| whole),
+            proves: self.proves.filter(|_| whole),
             hosts,
         })
+    }
+
+    /// A site that follows another one gets exactly what was proven there, or nothing.
+    fn check_proof(&self) -> Result<(), PlanError> {
+        let Request { site, proof, tasks, overrides, .. } = self.request;
+        let (Some(follows), Some(variable), true) = (&site.follows, &self.proves, self.takes_proof) else { return Ok(()) };
+        let followed = follows.value.clone();
+        let Some(proof) = proof.filter(|proof| proof.name == *variable) else {
+            let task = tasks.iter().map(TaskName::as_str).collect::<Vec<_>>().join(" ");
+            return Err(PlanError::Unproven { site: site.name.clone(), followed, variable: variable.clone(), task });
+        };
+        match overrides.vars.get(variable).filter(|given| **given != proof.value) {
+            None => Ok(()),
+            Some(given) => Err(PlanError::OtherProven {
+                followed,
+                proof: Box::new(proof.clone()),
+                variable: variable.clone(),
+                given: given.clone(),
+            }),
+        }
     }
 
     fn phase(&mut self, flat: &FlatPhase<'_>, all: &[FlatPhase<'_>]) -> Option<PlanPhase> {
@@ -411,6 +464,7 @@ impl Builder<'_> {
     /// Puts in all that is known; what stays open is registered by an earlier step, or a problem.
     fn bind(&mut self, text: &Spanned<Template>, host: HostIndex) -> Template {
         let Some(variables) = self.variables.get(host.0) else { return text.value.clone() };
+        self.takes_proof |= text.value.names().any(|name| self.proves.as_ref() == Some(name) && !variables.is_registered(name));
         let bound = text.value.bind(|name| variables.value(name));
         for name in bound.names().filter(|name| !variables.is_registered(name)) {
             let host = self.hosts.get(host.0).map(|host| host.name.to_string()).unwrap_or_default();

@@ -65,7 +65,8 @@ fn number_steps(phases: &mut [FlatPhase<'_>]) -> Result<(), PlanError> {
     Ok(())
 }
 
-fn find<'a>(recipe: &'a Recipe, name: &str) -> Result<&'a Task, PlanError> {
+/// The task of that name.
+pub fn find<'a>(recipe: &'a Recipe, name: &str) -> Result<&'a Task, PlanError> {
     // Old fingers know the underscores.
     let dashed = name.replace('_', "-");
     recipe.task(name).or_else(|| recipe.task(&dashed)).ok_or_else(|| PlanError::UnknownTask {

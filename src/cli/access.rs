@@ -1,0 +1,149 @@
+//! How this controller gets into hosts: pinned host keys, private keys, agent, password.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use super::args::Flags;
+use super::ask;
+use super::context::Context;
+use super::failure::Failure;
+use crate::model::plan::PlanHost;
+use crate::ssh::connector::{ConnectorSettings, Credentials, Identity, PasswordGate, SshConnector, Timeouts};
+use crate::ssh::key::{self, KeyError};
+use crate::ssh::known_hosts::KnownHosts;
+
+/// The key pair of a project.
+pub const KEY: &str = "keys/fleet";
+
+/// Reads private keys, and asks for a passphrase at most once.
+struct KeyRing<'a> {
+    flags: &'a Flags,
+    passphrase: Option<SecretString>,
+    identities: Vec<Identity>,
+}
+
+impl<'a> KeyRing<'a> {
+    fn new(flags: &'a Flags) -> Result<Self, Failure> {
+        let passphrase = flags.passphrase_file.as_deref().map(ask::secret_file).transpose()?;
+        Ok(Self { flags, passphrase, identities: Vec::new() })
+    }
+
+    /// Adds the key, under the name by which hosts ask for it.
+    fn add(&mut self, name: &str, path: &Path) -> Result<(), Failure> {
+        let key = match key::load(path, self.passphrase.as_ref()) {
+            Err(KeyError::Encrypted { path: encrypted }) if ask::is_interactive(self.flags) => {
+                let question = format!("Passphrase of {}:", encrypted.display());
+                let passphrase = ask::secret(self.flags, &question, "--passphrase-file")?;
+                let key = key::load(path, Some(&passphrase)).map_err(Failure::environment)?;
+                self.passphrase = Some(passphrase);
+                key
+            }
+            Err(KeyError::Encrypted { path }) => {
+                let path = path.display();
+                return Err(Failure::environment(format!(
+                    "the private key {path} has a passphrase, and there is no terminal to ask on\n\
+                     hint: ssh-add {path}, or --passphrase-file FILE"
+                )));
+            }
+            loaded => loaded.map_err(Failure::environment)?,
+        };
+        self.identities.push(Identity { name: name.to_owned(), key });
+        Ok(())
+    }
+}
+
+/// The agent's socket, when there is one.
+fn agent() -> Option<PathBuf> {
+    std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+fn password(flags: &Flags, question: &str) -> Result<Option<SecretString>, Failure> {
+    match &flags.password_file {
+        Some(file) => ask::secret_file(file).map(Some),
+        None if flags.ask_pass => ask::secret(flags, question, "--password-file FILE").map(Some),
+        None => Ok(None),
+    }
+}
+
+fn credentials(identities: Vec<Identity>, agent: Option<PathBuf>, password: Option<SecretString>) -> Arc<Credentials> {
+    Arc::new(Credentials { identities, agent, password: password.map(PasswordGate::new) })
+}
+
+/// The keys that the hosts or the command line name.
+fn named_keys(context: &Context<'_>, hosts: &[PlanHost], ring: &mut KeyRing<'_>) -> Result<(), Failure> {
+    let names: BTreeSet<&str> = hosts.iter().filter_map(|host| host.identity.as_deref()).collect();
+    for name in names {
+        // A path on the command line is from where the person stands, one in a file from the project.
+        let from_flag = context.flags.identity.as_deref().is_some_and(|path| path == Path::new(name));
+        let path = if from_flag { PathBuf::from(name) } else { context.project.root.join(home(name)) };
+        ring.add(name, &path)?;
+    }
+    Ok(())
+}
+
+/// `~/x` in a site's file means the home of the person who runs fleet.
+fn home(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => PathBuf::from(path),
+    }
+}
+
+/// The pinned host keys.
+pub fn known_hosts(context: &Context<'_>) -> Result<Arc<KnownHosts>, Failure> {
+    KnownHosts::load(&context.known_hosts()).map(Arc::new).map_err(Failure::environment)
+}
+
+/// The way in for runs: the named key, the project's own, the agent, a password on demand.
+pub fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<SshConnector, Failure> {
+    let mut ring = KeyRing::new(context.flags)?;
+    named_keys(context, hosts, &mut ring)?;
+    let own = context.project.root.join(KEY);
+    if own.exists() {
+        ring.add(KEY, &own)?;
+    }
+    let password = password(context.flags, "Password:")?;
+    if ring.identities.is_empty() && password.is_none() && agent().is_none() {
+        return Err(Failure::environment(
+            "there is no key to log in with: no keys/fleet, no agent, no identity\n\
+             hint: fleet generate-keys, then fleet SITE distribute-keys",
+        ));
+    }
+    connector(context, credentials(ring.identities, agent(), password))
+}
+
+/// The way in before the project's key is there: whatever the person has now.
+pub fn for_distribution(context: &Context<'_>, hosts: &[PlanHost]) -> Result<SshConnector, Failure> {
+    let mut ring = KeyRing::new(context.flags)?;
+    named_keys(context, hosts, &mut ring)?;
+    let own = [context.project.root.join(KEY)];
+    let users = ["id_ed25519", "id_ecdsa", "id_rsa"].map(|name| home(&format!("~/.ssh/{name}")));
+    for path in own.iter().chain(&users).filter(|path| path.exists()) {
+        // Nobody named these: one that cannot be used is passed over, and no passphrase is asked for.
+        if let Ok(key) = key::load(path, ring.passphrase.as_ref()) {
+            ring.identities.push(Identity { name: path.display().to_string(), key });
+        }
+    }
+    let mut password = password(context.flags, "Password:")?;
+    let only_own = ring.identities.iter().all(|identity| Path::new(&identity.name) == own[0]);
+    if password.is_none() && only_own && agent().is_none() && ask::is_interactive(context.flags) {
+        let user = hosts.first().map(|host| host.user.to_string()).unwrap_or_default();
+        password = Some(ask::secret(context.flags, &format!("Password of {user}:"), "--password-file FILE")?);
+    }
+    connector(context, credentials(ring.identities, agent(), password))
+}
+
+/// The way in with the project's key and nothing else.
+pub fn for_proof(context: &Context<'_>) -> Result<SshConnector, Failure> {
+    let mut ring = KeyRing::new(context.flags)?;
+    ring.add(KEY, &context.project.root.join(KEY))?;
+    connector(context, credentials(ring.identities, None, None))
+}
+
+fn connector(context: &Context<'_>, credentials: Arc<Credentials>) -> Result<SshConnector, Failure> {
+    let known_hosts = known_hosts(context)?;
+    Ok(SshConnector::new(ConnectorSettings { known_hosts, credentials, timeouts: Timeouts::default() }))
+}

@@ -1,0 +1,92 @@
+//! `fleet generate-keys` and `fleet SITE distribute-keys`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio_util::sync::CancellationToken;
+
+use super::args::{Flags, SiteArgs};
+use super::context::{self, Context, print, say};
+use super::failure::Failure;
+use super::{access, ask, interrupts, trust};
+use crate::keys::rollout::{Distribution, HostKeyResult, distribute_to_all};
+use crate::keys::store::generate_pair;
+use crate::model::exit;
+use crate::model::planner::DEFAULT_PARALLEL;
+use crate::model::printable::printable;
+use crate::ssh::key::PublicKeyLine;
+
+/// Makes the project's key pair.
+pub fn generate(flags: &Flags, ask_passphrase: bool, file: Option<&Path>) -> Result<u8, Failure> {
+    let folder = context::root(flags)?.join("keys");
+    let passphrase = match file {
+        Some(file) => Some(ask::secret_file(file)?),
+        None if ask_passphrase => Some(new_passphrase(flags)?),
+        None => None,
+    };
+    let comment = format!("fleet {}", context::operator());
+    let pair = generate_pair(&folder, &comment, passphrase.as_ref()).map_err(Failure::environment)?;
+    say(&format!("made {} (stays here) and {}", pair.private.display(), pair.public.display()));
+    print(&format!("{}\n", pair.fingerprint))?;
+    say("next: fleet SITE trust, then fleet SITE distribute-keys");
+    Ok(exit::SUCCESS)
+}
+
+fn new_passphrase(flags: &Flags) -> Result<SecretString, Failure> {
+    let first = ask::secret(flags, "New passphrase:", "--new-passphrase-file FILE")?;
+    let second = ask::secret(flags, "Again:", "--new-passphrase-file FILE")?;
+    if first.expose_secret() != second.expose_secret() {
+        return Err(Failure::refused("the two passphrases differ; no key was made"));
+    }
+    Ok(first)
+}
+
+/// Brings the public key to the hosts and proves it by a second login.
+pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
+    let hosts = trust::hosts(context, &args.selector)?;
+    let public = context.project.root.join("keys/fleet.pub");
+    let key = PublicKeyLine::load(&public).map_err(Failure::environment)?;
+    let distribution = Distribution {
+        proof: Arc::new(access::for_proof(context)?),
+        login: Arc::new(access::for_distribution(context, &hosts)?),
+        key: Arc::new(key),
+    };
+    let stop = CancellationToken::new();
+    let (mut signals, _listening) = interrupts::listen()?;
+    let width = context.flags.parallel.unwrap_or(DEFAULT_PARALLEL).max(1);
+    let distributing = distribute_to_all(&distribution, &hosts, width, &stop);
+    let interrupted = async {
+        signals.recv().await;
+        stop.cancel();
+        std::future::pending::<()>().await;
+    };
+    let outcomes = tokio::select! {
+        outcomes = distributing => outcomes,
+        () = interrupted => return Err(Failure::Told(exit::BUG)),
+    };
+    let rows = outcomes.iter().map(|outcome| {
+        let result = outcome.result.to_string();
+        [outcome.host.to_string(), printable(result.lines().next().unwrap_or_default().as_bytes())]
+    });
+    print(&crate::report::columns::columns(rows))?;
+    for outcome in &outcomes {
+        for hint in outcome.result.to_string().lines().skip(1) {
+            say(&format!("{}: {}", outcome.host, printable(hint.as_bytes())));
+        }
+        for warning in &outcome.warnings {
+            say(&format!("{}: warning: {warning}", outcome.host));
+        }
+    }
+    Ok(if stop.is_cancelled() { exit::INTERRUPTED } else { exit::worst(outcomes.iter().map(|o| exit_code(&o.result))) })
+}
+
+fn exit_code(result: &HostKeyResult) -> u8 {
+    match result {
+        HostKeyResult::Proven(_) => exit::SUCCESS,
+        HostKeyResult::NoLogin(_) => exit::UNREACHABLE,
+        HostKeyResult::NotDistributed(_) | HostKeyResult::NotProven { .. } => exit::FAILED,
+        HostKeyResult::Interrupted => exit::INTERRUPTED,
+        HostKeyResult::Panicked => exit::BUG,
+    }
+}

@@ -1,0 +1,197 @@
+//! `fleet SITE TASK...` and `fleet SITE run -- CMD`.
+
+use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
+
+use jiff::{Timestamp, Zoned};
+
+use super::args::SiteArgs;
+use super::context::{self, Context, print, say};
+use super::failure::Failure;
+use super::{access, ask, interrupts};
+use crate::engine::{self, Observer};
+use crate::model::event::Event;
+use crate::model::exit;
+use crate::model::inventory::{Site, Stage};
+use crate::model::name::{HostName, RunId, TaskName};
+use crate::model::plan::Plan;
+use crate::model::planner::{self, Proof, Request};
+use crate::model::shell::quote;
+use crate::report::Reporter;
+use crate::report::history;
+use crate::report::json::Json;
+use crate::report::narrator::{Detail, Telling};
+use crate::report::plain::Plain;
+use crate::report::plan_text;
+use crate::report::record::Record;
+use crate::report::reporters::Reporters;
+use crate::report::table;
+use crate::report::terminal::Terminal;
+
+/// Runs tasks on each targeted site, one site after another; the first that does not succeed is the last.
+pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
+    let targets = context.targets(&args.selector)?;
+    let tasks: Vec<TaskName> = args.tasks.iter().map(|task| TaskName::parse(task)).collect::<Result<_, _>>().map_err(|e| Failure::usage(e.to_string()))?;
+    let mut plans = Vec::new();
+    for (site, hosts) in context.sites(&targets) {
+        let run = fresh_run_id()?;
+        plans.push((plan_tasks(context, site, hosts, &tasks, &run)?, run));
+    }
+    if context.flags.dry_run {
+        return dry_run(context, plans.iter().map(|(plan, _)| plan));
+    }
+    for (plan, _) in &plans {
+        confirm(context, plan)?;
+    }
+    let hosts: Vec<_> = plans.iter().flat_map(|(plan, _)| plan.hosts.clone()).collect();
+    let connector = Arc::new(access::for_runs(context, &hosts)?);
+    for (plan, run) in plans {
+        let code = execute(context, plan, run, Arc::clone(&connector) as _).await?;
+        if code != exit::SUCCESS {
+            return Ok(code);
+        }
+    }
+    Ok(exit::SUCCESS)
+}
+
+fn plan_tasks(
+    context: &Context<'_>,
+    site: &Site,
+    hosts: &[HostName],
+    tasks: &[TaskName],
+    run: &RunId,
+) -> Result<Plan, Failure> {
+    let recipe = context.recipe(site)?;
+    let overrides = context.flags.overrides();
+    let proof = match &site.follows {
+        Some(followed) => history::last_proven(&context.runs(), &followed.value).map_err(Failure::environment)?,
+        None => None,
+    };
+    let proof = proof.map(|(run, proven)| Proof { name: proven.name, value: proven.value, run });
+    let login = context::login_user()?;
+    let request = Request {
+        site,
+        hosts,
+        recipe,
+        tasks,
+        overrides: &overrides,
+        run,
+        login: &login,
+        proof: proof.as_ref(),
+    };
+    Ok(planner::plan(request)?)
+}
+
+/// Runs one command on all targeted hosts.
+pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
+    let command = match args.command.as_slice() {
+        [] => return Err(Failure::usage(format!("what is to run?\nhint: fleet {} run -- uptime", quote(&args.selector)))),
+        // One word is shell text, pipes and all; several are words, each quoted.
+        [text] => text.clone(),
+        words => words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "),
+    };
+    let targets = context.targets(&args.selector)?;
+    let sites = context.sites(&targets);
+    let plan = planner::plan_command(&sites, &command, &context.flags.overrides(), &context::login_user()?)
+        .map_err(|e| Failure::Message(exit::INVALID, e.to_string()))?;
+    if context.flags.dry_run {
+        return dry_run(context, [&plan]);
+    }
+    confirm(context, &plan)?;
+    let connector = Arc::new(access::for_runs(context, &plan.hosts)?);
+    execute(context, plan, fresh_run_id()?, connector).await
+}
+
+fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>) -> Result<u8, Failure> {
+    for plan in plans {
+        if context.flags.json {
+            let json = serde_json::to_string(plan).map_err(|e| Failure::Message(exit::BUG, e.to_string()))?;
+            print(&format!("{json}\n"))?;
+        } else {
+            print(&plan_text::plan(plan, context::stdout_colour(context.flags)))?;
+        }
+    }
+    Ok(exit::SUCCESS)
+}
+
+/// Production is asked for by name.
+fn confirm(context: &Context<'_>, plan: &Plan) -> Result<(), Failure> {
+    for name in &plan.sites {
+        let site = context.project.inventory.sites.get(name);
+        let stage = site.and_then(|site| site.stage.as_ref()).map(|stage| stage.value);
+        if stage == Some(Stage::Production) {
+            let hosts = plan.hosts.iter().filter(|host| host.site == *name).count();
+            let hosts = if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") };
+            let question = format!("{} on production, {hosts}. Type `{name}` to go on:", plan.task);
+            ask::confirm_by_name(context.flags, &question, name.as_str())?;
+        }
+    }
+    Ok(())
+}
+
+/// A name that sorts by time: `20261122-084512-7f3a`, in UTC.
+fn fresh_run_id() -> Result<RunId, Failure> {
+    let now = Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC);
+    let id = format!("{}-{:04x}", now.strftime("%Y%m%d-%H%M%S"), rand::random::<u16>());
+    RunId::parse(&id).map_err(Failure::environment)
+}
+
+struct Reporting(Reporters);
+
+impl Observer for Reporting {
+    fn observe(&mut self, events: &[Event]) {
+        self.0.report_all(events);
+    }
+
+    fn tick(&mut self) {
+        self.0.tick(Timestamp::now());
+    }
+}
+
+fn reporters(context: &Context<'_>, plan: &Plan, run: &RunId) -> Result<Reporting, Failure> {
+    let flags = context.flags;
+    let record = Record::create(&context.runs(), run, plan).map_err(Failure::environment)?;
+    let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(record)];
+    if flags.json {
+        reporters.push(Box::new(Json::new(io::stdout())));
+    }
+    let detail = if flags.verbose { Detail::Verbose } else { Detail::Normal };
+    let telling = Telling { detail, color: context::stderr_colour(flags), zone: context::zone() };
+    if flags.quiet {
+        let telling = Telling { detail: Detail::Trouble, ..telling };
+        reporters.push(Box::new(Plain::new(io::stderr(), telling)));
+    } else if io::stderr().is_terminal() && !flags.verbose {
+        reporters.push(Box::new(Terminal::stderr(telling)));
+    } else {
+        reporters.push(Box::new(Plain::new(io::stderr(), telling)));
+    }
+    Ok(Reporting(Reporters::new(reporters)))
+}
+
+async fn execute(
+    context: &Context<'_>,
+    plan: Plan,
+    id: RunId,
+    connector: Arc<dyn crate::ssh::Connect>,
+) -> Result<u8, Failure> {
+    let mut reporting = reporters(context, &plan, &id)?;
+    let (interrupts, _listening) = interrupts::listen()?;
+    let run = engine::Run {
+        plan: Arc::new(plan),
+        id,
+        by: context::operator(),
+        connector,
+        interrupts,
+        now: Timestamp::now,
+    };
+    let summary = engine::execute(run, &mut reporting).await;
+    drop(reporting);
+    let text = table::table(&summary, context::zone(), context::stdout_colour(context.flags));
+    // The deployment is over: whoever closed standard output does not change how it ended.
+    if context.flags.json {
+        say(&text);
+    } else {
+        let _ = print(&text);
+    }
+    Ok(summary.exit_code())
+}

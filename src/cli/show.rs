@@ -1,0 +1,86 @@
+//! Commands that only read: `list`, `tasks`, `check`, `runs`, `show`, `logs`.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use super::context::{self, Context, print, say};
+use super::failure::Failure;
+use crate::model::exit;
+use crate::model::inventory::Site;
+use crate::model::name::{HostName, RunId};
+use crate::model::planner::{Overrides, Request, Variables};
+use crate::report::{history, inventory_text, table};
+
+pub fn list(context: &Context<'_>, selector: Option<&str>) -> Result<u8, Failure> {
+    let targets = context.targets(selector.unwrap_or("all"))?;
+    print(&inventory_text::sites(context.sites(&targets), context::stdout_colour(context.flags)))?;
+    Ok(exit::SUCCESS)
+}
+
+pub fn explain(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
+    let targets = context.targets(selector)?;
+    for (site, names) in context.sites(&targets) {
+        print(&explain_site(context, site, names)?)?;
+    }
+    Ok(exit::SUCCESS)
+}
+
+fn explain_site(context: &Context<'_>, site: &Site, names: &[HostName]) -> Result<String, Failure> {
+    let recipe = context.recipe(site).ok();
+    let overrides: Overrides = context.flags.overrides();
+    let run = RunId::parse("RUN").map_err(Failure::environment)?;
+    let login = context::login_user()?;
+    let hosts: Vec<_> = site.hosts.iter().filter(|host| names.contains(&host.name)).collect();
+    let mut variables = Vec::new();
+    for host in &hosts {
+        variables.push(match recipe {
+            Some(recipe) => {
+                let request =
+                    Request { site, hosts: names, recipe, tasks: &[], overrides: &overrides, run: &run, login: &login, proof: None };
+                Variables::new(request, host).map_err(|e| Failure::Message(exit::INVALID, e))?
+            }
+            None => Variables::default(),
+        });
+    }
+    let hosts = hosts.iter().copied().zip(variables.iter().map(|variables| variables.iter().collect()));
+    Ok(inventory_text::explain(site, hosts, context::stdout_colour(context.flags)))
+}
+
+pub fn tasks(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
+    let targets = context.targets(selector)?;
+    let mut shown = Vec::new();
+    for (site, _) in context.sites(&targets) {
+        let recipe = context.recipe(site)?;
+        if !shown.contains(&&recipe.name) {
+            shown.push(&recipe.name);
+            print(&inventory_text::tasks(recipe, context::stdout_colour(context.flags)))?;
+        }
+    }
+    Ok(exit::SUCCESS)
+}
+
+/// Everything was read already; what is left is to say so.
+pub fn check(context: &Context<'_>) -> Result<u8, Failure> {
+    let sites = context.project.inventory.sites.len();
+    let hosts: usize = context.project.inventory.sites.values().map(|site| site.hosts.len()).sum();
+    say(&format!("{sites} sites with {hosts} hosts, {} recipes: no errors", context.project.recipes.len()));
+    Ok(exit::SUCCESS)
+}
+
+pub fn runs(context: &Context<'_>) -> Result<u8, Failure> {
+    let runs = history::list(&context.runs()).map_err(Failure::environment)?;
+    print(&history::runs_text(&runs, &context::zone(), context::stdout_colour(context.flags)))?;
+    Ok(exit::SUCCESS)
+}
+
+pub fn show(context: &Context<'_>, run: &str) -> Result<u8, Failure> {
+    let (_, summary) = history::load(&context.runs(), run).map_err(Failure::environment)?;
+    print(&table::table(&summary, context::stdout_colour(context.flags)))?;
+    Ok(exit::SUCCESS)
+}
+
+pub fn logs(context: &Context<'_>, run: &str, host: Option<&str>, step: Option<&str>) -> Result<u8, Failure> {
+    let mut out = io::stdout().lock();
+    let terminal = io::stdout().is_terminal();
+    history::logs(&context.runs(), run, host, step, &mut out, terminal).map_err(Failure::environment)?;
+    Ok(out.flush().map(|()| exit::SUCCESS)?)
+}

@@ -1,0 +1,149 @@
+//! `fleet SITE trust`: fetch all host keys, show them once, pin them.
+
+use futures::StreamExt as _;
+use futures::stream;
+
+use super::args::SiteArgs;
+use super::ask;
+use super::context::{self, Context, print, say};
+use super::failure::Failure;
+use crate::files;
+use crate::keys::fingerprints::Fingerprints;
+use crate::keys::trust::{Decision, Offered, PinState, TrustDecision, decide};
+use crate::model::exit;
+use crate::model::fold::fold_names;
+use crate::model::plan::PlanHost;
+use crate::model::planner::{self, DEFAULT_PARALLEL};
+use crate::model::printable::printable;
+use crate::ssh::ConnectError;
+use crate::ssh::connector::Timeouts;
+use crate::ssh::known_hosts::{self, KnownHosts, Pin, Verdict};
+use crate::ssh::scan::{OfferedKey, scan_host_key};
+
+/// Fetches, shows, asks, pins. A key that contradicts a pinned one is refused, whatever the flags.
+pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
+    let listed = args.fingerprints.as_deref().map(read_fingerprints).transpose()?;
+    let hosts = hosts(context, &args.selector)?;
+    let known = KnownHosts::load(&context.known_hosts()).map_err(Failure::environment)?;
+    let width = context.flags.parallel.unwrap_or(DEFAULT_PARALLEL).max(1);
+    let scans = hosts.iter().map(|host| scan(host, &known));
+    let scans: Vec<_> = stream::iter(scans).buffered(width).collect().await;
+
+    let mut offered = Vec::new();
+    let mut keys = Vec::new();
+    let mut failed = Vec::new();
+    for (host, scan) in hosts.iter().zip(scans) {
+        match scan {
+            Ok(key) => {
+                offered.push(judge(host, &key, &known));
+                keys.push(key);
+            }
+            Err(error) => failed.push((host, error)),
+        }
+    }
+    let decision = decide(&offered, listed.as_ref());
+    print(&table(&decision))?;
+    for (host, error) in &failed {
+        say(&format!("{}: {}", host.label, printable(error.to_string().as_bytes())));
+    }
+    for (index, refusal) in &decision.refused {
+        if let Some(offer) = offered.get(*index) {
+            let name = known_hosts::name(offer.address.as_str(), offer.port);
+            say(&format!(
+                "{}: not pinned: {refusal}\nhint: it may be an attack; ask the host's owner. To trust anew: ssh-keygen -R {} -f keys/known_hosts",
+                offer.host,
+                crate::model::shell::quote(&name)
+            ));
+        }
+    }
+    pin(context, &decision, &offered, &keys, listed.is_some())?;
+    let trusted = failed.is_empty() && decision.refused.is_empty();
+    Ok(if trusted { exit::SUCCESS } else { exit::UNREACHABLE })
+}
+
+fn pin(
+    context: &Context<'_>,
+    decision: &TrustDecision,
+    offered: &[Offered],
+    keys: &[OfferedKey],
+    verified: bool,
+) -> Result<(), Failure> {
+    let pins: Vec<Pin> = decision
+        .pin
+        .iter()
+        .filter_map(|index| offered.get(*index).zip(keys.get(*index)))
+        .map(|(offer, key)| Pin { address: offer.address.to_string(), port: offer.port, key: key.host_key().clone() })
+        .collect();
+    if pins.is_empty() {
+        return Ok(());
+    }
+    let many = if pins.len() == 1 { "this key".to_owned() } else { format!("these {} keys", pins.len()) };
+    // Who gave a list of fingerprints has answered already.
+    if !verified {
+        ask::confirm(context.flags, &format!("Pin {many} in keys/known_hosts?"))?;
+    }
+    let path = context.known_hosts();
+    if let Some(folder) = path.parent() {
+        files::private_dir(folder).map_err(|e| Failure::environment(format!("cannot make {}: {e}", folder.display())))?;
+    }
+    known_hosts::pin(&path, &pins).map_err(Failure::environment)?;
+    say(&format!("pinned {} in keys/known_hosts", if pins.len() == 1 { "1 key".to_owned() } else { format!("{} keys", pins.len()) }));
+    Ok(())
+}
+
+/// All targeted hosts of all sites, as a run would reach them.
+pub fn hosts(context: &Context<'_>, selector: &str) -> Result<Vec<PlanHost>, Failure> {
+    let targets = context.targets(selector)?;
+    let sites = context.sites(&targets);
+    let plan = planner::plan_command(&sites, ":", &context.flags.overrides(), &context::login_user()?);
+    Ok(plan.map_err(|e| Failure::Message(exit::INVALID, e.to_string()))?.hosts)
+}
+
+async fn scan(host: &PlanHost, known: &KnownHosts) -> Result<OfferedKey, ConnectError> {
+    let prefer = known.pinned_types(host.address.as_str(), host.port);
+    scan_host_key(&host.address, host.port, host.connect_timeout, &Timeouts::default(), &prefer).await
+}
+
+fn judge(host: &PlanHost, key: &OfferedKey, known: &KnownHosts) -> Offered {
+    let at = |path: &std::path::Path, line: usize| format!("{}:{line}", path.display());
+    let state = match known.check(host.address.as_str(), host.port, key.host_key()) {
+        Verdict::Pinned => PinState::Pinned,
+        Verdict::Unknown => PinState::New,
+        Verdict::Changed { path, line, pinned } => {
+            PinState::Changed { detail: format!("{} is pinned in {}", pinned.fingerprint(), at(&path, line)) }
+        }
+        Verdict::Revoked { .. } => PinState::Revoked,
+        Verdict::OtherTypeKnown { path, line, types } => {
+            PinState::OtherTypeKnown { detail: format!("{} in {}", types.join(", "), at(&path, line)) }
+        }
+    };
+    Offered {
+        host: host.label.clone(),
+        address: host.address.clone(),
+        port: host.port,
+        key_type: key.host_key().key_type().to_owned(),
+        fingerprint: key.host_key().fingerprint(),
+        state,
+    }
+}
+
+fn table(decision: &TrustDecision) -> String {
+    let rows = decision.rows.iter().map(|row| {
+        let fate = match &row.decision {
+            Decision::Pinned => "pinned already",
+            Decision::Pin => "new",
+            Decision::Refused(_) => "REFUSED",
+        };
+        let hosts: Vec<&str> = row.hosts.iter().map(|host| host.as_str()).collect();
+        [fold_names(&hosts), row.key_type.clone(), row.fingerprint.clone(), fate.to_owned()]
+    });
+    crate::report::columns::columns(rows)
+}
+
+fn read_fingerprints(path: &std::path::Path) -> Result<Fingerprints, Failure> {
+    let bytes = std::fs::read(path).map_err(|e| Failure::environment(format!("cannot read {}: {e}", path.display())))?;
+    Fingerprints::parse(&bytes).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(|e| format!("{}: {e}", path.display())).collect();
+        Failure::Message(exit::INVALID, lines.join("\n"))
+    })
+}

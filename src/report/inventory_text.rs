@@ -1,0 +1,126 @@
+//! Sites, hosts and tasks in words.
+
+use std::fmt::{Display, Write as _};
+
+use super::columns::{Cell, columns, headings};
+use super::paint::Tone;
+use crate::model::fold::fold_names;
+use crate::model::inventory::{Host, Origin, Setting, Site};
+use crate::model::name::{HostName, VarName};
+use crate::model::printable::printable;
+use crate::model::recipe::{Phase, PhaseBody, Recipe, Step, TaskBody};
+
+/// The table of `fleet list`.
+pub fn sites<'a>(sites: impl IntoIterator<Item = (&'a Site, &'a [HostName])>, color: bool) -> String {
+    let mut rows = vec![headings(&["SITE", "STAGE", "RECIPE", "FOLLOWS", "HOSTS"])];
+    for (site, hosts) in sites {
+        let or_dash = |text: Option<String>| Cell::plain(text.unwrap_or_else(|| "-".to_owned()));
+        rows.push(vec![
+            Cell::plain(site.name.to_string()),
+            or_dash(site.stage.as_ref().map(|stage| stage.value.to_string())),
+            or_dash(site.recipe.as_ref().map(|recipe| recipe.value.to_string())),
+            or_dash(site.follows.as_ref().map(|follows| follows.value.to_string())),
+            Cell::plain(fold_names(hosts.iter().map(HostName::as_str))),
+        ]);
+    }
+    columns(&rows, color)
+}
+
+/// `fleet list --explain`: every value of a site, and where it came from.
+pub fn explain<'a>(
+    site: &Site,
+    hosts: impl IntoIterator<Item = (&'a Host, Vec<(&'a VarName, &'a Setting<String>)>)>,
+    color: bool,
+) -> String {
+    let mut rows = Vec::new();
+    rows.extend(site.recipe.as_ref().map(|s| row("recipe", &s.value, &s.origin)));
+    rows.extend(site.stage.as_ref().map(|s| row("stage", &s.value, &s.origin)));
+    rows.extend(site.follows.as_ref().map(|s| row("follows", &s.value, &s.origin)));
+    let batches: Vec<String> = site.rollout.batches.value.iter().map(ToString::to_string).collect();
+    rows.push(row("rollout.batches", &batches.join(", "), &site.rollout.batches.origin));
+    rows.push(row("rollout.max-failures", &site.rollout.max_failures.value, &site.rollout.max_failures.origin));
+    let soak = format!("{} s", site.rollout.soak.value.as_secs());
+    rows.push(row("rollout.soak", &soak, &site.rollout.soak.origin));
+    let mut out = format!("{}\n{}", Tone::Heading.paint(site.name.as_str(), color), columns(&rows, color));
+    for (host, vars) in hosts {
+        let mut rows = vec![row("address", &host.address.value, &host.address.origin)];
+        rows.push(row("port", &host.port.value, &host.port.origin));
+        rows.extend(host.user.as_ref().map(|s| row("user", &s.value, &s.origin)));
+        rows.extend(host.identity.as_ref().map(|s| row("identity", &s.value, &s.origin)));
+        let timeout = format!("{} s", host.connect_timeout.value.as_secs());
+        rows.push(row("connect-timeout", &timeout, &host.connect_timeout.origin));
+        for (name, setting) in vars {
+            rows.push(row(&format!("vars.{name}"), &setting.value, &setting.origin));
+        }
+        let roles: Vec<&str> = host.roles.iter().map(|role| role.as_str()).collect();
+        let name = Tone::Heading.paint(&format!("{}:{}", site.name, host.name), color);
+        let _ = write!(out, "\n{name} {}\n{}", roles.join(" "), columns(&rows, color));
+    }
+    out
+}
+
+fn row(name: &str, value: &impl Display, origin: &Origin) -> Vec<Cell> {
+    let value = printable(value.to_string().replace('\n', "\\n").as_bytes());
+    vec![Cell::plain(format!("  {name}")), Cell::plain(value), Cell::toned(Tone::Faint, origin.to_string())]
+}
+
+/// `fleet tasks SITE`: tasks, phases and steps of a recipe, and its variables.
+pub fn tasks(recipe: &Recipe, color: bool) -> String {
+    let mut out = format!("{}: {}\n", Tone::Heading.paint(recipe.name.as_str(), color), recipe.doc);
+    for task in &recipe.tasks {
+        let _ = write!(out, "\n{}  {}\n", Tone::Heading.paint(task.name.as_str(), color), task.doc);
+        match &task.body {
+            TaskBody::Tasks(tasks) => {
+                let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+                let _ = writeln!(out, "  tasks {}", names.join(", "));
+            }
+            TaskBody::Steps(steps) => add_steps(&mut out, "  ", steps),
+            TaskBody::Phases(phases) => {
+                for phase in phases {
+                    add_phase(&mut out, phase);
+                }
+            }
+        }
+    }
+    let rows: Vec<Vec<Cell>> = recipe
+        .vars
+        .iter()
+        .map(|(name, var)| {
+            let default = match (&var.default, var.required) {
+                (Some(default), _) => format!("[{default}]"),
+                (None, true) => "required".to_owned(),
+                (None, false) => String::new(),
+            };
+            vec![Cell::plain(format!("  {name}")), Cell::plain(default), Cell::plain(var.doc.clone())]
+        })
+        .collect();
+    if !rows.is_empty() {
+        let _ = write!(out, "\n{}\n{}", Tone::Heading.paint("variables", color), columns(&rows, color));
+    }
+    out
+}
+
+fn add_phase(out: &mut String, phase: &Phase) {
+    let mut how = Vec::new();
+    how.extend(phase.on.as_ref().map(|role| format!("on {role}")));
+    how.extend(phase.once.then(|| "once".to_owned()));
+    how.extend(phase.rolling.then(|| "rolling".to_owned()));
+    let how = if how.is_empty() { String::new() } else { format!(" ({})", how.join(", ")) };
+    match &phase.body {
+        PhaseBody::Tasks(tasks) => {
+            let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+            let _ = writeln!(out, "  phase {}{how}: {}", phase.name, names.join(", "));
+        }
+        PhaseBody::Steps(steps) => {
+            let _ = writeln!(out, "  phase {}{how}", phase.name);
+            add_steps(out, "    ", steps);
+        }
+    }
+}
+
+fn add_steps(out: &mut String, indent: &str, steps: &[Step]) {
+    for step in steps {
+        let undo = if step.undo.is_some() { "  (with undo)" } else { "" };
+        let _ = writeln!(out, "{indent}step {}{undo}", step.name);
+    }
+}

@@ -1,0 +1,103 @@
+//! A plan in words: what `--dry-run` and `fleet tasks` show. What stands here is what a run sends.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::paint::Tone;
+use crate::model::command::CommandTemplate;
+use crate::model::fold::fold_names;
+use crate::model::plan::{Guard, HostIndex, OnFailure, Plan, PlanPhase, PlanStep, StepCommands};
+use crate::model::printable::printable;
+use crate::model::shell::quote;
+
+/// The whole plan: phases, batches, steps, and the commands of each host, those of equal hosts once.
+pub fn plan(plan: &Plan, color: bool) -> String {
+    let sites: Vec<&str> = plan.sites.iter().map(|site| site.as_str()).collect();
+    let mut out = Tone::Heading.paint(&format!("{} {}", sites.join(","), plan.task), color);
+    let follows = match plan.on_failure {
+        OnFailure::Undo => "all is undone",
+        OnFailure::Hold => "all is held as it is",
+    };
+    let _ = writeln!(
+        out,
+        "\n{} hosts, {} at a time, {} may fail, beyond that {follows}",
+        plan.hosts.len(),
+        plan.parallel.min(plan.hosts.len()),
+        plan.max_failures
+    );
+    for phase in &plan.phases {
+        let _ = writeln!(out, "\n{}", Tone::Heading.paint(&heading(plan, phase), color));
+        for step in &phase.steps {
+            add_step(&mut out, plan, step);
+        }
+    }
+    out
+}
+
+fn heading(plan: &Plan, phase: &PlanPhase) -> String {
+    let batches: Vec<String> = phase.batches.iter().map(|batch| names(plan, batch)).collect();
+    let how = match (phase.once, batches.as_slice()) {
+        (true, _) => format!("once, on {}", batches.concat()),
+        (false, [all]) => format!("on {all}"),
+        (false, many) => {
+            let soak = if phase.soak.is_zero() { String::new() } else { format!(", {} s between", phase.soak.as_secs()) };
+            format!("rolling: {}{soak}", many.join(", then "))
+        }
+    };
+    format!("phase {}: {how}", phase.name)
+}
+
+fn names(plan: &Plan, hosts: &[HostIndex]) -> String {
+    fold_names(hosts.iter().filter_map(|host| plan.hosts.get(host.0)).map(|host| host.label.as_str()))
+}
+
+fn add_step(out: &mut String, plan: &Plan, step: &PlanStep) {
+    let mut limits = Vec::new();
+    limits.extend(step.timeout.map(|limit| format!("at most {} s", limit.as_secs())));
+    limits.extend(step.idle_timeout.map(|limit| format!("silent at most {} s", limit.as_secs())));
+    limits.extend(step.retry.map(|retry| format!("{} more attempts, {} s apart", retry.times, retry.delay.as_secs())));
+    limits.extend(step.register.as_ref().map(|name| format!("its output becomes {{{{{name}}}}}")));
+    let limits = if limits.is_empty() { String::new() } else { format!(" ({})", limits.join(", ")) };
+    let _ = writeln!(out, "  {}{limits}", step.path);
+    let mut groups: BTreeMap<String, Vec<HostIndex>> = BTreeMap::new();
+    for (host, commands) in &step.commands {
+        groups.entry(commands_text(commands)).or_default().push(*host);
+    }
+    let one = groups.len() == 1;
+    for (text, hosts) in groups {
+        if !one {
+            let _ = writeln!(out, "    on {}:", names(plan, &hosts));
+        }
+        out.push_str(&text);
+    }
+}
+
+fn commands_text(commands: &StepCommands) -> String {
+    let mut out = String::new();
+    match &commands.guard {
+        None => {}
+        Some(Guard::Unless(command)) => add_command(&mut out, "unless", command),
+        Some(Guard::OnlyIf(command)) => add_command(&mut out, "only-if", command),
+    }
+    add_command(&mut out, "run", &commands.run);
+    if let Some(undo) = &commands.undo {
+        add_command(&mut out, "undo", undo);
+    }
+    out
+}
+
+fn add_command(out: &mut String, what: &str, command: &CommandTemplate) {
+    let mut around: Vec<String> = Vec::new();
+    around.extend(command.as_user.as_ref().map(|user| format!("as {user}")));
+    around.extend(command.cwd.as_ref().map(|cwd| format!("in {cwd}")));
+    around.extend(command.env.iter().map(|(name, value)| format!("{name}={}", quote(&value.to_string()))));
+    around.extend(command.interpreter.as_ref().map(|interpreter| format!("with {interpreter}")));
+    let around = if around.is_empty() { String::new() } else { format!("[{}] ", around.join(" ")) };
+    let text = command.text.to_string();
+    let mut lines = text.trim_end().lines();
+    let first = printable(lines.next().unwrap_or_default().as_bytes());
+    let _ = writeln!(out, "    {what:<8}{}{first}", printable(around.as_bytes()));
+    for line in lines {
+        let _ = writeln!(out, "    {:<8}{}", "", printable(line.as_bytes()));
+    }
+}
