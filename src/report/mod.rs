@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::model::event::Event;
 
+pub mod columns;
 pub mod json;
 pub mod log;
 pub mod narrator;
@@ -16,6 +17,7 @@ pub mod paint;
 pub mod plain;
 pub mod record;
 pub mod reporters;
+pub mod table;
 pub mod terminal;
 pub mod time;
 pub mod view;
@@ -25,6 +27,7 @@ pub use narrator::{Detail, Telling};
 pub use plain::Plain;
 pub use record::{Record, RecordError};
 pub use reporters::Reporters;
+pub use table::table;
 pub use terminal::Terminal;
 
 /// A consumer of events.

@@ -9,13 +9,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Reporter;
-use super::narrator::{Detail, Narrator, Telling};
+use super::narrator::{Narrator, Telling};
 use super::view::view;
 use crate::model::event::{Event, Fact};
 use crate::model::summary::elapsed;
 
 /// Time between two drawings: faster than the eye asks for, slower than a host prints.
 const REDRAW: Duration = Duration::from_millis(100);
+
+/// Lines that wait for the next drawing at most.
+const ABOVE: usize = 500;
 
 /// Height and width of the screen. Asked before each drawing, because people resize their windows.
 pub type ScreenSize = Box<dyn Fn() -> (usize, usize) + Send>;
@@ -28,11 +31,14 @@ pub struct Terminal<W: Write> {
     /// Widths of the lines that are on the screen.
     drawn: Vec<usize>,
     drawn_at: Option<Timestamp>,
+    /// Lines that will scroll by above the view when it is drawn next.
+    above: Vec<String>,
     over: bool,
 }
 
 impl Terminal<io::Stderr> {
-    /// Shows it on standard error.
+    /// Shows it on standard error. With [`Detail::Trouble`](super::Detail::Trouble) only troubles scroll by, and the view shows what
+    /// goes well; with [`Detail::Normal`](super::Detail::Normal) all output does, as people want it for an ad-hoc command.
     pub fn stderr(telling: Telling) -> Self {
         let term = console::Term::stderr();
         let size = move || {
@@ -46,20 +52,14 @@ impl Terminal<io::Stderr> {
 impl<W: Write> Terminal<W> {
     /// Shows it on `out`, a terminal of that size.
     pub fn new(out: W, size: ScreenSize, telling: Telling) -> Self {
-        // The view shows what goes well.
-        let telling = Telling { detail: Detail::Trouble, ..telling };
-        Self { out, size, narrator: Narrator::new(telling), drawn: Vec::new(), drawn_at: None, over: false }
+        let narrator = Narrator::new(telling);
+        Self { out, size, narrator, drawn: Vec::new(), drawn_at: None, above: Vec::new(), over: false }
     }
 
-    /// One write: what was drawn is wiped, `above` scrolls by, and the view is drawn below.
-    fn draw(&mut self, now: Timestamp, above: &[String]) -> io::Result<()> {
+    /// One write: what was drawn is wiped, what was told scrolls by, and the view is drawn below.
+    fn draw(&mut self, now: Timestamp) -> io::Result<()> {
         let (height, width) = (self.size)();
-        let mut frame = wipe(&self.drawn, width);
-        for line in above {
-            frame.push_str(line);
-            frame.push_str("\r\n");
-        }
-        self.drawn.clear();
+        let mut frame = self.above_the_view(width);
         if !self.over {
             let color = self.narrator.telling().color;
             // A column and a line stay free, so that nothing wraps or scrolls.
@@ -74,6 +74,17 @@ impl<W: Write> Terminal<W> {
         self.out.flush()
     }
 
+    /// The view is wiped and the lines above it are told: the beginning of a frame.
+    fn above_the_view(&mut self, width: usize) -> String {
+        let mut frame = wipe(&self.drawn, width);
+        self.drawn.clear();
+        for line in self.above.drain(..) {
+            frame.push_str(&line);
+            frame.push_str("\r\n");
+        }
+        frame
+    }
+
     fn is_due(&self, now: Timestamp) -> bool {
         // A clock that was set back must not freeze the screen.
         self.drawn_at.is_none_or(|before| now < before || elapsed(before, now) >= REDRAW)
@@ -86,22 +97,25 @@ impl<W: Write + Send> Reporter for Terminal<W> {
     }
 
     fn report(&mut self, event: &Event) -> io::Result<()> {
-        let above = self.narrator.tell(event);
+        let lines = self.narrator.tell(event);
+        self.above.extend(lines);
         self.over |= matches!(event.fact, Fact::RunFinished { .. });
-        if self.over || !above.is_empty() || self.is_due(event.at) { self.draw(event.at, &above) } else { Ok(()) }
+        let full = self.above.len() >= ABOVE;
+        if self.over || full || self.is_due(event.at) { self.draw(event.at) } else { Ok(()) }
     }
 
     fn tick(&mut self, now: Timestamp) -> io::Result<()> {
-        if !self.over && self.is_due(now) { self.draw(now, &[]) } else { Ok(()) }
+        if !self.over && self.is_due(now) { self.draw(now) } else { Ok(()) }
     }
 }
 
 impl<W: Write> Drop for Terminal<W> {
     fn drop(&mut self) {
-        if !self.drawn.is_empty() {
-            let (_, width) = (self.size)();
+        let (_, width) = (self.size)();
+        let frame = self.above_the_view(width);
+        if !frame.is_empty() {
             // Nothing can be done about a terminal that has gone.
-            _ = self.out.write_all(wipe(&self.drawn, width).as_bytes());
+            _ = self.out.write_all(frame.as_bytes());
             _ = self.out.flush();
         }
     }
@@ -121,6 +135,7 @@ mod tests {
 
     use super::*;
     use crate::model::scripted::{Script, after, rolling_deployment};
+    use crate::report::Detail;
 
     #[derive(Clone, Default)]
     struct Screen(Arc<Mutex<Vec<String>>>);
@@ -168,7 +183,11 @@ mod tests {
     }
 
     fn terminal(screen: &Screen, width: usize) -> Terminal<Screen> {
-        let telling = Telling { detail: Detail::Verbose, color: false, zone: TimeZone::UTC };
+        detailed(screen, width, Detail::Trouble)
+    }
+
+    fn detailed(screen: &Screen, width: usize, detail: Detail) -> Terminal<Screen> {
+        let telling = Telling { detail, color: false, zone: TimeZone::UTC };
         Terminal::new(screen.clone(), Box::new(move || (24, width)), telling)
     }
 
@@ -234,6 +253,25 @@ mod tests {
         // A reporter that is dropped gives the screen back.
         drop(terminal);
         assert_eq!(screen.shown(), "");
+    }
+
+    #[test]
+    fn the_output_of_an_ad_hoc_command_scrolls_by_and_none_is_lost() {
+        let screen = Screen::default();
+        let mut terminal = detailed(&screen, 80, Detail::Normal);
+        let mut script = Script::default();
+        script.start("mysite", "run", &["web1"]).connect("web1").begin("web1", "run/run");
+        for n in 0..5000 {
+            script.print("web1", "run/run", &format!("line {n}\n"));
+        }
+        for event in &script.events {
+            terminal.report(event).unwrap();
+        }
+        assert!(screen.drawings() <= 20, "{}", screen.drawings());
+        drop(terminal);
+        let shown = screen.shown();
+        assert_eq!(shown.lines().filter(|line| line.starts_with("web1 | run | line ")).count(), 5000);
+        assert!(shown.ends_with("line 4999\n"), "{}", &shown[shown.len() - 200..]);
     }
 
     #[test]
