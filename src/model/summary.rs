@@ -408,3 +408,5 @@ pub fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
 #[cfg(test)]
 #[path = "summary_tests.rs"]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::any_events;

@@ -11,15 +11,26 @@ use jiff::Timestamp;
 
 use crate::model::event::Event;
 
+pub mod columns;
 pub mod json;
 pub mod log;
+pub mod narrator;
+pub mod paint;
+pub mod plain;
 pub mod record;
 pub mod reporters;
+pub mod table;
+pub mod terminal;
 pub mod time;
+pub mod view;
 
 pub use json::Json;
+pub use narrator::{Detail, Telling};
+pub use plain::Plain;
 pub use record::{Record, RecordError};
 pub use reporters::Reporters;
+pub use table::table;
+pub use terminal::Terminal;
 
 /// A consumer of events.
 pub trait Reporter: Send {

@@ -1,0 +1,296 @@
+//! Events in words, line by line: `web1 | migrate | what it printed`, `web1 > migrate > 08:45:21 exit status 3 after 3.5 s`.
+//!
+//! A bar stands before what a host printed, an angle before what fleet says. All remote text goes through
+//! [`printable`](crate::model::printable), so a line is one line and nothing in it can pass for fleet's.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::paint::Tone;
+use super::time::{duration, time_of_day};
+use crate::model::event::{Event, Fact};
+use crate::model::exit;
+use crate::model::fold::fold_names;
+use crate::model::name::{HostLabel, SiteName, StepPath};
+use crate::model::outcome::{HostOutcome, StepOutcome};
+use crate::model::printable::{printable, printable_line};
+use crate::model::summary::{StepKind, Summary};
+use crate::model::tail::Tail;
+
+/// How much is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Only what went wrong, with the last lines of the step.
+    Trouble,
+    /// Steps, their output, phases and batches.
+    Normal,
+    /// Connections and registered variables too.
+    Verbose,
+}
+
+/// How to tell it.
+#[derive(Debug, Clone)]
+pub struct Telling {
+    /// How much.
+    pub detail: Detail,
+    /// With colour?
+    pub color: bool,
+    /// The time zone of the people who read it.
+    pub zone: TimeZone,
+}
+
+/// Lines of a failed step that are shown again where its output was not.
+const LAST_LINES: usize = 10;
+/// The columns of hosts and steps grow to this, so that one long name does not push everything aside.
+const COLUMN: usize = 28;
+
+/// Tells a run in words.
+pub struct Narrator {
+    telling: Telling,
+    summary: Summary,
+    host_width: usize,
+    step_width: usize,
+}
+
+impl Narrator {
+    /// Tells it like that.
+    pub fn new(telling: Telling) -> Self {
+        Self { telling, summary: Summary::default(), host_width: 0, step_width: 0 }
+    }
+
+    /// What is known so far.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Colour, zone and detail.
+    pub fn telling(&self) -> &Telling {
+        &self.telling
+    }
+
+    /// Takes an event and gives what is to be said about it: lines without newlines.
+    pub fn tell(&mut self, event: &Event) -> Vec<String> {
+        self.summary.apply(event);
+        let at = event.at;
+        match &event.fact {
+            Fact::RunStarted { sites, task, hosts, by } => {
+                let widest = hosts.iter().map(|host| host.as_str().len()).max().unwrap_or_default();
+                self.host_width = widest.min(COLUMN);
+                let sites: Vec<&str> = sites.iter().map(SiteName::as_str).collect();
+                let (sites, task, by) = (sites.join(","), printable(task.as_bytes()), printable(by.as_bytes()));
+                let count = hosts_in_words(hosts.len());
+                self.heading(at, Detail::Normal, &format!("{sites} {task} on {count}, run {} by {by}", event.run))
+            }
+            Fact::PhaseStarted { phase, batches } if *batches <= 1 => {
+                self.heading(at, Detail::Normal, &format!("phase {phase}"))
+            }
+            Fact::BatchStarted { phase, batch, hosts } => {
+                let batches =
+                    self.summary.phases.iter().rfind(|p| &p.name == phase).map_or(*batch, |phase| phase.batches);
+                if batches <= 1 {
+                    return Vec::new();
+                }
+                let hosts = fold_names(hosts.iter().map(HostLabel::as_str));
+                self.heading(at, Detail::Normal, &format!("phase {phase}, batch {batch} of {batches}: {hosts}"))
+            }
+            Fact::PhaseStarted { .. } | Fact::BatchFinished { .. } => Vec::new(),
+            Fact::RolloutStopped { reason } => {
+                let reason = printable(reason.as_bytes());
+                self.heading(at, Detail::Trouble, &format!("the rollout stops: {reason}"))
+            }
+            Fact::Interrupted { level } => self.heading(at, Detail::Trouble, interrupt_in_words(*level)),
+            Fact::ReporterDropped { reporter, reason } => {
+                let reason = printable(reason.as_bytes());
+                self.heading(at, Detail::Trouble, &format!("warning: {reporter} gets no more events: {reason}"))
+            }
+            Fact::RunFinished { exit_code, .. } => {
+                let took =
+                    self.summary.duration().map_or_else(String::new, |took| format!(" after {}", duration(took)));
+                let code = exit::describe(*exit_code);
+                self.heading(at, Detail::Normal, &format!("{code}{took} (exit code {exit_code})"))
+            }
+            Fact::HostStarted { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "connecting"),
+            Fact::Connected { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "connected"),
+            Fact::ConnectionLost { host, reason } => {
+                let text = format!("connection lost: {}", printable(reason.as_bytes()));
+                self.about_host(at, host, Detail::Trouble, Tone::Warning, &text)
+            }
+            Fact::Registered { host, name, value } => {
+                let text = format!("{name} = {}", printable(value.as_bytes()));
+                self.about_host(at, host, Detail::Verbose, Tone::Dim, &text)
+            }
+            Fact::HostFinished { host, outcome, .. } => self.host_finished(at, host, *outcome),
+            Fact::Output { host, step, data, .. } => self.output(host, step, &data.0),
+            Fact::StepStarted { host, step, attempt } => {
+                let text = if *attempt > 1 { format!("started, attempt {attempt}") } else { "started".to_owned() };
+                self.about_step(at, (host, step, StepKind::Run), Detail::Normal, Tone::Dim, &text)
+            }
+            Fact::UndoStarted { host, step } => {
+                self.about_step(at, (host, step, StepKind::Undo), Detail::Normal, Tone::Warning, "started")
+            }
+            Fact::StepSkipped { host, step, reason } => {
+                let text = format!("skipped: {}", printable(reason.as_bytes()));
+                self.about_step(at, (host, step, StepKind::Run), Detail::Normal, Tone::Dim, &text)
+            }
+            Fact::StepFinished { host, step, outcome, retrying, millis, .. } => {
+                self.ended(at, (host, step, StepKind::Run), outcome, *millis, *retrying)
+            }
+            Fact::UndoFinished { host, step, outcome, millis } => {
+                self.ended(at, (host, step, StepKind::Undo), outcome, *millis, false)
+            }
+        }
+    }
+
+    fn tells(&self, detail: Detail) -> bool {
+        detail <= self.telling.detail
+    }
+
+    fn heading(&self, at: Timestamp, detail: Detail, text: &str) -> Vec<String> {
+        if !self.tells(detail) {
+            return Vec::new();
+        }
+        let text = format!("==> {} {text}", time_of_day(at, &self.telling.zone));
+        vec![Tone::Heading.paint(&text, self.telling.color)]
+    }
+
+    fn about_host(&self, at: Timestamp, host: &HostLabel, detail: Detail, tone: Tone, text: &str) -> Vec<String> {
+        if !self.tells(detail) {
+            return Vec::new();
+        }
+        let time = time_of_day(at, &self.telling.zone);
+        let width = self.host_width;
+        vec![format!("{host:width$} > {time} {}", tone.paint(text, self.telling.color))]
+    }
+
+    fn about_step(
+        &mut self,
+        at: Timestamp,
+        (host, step, kind): (&HostLabel, &StepPath, StepKind),
+        detail: Detail,
+        tone: Tone,
+        text: &str,
+    ) -> Vec<String> {
+        if !self.tells(detail) {
+            return Vec::new();
+        }
+        let prefix = self.prefix(host, step, kind, '>');
+        let time = time_of_day(at, &self.telling.zone);
+        vec![format!("{prefix}{time} {}", tone.paint(text, self.telling.color))]
+    }
+
+    fn ended(
+        &mut self,
+        at: Timestamp,
+        place: (&HostLabel, &StepPath, StepKind),
+        outcome: &StepOutcome,
+        millis: u64,
+        retrying: bool,
+    ) -> Vec<String> {
+        let took = duration(Duration::from_millis(millis));
+        let outcome_in_words = outcome.describe();
+        let mut text = format!("{} after {took}", printable(outcome_in_words.as_bytes()));
+        if outcome.is_success() {
+            return self.about_step(at, place, Detail::Normal, Tone::Good, &text);
+        }
+        if retrying {
+            text.push_str(", will be tried again");
+            return self.about_step(at, place, Detail::Normal, Tone::Warning, &text);
+        }
+        match outcome {
+            // Because of another trouble, which is told by itself.
+            StepOutcome::Cancelled => return self.about_step(at, place, Detail::Normal, Tone::Warning, &text),
+            StepOutcome::Unknown { .. } => {}
+            StepOutcome::Succeeded
+            | StepOutcome::Skipped { .. }
+            | StepOutcome::Failed { .. }
+            | StepOutcome::Signaled { .. }
+            | StepOutcome::TimedOut { .. }
+            | StepOutcome::NotStarted { .. } => text.insert_str(0, "FAILED: "),
+        }
+        let mut lines = self.about_step(at, place, Detail::Trouble, Tone::Bad, &text);
+        if !self.tells(Detail::Normal) {
+            let (host, step, kind) = place;
+            let prefix = self.prefix(host, step, kind, '|');
+            if let Some(host) = self.summary.host(host.as_str()) {
+                lines.extend(last_lines(&host.tail, LAST_LINES).map(|line| format!("{prefix}{line}")));
+            }
+        }
+        lines
+    }
+
+    fn host_finished(&self, at: Timestamp, host: &HostLabel, outcome: HostOutcome) -> Vec<String> {
+        let Some(known) = self.summary.host(host.as_str()) else { return Vec::new() };
+        let mut text = outcome.describe().to_owned();
+        if let Some(reason) = &known.reason {
+            text.push_str(": ");
+            text.push_str(&printable(reason.as_bytes()));
+        }
+        if !known.in_force.is_empty() {
+            text.push_str("; still in force: ");
+            text.push_str(&paths(&known.in_force));
+        }
+        let detail = match outcome {
+            HostOutcome::Succeeded | HostOutcome::Untouched => Detail::Normal,
+            HostOutcome::RolledBack
+            | HostOutcome::Failed
+            | HostOutcome::Unreachable
+            | HostOutcome::Held
+            | HostOutcome::Unknown => Detail::Trouble,
+        };
+        self.about_host(at, host, detail, Tone::of(outcome), &text)
+    }
+
+    fn output(&mut self, host: &HostLabel, step: &StepPath, data: &[u8]) -> Vec<String> {
+        if !self.tells(Detail::Normal) {
+            return Vec::new();
+        }
+        let activity = self.summary.host(host.as_str()).and_then(|host| host.activity.as_ref());
+        let kind = activity.map_or(StepKind::Run, |activity| activity.kind);
+        let prefix = self.prefix(host, step, kind, '|');
+        data.split_inclusive(|&b| b == b'\n').map(|line| format!("{prefix}{}", printable_line(line))).collect()
+    }
+
+    /// `web1 | migrate | `, in columns that have grown to what was seen so far.
+    fn prefix(&mut self, host: &HostLabel, step: &StepPath, kind: StepKind, mark: char) -> String {
+        let step = short(step);
+        let step = match kind {
+            StepKind::Run => step.to_owned(),
+            StepKind::Undo => format!("undo {step}"),
+        };
+        self.step_width = self.step_width.max(step.len().min(COLUMN));
+        let (host_width, step_width) = (self.host_width, self.step_width);
+        format!("{host:host_width$} {mark} {step:step_width$} {mark} ")
+    }
+}
+
+/// The step's own name, without phase and task.
+pub(super) fn short(step: &StepPath) -> &str {
+    step.as_str().rsplit('/').next().unwrap_or_default()
+}
+
+/// `a, b`.
+pub(super) fn paths<'a>(steps: impl IntoIterator<Item = &'a StepPath>) -> String {
+    steps.into_iter().map(StepPath::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// `1 host`, `5 hosts`.
+pub(super) fn hosts_in_words(count: usize) -> String {
+    if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") }
+}
+
+/// What an interrupt of that level does, and what the next one would do.
+pub(super) fn interrupt_in_words(level: u8) -> &'static str {
+    match level {
+        0 => "",
+        1 => "interrupted: no new step starts; Ctrl-C again ends the running ones",
+        2 => "interrupted: running steps are being ended; Ctrl-C again lets go of them",
+        _ => "interrupted: fleet lets go, steps may still be running",
+    }
+}
+
+/// The last lines of a step, fit for a terminal.
+pub(super) fn last_lines(tail: &Tail, count: usize) -> impl Iterator<Item = String> {
+    tail.lines().skip(tail.lines().len().saturating_sub(count)).map(|line| printable_line(&line.bytes))
+}

@@ -1,0 +1,154 @@
+//! Lines for pipes, logs and continuous integration: each with its host and step, each written at once, so that none is ever torn.
+
+use std::io::{self, Write};
+
+use super::Reporter;
+use super::narrator::{Narrator, Telling};
+use crate::model::event::Event;
+
+/// Writes what happens as prefixed lines.
+pub struct Plain<W> {
+    out: W,
+    narrator: Narrator,
+}
+
+impl<W: Write> Plain<W> {
+    /// Writes to `out`, which is standard error in a run.
+    pub fn new(out: W, telling: Telling) -> Self {
+        Self { out, narrator: Narrator::new(telling) }
+    }
+}
+
+impl<W: Write + Send> Reporter for Plain<W> {
+    fn name(&self) -> &'static str {
+        "plain"
+    }
+
+    fn report(&mut self, event: &Event) -> io::Result<()> {
+        let lines = self.narrator.tell(event);
+        for mut line in lines {
+            line.push('\n');
+            self.out.write_all(line.as_bytes())?;
+        }
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::model::scripted::{Script, rolling_deployment};
+    use crate::model::summary::any_events;
+    use crate::report::narrator::Detail;
+    use proptest::prelude::*;
+
+    /// Counts writes, as a pipe would see them.
+    #[derive(Default)]
+    struct Pipe(Vec<String>);
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push(String::from_utf8(bytes.to_vec()).unwrap());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn told(events: &[Event], detail: Detail, color: bool) -> Vec<String> {
+        let mut pipe = Pipe::default();
+        let mut plain = Plain::new(&mut pipe, Telling { detail, color, zone: TimeZone::UTC });
+        for event in events {
+            plain.report(event).unwrap();
+        }
+        pipe.0
+    }
+
+    #[test]
+    fn a_rolling_deployment_that_fails() {
+        insta::assert_snapshot!(told(&rolling_deployment(), Detail::Normal, false).concat(), @r#"
+        ==> 08:45:12 mysite deploy on 5 hosts, run 20261122-084512-7f3a by alice@desk
+        ==> 08:45:12 phase close
+        web1 > maintenance-on > 08:45:12 started
+        web1 > maintenance-on > 08:45:13 succeeded after 1.0 s
+        ==> 08:45:13 phase roll, batch 1 of 3: web1
+        web1 > pull           > 08:45:13 started
+        web1 | pull           | HEAD is now at 3f2a91c
+        web1 > pull           > 08:45:15 succeeded after 2.0 s
+        ==> 08:45:15 phase roll, batch 2 of 3: web[2-4]
+        web2 > pull           > 08:45:15 started
+        web2 > pull           > 08:45:16 succeeded after 1.0 s
+        web3 > pull           > 08:45:16 started
+        web3 > pull           > 08:45:17 succeeded after 1.0 s
+        web2 > migrate        > 08:45:17 started
+        web3 > migrate        > 08:45:17 started
+        web2 | migrate        | applying 0042_person
+        web2 | migrate        | \x1b[31mERROR\x1b[0m: column "initials" does not exist
+        web3 | migrate        | applying 0042_person
+        web2 > migrate        > 08:45:21 FAILED: exit status 3 after 3.5 s
+        ==> 08:45:21 the rollout stops: 1 host failed, and the rollout bears 0
+        web4 > 08:45:31 unreachable: no TCP connection to 192.0.2.14:22 in 10 s
+        web3 > migrate        > 08:45:31 cancelled after 13.5 s
+        web2 > undo pull      > 08:45:31 started
+        web2 > undo pull      > 08:45:31 succeeded after 0.5 s
+        web3 > undo pull      > 08:45:31 started
+        web3 > undo pull      > 08:45:32 FAILED: exit status 1 after 0.5 s
+        web3 > 08:45:32 held: the undo of roll/pull failed; still in force: roll/pull
+        web2 > 08:45:32 rolled back: roll/migrate: exit status 3
+        web1 > undo pull      > 08:45:32 started
+        web1 > undo pull      > 08:45:32 succeeded after 0.5 s
+        web1 > undo maintenance-on > 08:45:32 started
+        web1 > undo maintenance-on > 08:45:33 succeeded after 0.5 s
+        web1 > 08:45:33 rolled back: the rollout was stopped
+        web5 > 08:45:33 untouched: the rollout was stopped
+        ==> 08:45:33 failed after 21.2 s (exit code 10)
+        "#);
+    }
+
+    #[test]
+    fn quiet_tells_only_what_went_wrong() {
+        insta::assert_snapshot!(told(&rolling_deployment(), Detail::Trouble, false).concat(), @r#"
+        web2 > migrate > 08:45:21 FAILED: exit status 3 after 3.5 s
+        web2 | migrate | applying 0042_person
+        web2 | migrate | \x1b[31mERROR\x1b[0m: column "initials" does not exist
+        ==> 08:45:21 the rollout stops: 1 host failed, and the rollout bears 0
+        web4 > 08:45:31 unreachable: no TCP connection to 192.0.2.14:22 in 10 s
+        web3 > undo pull > 08:45:32 FAILED: exit status 1 after 0.5 s
+        web3 > 08:45:32 held: the undo of roll/pull failed; still in force: roll/pull
+        web2 > 08:45:32 rolled back: roll/migrate: exit status 3
+        web1 > 08:45:33 rolled back: the rollout was stopped
+        "#);
+    }
+
+    #[test]
+    fn a_line_is_one_write() {
+        let mut script = Script::default();
+        script.start("mysite", "deploy", &["web1"]).begin("web1", "a/b").print("web1", "a/b", "one\ntwo\n\nthree");
+        for write in told(&script.events, Detail::Normal, false) {
+            assert_eq!(write.matches('\n').count(), 1, "{write:?}");
+            assert!(write.ends_with('\n'), "{write:?}");
+        }
+    }
+
+    #[test]
+    fn colour_only_when_it_is_wanted() {
+        let events = rolling_deployment();
+        assert!(!told(&events, Detail::Verbose, false).concat().contains('\x1b'));
+        let colored = told(&events, Detail::Normal, true).concat();
+        assert!(colored.contains('\x1b'));
+        assert_eq!(console::strip_ansi_codes(&colored), told(&events, Detail::Normal, false).concat());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_hosts_say_is_harmless(events in any_events()) {
+            for line in told(&events, Detail::Verbose, false) {
+                let text = line.strip_suffix('\n').unwrap();
+                prop_assert!(!text.contains(|c: char| c.is_control() && c != '\t'), "{text:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The end of a run in words: a table of all hosts, what happened on those that did not succeed, and what to type next.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::columns::{Cell, columns, headings};
+use super::narrator::{last_lines, paths, short};
+use super::paint::Tone;
+use super::time::duration;
+use crate::model::exit;
+use crate::model::fold::fold_names;
+use crate::model::name::SiteName;
+use crate::model::outcome::HostOutcome;
+use crate::model::printable::printable;
+use crate::model::summary::{Failure, HostSummary, StepKind, Summary};
+
+/// Up to so many hosts, each has a row of its own.
+const ROWS: usize = 16;
+/// Lines that are shown of a failed step.
+const LAST_LINES: usize = 10;
+/// A `--limit` with more names than this is for a file, not for a person to copy.
+const LIMIT_NAMES: usize = 20;
+
+/// The whole end of a run: table, troubles, result, next steps.
+pub fn table(summary: &Summary, color: bool) -> String {
+    let mut text = hosts_and_result(summary, color);
+    let next = next(summary);
+    if !next.is_empty() {
+        text.push_str("\nnext:\n");
+        for line in next {
+            _ = writeln!(text, "  {line}");
+        }
+    }
+    text
+}
+
+/// The same without the next steps.
+pub(super) fn hosts_and_result(summary: &Summary, color: bool) -> String {
+    let mut text = host_table(summary, color);
+    let troubles = troubles(summary, color);
+    if !troubles.is_empty() {
+        _ = write!(text, "\n{troubles}");
+    }
+    _ = write!(text, "\n{}", result(summary, color));
+    text
+}
+
+/// A row per host; when there are many, those that ended alike share one.
+fn host_table(summary: &Summary, color: bool) -> String {
+    let hosts: Vec<&HostSummary> = summary.hosts().collect();
+    let failed = hosts.iter().any(|host| host.failure.is_some());
+    let mut rows =
+        vec![headings(if failed { &["HOST", "OUTCOME", "TIME", "FAILED STEP"] } else { &["HOST", "OUTCOME", "TIME"] })];
+    let groups = if hosts.len() > ROWS {
+        alike(&hosts, |host| (host.outcome, host.failure.as_ref().map(failure_in_words)))
+    } else {
+        hosts.into_iter().map(|host| vec![host]).collect()
+    };
+    for group in groups {
+        let Some(first) = group.first() else { continue };
+        let (tone, word) = match first.outcome {
+            Some(outcome) => (Tone::of(outcome), outcome.describe()),
+            None => (Tone::Bad, "unfinished"),
+        };
+        rows.push(vec![
+            Cell::plain(names(&group)),
+            Cell::toned(tone, word),
+            Cell::plain(durations(&group)),
+            Cell::plain(first.failure.as_ref().map(failure_in_words).unwrap_or_default()),
+        ]);
+    }
+    columns(&rows, color)
+}
+
+/// Hosts with the same key, in the order of their first.
+fn alike<'a, K: Ord>(hosts: &[&'a HostSummary], key: impl Fn(&'a HostSummary) -> K) -> Vec<Vec<&'a HostSummary>> {
+    let mut places: BTreeMap<K, usize> = BTreeMap::new();
+    let mut groups: Vec<Vec<&HostSummary>> = Vec::new();
+    for host in hosts {
+        let place = *places.entry(key(host)).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.push(host),
+            None => groups.push(vec![host]),
+        }
+    }
+    groups
+}
+
+fn names(group: &[&HostSummary]) -> String {
+    fold_names(group.iter().map(|host| host.host.as_str()))
+}
+
+/// `3.5 s`, or the shortest and the longest: `3.5 s .. 1 min 02 s`.
+fn durations(group: &[&HostSummary]) -> String {
+    let took: Vec<Duration> = group.iter().filter_map(|host| host.duration()).collect();
+    let shown = |took: Option<&Duration>| took.map(|took| duration(*took)).unwrap_or_default();
+    let (shortest, longest) = (shown(took.iter().min()), shown(took.iter().max()));
+    if shortest == longest { shortest } else { format!("{shortest} .. {longest}") }
+}
+
+/// `roll/migrate: exit status 3`.
+fn failure_in_words(failure: &Failure) -> String {
+    let step = match failure.kind {
+        StepKind::Run => failure.step.to_string(),
+        StepKind::Undo => format!("undo of {}", failure.step),
+    };
+    let outcome = failure.outcome.describe();
+    let attempts = if failure.attempts > 1 { format!(" in {} attempts", failure.attempts) } else { String::new() };
+    format!("{step}: {}{attempts}", printable(outcome.as_bytes()))
+}
+
+/// What happened on the hosts that did not succeed; told once for hosts on which the same happened.
+fn troubles(summary: &Summary, color: bool) -> String {
+    let hosts: Vec<&HostSummary> = summary
+        .hosts()
+        .filter(|host| !matches!(host.outcome, Some(HostOutcome::Succeeded | HostOutcome::Untouched)))
+        .collect();
+    let mut text = String::new();
+    for group in alike(&hosts, |host| {
+        let undone: Vec<_> = host.undone().cloned().collect();
+        let not_undone: Vec<_> = host.not_undone().map(|(step, _)| step.clone()).collect();
+        let failure = host.failure.as_ref().map(failure_in_words);
+        (host.outcome, host.reason.clone(), failure, undone, not_undone, host.in_force.clone())
+    }) {
+        trouble(&mut text, &group, color);
+    }
+    text
+}
+
+fn trouble(text: &mut String, group: &[&HostSummary], color: bool) {
+    let Some(host) = group.first() else { return };
+    let (tone, word) =
+        host.outcome.map_or((Tone::Bad, "unfinished"), |outcome| (Tone::of(outcome), outcome.describe()));
+    let reason = host.reason.as_ref().map(|reason| format!(": {}", printable(reason.as_bytes()))).unwrap_or_default();
+    _ = writeln!(text, "{}: {}{reason}", names(group), tone.paint(word, color));
+    if let Some(activity) = &host.activity {
+        let doing = if activity.kind == StepKind::Undo { "undoing" } else { "running" };
+        _ = writeln!(text, "  was {doing} {} when the record ends", activity.step);
+    }
+    if let Some(failure) = &host.failure {
+        let lines: Vec<String> = last_lines(&failure.tail, LAST_LINES).collect();
+        if !lines.is_empty() {
+            let whose = if group.len() > 1 { format!(" on {}", host.host) } else { String::new() };
+            _ = writeln!(text, "  last lines of {}{whose}:", failure.step);
+            for line in lines {
+                _ = writeln!(text, "    | {line}");
+            }
+        }
+    }
+    if host.undone().next().is_some() {
+        _ = writeln!(text, "  undone: {}", paths(host.undone()));
+    }
+    for (step, outcome) in host.not_undone() {
+        let outcome = outcome.describe();
+        let told = format!("  not undone: {step}: {}", printable(outcome.as_bytes()));
+        _ = writeln!(text, "{}", Tone::Bad.paint(&told, color));
+    }
+    if !host.in_force.is_empty() {
+        let told = format!("  still in force: {}", paths(&host.in_force));
+        _ = writeln!(text, "{}", Tone::Bad.paint(&told, color));
+    }
+}
+
+/// `mysite deploy failed after 21.2 s: 1 held, 2 rolled back (exit code 10)`.
+fn result(summary: &Summary, color: bool) -> String {
+    let code = summary.told_exit_code.unwrap_or_else(|| summary.exit_code());
+    let (word, tone) = match (summary.finished, code) {
+        (None, _) => ("is unfinished", Tone::Bad),
+        (Some(_), exit::SUCCESS) => ("succeeded", Tone::Good),
+        (Some(_), exit::UNKNOWN) => ("ended, and nobody knows how", Tone::Bad),
+        (Some(_), exit::UNREACHABLE) => ("did not reach every host", Tone::Bad),
+        (Some(_), exit::INTERRUPTED | exit::TERMINATED) => ("was interrupted", Tone::Warning),
+        (Some(_), _) => ("failed", Tone::Bad),
+    };
+    let mut counts: BTreeMap<Option<HostOutcome>, usize> = BTreeMap::new();
+    for host in summary.hosts() {
+        *counts.entry(host.outcome).or_default() += 1;
+    }
+    let counts: Vec<String> = counts
+        .into_iter()
+        .map(|(outcome, count)| format!("{count} {}", outcome.map_or("unfinished", HostOutcome::describe)))
+        .collect();
+    let took = summary.duration().map(|took| format!(" after {}", duration(took))).unwrap_or_default();
+    let mut text = format!("{} {}{took}: {}", what(summary), tone.paint(word, color), counts.join(", "));
+    if summary.finished.is_some() && code != exit::SUCCESS {
+        _ = write!(text, " (exit code {code})");
+    }
+    text.push('\n');
+    if let Some(proven) = &summary.proven {
+        _ = writeln!(text, "proven: {} = {}", proven.name, printable(proven.value.as_bytes()));
+    }
+    text
+}
+
+fn what(summary: &Summary) -> String {
+    let sites: Vec<&str> = summary.sites.iter().map(SiteName::as_str).collect();
+    format!("{} {}", sites.join(","), printable(summary.task.as_bytes()))
+}
+
+/// What to type next; nothing when all is well.
+fn next(summary: &Summary) -> Vec<String> {
+    let Some(run) = &summary.run else { return Vec::new() };
+    let left: Vec<&HostSummary> = summary.hosts().filter(|host| host.outcome != Some(HostOutcome::Succeeded)).collect();
+    if left.is_empty() {
+        return Vec::new();
+    }
+    let mut rows = vec![(format!("fleet show {run}"), "all that is known about this run".to_owned())];
+    if let Some((host, failure)) = summary.hosts().find_map(|host| Some((host, host.failure.as_ref()?))) {
+        let command = format!("fleet logs {run} {} --step {}", host.host, short(&failure.step));
+        rows.push((command, "what it printed".to_owned()));
+    }
+    let sites: Vec<&str> = summary.sites.iter().map(SiteName::as_str).collect();
+    let (sites, all) = (sites.join(","), summary.hosts().len());
+    let attention = |outcomes: &[Option<HostOutcome>]| -> Vec<&HostSummary> {
+        left.iter().filter(|host| outcomes.contains(&host.outcome)).copied().collect()
+    };
+    let unclear = attention(&[Some(HostOutcome::Unknown), None]);
+    if let Some(first) = unclear.first() {
+        let limit = limit(if unclear.len() <= LIMIT_NAMES { &unclear } else { std::slice::from_ref(first) });
+        rows.push((
+            format!("fleet {sites} run -l {limit} -- COMMAND"),
+            format!("look first: {} is unknown", names(&unclear)),
+        ));
+    }
+    let held = attention(&[Some(HostOutcome::Held)]);
+    if let Some(first) = held.first() {
+        let limit = limit(if held.len() <= LIMIT_NAMES { &held } else { std::slice::from_ref(first) });
+        rows.push((
+            format!("fleet {sites} run -l {limit} -- COMMAND"),
+            format!("put right what is held: {}", names(&held)),
+        ));
+    }
+    // The command of an ad-hoc run is not known here, and is in the shell's history anyway.
+    if summary.task != "run" {
+        let task = printable(summary.task.as_bytes());
+        let command = if left.len() < all && left.len() <= LIMIT_NAMES {
+            format!("fleet {sites} {task} -l {}", limit(&left))
+        } else {
+            format!("fleet {sites} {task}")
+        };
+        rows.push((command, "again, when the cause is gone".to_owned()));
+    }
+    let cells: Vec<Vec<Cell>> =
+        rows.into_iter().map(|(command, why)| vec![Cell::plain(command), Cell::plain(why)]).collect();
+    columns(&cells, false).lines().map(str::to_owned).collect()
+}
+
+/// The hosts as an argument of `--limit`.
+fn limit(hosts: &[&HostSummary]) -> String {
+    hosts.iter().map(|host| host.host.as_str()).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

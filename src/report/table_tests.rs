@@ -1,0 +1,150 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::event::Fact;
+use crate::model::outcome::StepOutcome;
+use crate::model::scripted::{Script, rolling_deployment};
+use crate::model::summary::any_events;
+
+#[test]
+fn a_rolling_deployment_that_fails() {
+    insta::assert_snapshot!(table(&Summary::of(&rolling_deployment()), false), @r#"
+    HOST  OUTCOME      TIME    FAILED STEP
+    web1  rolled back  21.1 s
+    web2  rolled back  16.9 s  roll/migrate: exit status 3
+    web3  held         16.7 s  undo of roll/pull: exit status 1
+    web4  unreachable  15.5 s
+    web5  untouched
+
+    web1: rolled back: the rollout was stopped
+      undone: roll/pull, close/maintenance-on
+    web2: rolled back: roll/migrate: exit status 3
+      last lines of roll/migrate:
+        | applying 0042_person
+        | \x1b[31mERROR\x1b[0m: column "initials" does not exist
+      undone: roll/pull
+    web3: held: the undo of roll/pull failed
+      not undone: roll/pull: exit status 1
+      still in force: roll/pull
+    web4: unreachable: no TCP connection to 192.0.2.14:22 in 10 s
+
+    mysite deploy failed after 21.2 s: 1 untouched, 2 rolled back, 1 unreachable, 1 held (exit code 10)
+
+    next:
+      fleet show 20261122-084512-7f3a                      all that is known about this run
+      fleet logs 20261122-084512-7f3a web2 --step migrate  what it printed
+      fleet mysite run -l web3 -- COMMAND                  put right what is held: web3
+      fleet mysite deploy                                  again, when the cause is gone
+    "#);
+}
+
+#[test]
+fn all_succeeded() {
+    let mut script = Script::default();
+    script.start("mysite-test", "deploy", &["web1", "web2"]);
+    for name in ["web1", "web2"] {
+        script.connect(name).step(name, "roll/pull").settle(name, HostOutcome::Succeeded, None, &[]);
+    }
+    script.finish(0, Some("3f2a91c"));
+    insta::assert_snapshot!(table(&Summary::of(&script.events), false), @r"
+    HOST  OUTCOME    TIME
+    web1  succeeded  1.2 s
+    web2  succeeded  1.2 s
+
+    mysite-test deploy succeeded after 2.4 s: 2 succeeded
+    proven: revision = 3f2a91c
+    ");
+}
+
+#[test]
+fn many_hosts_that_ended_alike_share_a_row() {
+    let names: Vec<String> = (1..=40).map(|n| format!("web{n:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut script = Script::default();
+    script.start("mysite", "backup deploy", &names);
+    for name in &names {
+        match *name {
+            "web07" | "web19" => {
+                script.connect(name).begin(name, "roll/health").print(name, "roll/health", "502 Bad Gateway\n");
+                script.end(name, "roll/health", StepOutcome::Failed { status: 22 }, 400);
+                script.undo(name, "roll/pull", StepOutcome::Succeeded);
+                script.settle(name, HostOutcome::RolledBack, Some("roll/health: exit status 22"), &[]);
+            }
+            _ => {
+                script.connect(name).step(name, "roll/pull").settle(name, HostOutcome::Succeeded, None, &[]);
+            }
+        }
+    }
+    script.finish(10, None);
+    insta::assert_snapshot!(table(&Summary::of(&script.events), false), @r"
+    HOST                    OUTCOME      TIME   FAILED STEP
+    web[01-06,08-18,20-40]  succeeded    1.2 s
+    web[07,19]              rolled back  0.7 s  roll/health: exit status 22
+
+    web[07,19]: rolled back: roll/health: exit status 22
+      last lines of roll/health on web07:
+        | 502 Bad Gateway
+      undone: roll/pull
+
+    mysite backup deploy failed after 47.0 s: 38 succeeded, 2 rolled back (exit code 10)
+
+    next:
+      fleet show 20261122-084512-7f3a                      all that is known about this run
+      fleet logs 20261122-084512-7f3a web07 --step health  what it printed
+      fleet mysite backup deploy -l web07,web19            again, when the cause is gone
+    ");
+}
+
+#[test]
+fn an_interrupt_that_let_go() {
+    let mut script = Script::default();
+    script.start("mysite", "run", &["web1", "web2"]).connect("web1").begin("web1", "run/run").wait(2.0);
+    script.fact(Fact::Interrupted { level: 3 });
+    script.settle("web1", HostOutcome::Unknown, Some("let go while run/run was running"), &["run/run"]);
+    script.settle("web2", HostOutcome::Untouched, None, &[]).finish(13, None);
+    insta::assert_snapshot!(table(&Summary::of(&script.events), false), @r"
+    HOST  OUTCOME    TIME   FAILED STEP
+    web1  unknown    2.2 s  run/run: outcome unknown: the run let go of it while it was running
+    web2  untouched
+
+    web1: unknown: let go while run/run was running
+      still in force: run/run
+
+    mysite run ended, and nobody knows how after 2.2 s: 1 untouched, 1 unknown (exit code 13)
+
+    next:
+      fleet show 20261122-084512-7f3a                  all that is known about this run
+      fleet logs 20261122-084512-7f3a web1 --step run  what it printed
+      fleet mysite run -l web1 -- COMMAND              look first: web1 is unknown
+    ");
+}
+
+#[test]
+fn a_run_that_never_finished() {
+    let mut script = Script::default();
+    script.start("mysite", "deploy", &["web1"]).connect("web1").begin("web1", "roll/pull");
+    insta::assert_snapshot!(table(&Summary::of(&script.events), false), @r"
+    HOST  OUTCOME     TIME
+    web1  unfinished
+
+    web1: unfinished
+      was running roll/pull when the record ends
+
+    mysite deploy is unfinished after 0.2 s: 1 unfinished
+
+    next:
+      fleet show 20261122-084512-7f3a      all that is known about this run
+      fleet mysite run -l web1 -- COMMAND  look first: web1 is unknown
+      fleet mysite deploy                  again, when the cause is gone
+    ");
+}
+
+proptest! {
+    #[test]
+    fn it_is_total_and_harmless(events in any_events()) {
+        let text = table(&Summary::of(&events), false);
+        prop_assert!(!text.contains(|c: char| c.is_control() && c != '\t' && c != '\n'), "{text:?}");
+        let colored = table(&Summary::of(&events), true);
+        prop_assert_eq!(console::strip_ansi_codes(&colored), text);
+    }
+}
