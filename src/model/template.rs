@@ -29,6 +29,25 @@ enum Piece {
     Raw(VarName),
 }
 
+/// Stands for a neighbour whose value is not known: a value beside it is quoted in any case.
+const UNKNOWN: char = '\0';
+
+impl Piece {
+    fn first_char(&self) -> char {
+        match self {
+            Self::Text(text) => text.chars().next().unwrap_or(UNKNOWN),
+            Self::Quoted(_) | Self::Raw(_) => UNKNOWN,
+        }
+    }
+
+    fn last_char(&self) -> char {
+        match self {
+            Self::Text(text) => text.chars().next_back().unwrap_or(UNKNOWN),
+            Self::Quoted(_) | Self::Raw(_) => UNKNOWN,
+        }
+    }
+}
+
 /// What a template's text is read by, hence how values are put into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
@@ -135,10 +154,13 @@ impl Template {
     #[must_use]
     pub fn bind(&self, value: impl Fn(&VarName) -> Option<String>) -> Self {
         let mut pieces = Vec::new();
-        for piece in &self.pieces {
+        for (at, piece) in self.pieces.iter().enumerate() {
             let bound = match piece {
                 Piece::Text(text) => Some(text.clone()),
-                Piece::Quoted(name) => value(name).map(|v| shell::quote(&v)),
+                Piece::Quoted(name) => value(name).map(|v| {
+                    let before = at.checked_sub(1).and_then(|i| self.pieces.get(i)).map(Piece::last_char);
+                    shell::quote_beside(before, &v, self.pieces.get(at + 1).map(Piece::first_char))
+                }),
                 Piece::Raw(name) => value(name),
             };
             match bound {
@@ -217,6 +239,12 @@ mod tests {
         );
         assert!(Template::parse("echo '{{x|raw}}'", Language::Shell).is_ok());
         assert!(Template::parse("it's {{x}}", Language::Plain).is_ok());
+    }
+
+    #[test]
+    fn a_value_that_touches_other_text_is_quoted_even_when_it_is_plain() {
+        let bound = shell("cp $SRC{{a}} /x/{{a}}/y; echo {{a}}>f; echo {{a}}{{b}}").bind(|_| Some("2".to_owned()));
+        assert_eq!(bound.to_string(), "cp $SRC'2' /x/2/y; echo '2'>f; echo '2''2'");
     }
 
     #[test]

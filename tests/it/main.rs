@@ -11,3 +11,9 @@
 mod embedded;
 //! All integration tests, in one binary.
 mod keys;
+//! The tests that need more than one module: real shells, a real `sshd`, the binary itself, the sources as text.
+//!
+//! One binary, because each further one would be linked anew on every change. Nothing is skipped silently: where a tool is
+//! missing, a test fails and says how to install it. `./tests/run` installs all of them.
+mod quoting;
+mod support;
