@@ -113,6 +113,7 @@ pub fn load(root: &Path, options: LoadOptions<'_>) -> Result<Project, ProjectErr
         recipes.extend(read_one(name, &source, &no_script, &mut diagnostics));
     }
     if !diagnostics.is_empty() {
+        diagnostics.sort_by(|a, b| (&a.source.path, a.span.start).cmp(&(&b.source.path, b.span.start)));
         return Err(ProjectError::Invalid(diagnostics));
     }
     Ok(Project { root: root.to_owned(), inventory, recipes })

@@ -167,8 +167,8 @@ impl<'a> Reader<'a> {
 
     fn phases(&self, item: &Item<'a>) -> Vec<Phase> {
         let mut phases: Vec<Phase> = Vec::new();
-        for element in Self::elements(item) {
-            if let Some(phase) = element.table().and_then(|table| self.phase(&table)) {
+        for table in tables(item) {
+            if let Some(phase) = self.phase(&table) {
                 if let Some(first) = phases.iter().find(|other| other.name == phase.name) {
                     let message = format!("the task has two phases called `{}`", phase.name);
                     self.twice(phase.span.clone(), first.span.clone(), &message);
@@ -209,8 +209,8 @@ impl<'a> Reader<'a> {
 
     fn steps(&self, item: &Item<'a>) -> Vec<Step> {
         let mut steps: Vec<Step> = Vec::new();
-        for element in Self::elements(item) {
-            if let Some(step) = element.table().and_then(|table| self.step(&table)) {
+        for table in tables(item) {
+            if let Some(step) = self.step(&table) {
                 if let Some(first) = steps.iter().find(|other: &&Step| other.name == step.name) {
                     let message = format!("two steps are called `{}`", step.name);
                     self.twice(step.span.clone(), first.span.clone(), &message);
@@ -219,14 +219,6 @@ impl<'a> Reader<'a> {
             }
         }
         steps
-    }
-
-    fn elements(item: &Item<'a>) -> Vec<Item<'a>> {
-        let Some(elements) = item.array() else { return Vec::new() };
-        if elements.is_empty() {
-            item.report(format!("`{}` is empty", item.key));
-        }
-        elements
     }
 
     fn exactly_one(&self, span: &Range<usize>, keys: &[(&'static str, &Option<Item<'a>>)]) {
@@ -250,6 +242,15 @@ impl<'a> Reader<'a> {
     fn twice(&self, span: Range<usize>, first: Range<usize>, message: &str) {
         self.document.push(Diagnostic::new(self.document.source(), span, message).also(first, "first here"));
     }
+}
+
+/// The tables of `[[…step]]`.
+fn tables<'a>(item: &Item<'a>) -> Vec<Table<'a>> {
+    let tables = item.tables();
+    if tables.as_ref().is_some_and(Vec::is_empty) {
+        item.report(format!("`{}` is empty", item.key));
+    }
+    tables.unwrap_or_default()
 }
 
 fn task_refs(item: &Item<'_>) -> Vec<TaskRef> {

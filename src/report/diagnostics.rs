@@ -54,7 +54,11 @@ fn group<'a>(diagnostic: &'a Diagnostic, starts: &[usize]) -> Group<'a> {
     let title = Level::ERROR.primary_title(visible(&diagnostic.message));
     let path = visible(&diagnostic.source.path);
     if diagnostic.source.text.trim().is_empty() {
-        return title.element(Origin::path(path));
+        let origin = title.element(Origin::path(path));
+        return match &diagnostic.label {
+            Some(label) => origin.element(Level::HELP.message(visible(label))),
+            None => origin,
+        };
     }
     let annotation = |excerpt: &Excerpt, span: &Range<usize>, kind: AnnotationKind, label: Option<&str>| {
         kind.span(excerpt.inside(span)).label(label.map(visible))

@@ -1,6 +1,7 @@
 //! The `[[host]]` tables of a site, ranges unfolded.
 
 use std::collections::HashMap;
+use std::net::Ipv6Addr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -88,7 +89,18 @@ fn read_roles(entry: &Table<'_>) -> Vec<RoleName> {
 }
 
 fn read_pattern(item: &Item<'_>) -> Option<Spanned<Pattern>> {
-    item.parsed(Pattern::parse)
+    let text = item.string()?;
+    match Pattern::parse(text.value) {
+        Ok(pattern) => Some(Spanned { value: pattern, span: text.span }),
+        Err(RangeError::Form(inside)) if inside.parse::<Ipv6Addr>().is_ok() => {
+            item.tell("an IPv6 address has no brackets here", format!("write \"{inside}\", and `port` if it has one"));
+            None
+        }
+        Err(error) => {
+            item.report(error.to_string());
+            None
+        }
+    }
 }
 
 /// Names and addresses of the hosts of one entry.
