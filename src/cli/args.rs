@@ -207,11 +207,7 @@ impl Flags {
             serial: (!self.serial.is_empty()).then(|| self.serial.clone()),
             max_fail: self.max_fail,
             timeout: self.timeout,
-            steps: StepSelection {
-                start_at: self.start_at.clone(),
-                only: self.only.clone(),
-                skip: self.skip.clone(),
-            },
+            steps: StepSelection { start_at: self.start_at.clone(), only: self.only.clone(), skip: self.skip.clone() },
         }
     }
 }
@@ -230,7 +226,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// The verbs that a site may not be called like.
 pub fn reserved_names() -> Vec<String> {
-    let later = ["resume", "undo", "attach", "cancel", "doctor", "help", "all", "defaults", "run", "trust", "distribute-keys"];
+    let later =
+        ["resume", "undo", "attach", "cancel", "doctor", "help", "all", "defaults", "run", "trust", "distribute-keys"];
     let site = ["rotate-keys", "revoke-keys", "status", "unlock"];
     let verbs = Cli::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect::<Vec<_>>();
     verbs.into_iter().chain(later.into_iter().chain(site).map(str::to_owned)).collect()
@@ -289,7 +286,10 @@ mod tests {
         assert_eq!(normalized("fleet -n mysite deploy"), "fleet -n SITE mysite deploy");
         assert_eq!(normalized("fleet -P 4 mysite deploy"), "fleet -P 4 SITE mysite deploy");
         assert_eq!(normalized("fleet -nP 4 mysite deploy"), "fleet -nP 4 SITE mysite deploy");
-        assert_eq!(normalized("fleet -P4 --user root --set=a=b mysite deploy"), "fleet -P4 --user root --set=a=b SITE mysite deploy");
+        assert_eq!(
+            normalized("fleet -P4 --user root --set=a=b mysite deploy"),
+            "fleet -P4 --user root --set=a=b SITE mysite deploy"
+        );
         assert_eq!(normalized("fleet --help"), "fleet --help");
         assert_eq!(normalized("fleet !a,b run"), "fleet SITE !a,b run");
     }

@@ -16,7 +16,9 @@ pub fn is_interactive(flags: &Flags) -> bool {
 /// Asks for one line. `instead` is the flag that answers without a question.
 pub fn line(flags: &Flags, question: &str, instead: &str) -> Result<String, Failure> {
     if !is_interactive(flags) {
-        return Err(Failure::refused(format!("not confirmed: {question}\nhint: no terminal to ask on; {instead} answers it")));
+        return Err(Failure::refused(format!(
+            "not confirmed: {question}\nhint: no terminal to ask on; {instead} answers it"
+        )));
     }
     write!(io::stderr(), "{question} ")?;
     io::stderr().flush()?;
@@ -51,7 +53,9 @@ pub fn confirm_by_name(flags: &Flags, question: &str, name: &str) -> Result<(), 
 /// Asks for a secret, without showing it.
 pub fn secret(flags: &Flags, question: &str, instead: &str) -> Result<SecretString, Failure> {
     if !is_interactive(flags) {
-        return Err(Failure::environment(format!("cannot ask: {question}\nhint: no terminal to ask on; use {instead}")));
+        return Err(Failure::environment(format!(
+            "cannot ask: {question}\nhint: no terminal to ask on; use {instead}"
+        )));
     }
     let answer = rpassword::prompt_password(format!("{question} ")).map_err(Failure::environment)?;
     Ok(SecretString::from(answer))

@@ -137,6 +137,7 @@ fn whoami() -> Option<String> {
 /// `user@controller`, for the record.
 pub fn operator() -> String {
     let user = login_user().map_or_else(|_| "unknown".to_owned(), |user| user.to_string());
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    let host =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
     format!("{user}@{}", host.as_deref().map_or("localhost", str::trim))
 }

@@ -35,7 +35,9 @@ impl From<ProjectError> for Failure {
     fn from(error: ProjectError) -> Self {
         match error {
             ProjectError::Invalid(diagnostics) => Self::Diagnostics(diagnostics),
-            ProjectError::NotFound { .. } | ProjectError::NoHosts { .. } => Self::Message(exit::INVALID, error.to_string()),
+            ProjectError::NotFound { .. } | ProjectError::NoHosts { .. } => {
+                Self::Message(exit::INVALID, error.to_string())
+            }
             ProjectError::Folder { ref source, .. } => Self::Message(exit::INVALID, format!("{error}: {source}")),
         }
     }

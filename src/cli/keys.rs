@@ -15,6 +15,8 @@ use crate::keys::store::generate_pair;
 use crate::model::exit;
 use crate::model::planner::DEFAULT_PARALLEL;
 use crate::model::printable::printable;
+use crate::report::columns::{Cell, columns};
+use crate::report::paint::Tone;
 use crate::ssh::key::PublicKeyLine;
 
 /// Makes the project's key pair.
@@ -67,9 +69,11 @@ pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Fa
     };
     let rows = outcomes.iter().map(|outcome| {
         let result = outcome.result.to_string();
-        [outcome.host.to_string(), printable(result.lines().next().unwrap_or_default().as_bytes())]
+        let tone = if outcome.result.is_success() { Tone::Good } else { Tone::Bad };
+        let result = printable(result.lines().next().unwrap_or_default().as_bytes());
+        vec![Cell::plain(outcome.host.to_string()), Cell::toned(tone, result)]
     });
-    print(&crate::report::columns::columns(rows))?;
+    print(&columns(&rows.collect::<Vec<_>>(), context::stdout_colour(context.flags)))?;
     for outcome in &outcomes {
         for hint in outcome.result.to_string().lines().skip(1) {
             say(&format!("{}: {}", outcome.host, printable(hint.as_bytes())));

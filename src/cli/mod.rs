@@ -81,9 +81,7 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::Demo { keep, serve } => demo(*keep, *serve).await,
         Verb::Runs => show::runs(&Context::load(flags)?),
         Verb::Show { run } => show::show(&Context::load(flags)?, run),
-        Verb::Logs { run, host, step } => {
-            show::logs(&Context::load(flags)?, run, host.as_deref(), step.as_deref())
-        }
+        Verb::Logs { run, host, step } => show::logs(&Context::load(flags)?, run, host.as_deref(), step.as_deref()),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "fleet", &mut script);
@@ -100,7 +98,8 @@ async fn site(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let verb = first.replace('_', "-");
     let special = matches!(verb.as_str(), "run" | "trust" | "distribute-keys");
     if special && !rest.is_empty() {
-        let hint = if verb == "run" { "\nhint: a command comes after two dashes: fleet SITE run -- COMMAND" } else { "" };
+        let hint =
+            if verb == "run" { "\nhint: a command comes after two dashes: fleet SITE run -- COMMAND" } else { "" };
         return Err(Failure::usage(format!("`{verb}` stands alone, and here `{}` follows{hint}", rest.join(" "))));
     }
     if verb != "run" && !args.command.is_empty() {
@@ -124,7 +123,9 @@ fn init(flags: &Flags) -> Result<u8, Failure> {
     for path in &written.kept {
         say(&format!("kept  {} (it was there)", path.display()));
     }
-    say("next: edit hosts/mysite.toml, then fleet check, fleet generate-keys, fleet mysite trust, fleet mysite distribute-keys");
+    say(
+        "next: edit hosts/mysite.toml, then fleet check, fleet generate-keys, fleet mysite trust, fleet mysite distribute-keys",
+    );
     Ok(exit::SUCCESS)
 }
 

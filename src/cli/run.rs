@@ -31,7 +31,12 @@ use crate::report::terminal::Terminal;
 /// Runs tasks on each targeted site, one site after another; the first that does not succeed is the last.
 pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let targets = context.targets(&args.selector)?;
-    let tasks: Vec<TaskName> = args.tasks.iter().map(|task| TaskName::parse(task)).collect::<Result<_, _>>().map_err(|e| Failure::usage(e.to_string()))?;
+    let tasks: Vec<TaskName> = args
+        .tasks
+        .iter()
+        .map(|task| TaskName::parse(task))
+        .collect::<Result<_, _>>()
+        .map_err(|e| Failure::usage(e.to_string()))?;
     let mut plans = Vec::new();
     for (site, hosts) in context.sites(&targets) {
         let run = fresh_run_id()?;
@@ -69,23 +74,17 @@ fn plan_tasks(
     };
     let proof = proof.map(|(run, proven)| Proof { name: proven.name, value: proven.value, run });
     let login = context::login_user()?;
-    let request = Request {
-        site,
-        hosts,
-        recipe,
-        tasks,
-        overrides: &overrides,
-        run,
-        login: &login,
-        proof: proof.as_ref(),
-    };
+    let request =
+        Request { site, hosts, recipe, tasks, overrides: &overrides, run, login: &login, proof: proof.as_ref() };
     Ok(planner::plan(request)?)
 }
 
 /// Runs one command on all targeted hosts.
 pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let command = match args.command.as_slice() {
-        [] => return Err(Failure::usage(format!("what is to run?\nhint: fleet {} run -- uptime", quote(&args.selector)))),
+        [] => {
+            return Err(Failure::usage(format!("what is to run?\nhint: fleet {} run -- uptime", quote(&args.selector))));
+        }
         // One word is shell text, pipes and all; several are words, each quoted.
         [text] => text.clone(),
         words => words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "),
@@ -176,17 +175,11 @@ async fn execute(
 ) -> Result<u8, Failure> {
     let mut reporting = reporters(context, &plan, &id)?;
     let (interrupts, _listening) = interrupts::listen()?;
-    let run = engine::Run {
-        plan: Arc::new(plan),
-        id,
-        by: context::operator(),
-        connector,
-        interrupts,
-        now: Timestamp::now,
-    };
+    let run =
+        engine::Run { plan: Arc::new(plan), id, by: context::operator(), connector, interrupts, now: Timestamp::now };
     let summary = engine::execute(run, &mut reporting).await;
     drop(reporting);
-    let text = table::table(&summary, context::zone(), context::stdout_colour(context.flags));
+    let text = table::table(&summary, context::stdout_colour(context.flags));
     // The deployment is over: whoever closed standard output does not change how it ended.
     if context.flags.json {
         say(&text);

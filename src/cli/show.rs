@@ -34,8 +34,16 @@ fn explain_site(context: &Context<'_>, site: &Site, names: &[HostName]) -> Resul
     for host in &hosts {
         variables.push(match recipe {
             Some(recipe) => {
-                let request =
-                    Request { site, hosts: names, recipe, tasks: &[], overrides: &overrides, run: &run, login: &login, proof: None };
+                let request = Request {
+                    site,
+                    hosts: names,
+                    recipe,
+                    tasks: &[],
+                    overrides: &overrides,
+                    run: &run,
+                    login: &login,
+                    proof: None,
+                };
                 Variables::new(request, host).map_err(|e| Failure::Message(exit::INVALID, e))?
             }
             None => Variables::default(),

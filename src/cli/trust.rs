@@ -12,9 +12,12 @@ use crate::keys::fingerprints::Fingerprints;
 use crate::keys::trust::{Decision, Offered, PinState, TrustDecision, decide};
 use crate::model::exit;
 use crate::model::fold::fold_names;
+use crate::model::name::HostLabel;
 use crate::model::plan::PlanHost;
 use crate::model::planner::{self, DEFAULT_PARALLEL};
 use crate::model::printable::printable;
+use crate::report::columns::{Cell, columns};
+use crate::report::paint::Tone;
 use crate::ssh::ConnectError;
 use crate::ssh::connector::Timeouts;
 use crate::ssh::known_hosts::{self, KnownHosts, Pin, Verdict};
@@ -42,13 +45,13 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         }
     }
     let decision = decide(&offered, listed.as_ref());
-    print(&table(&decision))?;
+    print(&table(&decision, context::stdout_colour(context.flags)))?;
     for (host, error) in &failed {
         say(&format!("{}: {}", host.label, printable(error.to_string().as_bytes())));
     }
     for (index, refusal) in &decision.refused {
         if let Some(offer) = offered.get(*index) {
-            let name = known_hosts::name(offer.address.as_str(), offer.port);
+            let name = known_hosts::lookup_name(offer.address.as_str(), offer.port);
             say(&format!(
                 "{}: not pinned: {refusal}\nhint: it may be an attack; ask the host's owner. To trust anew: ssh-keygen -R {} -f keys/known_hosts",
                 offer.host,
@@ -72,7 +75,7 @@ fn pin(
         .pin
         .iter()
         .filter_map(|index| offered.get(*index).zip(keys.get(*index)))
-        .map(|(offer, key)| Pin { address: offer.address.to_string(), port: offer.port, key: key.host_key().clone() })
+        .map(|(offer, key)| Pin { address: offer.address.clone(), port: offer.port, key: key.host_key().clone() })
         .collect();
     if pins.is_empty() {
         return Ok(());
@@ -84,10 +87,14 @@ fn pin(
     }
     let path = context.known_hosts();
     if let Some(folder) = path.parent() {
-        files::private_dir(folder).map_err(|e| Failure::environment(format!("cannot make {}: {e}", folder.display())))?;
+        files::private_dir(folder)
+            .map_err(|e| Failure::environment(format!("cannot make {}: {e}", folder.display())))?;
     }
     known_hosts::pin(&path, &pins).map_err(Failure::environment)?;
-    say(&format!("pinned {} in keys/known_hosts", if pins.len() == 1 { "1 key".to_owned() } else { format!("{} keys", pins.len()) }));
+    say(&format!(
+        "pinned {} in keys/known_hosts",
+        if pins.len() == 1 { "1 key".to_owned() } else { format!("{} keys", pins.len()) }
+    ));
     Ok(())
 }
 
@@ -127,21 +134,28 @@ fn judge(host: &PlanHost, key: &OfferedKey, known: &KnownHosts) -> Offered {
     }
 }
 
-fn table(decision: &TrustDecision) -> String {
+fn table(decision: &TrustDecision, color: bool) -> String {
     let rows = decision.rows.iter().map(|row| {
         let fate = match &row.decision {
             Decision::Pinned => "pinned already",
             Decision::Pin => "new",
             Decision::Refused(_) => "REFUSED",
         };
-        let hosts: Vec<&str> = row.hosts.iter().map(|host| host.as_str()).collect();
-        [fold_names(&hosts), row.key_type.clone(), row.fingerprint.clone(), fate.to_owned()]
+        let hosts = fold_names(row.hosts.iter().map(HostLabel::as_str));
+        let tone = if matches!(row.decision, Decision::Refused(_)) { Tone::Bad } else { Tone::Plain };
+        vec![
+            Cell::plain(hosts),
+            Cell::plain(row.key_type.clone()),
+            Cell::plain(row.fingerprint.clone()),
+            Cell::toned(tone, fate),
+        ]
     });
-    crate::report::columns::columns(rows)
+    columns(&rows.collect::<Vec<_>>(), color)
 }
 
 fn read_fingerprints(path: &std::path::Path) -> Result<Fingerprints, Failure> {
-    let bytes = std::fs::read(path).map_err(|e| Failure::environment(format!("cannot read {}: {e}", path.display())))?;
+    let bytes =
+        std::fs::read(path).map_err(|e| Failure::environment(format!("cannot read {}: {e}", path.display())))?;
     Fingerprints::parse(&bytes).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(|e| format!("{}: {e}", path.display())).collect();
         Failure::Message(exit::INVALID, lines.join("\n"))

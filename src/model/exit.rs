@@ -1,5 +1,6 @@
 //! What `fleet` tells its caller by a number, and how several troubles become one.
 
+use super::event::Signal;
 use super::outcome::{HostOutcome, StepOutcome};
 use super::summary::{HostSummary, Summary};
 
@@ -69,7 +70,11 @@ impl Summary {
     /// An interrupt counts even when every host succeeded before it took effect: who pressed Ctrl-C does not want
     /// `fleet a deploy && fleet b deploy` to go on. A host that has not settled counts as unknown: never silently green.
     pub fn exit_code(&self) -> u8 {
-        let interrupt = if self.interrupts > 0 { INTERRUPTED } else { SUCCESS };
+        let interrupt = match (self.interrupts, self.signal) {
+            (0, _) => SUCCESS,
+            (_, Some(Signal::Term)) => TERMINATED,
+            (_, Some(Signal::Int) | None) => INTERRUPTED,
+        };
         let unreachable = self.hosts().any(|host| host.outcome == Some(HostOutcome::Unreachable));
         worst(self.hosts().map(|host| host_code(host, unreachable)).chain([interrupt]))
     }

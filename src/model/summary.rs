@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::event::{Event, Fact, Proven, Stream};
+use super::event::{Event, Fact, Proven, Signal, Stream};
 use super::name::{HostLabel, PhaseName, RunId, SiteName, StepPath, VarName};
 use super::outcome::{HostOutcome, StepOutcome};
 use super::tail::Tail;
@@ -36,6 +36,8 @@ pub struct Summary {
     pub stopped: Option<String>,
     /// How far it was interrupted: 0 is not at all.
     pub interrupts: u8,
+    /// What it was interrupted with last.
+    pub signal: Option<Signal>,
     /// The reporters that failed, and why.
     pub dropped: Vec<(String, String)>,
     /// The exit code that the run told when it ended.
@@ -177,7 +179,10 @@ impl Summary {
             Fact::RolloutStopped { reason } => {
                 self.stopped.get_or_insert_with(|| reason.clone());
             }
-            Fact::Interrupted { level } => self.interrupts = self.interrupts.max(*level),
+            Fact::Interrupted { level, signal } => {
+                self.interrupts = self.interrupts.max(*level);
+                self.signal = Some(*signal);
+            }
             Fact::ReporterDropped { reporter, reason } => self.dropped.push((reporter.clone(), reason.clone())),
             Fact::RunFinished { exit_code, proven } => {
                 self.finished = Some(event.at);

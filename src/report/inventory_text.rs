@@ -61,7 +61,7 @@ pub fn explain<'a>(
 
 fn row(name: &str, value: &impl Display, origin: &Origin) -> Vec<Cell> {
     let value = printable(value.to_string().replace('\n', "\\n").as_bytes());
-    vec![Cell::plain(format!("  {name}")), Cell::plain(value), Cell::toned(Tone::Faint, origin.to_string())]
+    vec![Cell::plain(format!("  {name}")), Cell::plain(value), Cell::toned(Tone::Dim, origin.to_string())]
 }
 
 /// `fleet tasks SITE`: tasks, phases and steps of a recipe, and its variables.

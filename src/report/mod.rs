@@ -12,11 +12,13 @@ use jiff::Timestamp;
 use crate::model::event::Event;
 
 pub mod columns;
+pub mod inventory_text;
 pub mod json;
 pub mod log;
 pub mod narrator;
 pub mod paint;
 pub mod plain;
+pub mod plan_text;
 pub mod record;
 pub mod reporters;
 pub mod table;

@@ -100,7 +100,7 @@ impl Narrator {
                 let reason = printable(reason.as_bytes());
                 self.heading(at, Detail::Trouble, &format!("the rollout stops: {reason}"))
             }
-            Fact::Interrupted { level } => self.heading(at, Detail::Trouble, interrupt_in_words(*level)),
+            Fact::Interrupted { level, .. } => self.heading(at, Detail::Trouble, interrupt_in_words(*level)),
             Fact::ReporterDropped { reporter, reason } => {
                 let reason = printable(reason.as_bytes());
                 self.heading(at, Detail::Trouble, &format!("warning: {reporter} gets no more events: {reason}"))
@@ -207,6 +207,7 @@ impl Narrator {
             | StepOutcome::Failed { .. }
             | StepOutcome::Signaled { .. }
             | StepOutcome::TimedOut { .. }
+            | StepOutcome::Unusable { .. }
             | StepOutcome::NotStarted { .. } => text.insert_str(0, "FAILED: "),
         }
         let mut lines = self.about_step(at, place, Detail::Trouble, Tone::Bad, &text);

@@ -1,4 +1,7 @@
-//! The integration tests: one binary, as every further one would be linked anew on each change.
+//! The tests that need more than one module: real shells, a real `sshd`, the binary itself, the sources as text.
+//!
+//! One binary, because each further one would be linked anew on every change. Nothing is skipped silently: where a tool is
+//! missing, a test fails and says how to install it. `./tests/run` installs all of them.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,12 +11,8 @@
     clippy::disallowed_methods,
     reason = "tests: what is not as expected ends the test"
 )]
+
 mod embedded;
-//! All integration tests, in one binary.
 mod keys;
-//! The tests that need more than one module: real shells, a real `sshd`, the binary itself, the sources as text.
-//!
-//! One binary, because each further one would be linked anew on every change. Nothing is skipped silently: where a tool is
-//! missing, a test fails and says how to install it. `./tests/run` installs all of them.
 mod quoting;
 mod support;

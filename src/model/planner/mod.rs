@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::command::CommandTemplate;
 use super::diagnostic::{Diagnostic, nearest};
 use super::inventory::{Host, Share, Site, Stage};
-use super::name::{HostLabel, HostName, NameError, PhaseName, RunId, StepPath, TaskName, UserName, VarName};
+use super::name::{HostLabel, HostName, NameError, PhaseName, RunId, SiteName, StepPath, TaskName, UserName, VarName};
 use super::plan::{Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands};
 use super::recipe::{Action, Recipe, Spanned, Step, StepGuard};
 use super::template::Template;
@@ -122,7 +122,9 @@ pub enum PlanError {
     #[error("{0}")]
     Variable(String),
     /// The site follows another one, and nothing has been proven there.
-    #[error("site `{site}` follows `{followed}`, and no whole run has proven a {variable} there\nhint: fleet {followed} {task}")]
+    #[error(
+        "site `{site}` follows `{followed}`, and no whole run has proven a {variable} there\nhint: fleet {followed} {task}"
+    )]
     Unproven {
         /// The site.
         site: SiteName,
@@ -168,8 +170,10 @@ pub fn plan(request: Request<'_>) -> Result<Plan, PlanError> {
     let hosts: Vec<&Host> = request.site.hosts.iter().filter(|host| request.hosts.contains(&host.name)).collect();
     let mut flat = phases::flatten(request.recipe, request.tasks)?;
     select_steps(&mut flat, &request.overrides.steps)?;
-    let proves = request.tasks.iter().rev().find_map(|name| phases::find(request.recipe, name.as_str()).ok()?.proves.clone());
-    let mut builder = Builder { request, hosts, proves, takes_proof: false, variables: Vec::new(), problems: Vec::new() };
+    let proves =
+        request.tasks.iter().rev().find_map(|name| phases::find(request.recipe, name.as_str()).ok()?.proves.clone());
+    let mut builder =
+        Builder { request, hosts, proves, takes_proof: false, variables: Vec::new(), problems: Vec::new() };
     builder.variables = builder
         .hosts
         .iter()
@@ -349,7 +353,9 @@ impl Builder<'_> {
     /// A site that follows another one gets exactly what was proven there, or nothing.
     fn check_proof(&self) -> Result<(), PlanError> {
         let Request { site, proof, tasks, overrides, .. } = self.request;
-        let (Some(follows), Some(variable), true) = (&site.follows, &self.proves, self.takes_proof) else { return Ok(()) };
+        let (Some(follows), Some(variable), true) = (&site.follows, &self.proves, self.takes_proof) else {
+            return Ok(());
+        };
         let followed = follows.value.clone();
         let Some(proof) = proof.filter(|proof| proof.name == *variable) else {
             let task = tasks.iter().map(TaskName::as_str).collect::<Vec<_>>().join(" ");
@@ -464,7 +470,8 @@ impl Builder<'_> {
     /// Puts in all that is known; what stays open is registered by an earlier step, or a problem.
     fn bind(&mut self, text: &Spanned<Template>, host: HostIndex) -> Template {
         let Some(variables) = self.variables.get(host.0) else { return text.value.clone() };
-        self.takes_proof |= text.value.names().any(|name| self.proves.as_ref() == Some(name) && !variables.is_registered(name));
+        self.takes_proof |=
+            text.value.names().any(|name| self.proves.as_ref() == Some(name) && !variables.is_registered(name));
         let bound = text.value.bind(|name| variables.value(name));
         for name in bound.names().filter(|name| !variables.is_registered(name)) {
             let host = self.hosts.get(host.0).map(|host| host.name.to_string()).unwrap_or_default();
