@@ -374,3 +374,6 @@ fn last_words(stderr: &[u8], status: u8) -> String {
     lines.reverse();
     if lines.is_empty() { format!("exit status {status}") } else { lines.join("; ") }
 }
+
+#[cfg(test)]
+mod tests;

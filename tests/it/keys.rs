@@ -3,6 +3,7 @@
 mod format;
 mod host;
 mod local;
+mod login;
 
 use std::path::Path;
 use std::process::{Command, Output};

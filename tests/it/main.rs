@@ -11,8 +11,8 @@
     clippy::disallowed_methods,
     reason = "tests: what is not as expected ends the test"
 )]
-
 mod embedded;
 mod keys;
 mod quoting;
 mod support;
+fn main() {}

@@ -67,13 +67,10 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-fn added() -> Result<Distributed, DistributeError> {
-    Ok(Distributed { change: Change::Added, warnings: Vec::new() })
-}
+const ADDED: Result<Distributed, DistributeError> = Ok(Distributed { change: Change::Added, warnings: Vec::new() });
 
-fn already() -> Result<Distributed, DistributeError> {
-    Ok(Distributed { change: Change::AlreadyThere, warnings: Vec::new() })
-}
+const ALREADY: Result<Distributed, DistributeError> =
+    Ok(Distributed { change: Change::AlreadyThere, warnings: Vec::new() });
 
 fn refused(result: Result<Distributed, DistributeError>) -> Refusal {
     match result {
@@ -95,13 +92,13 @@ async fn every_foreign_byte_is_kept_and_the_second_time_nothing_is_done() {
             b"\n\n\0\0\xff".to_vec(),
         ] {
             let home = Home::with_file(&before);
-            assert_eq!(home.distribute(&shell, &key).await, added(), "{}", shell.command);
+            assert_eq!(home.distribute(&shell, &key).await, ADDED, "{}", shell.command);
             let newline = if before.is_empty() || before.ends_with(b"\n") { "" } else { "\n" };
             let after = [before, format!("{newline}{key}\n").into_bytes()].concat();
             assert_eq!(home.content(), after, "{}", shell.command);
             let inode = home.file().metadata().unwrap().ino();
 
-            assert_eq!(home.distribute(&shell, &key).await, already());
+            assert_eq!(home.distribute(&shell, &key).await, ALREADY);
             assert_eq!((home.content(), home.file().metadata().unwrap().ino()), (after, inode));
             assert_eq!(home.names(), ["authorized_keys"]);
         }
@@ -113,7 +110,7 @@ async fn what_is_missing_is_made_private_and_what_is_there_keeps_its_mode() {
     let key = public_key("ours");
     for shell in shells() {
         let home = Home::new();
-        assert_eq!(home.distribute(&shell, &key).await, added(), "{}", shell.command);
+        assert_eq!(home.distribute(&shell, &key).await, ADDED, "{}", shell.command);
         assert_eq!((mode(&home.dot_ssh()), mode(&home.file())), (0o700, 0o600));
         assert_eq!(home.content(), format!("{key}\n").as_bytes());
 
@@ -121,7 +118,7 @@ async fn what_is_missing_is_made_private_and_what_is_there_keeps_its_mode() {
             let home = Home::with_file(FOREIGN);
             set_mode(&home.file(), kept);
             set_mode(&home.dot_ssh(), 0o755);
-            assert_eq!(home.distribute(&shell, &key).await, added());
+            assert_eq!(home.distribute(&shell, &key).await, ADDED);
             assert_eq!((mode(&home.dot_ssh()), mode(&home.file())), (0o755, kept), "{}", shell.command);
         }
     }
@@ -149,7 +146,7 @@ async fn a_link_is_followed_inside_dot_ssh_only() {
         let home = Home::with_file("");
         fs::rename(home.file(), home.dot_ssh().join("real")).unwrap();
         symlink("real", home.file()).unwrap();
-        assert_eq!(home.distribute(&shell, &key).await, added(), "{}", shell.command);
+        assert_eq!(home.distribute(&shell, &key).await, ADDED, "{}", shell.command);
         assert!(home.file().is_symlink());
         assert_eq!(home.content(), format!("{key}\n").as_bytes());
 
@@ -269,7 +266,7 @@ async fn a_change_in_between_is_seen_and_kept() {
             fleet::files::replace(&file, 0o600, b"# somebody else\n").unwrap();
         }
     });
-    assert_eq!(distribute(&mut session, &key).await, added());
+    assert_eq!(distribute(&mut session, &key).await, ADDED);
     assert_eq!(home.content(), format!("# somebody else\n{key}\n").as_bytes());
     assert_eq!(session.commands, 4);
 
@@ -293,12 +290,12 @@ async fn fleets_that_race_lose_no_key() {
         let home = Home::with_file(FOREIGN);
         let keys: Vec<_> = (0..4).map(|n| public_key(&format!("fleet {n}"))).collect();
         let results = futures::future::join_all(keys.iter().map(|key| home.distribute(&shell, key))).await;
-        assert!(results.iter().all(|result| *result == added()), "{}: {results:?}", shell.command);
+        assert!(results.iter().all(|result| *result == ADDED), "{}: {results:?}", shell.command);
         let content = String::from_utf8(home.content()).unwrap();
         let mut lines: Vec<_> = content.lines().skip(1).map(str::to_owned).collect();
         lines.sort();
         let mut expected: Vec<_> = keys.iter().map(ToString::to_string).collect();
-        expected.sort_by(|a, b| a.cmp(b));
+        expected.sort();
         assert_eq!(lines, expected);
         assert_eq!(home.names(), ["authorized_keys"]);
     }
@@ -330,7 +327,7 @@ async fn the_label_is_restored_where_there_are_labels() {
     let seen = tools.path().join("seen");
     with_tool(&mut shell, tools.path(), "restorecon", &format!("echo \"$@\" >>'{}'", seen.display()));
     let home = Home::new();
-    assert_eq!(home.distribute(&shell, &key).await, added());
+    assert_eq!(home.distribute(&shell, &key).await, ADDED);
     let dot_ssh = home.dot_ssh().canonicalize().unwrap();
     let expected = format!("{0}\n{0}/authorized_keys\n", dot_ssh.display());
     assert_eq!(fs::read_to_string(&seen).unwrap(), expected);
