@@ -10,3 +10,4 @@
 )]
 
 mod embedded;
+mod git_site;
