@@ -21,22 +21,22 @@ pub(super) struct DemoSite {
 }
 
 pub(super) const TEST: DemoSite = DemoSite {
-    name: "demo-test",
+    name: "notes-test",
     hosts: &["test1"],
     settings: "\
-# Upgraded first. What a whole deployment proves here, the site `demo` may get.
+# Upgraded first. What a whole deployment proves here, the site `notes` may get.
 recipe = \"git-site\"
 stage = \"test\"
 ",
 };
 
 pub(super) const PRODUCTION: DemoSite = DemoSite {
-    name: "demo",
+    name: "notes",
     hosts: &["web1", "web2", "web3"],
     settings: "\
 recipe = \"git-site\"
 stage = \"production\"
-follows = \"demo-test\"
+follows = \"notes-test\"
 
 [rollout]
 batches = [1, \"100%\"]

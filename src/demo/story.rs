@@ -62,29 +62,29 @@ impl<'a> Story<'a> {
 
         self.project.publish(v2).await?;
         self.tell("Release v2 is out: notes get authors, and a migration moves the data. First it goes to Test.")?;
-        self.upgrade(&["demo-test", "deploy"], &TEST, v2, V2).await?;
+        self.upgrade(&["notes-test", "deploy"], &TEST, v2, V2).await?;
 
         self.tell(
             "Production follows Test: it gets exactly the commit that was proven there. Its site closes while the schema moves;\n\
              one host opens first, the canary, and the others when it works.",
         )?;
-        self.upgrade(&["demo", "deploy", "--yes"], &PRODUCTION, v2, V2).await?;
+        self.upgrade(&["notes", "deploy", "--yes"], &PRODUCTION, v2, V2).await?;
 
         self.project.publish(v3).await?;
         self.tell("Release v3 is out. Its second migration fails on real data, when the first one is already in the database.")?;
         let before = self.runs()?;
         let watch = self.watch(&TEST);
-        self.fleet(&["demo-test", "deploy"], 10).await?;
+        self.fleet(&["notes-test", "deploy"], 10).await?;
         let failed = self.runs()?.into_iter().find(|run| !before.contains(run));
         let failed = failed.ok_or_else(|| surprise("a record of the failed run in .fleet/runs", "none"))?;
         self.nothing_broken(watch).await?;
         self.serves(&TEST, v2, V2).await?;
         self.tell("Test is as it was before: code, database, crontab, and open. Production will not take v3:")?;
-        self.fleet(&["demo", "deploy", "-e", "revision=v3", "--yes"], 6).await?;
+        self.fleet(&["notes", "deploy", "-e", "revision=v3", "--yes"], 6).await?;
         self.serves(&PRODUCTION, v2, V2).await?;
 
         self.tell("Somebody finds that v2 was too early. Production goes back: each host to its former commit, and the database too.")?;
-        self.upgrade(&["demo", "rollback", "--yes"], &PRODUCTION, v1, V1).await?;
+        self.upgrade(&["notes", "rollback", "--yes"], &PRODUCTION, v1, V1).await?;
 
         self.tell("What happened, and why that migration failed, is on record.")?;
         self.fleet(&["runs"], 0).await?;
@@ -96,7 +96,7 @@ impl<'a> Story<'a> {
              What to type next:\n  \
              fleet demo --serve      the same, and the fleet stays for you to play with (release v4 is upstream)\n  \
              fleet init              a project for a site of your own\n  \
-             fleet tasks demo        in such a project: the tasks of the recipe git-site, the example to copy",
+             fleet tasks mysite      its tasks; the recipe git-site, which this was, is the example to copy",
             started.elapsed().as_secs_f32(),
         ))
     }
@@ -112,10 +112,10 @@ impl<'a> Story<'a> {
             "The fleet is running. Its pages:\n{pages}\n\
              In another terminal (hosts/ has the two sites, upstream/ the releases v1 to v4):\n\n  \
              cd {}\n  \
-             fleet demo run -- uptime\n  \
-             fleet demo-test deploy --dry-run\n  \
-             fleet demo-test deploy        v4, which comes after the failed v3\n  \
-             fleet demo deploy\n\n\
+             fleet notes run -- uptime\n  \
+             fleet notes-test deploy --dry-run\n  \
+             fleet notes-test deploy       v4, which comes after the failed v3\n  \
+             fleet notes deploy\n\n\
              Ctrl-C ends it.",
             quote(&self.project.root().to_string_lossy()),
         ))?;
@@ -131,7 +131,7 @@ impl<'a> Story<'a> {
         let mode = key.map(|file| format!("{:o}", file.permissions().mode() & 0o777));
         check(mode.as_ref().is_ok_and(|mode| mode == "600"), "keys/fleet with mode 600", || format!("{mode:?}"))?;
 
-        self.fleet(&["demo-test,demo", "trust", "--fingerprints", "fingerprints"], 0).await?;
+        self.fleet(&["notes-test,notes", "trust", "--fingerprints", "fingerprints"], 0).await?;
         let pinned = std::fs::read_to_string(self.project.root().join("keys/known_hosts")).unwrap_or_default();
         for host in TEST.hosts.iter().chain(PRODUCTION.hosts) {
             let key = self.fleet.host_key(host).unwrap_or_default();
@@ -141,7 +141,7 @@ impl<'a> Story<'a> {
         }
 
         self.tell("The public key goes to the hosts, with the password once, and is proven by a second login.")?;
-        self.fleet(&["demo-test,demo", "distribute-keys", "--password-file", "password"], 0).await?;
+        self.fleet(&["notes-test,notes", "distribute-keys", "--password-file", "password"], 0).await?;
         let public = std::fs::read_to_string(self.project.root().join("keys/fleet.pub")).unwrap_or_default();
         let data = public.split(' ').nth(1).unwrap_or("no key in keys/fleet.pub");
         for host in TEST.hosts.iter().chain(PRODUCTION.hosts) {
