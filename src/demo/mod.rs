@@ -1,6 +1,191 @@
-//! The demo.
+//! `fleet demo`: the main job on an embedded fleet, driven through the real binary and checked over HTTP.
+//!
+//! All of it is real but the machines: a git repository with releases, a site in Python with a database in a file, SSH servers of
+//! our own on loopback ([`server`]) whose hosts are folders, and `fleet` itself as a user would type it. The demo succeeds only
+//! if what it told is what happened.
+//!
+//! Invariant: nothing is left behind. Whatever way it ends, the processes of the hosts are ended, and its folder is removed
+//! unless it was asked for.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tokio::process::Command;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod process;
+mod project;
 pub mod server;
 mod session;
+mod story;
 mod stream;
+mod visitor;
+
+use project::Project;
+use server::{EmbeddedFleet, FleetError};
+
+/// How the demo is played.
+pub struct DemoOptions<'a> {
+    /// Leave its folder.
+    pub keep: bool,
+    /// Leave the fleet running to play with, until an interrupt.
+    pub serve: bool,
+    /// The `fleet` binary.
+    pub exe: PathBuf,
+    /// Gets everything that is told.
+    pub out: &'a mut dyn Write,
+}
+
+/// Why the demo did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// A program that the demo's site needs is not there.
+    #[error(
+        "the demo's site needs {tool}, which is not here\nhint: install it ({tool}, of any recent version) and try again"
+    )]
+    Missing {
+        /// The program.
+        tool: &'static str,
+    },
+    /// A file of the demo cannot be written.
+    #[error("cannot write {}", .path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The upstream repository could not be made.
+    #[error("git failed in the demo's upstream repository: {reason}")]
+    Git {
+        /// What git said.
+        reason: String,
+    },
+    /// The site did not start in its first release.
+    #[error("the site could not be installed on {host}: {reason}")]
+    Install {
+        /// The host.
+        host: String,
+        /// What was printed.
+        reason: String,
+    },
+    /// The embedded hosts did not start.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// `fleet` itself could not be run.
+    #[error("cannot run {}", .exe.display())]
+    Run {
+        /// The binary.
+        exe: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Something did not happen as told.
+    #[error("expected {expected}, found {found}\nhint: look at it in peace: fleet demo --keep")]
+    Surprise {
+        /// What should be.
+        expected: String,
+        /// What is.
+        found: String,
+    },
+    /// Nobody reads what the demo tells.
+    #[error("cannot write the demo's output")]
+    Output(#[source] io::Error),
+    /// Ctrl-C, or another signal.
+    #[error("interrupted; the demo's hosts are ended")]
+    Interrupted {
+        /// Its number.
+        signal: u8,
+    },
+}
+
+impl DemoError {
+    /// The exit code of `fleet demo`.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Missing { .. } | Self::Write { .. } | Self::Output(_) => 5,
+            Self::Git { .. } | Self::Install { .. } | Self::Fleet(_) | Self::Run { .. } | Self::Surprise { .. } => 1,
+            Self::Interrupted { signal } => 128 + signal,
+        }
+    }
+}
+
+/// Plays the demo. It needs python3 and git.
+pub async fn run(options: DemoOptions<'_>) -> Result<(), DemoError> {
+    let DemoOptions { keep, serve, exe, out } = options;
+    // From here on an interrupt waits until there is somebody to clean up.
+    let mut interrupts = Interrupts::listen().map_err(DemoError::Output)?;
+    let python = python().await?;
+    let temporary = std::env::temp_dir();
+    let folder = tempfile::Builder::new()
+        .prefix("fleet-demo-")
+        .tempdir()
+        .map_err(|source| DemoError::Write { path: temporary, source })?;
+    let project = Project::create(folder.path(), &python).await?;
+    let fleet = EmbeddedFleet::start(project.hosts()).await?;
+    let mut story = story::Story::new(&exe, &project, &fleet, out);
+    let mut result = tokio::select! {
+        result = story.play() => result,
+        signal = interrupts.next() => Err(DemoError::Interrupted { signal }),
+    };
+    if serve && result.is_ok() {
+        result = tokio::select! {
+            result = story.serve() => result,
+            // This is how it ends.
+            _ = interrupts.next() => Ok(()),
+        };
+    }
+    project.end_servers();
+    fleet.stop().await;
+    if keep {
+        let folder = folder.keep();
+        let told = writeln!(
+            out,
+            "\nThe project is left in {}. Its hosts are gone: --serve keeps them running.",
+            folder.display()
+        );
+        told.map_err(DemoError::Output).and(result)
+    } else {
+        result
+    }
+}
+
+/// The interpreter's own path: what the search path has may be a shim.
+async fn python() -> Result<PathBuf, DemoError> {
+    let test = "import sys, sqlite3, http.server; assert sys.version_info >= (3, 7); print(sys.executable)";
+    let output = Command::new("python3").args(["-c", test]).stdin(Stdio::null()).kill_on_drop(true).output().await;
+    match output {
+        Ok(output) if output.status.success() => {
+            Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end().to_owned()))
+        }
+        Ok(_) | Err(_) => Err(DemoError::Missing { tool: "python3" }),
+    }
+}
+
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Interrupts {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The number of the next signal.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+            _ = self.hangup.recv() => 1,
+        }
+    }
+}

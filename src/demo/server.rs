@@ -9,6 +9,7 @@
 //! environment and ended.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use russh::server::Config;
 use secrecy::SecretString;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -108,7 +110,7 @@ pub(super) struct HostState {
     pub(super) folder: PathBuf,
     pub(super) password: SecretString,
     /// `NAME=VALUE` in the environment of everything that runs on the fleet.
-    pub(super) mark: String,
+    mark: String,
     key: PublicKey,
     config: Arc<Config>,
     other_config: Arc<Config>,
@@ -182,6 +184,11 @@ impl EmbeddedFleet {
         &self.password
     }
 
+    /// Shell text as a command on the host, without SSH: for what was there before anybody logged in.
+    pub fn command(&self, host: &str, script: &str) -> Option<Command> {
+        self.hosts.get(host).map(|(_, state)| state.command(script.as_ref(), "root"))
+    }
+
     /// What goes wrong on the host from the next connection on.
     pub fn set_faults(&self, host: &str, faults: Faults) {
         if let Some((_, state)) = self.hosts.get(host) {
@@ -220,6 +227,28 @@ impl Drop for EmbeddedFleet {
 }
 
 impl HostState {
+    /// Shell text as a command of the host's account: its folder, its environment, its own programs before the controller's.
+    pub(super) fn command(&self, script: &OsStr, user: &str) -> Command {
+        let mut path = self.folder.join("bin").into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()));
+        let (name, value) = self.mark.split_once('=').unwrap_or_default();
+        let mut command = Command::new("/bin/sh");
+        command
+            .arg("-c")
+            .arg(script)
+            .env_clear()
+            .env("HOME", &self.folder)
+            .env("USER", user)
+            .env("LOGNAME", user)
+            .env("SHELL", "/bin/sh")
+            .env("PATH", path)
+            .env(name, value)
+            .current_dir(&self.folder)
+            .process_group(0);
+        command
+    }
+
     pub(super) fn saw(&self, what: impl FnOnce(&mut Seen)) {
         what(&mut lock(&self.seen));
     }

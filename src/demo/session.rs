@@ -1,8 +1,9 @@
 //! One connection of an embedded host: the login, and the commands that run in its channels.
 
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
@@ -11,9 +12,12 @@ use russh::server::{Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffe
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, MethodKind, Sig};
 use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStdin};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use crate::model::command::signal_of_status;
+use crate::model::shell::quote;
 
 use super::process;
 use super::server::{Faults, HostState};
@@ -138,38 +142,12 @@ pub(super) async fn serve(opened: Opened, host: Arc<HostState>, faults: Faults) 
 }
 
 fn spawn(command: &[u8], host: &HostState, user: &str, noise: Option<&str>) -> io::Result<Child> {
-    use std::os::unix::ffi::OsStrExt as _;
-    let folder = &host.folder;
-    let mut script = std::ffi::OsString::new();
+    let mut script = OsString::new();
     if let Some(noise) = noise {
-        script.push(format!("printf %s {0}; printf %s {0} >&2\n", crate::model::shell::quote(noise)));
+        script.push(format!("printf %s {0}; printf %s {0} >&2\n", quote(noise)));
     }
-    script.push(std::ffi::OsStr::from_bytes(command));
-    let (name, value) = host.mark.split_once('=').unwrap_or_default();
-    Command::new("/bin/sh")
-        .arg("-c")
-        .arg(script)
-        .env_clear()
-        .env("HOME", folder)
-        .env("USER", user)
-        .env("LOGNAME", user)
-        .env("SHELL", "/bin/sh")
-        .env("PATH", path(folder))
-        .env(name, value)
-        .current_dir(folder)
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-}
-
-/// The host's own programs, then the controller's.
-fn path(folder: &Path) -> std::ffi::OsString {
-    let mut path = folder.join("bin").into_os_string();
-    path.push(":");
-    path.push(std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()));
-    path
+    script.push(OsStr::from_bytes(command));
+    host.command(&script, user).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 
 /// Joins a command to its channel until both have ended.
@@ -254,8 +232,7 @@ async fn copy(pipe: Option<impl AsyncRead + Unpin>, writer: &ChannelWriteHalf<Ms
 
 async fn tell(status: ExitStatus, writer: &ChannelWriteHalf<Msg>, handle: &Handle) {
     if let Some(signal) = status.signal() {
-        let name =
-            crate::model::command::signal_of_status(u8::try_from(128 + signal).unwrap_or(u8::MAX)).unwrap_or("UNKNOWN");
+        let name = signal_of_status(u8::try_from(128 + signal).unwrap_or(u8::MAX)).unwrap_or("UNKNOWN");
         let core = status.core_dumped();
         let signal = sig(name);
         let _ = handle.exit_signal_request(writer.id(), signal, core, String::new(), String::new()).await;

@@ -16,3 +16,4 @@ mod keys;
 mod quoting;
 mod support;
 fn main() {}
+mod git_site;

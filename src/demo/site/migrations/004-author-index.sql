@@ -1,0 +1,1 @@
+CREATE INDEX note_author ON note (author);

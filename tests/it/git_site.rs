@@ -1,0 +1,465 @@
+//! The built-in recipe `git-site`: its shell texts, step by step, on a real checkout, through the shells that hosts have.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use fleet::model::template::{Language, Template};
+
+const RECIPE: &str = include_str!("../../recipes/git-site.toml");
+const SHELLS: [&[&str]; 4] = [&["/bin/sh"], &["dash"], &["bash", "--posix"], &["busybox", "sh"]];
+const CRONTAB: &str = "#!/bin/sh
+# A crontab in a file, with the messages of Debian's.
+f=$HOME/crontab
+case $1 in
+-l) if [ -e \"$f\" ]; then cat \"$f\"; else echo 'no crontab for you' >&2; exit 1; fi ;;
+-r) rm \"$f\" ;;
+-) cat >\"$f\" ;;
+esac
+";
+
+fn recipe() -> toml::Table {
+    RECIPE.parse().unwrap()
+}
+
+/// The steps of a task of steps, or of the only phase of a task.
+fn steps(task: &str) -> Vec<toml::Table> {
+    let recipe = recipe();
+    let task = recipe["task"].as_table().unwrap()[task].as_table().unwrap();
+    let phases = task.get("phase").map(|phases| phases.as_array().unwrap().clone()).unwrap_or_default();
+    let own = phases.iter().filter_map(|phase| phase.get("step")).chain(task.get("step"));
+    own.flat_map(|steps| steps.as_array().unwrap()).map(|step| step.as_table().unwrap().clone()).collect()
+}
+
+struct Host {
+    folder: tempfile::TempDir,
+    shell: &'static [&'static str],
+    vars: BTreeMap<String, String>,
+}
+
+impl Host {
+    /// A checkout of release v1 of an upstream that has releases v1 and v2, a database in a file, and a crontab.
+    fn new(shell: &'static [&'static str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut vars = BTreeMap::new();
+        for (name, declared) in recipe()["vars"].as_table().unwrap() {
+            if let Some(default) = declared.get("default") {
+                vars.insert(name.clone(), default.as_str().unwrap().to_owned());
+            }
+        }
+        for (name, value) in [
+            ("fleet.run", "20261122-084512-7f3a"),
+            ("fleet.site", "mysite"),
+            ("fleet.host", "web1"),
+            ("backup", "cp ../data \"$BACKUP/data\"; cd /"),
+            ("restore", "cp \"$BACKUP/data\" ../data"),
+            ("migrate", "cat VERSION >>../data"),
+            ("restart", "cat VERSION >../running"),
+            ("health", "cmp VERSION ../running"),
+            ("backup-free", "1"),
+        ] {
+            vars.insert(name.to_owned(), value.to_owned());
+        }
+        let host = Self { folder, shell, vars };
+        fs::create_dir(host.path("bin")).unwrap();
+        fs::write(host.path("bin/crontab"), CRONTAB).unwrap();
+        fs::set_permissions(host.path("bin/crontab"), fs::Permissions::from_mode(0o755)).unwrap();
+        if shell[0] == "busybox" {
+            // Not only its shell: all its tools, where a host has no others.
+            let applets = Command::new("busybox").arg("--list").output().expect("apt-get install busybox").stdout;
+            for applet in std::str::from_utf8(&applets).unwrap().lines().filter(|name| *name != "crontab") {
+                symlink("/bin/busybox", host.path("bin").join(applet)).unwrap();
+            }
+        }
+        host.git("", &["init", "-q", "-b", "main", "upstream"]);
+        host.release("v1");
+        host.git("", &["clone", "-q", "upstream", "home"]);
+        host.release("v2");
+        fs::write(host.path("data"), "data\n").unwrap();
+        fs::write(host.path("crontab"), "MAILTO=\"\"\n*/5 * * * *\tcd $HOME && ./job '%' \\\\ \u{e9}  \n\n").unwrap();
+        host
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn exists(&self, name: &str) -> bool {
+        self.path(name).symlink_metadata().is_ok()
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", path)
+            .env("HOME", self.folder.path())
+            .envs([("GIT_AUTHOR_NAME", "A"), ("GIT_AUTHOR_EMAIL", "a@example.org")])
+            .envs([("GIT_COMMITTER_NAME", "A"), ("GIT_COMMITTER_EMAIL", "a@example.org")])
+            .envs([
+                ("GIT_CONFIG_COUNT", "1"),
+                ("GIT_CONFIG_KEY_0", "protocol.file.allow"),
+                ("GIT_CONFIG_VALUE_0", "always"),
+            ]);
+        command
+    }
+
+    fn git(&self, folder: &str, arguments: &[&str]) -> String {
+        let output = self.command("git").args(arguments).current_dir(self.path(folder)).output().unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    fn release(&self, version: &str) {
+        fs::write(self.path("upstream/VERSION"), format!("{version}\n")).unwrap();
+        self.git("upstream", &["add", "-A"]);
+        self.git("upstream", &["commit", "-q", "-m", version]);
+        self.git("upstream", &["tag", version]);
+    }
+
+    fn head(&self) -> String {
+        self.git("home", &["rev-parse", "HEAD"])
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.vars.insert(name.to_owned(), value.to_owned());
+    }
+
+    fn text(&self, text: &str, language: Language) -> String {
+        let bound = Template::parse(text, language).unwrap().bind(|name| {
+            // Variables may hold placeholders of other variables.
+            self.vars.get(name.as_str()).map(|value| self.text(value, Language::Plain))
+        });
+        bound.finish().unwrap_or_else(|open| panic!("{open} is not set in {text}")).clone()
+    }
+
+    fn shell(&self, text: &str) -> Output {
+        let text = self.text(text, Language::Shell);
+        self.command(self.shell[0])
+            .args(&self.shell[1..])
+            .args(["-c", &text])
+            .current_dir(self.path("home"))
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a task's steps as fleet would: guards, `run`, `register`.
+    fn run(&mut self, task: &str) -> Result<String, String> {
+        let mut all = String::new();
+        for step in steps(task) {
+            let says = |key: &str| step.get(key).map(|text| self.shell(text.as_str().unwrap()).status.success());
+            if says("unless") == Some(true) || says("only-if") == Some(false) {
+                all.push_str("(skipped)");
+                continue;
+            }
+            let output = self.shell(step["run"].as_str().unwrap());
+            let stdout = String::from_utf8(output.stdout).unwrap();
+            if !output.status.success() {
+                return Err(String::from_utf8(output.stderr).unwrap());
+            }
+            if let Some(name) = step.get("register") {
+                self.set(name.as_str().unwrap(), stdout.trim_end());
+            }
+            all.push_str(&stdout);
+        }
+        Ok(all)
+    }
+
+    fn done(&mut self, task: &str) -> String {
+        let shell = self.shell;
+        self.run(task).unwrap_or_else(|error| panic!("{shell:?} {task}: {error}"))
+    }
+
+    fn fails(&mut self, task: &str) -> String {
+        let shell = self.shell;
+        self.run(task).expect_err(&format!("{shell:?} {task}"))
+    }
+
+    fn undo(&self, task: &str) {
+        for step in steps(task).iter().rev() {
+            if let Some(undo) = step.get("undo") {
+                let output = self.shell(undo.as_str().unwrap());
+                let stderr = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{:?} undo of {task}: {stderr}", self.shell);
+            }
+        }
+    }
+}
+
+fn everywhere(test: impl Fn(Host)) {
+    for shell in SHELLS {
+        test(Host::new(shell));
+    }
+}
+
+const DEPLOY: [&str; 8] =
+    ["deploy-pin", "deploy-check", "maintenance-on", "restart-if-undone", "cron-off", "deploy-note", "backup", "pull"];
+const OPEN: [&str; 4] = ["restart", "health", "maintenance-off", "cron-on"];
+
+#[test]
+fn every_command_is_a_template_whose_placeholders_hold() {
+    let recipe = recipe();
+    let declared = recipe["vars"].as_table().unwrap();
+    let registered = ["deployment"];
+    let mut commands = 0;
+    for task in recipe["task"].as_table().unwrap().keys() {
+        for step in steps(task) {
+            for key in ["run", "undo", "unless", "only-if", "cwd"] {
+                let Some(text) = step.get(key) else { continue };
+                commands += 1;
+                let template = Template::parse(text.as_str().unwrap(), Language::Shell).unwrap_or_else(|error| {
+                    panic!("{task} {key}, byte {}: {error}", error.offset);
+                });
+                for name in template.names() {
+                    let name = name.as_str();
+                    let known = declared.contains_key(name) || name.starts_with("fleet.") || registered.contains(&name);
+                    assert!(known, "{task} {key}: {name}");
+                }
+            }
+        }
+    }
+    assert!(commands > 40, "{commands}");
+    assert!(declared.values().all(|var| !var["doc"].as_str().unwrap().is_empty()));
+}
+
+#[test]
+fn a_deployment_goes_to_the_pinned_commit_and_opens_the_site() {
+    everywhere(|mut host| {
+        let crontab = host.read("crontab");
+        for task in DEPLOY {
+            host.done(task);
+        }
+        assert_eq!(host.vars["revision"], host.git("upstream", &["rev-parse", "v2"]), "the tip of the default branch");
+        assert_eq!(host.head(), host.vars["revision"]);
+        assert_eq!(host.read("home/maintenance.flag"), "closed by fleet, run 20261122-084512-7f3a\n");
+        assert!(host.read("crontab").starts_with("# Switched off by fleet: site mysite, run 20261122-084512-7f3a."));
+        host.done("migrate");
+        for task in OPEN {
+            host.done(task);
+        }
+        assert_eq!((host.read("data"), host.read("running")), ("data\nv2\n".to_owned(), "v2\n".to_owned()));
+        assert!(!host.exists("home/maintenance.flag"));
+        assert_eq!(host.read("crontab"), crontab);
+        assert_eq!(host.done("pull"), "(skipped)");
+    });
+}
+
+#[test]
+fn a_failed_migration_is_put_back_by_the_undos_in_reverse() {
+    everywhere(|mut host| {
+        let (crontab, head) = (host.read("crontab"), host.head());
+        host.set("migrate", "echo half >>../data\nfalse\necho never >>../data");
+        for task in DEPLOY {
+            host.done(task);
+        }
+        host.fails("migrate");
+        assert_eq!(host.read("data"), "data\nhalf\n");
+        host.undo("migrate");
+        assert_eq!(host.read("data"), "data\n");
+        for task in DEPLOY.iter().rev() {
+            host.undo(task);
+        }
+        assert_eq!((host.head(), host.git("home", &["symbolic-ref", "--short", "HEAD"])), (head, "main".to_owned()));
+        assert_eq!(host.read("running"), "v1\n", "the former code runs again");
+        assert_eq!(host.read("crontab"), crontab);
+        assert!(!host.exists("home/maintenance.flag"));
+        assert!(host.fails("rollback-pin").contains("no deployment is left"), "an undone deployment is none");
+    });
+}
+
+#[test]
+fn a_rollback_goes_to_the_revision_and_the_database_before_the_last_deployment() {
+    everywhere(|mut host| {
+        let head = host.head();
+        for task in DEPLOY.into_iter().chain(["migrate"]).chain(OPEN) {
+            host.done(task);
+        }
+        fs::write(host.path("data"), "data\nv2\nentered since\n").unwrap();
+        host.set("fleet.run", "20261123-000000-0001");
+        for task in
+            ["rollback-pin", "rollback-check", "maintenance-on", "cron-off", "backup", "rollback-database", "pull"]
+        {
+            host.done(task);
+        }
+        assert_eq!((host.head(), host.read("data")), (head, "data\n".to_owned()));
+        host.undo("rollback-database");
+        assert_eq!(host.read("data"), "data\nv2\nentered since\n", "the rollback's own backup");
+        host.done("rollback-database");
+        host.done("rollback-note");
+        for task in OPEN {
+            host.done(task);
+        }
+        assert_eq!(host.read("running"), "v1\n");
+        assert!(host.fails("rollback-pin").contains("no deployment is left"));
+    });
+}
+
+#[test]
+fn revisions_are_tags_branches_of_the_remote_or_commits_and_nothing_else() {
+    everywhere(|mut host| {
+        let (v1, v2) = (host.git("upstream", &["rev-parse", "v1"]), host.git("upstream", &["rev-parse", "v2"]));
+        // `main` is at v1 in the checkout and at v2 upstream: upstream counts.
+        for (revision, commit) in [("v1", &v1), ("main", &v2), (&v1[..12], &v1), ("origin/HEAD", &v2)] {
+            host.set("revision", revision);
+            host.done("deploy-pin");
+            assert_eq!(&host.vars["revision"], commit, "{revision}");
+        }
+        for revision in ["v3", "--all", "-e", "", "x y", "$(touch pwned)", "HEAD:VERSION"] {
+            host.set("revision", revision);
+            let error = host.fails("deploy-pin");
+            assert!(error.contains("no tag, branch of origin or commit is called"), "{revision:?}: {error}");
+        }
+        assert!(!host.exists("home/pwned"));
+    });
+}
+
+#[test]
+fn a_change_made_on_the_host_is_never_lost() {
+    everywhere(|mut host| {
+        fs::write(host.path("home/VERSION"), "mine\n").unwrap();
+        host.done("deploy-pin");
+        for task in ["deploy-check", "pull"] {
+            let error = host.fails(task);
+            assert!(error.contains("changed on the host itself") && error.contains(" M VERSION"), "{error}");
+        }
+        assert_eq!(host.read("home/VERSION"), "mine\n");
+        host.git("home", &["checkout", "-q", "VERSION"]);
+        // Untracked files are the site's own business, unless the release brings one of that name.
+        fs::write(host.path("home/uploads"), "theirs\n").unwrap();
+        host.done("deploy-check");
+        fs::write(host.path("upstream/uploads"), "release\n").unwrap();
+        host.release("v3");
+        host.set("revision", "v3");
+        host.done("deploy-pin");
+        assert!(host.fails("pull").contains("untracked working tree files would be overwritten"));
+        assert_eq!(host.read("home/uploads"), "theirs\n");
+        let v1 = host.git("upstream", &["rev-parse", "v1"]);
+        host.undo("pull");
+        assert_eq!(host.head(), v1);
+    });
+}
+
+#[test]
+fn submodules_go_with_the_revision_and_back() {
+    everywhere(|mut host| {
+        host.git("", &["init", "-q", "-b", "main", "library"]);
+        let library = |text: &str| {
+            fs::write(host.path("library/code"), text).unwrap();
+            host.git("library", &["add", "-A"]);
+            host.git("library", &["commit", "-q", "-m", text]);
+        };
+        library("one");
+        host.git("upstream", &["submodule", "--quiet", "add", host.path("library").to_str().unwrap(), "lib"]);
+        host.release("v3");
+        library("two");
+        host.git("upstream/lib", &["pull", "-q", "origin", "main"]);
+        host.release("v4");
+        for (version, code) in [("v3", "one"), ("v4", "two")] {
+            host.set("revision", version);
+            host.set("fleet.run", version);
+            host.done("deploy-pin");
+            assert_ne!(host.done("pull"), "(skipped)");
+            assert_eq!(host.read("home/lib/code"), code);
+            assert_eq!(host.done("pull"), "(skipped)");
+        }
+        host.undo("pull");
+        assert_eq!(host.read("home/lib/code"), "one");
+    });
+}
+
+#[test]
+fn the_crontab_comes_back_byte_for_byte_however_often_it_is_switched() {
+    everywhere(|mut host| {
+        let crontab = host.read("crontab");
+        host.done("cron-off");
+        assert_eq!(host.done("cron-off"), "(skipped)");
+        host.done("cron-on");
+        assert_eq!(host.done("cron-on"), "(skipped)");
+        assert_eq!(host.read("crontab"), crontab);
+
+        // None before, none afterwards.
+        fs::remove_file(host.path("crontab")).unwrap();
+        host.done("cron-off");
+        assert!(host.exists("crontab"));
+        host.done("cron-on");
+        assert!(!host.exists("crontab"));
+
+        // What somebody writes in between is theirs.
+        host.done("cron-off");
+        fs::write(host.path("crontab"), "0 0 * * * theirs\n").unwrap();
+        assert!(host.fails("cron-on").contains("somebody wrote a crontab"));
+        assert_eq!(host.read("crontab"), "0 0 * * * theirs\n");
+
+        // A crontab that cannot be read is not taken for an empty one.
+        host.set("crontab", "false");
+        host.fails("cron-off");
+        host.set("crontab", "");
+        assert_eq!(host.done("cron-off"), "(skipped)");
+    });
+}
+
+#[test]
+fn a_backup_is_whole_or_refused() {
+    everywhere(|mut host| {
+        host.set("backup", "echo half >\"$BACKUP/data\"; exit 3");
+        host.fails("backup");
+        assert!(host.exists("home/.git/fleet/backups/20261122-084512-7f3a.partial/data"));
+        host.undo("backup");
+        assert!(!host.exists("home/.git/fleet/backups/20261122-084512-7f3a.partial"));
+
+        host.set("backup", "cp ../data \"$BACKUP/it's data\"");
+        host.set("restore", "cp \"$BACKUP/it's data\" ../data");
+        host.done("backup");
+        let folder = host.path("home/.git/fleet/backups/20261122-084512-7f3a");
+        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::metadata(folder.join("it's data")).unwrap().permissions().mode() & 0o077, 0);
+        let about = fs::read_to_string(folder.join("about")).unwrap();
+        assert_eq!(about, format!("site mysite\nhost web1\nrun 20261122-084512-7f3a\nrevision {}\n", host.head()));
+        assert!(host.fails("backup").contains("is there already"), "a backup is never written over");
+
+        assert!(host.fails("restore-check").contains("20261122-084512-7f3a"), "it says which there are");
+        host.set("backup-id", "20261122-084512-7f3a");
+        host.done("restore-check");
+        fs::write(host.path("data"), "later\n").unwrap();
+        host.done("restore-database");
+        assert_eq!(host.read("data"), "data\n");
+
+        fs::write(folder.join("it's data"), "rotten\n").unwrap();
+        host.fails("restore-check");
+        host.fails("restore-database");
+        assert_eq!(host.read("data"), "data\n", "nothing was dropped for a backup that is not whole");
+
+        host.set("backup-free", "999999999999");
+        host.set("fleet.run", "20261123-000000-0001");
+        assert!(host.fails("backup").contains("MiB left"));
+    });
+}
+
+#[test]
+fn a_site_that_was_closed_before_stays_closed_and_a_check_that_fails_stops() {
+    everywhere(|mut host| {
+        fs::write(host.path("home/maintenance.flag"), "by hand\n").unwrap();
+        assert_eq!(host.done("maintenance-on"), "(skipped)", "so its undo is not run either");
+        host.done("maintenance-off");
+        host.set("closed", "echo 'still 200' >&2; false");
+        assert!(host.fails("maintenance-on").contains("still 200"));
+        host.undo("maintenance-on");
+        assert!(!Path::new(&host.path("home/maintenance.flag")).exists());
+        for nothing in ["", ":"] {
+            for name in ["closed", "backup", "migrate", "restart", "health"] {
+                host.set(name, nothing);
+            }
+            for task in ["maintenance-on", "restart", "health", "migrate", "maintenance-off"] {
+                host.done(task);
+            }
+            host.undo("restart-if-undone");
+        }
+    });
+}
