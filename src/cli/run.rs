@@ -83,7 +83,10 @@ fn plan_tasks(
 pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let command = match args.command.as_slice() {
         [] => {
-            return Err(Failure::usage(format!("what is to run?\nhint: fleet {} run -- uptime", quote(&args.selector))));
+            return Err(Failure::usage(format!(
+                "what is to run?\nhint: fleet {} run -- uptime",
+                quote(&args.selector)
+            )));
         }
         // One word is shell text, pipes and all; several are words, each quoted.
         [text] => text.clone(),

@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::event::{EVENT_VERSION, OutputData};
+use crate::model::event::{EVENT_VERSION, OutputData, Signal};
 use crate::model::outcome::TimeLimit;
 use crate::model::scripted::{Script, host, phase, rolling_deployment, run, step};
 use crate::model::tail::{LINE_BYTES, TAIL_LINES};
@@ -77,7 +77,7 @@ fn a_retry_that_succeeds_is_no_failure() {
 fn a_step_that_was_let_go_is_unknown() {
     let mut script = Script::default();
     script.start("mysite", "deploy", &["web1"]).connect("web1").begin("web1", "roll/migrate");
-    script.fact(Fact::Interrupted { level: 3 });
+    script.fact(Fact::Interrupted { level: 3, signal: Signal::Int });
     script.settle("web1", HostOutcome::Unknown, Some("let go"), &["roll/migrate"]);
     let summary = Summary::of(&script.events);
     let failure = summary.host("web1").unwrap().failure.clone().unwrap();
@@ -94,7 +94,7 @@ fn ended(interrupts: u8, hosts: &[End]) -> u8 {
     let mut script = Script::default();
     script.start("mysite", "deploy", &names);
     if interrupts > 0 {
-        script.fact(Fact::Interrupted { level: interrupts });
+        script.fact(Fact::Interrupted { level: interrupts, signal: Signal::Int });
     }
     for (name, (step, outcome)) in names.iter().zip(hosts) {
         if let Some(step) = step {
@@ -240,7 +240,7 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
             .prop_map(|(host, outcome, reason, in_force)| Fact::HostFinished { host, outcome, reason, in_force }),
         (phases(), any::<usize>()).prop_map(|(phase, batch)| Fact::BatchFinished { phase, batch }),
         any::<String>().prop_map(|reason| Fact::RolloutStopped { reason }),
-        any::<u8>().prop_map(|level| Fact::Interrupted { level }),
+        any::<u8>().prop_map(|level| Fact::Interrupted { level, signal: Signal::Int }),
         any::<String>().prop_map(|reason| Fact::ReporterDropped { reporter: "json".into(), reason }),
         any::<u8>().prop_map(|exit_code| Fact::RunFinished { exit_code, proven: None }),
     ]

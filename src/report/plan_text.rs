@@ -40,7 +40,8 @@ fn heading(plan: &Plan, phase: &PlanPhase) -> String {
         (true, _) => format!("once, on {}", batches.concat()),
         (false, [all]) => format!("on {all}"),
         (false, many) => {
-            let soak = if phase.soak.is_zero() { String::new() } else { format!(", {} s between", phase.soak.as_secs()) };
+            let soak =
+                if phase.soak.is_zero() { String::new() } else { format!(", {} s between", phase.soak.as_secs()) };
             format!("rolling: {}{soak}", many.join(", then "))
         }
     };

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::event::Fact;
+use crate::model::event::{Fact, Signal};
 use crate::model::outcome::StepOutcome;
 use crate::model::scripted::{Script, rolling_deployment};
 use crate::model::summary::any_events;
@@ -99,7 +99,7 @@ fn many_hosts_that_ended_alike_share_a_row() {
 fn an_interrupt_that_let_go() {
     let mut script = Script::default();
     script.start("mysite", "run", &["web1", "web2"]).connect("web1").begin("web1", "run/run").wait(2.0);
-    script.fact(Fact::Interrupted { level: 3 });
+    script.fact(Fact::Interrupted { level: 3, signal: Signal::Int });
     script.settle("web1", HostOutcome::Unknown, Some("let go while run/run was running"), &["run/run"]);
     script.settle("web2", HostOutcome::Untouched, None, &[]).finish(13, None);
     insta::assert_snapshot!(table(&Summary::of(&script.events), false), @r"

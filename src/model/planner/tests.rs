@@ -86,11 +86,11 @@ fn source(path: &str, text: &str) -> Arc<Source> {
 fn inventory(text: &str) -> Inventory {
     let followed = ("s-test".to_owned(), source("hosts/s-test.toml", "recipe = \"r\"\n[[host]]\nname = \"t1\"\n"));
     let known = Known { verbs: &[], recipes: Some(&["r"]), unread: &[] };
-    read_inventory(None, vec![("s".to_owned(), source("hosts/s.toml", text)), followed], known).unwrap()
+    read_inventory(None, &[("s".to_owned(), source("hosts/s.toml", text)), followed], known).unwrap()
 }
 
 fn recipe(text: &str) -> Recipe {
-    read_recipe(RecipeName::parse("r").unwrap(), source("recipes/r.toml", text), &|_| Err("none".to_owned())).unwrap()
+    read_recipe(RecipeName::parse("r").unwrap(), &source("recipes/r.toml", text), &|_| Err("none".to_owned())).unwrap()
 }
 
 struct Case {
@@ -227,14 +227,6 @@ fn a_required_variable_that_nobody_sets_is_an_error_with_a_hint() {
     let case = Case::of(&SITES.replace("home = \"/srv/site\"", "x = 1"), RECIPE);
     let error = case.plan(&["close"]).unwrap_err().to_string();
     assert!(error.contains("needs the variable `home` (where), and host `web1`"), "{error}");
-}
-
-#[test]
-fn defaults_that_go_in_a_circle_are_told_as_a_chain() {
-    let text =
-        RECIPE.replace("default = \"main\"", "default = \"{{state}}\"").replace("{{home}}/state", "{{revision}}/x");
-    let error = Case::of(SITES, &text).plan(&["close"]).unwrap_err().to_string();
-    assert!(error.contains("revision -> state -> revision"), "{error}");
 }
 
 #[test]

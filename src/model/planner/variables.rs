@@ -52,19 +52,13 @@ impl Variables {
         }
         let mut variables = Self { values, registered: BTreeSet::new() };
         for name in request.recipe.vars.keys() {
-            variables.expand(name, request, host, &mut Vec::new())?;
+            variables.expand(name, request, host)?;
         }
         Ok(variables)
     }
 
-    /// Gives the recipe's default to a variable that has no value yet.
-    fn expand<'a>(
-        &mut self,
-        name: &'a VarName,
-        request: Request<'a>,
-        host: &Host,
-        chain: &mut Vec<&'a VarName>,
-    ) -> Result<(), String> {
+    /// Gives the recipe's default to a variable that has no value yet. A recipe whose defaults go in a circle was not read at all.
+    fn expand(&mut self, name: &VarName, request: Request<'_>, host: &Host) -> Result<(), String> {
         if self.values.contains_key(name) {
             return Ok(());
         }
@@ -80,19 +74,9 @@ impl Variables {
             }
             return Ok(());
         };
-        chain.push(name);
         for used in default.names() {
-            if chain.contains(&used) {
-                let chain: Vec<String> = chain.iter().chain([&used]).map(ToString::to_string).collect();
-                return Err(format!(
-                    "the defaults of recipe `{}` go in a circle: {}",
-                    request.recipe.name,
-                    chain.join(" -> ")
-                ));
-            }
-            self.expand(used, request, host, chain)?;
+            self.expand(used, request, host)?;
         }
-        chain.pop();
         let value = default.bind(|name| self.value(name)).finish().map_err(|open| {
             format!("the default of `{name}` in recipe `{}` uses `{open}`, which has no value", request.recipe.name)
         })?;
