@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod event;
 pub mod exit;
 pub mod fold;
+pub mod host_summary;
 pub mod inventory;
 pub mod name;
 pub mod outcome;
