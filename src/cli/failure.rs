@@ -5,6 +5,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::exit;
 use crate::model::planner::PlanError;
 use crate::model::selector::SelectorError;
+use crate::report::history::HistoryError;
 
 /// An error that ends the command.
 #[derive(Debug)]
@@ -38,7 +39,6 @@ impl From<ProjectError> for Failure {
             ProjectError::NotFound { .. } | ProjectError::NoHosts { .. } => {
                 Self::Message(exit::INVALID, error.to_string())
             }
-            ProjectError::Folder { ref source, .. } => Self::Message(exit::INVALID, format!("{error}: {source}")),
         }
     }
 }
@@ -59,6 +59,34 @@ impl From<PlanError> for Failure {
             PlanError::Empty(_) => Self::Message(exit::NO_MATCH, error.to_string()),
         }
     }
+}
+
+impl From<HistoryError> for Failure {
+    fn from(error: HistoryError) -> Self {
+        let code = match &error {
+            HistoryError::Output(output) if output.kind() == std::io::ErrorKind::BrokenPipe => {
+                return Self::Told(exit::SUCCESS);
+            }
+            HistoryError::Empty { .. }
+            | HistoryError::NotFound { .. }
+            | HistoryError::Ambiguous { .. }
+            | HistoryError::NoHost { .. }
+            | HistoryError::NoLog { .. }
+            | HistoryError::NoStep { .. } => exit::NO_MATCH,
+            _ => exit::ENVIRONMENT,
+        };
+        Self::Message(code, with_cause(&error))
+    }
+}
+
+/// The error and its causes, each said once, before the hints.
+fn with_cause(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source())
+        .map(|cause| format!(": {cause}"))
+        .collect::<String>();
+    let message = error.to_string();
+    let (first, rest) = message.split_at(message.find('\n').unwrap_or(message.len()));
+    format!("{first}{causes}{rest}")
 }
 
 /// Standard output or standard error failed. A reader that went away (`| head`) is no trouble.

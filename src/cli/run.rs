@@ -69,7 +69,7 @@ fn plan_tasks(
     let recipe = context.recipe(site)?;
     let overrides = context.flags.overrides();
     let proof = match &site.follows {
-        Some(followed) => history::last_proven(&context.runs(), &followed.value).map_err(Failure::environment)?,
+        Some(followed) => history::last_proven(&context.runs(), &followed.value)?,
         None => None,
     };
     let proof = proof.map(|(run, proven)| Proof { name: proven.name, value: proven.value, run });
@@ -157,16 +157,21 @@ fn reporters(context: &Context<'_>, plan: &Plan, run: &RunId) -> Result<Reportin
     if flags.json {
         reporters.push(Box::new(Json::new(io::stdout())));
     }
-    let detail = if flags.verbose { Detail::Verbose } else { Detail::Normal };
+    let live = io::stderr().is_terminal() && !flags.verbose && !flags.quiet;
+    let ad_hoc = plan.task == "run";
+    let detail = match (flags.quiet, flags.verbose) {
+        (true, _) => Detail::Trouble,
+        (_, true) => Detail::Verbose,
+        // The live view has a line for each host; what an ad-hoc command prints is its result, and scrolls by above it.
+        _ if live && !ad_hoc => Detail::Trouble,
+        _ => Detail::Normal,
+    };
     let telling = Telling { detail, color: context::stderr_colour(flags), zone: context::zone() };
-    if flags.quiet {
-        let telling = Telling { detail: Detail::Trouble, ..telling };
-        reporters.push(Box::new(Plain::new(io::stderr(), telling)));
-    } else if io::stderr().is_terminal() && !flags.verbose {
-        reporters.push(Box::new(Terminal::stderr(telling)));
+    reporters.push(if live {
+        Box::new(Terminal::stderr(telling))
     } else {
-        reporters.push(Box::new(Plain::new(io::stderr(), telling)));
-    }
+        Box::new(Plain::new(io::stderr(), telling))
+    });
     Ok(Reporting(Reporters::new(reporters)))
 }
 

@@ -1,6 +1,6 @@
 //! Commands that only read: `list`, `tasks`, `check`, `runs`, `show`, `logs`.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 
 use super::context::{self, Context, print, say};
 use super::failure::Failure;
@@ -8,7 +8,8 @@ use crate::model::exit;
 use crate::model::inventory::Site;
 use crate::model::name::{HostName, RunId};
 use crate::model::planner::{Overrides, Request, Variables};
-use crate::report::{history, inventory_text, table};
+use crate::report::logs::{LogQuery, LogStyle};
+use crate::report::{history, inventory_text, listing, logs};
 
 pub fn list(context: &Context<'_>, selector: Option<&str>) -> Result<u8, Failure> {
     let targets = context.targets(selector.unwrap_or("all"))?;
@@ -75,20 +76,19 @@ pub fn check(context: &Context<'_>) -> Result<u8, Failure> {
 }
 
 pub fn runs(context: &Context<'_>) -> Result<u8, Failure> {
-    let runs = history::list(&context.runs()).map_err(Failure::environment)?;
-    print(&history::runs_text(&runs, &context::zone(), context::stdout_colour(context.flags)))?;
+    let runs = history::list(&context.runs())?;
+    print(&listing::runs(&runs, &context::zone(), context::stdout_colour(context.flags)))?;
     Ok(exit::SUCCESS)
 }
 
 pub fn show(context: &Context<'_>, run: &str) -> Result<u8, Failure> {
-    let (_, summary) = history::load(&context.runs(), run).map_err(Failure::environment)?;
-    print(&table::table(&summary, context::stdout_colour(context.flags)))?;
+    let (plan, summary) = history::load(&context.runs(), run)?;
+    print(&listing::show(&plan, &summary, &context::zone(), context::stdout_colour(context.flags)))?;
     Ok(exit::SUCCESS)
 }
 
 pub fn logs(context: &Context<'_>, run: &str, host: Option<&str>, step: Option<&str>) -> Result<u8, Failure> {
-    let mut out = io::stdout().lock();
-    let terminal = io::stdout().is_terminal();
-    history::logs(&context.runs(), run, host, step, &mut out, terminal).map_err(Failure::environment)?;
-    Ok(out.flush().map(|()| exit::SUCCESS)?)
+    let style = if io::stdout().is_terminal() { LogStyle::Terminal(context::zone()) } else { LogStyle::Raw };
+    logs::logs(&context.runs(), LogQuery { run, host, step }, &style, &mut io::stdout().lock())?;
+    Ok(exit::SUCCESS)
 }

@@ -11,6 +11,7 @@ pub mod event;
 pub mod exit;
 pub mod fold;
 pub mod graph;
+pub mod host_summary;
 pub mod inventory;
 pub mod inventory_file;
 pub mod name;

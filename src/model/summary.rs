@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::event::{Event, Fact, Proven, Signal, Stream};
-use super::name::{HostLabel, PhaseName, RunId, SiteName, StepPath, VarName};
-use super::outcome::{HostOutcome, StepOutcome};
+use super::event::{Event, Fact, Proven, Signal};
+pub use super::host_summary::{Activity, Failure, HostSummary, StepKind, StepSummary, elapsed};
+use super::name::{HostLabel, PhaseName, RunId, SiteName};
+use super::outcome::HostOutcome;
 use super::tail::Tail;
 
 /// What is known about a run.
@@ -61,92 +62,6 @@ pub struct PhaseSummary {
     pub hosts: Vec<HostLabel>,
     /// How many batches are through.
     pub finished: usize,
-}
-
-/// What is known about a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostSummary {
-    /// The host.
-    pub host: HostLabel,
-    /// How it ended; none while it is not settled.
-    pub outcome: Option<HostOutcome>,
-    /// Why it did not succeed.
-    pub reason: Option<String>,
-    /// The steps whose effect is still there although the run did not succeed.
-    pub in_force: Vec<StepPath>,
-    /// When fleet began to connect.
-    pub started: Option<Timestamp>,
-    /// When it settled.
-    pub finished: Option<Timestamp>,
-    /// Is there a connection, as far as is known?
-    pub connected: bool,
-    /// How often the connection broke.
-    pub connections_lost: u32,
-    /// What it is doing.
-    pub activity: Option<Activity>,
-    /// What the current step printed, or the last one.
-    pub tail: Tail,
-    /// The first step, or undo, that did not succeed and was not tried again.
-    pub failure: Option<Failure>,
-    /// Variables that its steps set.
-    pub registered: BTreeMap<VarName, String>,
-    steps: Vec<StepSummary>,
-}
-
-/// A command that was sent and has not ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Activity {
-    /// The step.
-    pub step: StepPath,
-    /// Is it being done or undone?
-    pub kind: StepKind,
-    /// Attempt, from 1.
-    pub attempt: u32,
-    /// When it began.
-    pub since: Timestamp,
-    /// When it printed something last.
-    pub printed: Option<Timestamp>,
-}
-
-/// Doing or undoing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StepKind {
-    /// The step's `run`.
-    Run,
-    /// The step's `undo`.
-    Undo,
-}
-
-/// A step, or the undo of one, on a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StepSummary {
-    /// The step.
-    pub step: StepPath,
-    /// Done or undone?
-    pub kind: StepKind,
-    /// How many attempts began.
-    pub attempts: u32,
-    /// When the last attempt began.
-    pub started: Timestamp,
-    /// How the last attempt ended; none while it runs, or while it will be tried again.
-    pub outcome: Option<StepOutcome>,
-    /// How long the last attempt took.
-    pub duration: Duration,
-}
-
-/// A step that did not succeed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The step.
-    pub step: StepPath,
-    /// Was it being done or undone?
-    pub kind: StepKind,
-    /// How it ended.
-    pub outcome: StepOutcome,
-    /// How many attempts there were.
-    pub attempts: u32,
-    /// The last lines that it printed.
-    pub tail: Tail,
 }
 
 impl Summary {
@@ -222,6 +137,14 @@ impl Summary {
         self.places.get(host).and_then(|&place| self.hosts.get(place))
     }
 
+    /// Gives a failed step its last lines. Events on disk are without output: those lines are read from the host's log.
+    pub fn restore_tail(&mut self, host: &str, tail: Tail) {
+        let host = self.places.get(host).and_then(|&place| self.hosts.get_mut(place));
+        if let Some(failure) = host.and_then(|host| host.failure.as_mut()) {
+            failure.tail = tail;
+        }
+    }
+
     /// How long the run took; until its last event when it is not finished.
     pub fn duration(&self) -> Option<Duration> {
         Some(elapsed(self.started?, self.finished.or(self.latest)?))
@@ -255,159 +178,6 @@ impl PhaseSummary {
     fn new(name: &PhaseName, batches: usize) -> Self {
         Self { name: name.clone(), batches, batch: 0, hosts: Vec::new(), finished: 0 }
     }
-}
-
-impl HostSummary {
-    fn new(host: &HostLabel) -> Self {
-        Self {
-            host: host.clone(),
-            outcome: None,
-            reason: None,
-            in_force: Vec::new(),
-            started: None,
-            finished: None,
-            connected: false,
-            connections_lost: 0,
-            activity: None,
-            tail: Tail::default(),
-            failure: None,
-            registered: BTreeMap::new(),
-            steps: Vec::new(),
-        }
-    }
-
-    /// Its steps and undos, in the order in which they began.
-    pub fn steps(&self) -> impl DoubleEndedIterator<Item = &StepSummary> + Clone {
-        self.steps.iter()
-    }
-
-    /// The steps that were undone, in that order.
-    pub fn undone(&self) -> impl Iterator<Item = &StepPath> {
-        self.steps
-            .iter()
-            .filter(|s| s.kind == StepKind::Undo && s.outcome == Some(StepOutcome::Succeeded))
-            .map(|s| &s.step)
-    }
-
-    /// The steps whose undo did not succeed, and how it ended.
-    pub fn not_undone(&self) -> impl Iterator<Item = (&StepPath, &StepOutcome)> {
-        self.steps
-            .iter()
-            .filter(|s| s.kind == StepKind::Undo)
-            .filter_map(|s| Some((&s.step, s.outcome.as_ref().filter(|outcome| !outcome.is_success())?)))
-    }
-
-    /// How long it took from the first connection until it settled.
-    pub fn duration(&self) -> Option<Duration> {
-        Some(elapsed(self.started?, self.finished?))
-    }
-
-    fn apply(&mut self, at: Timestamp, fact: &Fact) {
-        match fact {
-            Fact::HostStarted { .. } => {
-                self.started.get_or_insert(at);
-            }
-            Fact::Connected { .. } => self.connected = true,
-            Fact::ConnectionLost { .. } => {
-                self.connected = false;
-                self.connections_lost = self.connections_lost.saturating_add(1);
-            }
-            Fact::StepStarted { step, attempt, .. } => self.begin(at, step, StepKind::Run, *attempt),
-            Fact::UndoStarted { step, .. } => self.begin(at, step, StepKind::Undo, 1),
-            Fact::Output { stream, data, .. } => self.print(at, *stream, &data.0),
-            Fact::StepSkipped { step, reason, .. } => {
-                let outcome = StepOutcome::Skipped { reason: reason.clone() };
-                self.end(at, step, StepKind::Run, Some(&outcome), None);
-            }
-            Fact::StepFinished { step, outcome, retrying, millis, .. } => {
-                let outcome = (!retrying).then_some(outcome);
-                self.end(at, step, StepKind::Run, outcome, Some(Duration::from_millis(*millis)));
-            }
-            Fact::UndoFinished { step, outcome, millis, .. } => {
-                self.end(at, step, StepKind::Undo, Some(outcome), Some(Duration::from_millis(*millis)));
-            }
-            Fact::Registered { name, value, .. } => drop(self.registered.insert(name.clone(), value.clone())),
-            Fact::HostFinished { outcome, reason, in_force, .. } => {
-                self.outcome = Some(*outcome);
-                self.reason.clone_from(reason);
-                self.in_force.clone_from(in_force);
-                self.finished = Some(at);
-                self.connected = false;
-                if *outcome == HostOutcome::Succeeded {
-                    self.tail.clear();
-                }
-                if let Some(left) = self.activity.take() {
-                    let reason = "the run let go of it while it was running".to_owned();
-                    self.end(at, &left.step, left.kind, Some(&StepOutcome::Unknown { reason }), None);
-                }
-            }
-            // Not about a host; `Summary::apply` keeps them.
-            Fact::RunStarted { .. }
-            | Fact::PhaseStarted { .. }
-            | Fact::BatchStarted { .. }
-            | Fact::BatchFinished { .. }
-            | Fact::RolloutStopped { .. }
-            | Fact::Interrupted { .. }
-            | Fact::ReporterDropped { .. }
-            | Fact::RunFinished { .. } => {}
-        }
-    }
-
-    fn begin(&mut self, at: Timestamp, step: &StepPath, kind: StepKind, attempt: u32) {
-        self.tail.clear();
-        self.activity = Some(Activity { step: step.clone(), kind, attempt, since: at, printed: None });
-        // A step that begins again (a retry, a resumed run) has not failed yet.
-        self.failure.take_if(|failure| failure.kind == kind && &failure.step == step);
-        let record = self.record(at, step, kind);
-        record.attempts = record.attempts.max(attempt);
-        record.started = at;
-        record.outcome = None;
-    }
-
-    fn print(&mut self, at: Timestamp, stream: Stream, data: &[u8]) {
-        self.tail.push(stream, data);
-        if let Some(activity) = &mut self.activity {
-            activity.printed = Some(at);
-        }
-    }
-
-    /// `outcome`: none when the step will be tried again.
-    fn end(
-        &mut self,
-        at: Timestamp,
-        step: &StepPath,
-        kind: StepKind,
-        outcome: Option<&StepOutcome>,
-        took: Option<Duration>,
-    ) {
-        self.activity.take_if(|activity| activity.kind == kind && &activity.step == step);
-        let record = self.record(at, step, kind);
-        record.outcome = outcome.cloned();
-        record.duration = took.unwrap_or_else(|| elapsed(record.started, at));
-        let attempts = record.attempts;
-        let Some(outcome) = outcome.filter(|outcome| !outcome.is_success()) else { return };
-        // What failed first is the cause, unless it was only cancelled because of another trouble.
-        if self.failure.as_ref().is_none_or(|failure| failure.outcome == StepOutcome::Cancelled) {
-            let (step, outcome, tail) = (step.clone(), outcome.clone(), self.tail.clone());
-            self.failure = Some(Failure { step, kind, outcome, attempts, tail });
-        }
-    }
-
-    fn record(&mut self, at: Timestamp, step: &StepPath, kind: StepKind) -> &mut StepSummary {
-        let known = self.steps.iter().rposition(|record| record.kind == kind && &record.step == step);
-        let place = known.unwrap_or(self.steps.len());
-        if known.is_none() {
-            let (step, duration) = (step.clone(), Duration::ZERO);
-            self.steps.push(StepSummary { step, kind, attempts: 0, started: at, outcome: None, duration });
-        }
-        #[expect(clippy::indexing_slicing, reason = "the place was found, or made, just above")]
-        &mut self.steps[place]
-    }
-}
-
-/// From one moment to another; zero when the clock went backwards.
-pub fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
-    Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::event::{EVENT_VERSION, OutputData, Signal};
-use crate::model::outcome::TimeLimit;
+use crate::model::event::{EVENT_VERSION, OutputData, Stream};
+use crate::model::name::{StepPath, VarName};
+use crate::model::outcome::{StepOutcome, TimeLimit};
 use crate::model::scripted::{Script, host, phase, rolling_deployment, run, step};
 use crate::model::tail::{LINE_BYTES, TAIL_LINES};
 

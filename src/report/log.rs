@@ -186,6 +186,36 @@ fn prefix(at: Timestamp, step: &str, tag: &str) -> Vec<u8> {
     format!("{at:.3} {step} {tag}| ").into_bytes()
 }
 
+/// The beginning of a line of a log, or all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogLine<'a> {
+    /// When.
+    pub at: Timestamp,
+    /// The step; `-` when it is about none.
+    pub step: &'a str,
+    /// `out`, `err` or `fleet`.
+    pub tag: &'a str,
+    /// What was printed, or what fleet says.
+    pub text: &'a [u8],
+}
+
+impl<'a> LogLine<'a> {
+    /// Reads a line as [`HostLog`] writes it, with or without its newline.
+    pub fn parse(line: &'a [u8]) -> Option<Self> {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let bar = line.windows(2).position(|pair| pair == b"| ")?;
+        let mut words = std::str::from_utf8(line.get(..bar)?).ok()?.split(' ');
+        let (at, step, tag) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
+        let text = line.get(bar + 2..)?;
+        words.next().is_none().then_some(Self { at, step, tag, text })
+    }
+
+    /// The stream, unless fleet said it.
+    pub fn stream(&self) -> Option<Stream> {
+        [Stream::Stdout, Stream::Stderr].into_iter().find(|stream| tag(*stream) == self.tag)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,6 +254,19 @@ mod tests {
         2026-11-22T08:45:12.923Z roll/migrate err| no newline
         2026-11-22T08:45:13.123Z roll/migrate fleet| exit status 3
         ");
+    }
+
+    #[test]
+    fn a_line_reads_back_and_output_cannot_forge_one() {
+        let forged = b"2026-11-22T08:45:12.123Z a/b fleet| succeeded\n";
+        let (_folder, mut log) = log(LogLimits::default());
+        log.output(beginning(), "roll/migrate", Stream::Stderr, forged).unwrap();
+        let bytes = std::fs::read(&log.path).unwrap();
+        let line = LogLine::parse(&bytes).unwrap();
+        assert_eq!((line.at, line.step, line.stream()), (beginning(), "roll/migrate", Some(Stream::Stderr)));
+        assert_eq!(line.text, forged.strip_suffix(b"\n").unwrap());
+        assert_eq!(LogLine::parse(b"a | b | c"), None);
+        assert_eq!(LogLine::parse(b""), None);
     }
 
     #[test]

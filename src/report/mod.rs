@@ -12,9 +12,12 @@ use jiff::Timestamp;
 use crate::model::event::Event;
 
 pub mod columns;
+pub mod history;
 pub mod inventory_text;
 pub mod json;
+pub mod listing;
 pub mod log;
+pub mod logs;
 pub mod narrator;
 pub mod paint;
 pub mod plain;
@@ -26,7 +29,9 @@ pub mod terminal;
 pub mod time;
 pub mod view;
 
+pub use history::{HistoryError, RunEntry, RunResult};
 pub use json::Json;
+pub use logs::{LogQuery, LogStyle};
 pub use narrator::{Detail, Telling};
 pub use plain::Plain;
 pub use record::{Record, RecordError};

@@ -72,21 +72,26 @@ impl Record {
         for host in &plan.hosts {
             log_name(&host.label).ok_or_else(|| RecordError::HostName { host: host.label.to_string() })?;
         }
-        let unwritable = |path: &Path| {
-            let path = path.to_owned();
-            move |source| RecordError::Unwritable { path, source }
-        };
         files::private_dir(runs).map_err(unwritable(runs))?;
         let folder = runs.join(run.as_str());
         DirBuilder::new().mode(0o700).create(&folder).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => RecordError::Exists { run: run.clone(), path: folder.clone() },
             _ => RecordError::Unwritable { path: folder.clone(), source },
         })?;
+        Self::fill(runs, &folder, plan).inspect_err(|_| {
+            // Nothing was started: no trace is better than a run that looks unfinished.
+            _ = std::fs::remove_dir_all(&folder);
+        })
+    }
+
+    /// Writes the first files into the new folder of the run.
+    fn fill(runs: &Path, folder: &Path, plan: &Plan) -> Result<Self, RecordError> {
         let plan_path = folder.join(PLAN_FILE);
         let mut bytes = serde_json::to_vec_pretty(plan).map_err(io::Error::from).map_err(unwritable(&plan_path))?;
         bytes.push(b'\n');
         files::create_new(&plan_path, 0o600, &bytes).map_err(unwritable(&plan_path))?;
         let events_path = folder.join(EVENTS_FILE);
+        // O_EXCL: fails on anything that is there already, a link included.
         let events = OpenOptions::new()
             .append(true)
             .create_new(true)
@@ -94,10 +99,10 @@ impl Record {
             .open(&events_path)
             .map_err(unwritable(&events_path))?;
         // The names must be on the disk before their content is relied on.
-        for path in [folder.as_path(), runs] {
+        for path in [folder, runs] {
             File::open(path).and_then(|folder| folder.sync_all()).map_err(unwritable(path))?;
         }
-        let limits = LogLimits::default();
+        let (folder, limits) = (folder.to_owned(), LogLimits::default());
         Ok(Self { folder, events, logs: BTreeMap::new(), limits, line: Vec::new(), dirty: false })
     }
 
@@ -214,6 +219,11 @@ impl Record {
     }
 }
 
+fn unwritable(path: &Path) -> impl FnOnce(io::Error) -> RecordError {
+    let path = path.to_owned();
+    move |source| RecordError::Unwritable { path, source }
+}
+
 /// Facts that announce a command, or on which a later run depends.
 fn must_last(fact: &Fact) -> bool {
     match fact {
@@ -253,4 +263,4 @@ pub(super) fn log_name(host: &HostLabel) -> Option<String> {
 
 #[cfg(test)]
 #[path = "record_tests.rs"]
-mod tests;
+pub(crate) mod tests;

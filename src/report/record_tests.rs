@@ -4,8 +4,8 @@ use std::time::Duration;
 use super::*;
 use crate::model::event::{OutputData, Stream};
 use crate::model::name::{Address, HostName, SiteName, UserName};
-use crate::model::plan::{HostIndex, OnFailure, PLAN_VERSION, PlanHost, PlanPhase};
-use crate::model::scripted::{Script, host, phase, rolling_deployment, run};
+use crate::model::plan::{HostIndex, OnFailure, PLAN_VERSION, PlanHost, PlanPhase, PlanStep};
+use crate::model::scripted::{Script, host, phase, rolling_deployment, run, step};
 
 /// A plan for the scripted deployment; what its steps are does not matter to a record.
 pub(crate) fn plan() -> Plan {
@@ -22,22 +22,41 @@ pub(crate) fn plan() -> Plan {
         roles: vec![],
     };
     let batches = vec![vec![HostIndex(0)], vec![HostIndex(1), HostIndex(2), HostIndex(3)], vec![HostIndex(4)]];
+    let steps = |names: &[&str]| -> Vec<PlanStep> { names.iter().map(|name| plan_step(name)).collect() };
+    let plan_phase = |name: &str, batches, steps| PlanPhase {
+        name: phase(name),
+        once: false,
+        batches,
+        soak: Duration::from_secs(30),
+        steps,
+    };
     Plan {
         v: PLAN_VERSION,
         sites: vec![site.clone()],
         task: "deploy".into(),
         hosts: (1..=5).map(plan_host).collect(),
-        phases: vec![PlanPhase {
-            name: phase("roll"),
-            once: false,
-            batches,
-            soak: Duration::from_secs(30),
-            steps: vec![],
-        }],
+        phases: vec![
+            plan_phase("close", vec![vec![HostIndex(0)]], steps(&["close/maintenance-on"])),
+            plan_phase("roll", batches, steps(&["roll/pull", "roll/migrate", "roll/health"])),
+        ],
         max_failures: 0,
         on_failure: OnFailure::Undo,
         parallel: 32,
         proves: None,
+    }
+}
+
+/// A step of the plan; its commands do not matter here.
+fn plan_step(path: &str) -> PlanStep {
+    PlanStep {
+        path: step(path),
+        ends: vec![],
+        timeout: None,
+        idle_timeout: None,
+        retry: None,
+        register: None,
+        secret_output: false,
+        commands: BTreeMap::new(),
     }
 }
 
@@ -130,6 +149,21 @@ fn a_place_that_cannot_be_written_is_told_before_anything_is_contacted() {
 }
 
 #[test]
+fn a_disk_that_fills_up_drops_the_record_and_says_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut record = Record::create(folder.path(), &run(), &plan()).unwrap();
+    record.events = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut reporters = crate::report::Reporters::new(vec![Box::new(record)]);
+    reporters.report_all(&rolling_deployment());
+    let summary = reporters.finish();
+    let [(reporter, reason)] = summary.dropped.as_slice() else { panic!("{:?}", summary.dropped) };
+    assert_eq!(reporter, "record");
+    assert!(reason.starts_with(folder.path().to_str().unwrap()) && reason.contains("No space left"), "{reason}");
+    // The run went on.
+    assert_eq!(summary.exit_code(), 10);
+}
+
+#[test]
 fn a_log_has_no_name_outside_its_folder() {
     assert_eq!(log_name(&host("mysite:web1")).as_deref(), Some("mysite:web1.log"));
     assert_eq!(log_name(&host("w.1_-")).as_deref(), Some("w.1_-.log"));
@@ -146,8 +180,8 @@ fn many_hosts_do_not_exhaust_the_descriptors() {
             let label = host(&format!("web{n}"));
             let mut script = Script::default();
             let data = OutputData(format!("round {round}\n").into_bytes());
-            let step = crate::model::scripted::step("a/b");
-            script.fact(Fact::Output { host: label, step, stream: Stream::Stdout, data });
+            let path = step("a/b");
+            script.fact(Fact::Output { host: label, step: path, stream: Stream::Stdout, data });
             record.report(&script.events[0]).unwrap();
             assert!(record.logs.values().filter(|log| log.is_open()).count() <= OPEN_LOGS);
         }

@@ -1,0 +1,371 @@
+//! The runs that are on record: found, listed, and folded again into the summary that the screen showed.
+//!
+//! Invariant: nothing is guessed. A torn last line is what a crash leaves, and is passed over; anything else that does not read is
+//! an error with its file and line.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::log::LogLine;
+use super::record::{EVENTS_FILE, PLAN_FILE, log_name};
+use crate::model::diagnostic::nearest;
+use crate::model::event::{EVENT_VERSION, Event, Fact, Proven};
+use crate::model::name::{RunId, SiteName};
+use crate::model::plan::Plan;
+use crate::model::summary::{Failure, StepKind, Summary};
+use crate::model::tail::Tail;
+
+/// Of the end of a file, when only its last lines matter.
+const END_BYTES: u64 = 256 * 1024;
+
+/// Why a record could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// There is no run on record.
+    #[error("no run is on record in {runs}", runs = runs.display())]
+    Empty {
+        /// The folder of the runs.
+        runs: PathBuf,
+    },
+    /// No run is called like that.
+    #[error("no run `{typed}` is on record{}\n  hint: `fleet runs` lists them; `last` is the newest", did_you_mean(nearest.as_deref()))]
+    NotFound {
+        /// What was asked for.
+        typed: String,
+        /// What may have been meant.
+        nearest: Option<String>,
+    },
+    /// Several runs begin like that.
+    #[error("`{typed}` could be {count} runs, among them {first} and {last}\n  hint: type more of it")]
+    Ambiguous {
+        /// What was asked for.
+        typed: String,
+        /// How many begin like that.
+        count: usize,
+        /// The oldest.
+        first: RunId,
+        /// The newest.
+        last: RunId,
+    },
+    /// The run has no such host.
+    #[error("run {run} has no host `{host}`{}", did_you_mean(nearest.as_deref()))]
+    NoHost {
+        /// The run.
+        run: RunId,
+        /// What was asked for.
+        host: String,
+        /// What may have been meant.
+        nearest: Option<String>,
+    },
+    /// The host has no log.
+    #[error("run {run} did nothing on {host}: there is no log")]
+    NoLog {
+        /// The run.
+        run: RunId,
+        /// The host.
+        host: String,
+    },
+    /// The logs hold nothing of such a step.
+    #[error("the logs of run {run} hold no step `{step}`{}", did_you_mean(nearest.as_deref()))]
+    NoStep {
+        /// The run.
+        run: RunId,
+        /// What was asked for.
+        step: String,
+        /// What may have been meant.
+        nearest: Option<String>,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {path}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file holds something else than what fleet writes.
+    #[error("{path}:{line}: not written by fleet, or damaged", path = path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What does not read.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A newer fleet wrote it.
+    #[error("{path}:{line}: written by a newer fleet (format {found}, this one reads up to {known})", path = path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// Its version.
+        found: u32,
+        /// The version that this fleet knows.
+        known: u32,
+    },
+    /// What was read could not be written out.
+    #[error("cannot write the log out")]
+    Output(#[source] io::Error),
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default()
+}
+
+/// A run, as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunEntry {
+    /// The run.
+    pub run: RunId,
+    /// When it began.
+    pub started: Option<Timestamp>,
+    /// Its sites.
+    pub sites: Vec<SiteName>,
+    /// Its tasks, as typed.
+    pub task: String,
+    /// How many hosts it targeted.
+    pub hosts: usize,
+    /// Who started it.
+    pub by: String,
+    /// How it ended.
+    pub result: RunResult,
+}
+
+/// How a run ended, as far as its record says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunResult {
+    /// With that exit code.
+    Finished(u8),
+    /// It is still running, or its controller died.
+    Unfinished,
+    /// The record does not read, because of that.
+    Damaged(String),
+}
+
+/// All runs on record, the newest first. A damaged one is listed as such.
+pub fn list(runs: &Path) -> Result<Vec<RunEntry>, HistoryError> {
+    let mut entries: Vec<RunEntry> = run_ids(runs)?.into_iter().map(|run| entry(runs, run)).collect();
+    entries.reverse();
+    Ok(entries)
+}
+
+/// The run of that name, or the only one that begins like that, or the newest: `last`.
+pub fn find(runs: &Path, typed: &str) -> Result<RunId, HistoryError> {
+    let ids = run_ids(runs)?;
+    let Some(newest) = ids.last() else { return Err(HistoryError::Empty { runs: runs.to_owned() }) };
+    if typed == "last" {
+        return Ok(newest.clone());
+    }
+    if let Some(exact) = ids.iter().find(|id| id.as_str() == typed) {
+        return Ok(exact.clone());
+    }
+    let matching: Vec<&RunId> = ids.iter().filter(|id| !typed.is_empty() && id.as_str().starts_with(typed)).collect();
+    match matching.as_slice() {
+        [one] => Ok((*one).clone()),
+        [first, .., last] => Err(HistoryError::Ambiguous {
+            typed: typed.to_owned(),
+            count: matching.len(),
+            first: (*first).clone(),
+            last: (*last).clone(),
+        }),
+        [] => {
+            let nearest = nearest(typed, ids.iter().map(RunId::as_str)).map(str::to_owned);
+            Err(HistoryError::NotFound { typed: typed.to_owned(), nearest })
+        }
+    }
+}
+
+/// The plan of a run and what is known about it, with the last lines of the steps that failed.
+pub fn load(runs: &Path, typed: &str) -> Result<(Plan, Summary), HistoryError> {
+    let folder = runs.join(find(runs, typed)?.as_str());
+    let plan = load_plan(&folder)?;
+    let mut summary = Summary::default();
+    read_events(&folder.join(EVENTS_FILE), |event| summary.apply(&event))?;
+    let mut tails = Vec::new();
+    for host in summary.hosts() {
+        if let (Some(failure), Some(name)) = (&host.failure, log_name(&host.host)) {
+            // A log that is missing or damaged takes nothing away from what the events say.
+            if let Ok(tail) = last_lines(&folder.join(name), failure) {
+                tails.push((host.host.clone(), tail));
+            }
+        }
+    }
+    for (host, tail) in tails {
+        summary.restore_tail(host.as_str(), tail);
+    }
+    Ok((plan, summary))
+}
+
+/// What the newest run that proved anything on exactly this site proved, and which run that was.
+pub fn last_proven(runs: &Path, site: &SiteName) -> Result<Option<(RunId, Proven)>, HistoryError> {
+    for run in run_ids(runs)?.into_iter().rev() {
+        let path = runs.join(run.as_str()).join(EVENTS_FILE);
+        let Some(Event { fact: Fact::RunStarted { sites, .. }, .. }) = first_event(&path)? else { continue };
+        if sites.as_slice() != std::slice::from_ref(site) {
+            continue;
+        }
+        // All of it, because a damaged record could hide that this run proved something else.
+        let mut found = None;
+        read_events(&path, |event| {
+            if let Fact::RunFinished { exit_code: 0, proven } = event.fact {
+                found = proven;
+            }
+        })?;
+        if let Some(proven) = found {
+            return Ok(Some((run, proven)));
+        }
+    }
+    Ok(None)
+}
+
+/// The names of all runs, the oldest first. They sort by time.
+fn run_ids(runs: &Path) -> Result<Vec<RunId>, HistoryError> {
+    let entries = match runs.read_dir() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(unreadable(runs)(source)),
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(unreadable(runs))?;
+        ids.extend(entry.file_name().to_str().and_then(|name| RunId::parse(name).ok()));
+    }
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+fn entry(runs: &Path, run: RunId) -> RunEntry {
+    let path = runs.join(run.as_str()).join(EVENTS_FILE);
+    let read = || Ok::<_, HistoryError>((first_event(&path)?, run_finished(&path)?));
+    let (first, result) = match read() {
+        Ok((first, Some(Fact::RunFinished { exit_code, .. }))) => (first, RunResult::Finished(exit_code)),
+        Ok((first, _)) => (first, RunResult::Unfinished),
+        Err(error) => (None, RunResult::Damaged(error.to_string())),
+    };
+    let started = first.as_ref().map(|event| event.at);
+    match first.map(|event| event.fact) {
+        Some(Fact::RunStarted { sites, task, hosts, by }) => {
+            RunEntry { run, started, sites, task, hosts: hosts.len(), by, result }
+        }
+        _ => RunEntry { run, started, sites: Vec::new(), task: String::new(), hosts: 0, by: String::new(), result },
+    }
+}
+
+/// The plan in the folder of a run.
+pub(super) fn load_plan(folder: &Path) -> Result<Plan, HistoryError> {
+    let path = folder.join(PLAN_FILE);
+    let bytes = std::fs::read(&path).map_err(unreadable(&path))?;
+    serde_json::from_slice(&bytes).map_err(|source| HistoryError::Damaged { line: source.line(), path, source })
+}
+
+/// Gives every event of a file to `take`, in order. A last line that is torn is passed over.
+fn read_events(path: &Path, mut take: impl FnMut(Event)) -> Result<(), HistoryError> {
+    let mut reader = BufReader::new(File::open(path).map_err(unreadable(path))?);
+    let mut bytes = Vec::new();
+    for line in 1.. {
+        bytes.clear();
+        if reader.read_until(b'\n', &mut bytes).map_err(unreadable(path))? == 0 {
+            break;
+        }
+        match parse_event(&bytes, path, line) {
+            Ok(event) => take(event),
+            Err(_) if !bytes.ends_with(b"\n") => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn parse_event(bytes: &[u8], path: &Path, line: usize) -> Result<Event, HistoryError> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        v: u32,
+    }
+    let path = path.to_owned();
+    // The version first: a newer event need not read as one of ours.
+    match serde_json::from_slice(bytes) {
+        Ok(Version { v: found }) if found > EVENT_VERSION => {
+            Err(HistoryError::Newer { path, line, found, known: EVENT_VERSION })
+        }
+        Ok(_) => serde_json::from_slice(bytes).map_err(|source| HistoryError::Damaged { path, line, source }),
+        Err(source) => Err(HistoryError::Damaged { path, line, source }),
+    }
+}
+
+/// The first event; none when the run died before it was written.
+fn first_event(path: &Path) -> Result<Option<Event>, HistoryError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(unreadable(path)(source)),
+    };
+    let mut bytes = Vec::new();
+    BufReader::new(file).read_until(b'\n', &mut bytes).map_err(unreadable(path))?;
+    if bytes.ends_with(b"\n") { parse_event(&bytes, path, 1).map(Some) } else { Ok(None) }
+}
+
+/// The `run-finished` near the end of a file of events.
+fn run_finished(path: &Path) -> Result<Option<Fact>, HistoryError> {
+    let bytes = match end_of(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(unreadable(path)(source)),
+    };
+    let events = bytes.split(|&b| b == b'\n').rev().filter_map(|line| serde_json::from_slice::<Event>(line).ok());
+    Ok(events.map(|event| event.fact).find(|fact| matches!(fact, Fact::RunFinished { .. })))
+}
+
+/// The last lines that the failed step, or its undo, printed.
+fn last_lines(path: &Path, failure: &Failure) -> io::Result<Tail> {
+    let began = match failure.kind {
+        StepKind::Run => &b"started"[..],
+        StepKind::Undo => b"undo started",
+    };
+    let mut tail = Tail::default();
+    // Where the end of the log begins within the step, its start is not seen.
+    let mut within = true;
+    for line in end_of(path)?.split_inclusive(|&b| b == b'\n').filter_map(LogLine::parse) {
+        if line.step != failure.step.as_str() {
+            continue;
+        }
+        match line.stream() {
+            Some(stream) if within => {
+                tail.push(stream, line.text);
+                tail.push(stream, b"\n");
+            }
+            Some(_) => {}
+            None if line.text.starts_with(began) => {
+                tail.clear();
+                within = true;
+            }
+            None => within = false,
+        }
+    }
+    Ok(tail)
+}
+
+/// The end of a file, from the beginning of a line or in the middle of one.
+fn end_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(END_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.take(END_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+pub(super) fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> HistoryError {
+    let path = path.to_owned();
+    move |source| HistoryError::Unreadable { path, source }
+}
+
+#[cfg(test)]
+#[path = "history_tests.rs"]
+mod tests;

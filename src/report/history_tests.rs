@@ -1,0 +1,292 @@
+use jiff::tz::TimeZone;
+
+use super::*;
+use crate::model::event::{OutputData, Stream};
+use crate::model::outcome::{HostOutcome, StepOutcome};
+use crate::model::scripted::{Script, rolling_deployment};
+use crate::report::record::tests::plan;
+use crate::report::{LogQuery, LogStyle, Record, Reporter as _, listing, logs, table};
+
+fn id(name: &str) -> RunId {
+    RunId::parse(name).unwrap()
+}
+
+/// Records the events as that run.
+fn record(runs: &Path, run: &str, events: &[Event]) -> PathBuf {
+    let mut record = Record::create(runs, &id(run), &plan()).unwrap();
+    for event in events {
+        record.report(&Event { run: id(run), ..event.clone() }).unwrap();
+        record.commit().unwrap();
+    }
+    record.folder().to_owned()
+}
+
+fn proving(value: &str) -> Vec<Event> {
+    let mut script = Script::default();
+    script.start("mysite", "deploy", &["web1"]).settle("web1", HostOutcome::Succeeded, None, &[]);
+    script.finish(0, Some(value)).events.clone()
+}
+
+fn append(path: &Path, bytes: &[u8]) {
+    let mut content = std::fs::read(path).unwrap();
+    content.extend_from_slice(bytes);
+    crate::files::replace(path, 0o600, &content).unwrap();
+}
+
+fn query(host: Option<&'static str>, step: Option<&'static str>) -> LogQuery<'static> {
+    LogQuery { run: "last", host, step }
+}
+
+fn read(runs: &Path, query: LogQuery<'_>, style: &LogStyle) -> Result<String, HistoryError> {
+    let mut out = Vec::new();
+    logs::logs(runs, query, style, &mut out)?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
+#[test]
+fn what_is_read_back_is_what_the_screen_showed() {
+    let folder = tempfile::tempdir().unwrap();
+    let events = rolling_deployment();
+    record(folder.path(), "20261122-084512-7f3a", &events);
+    let (read_plan, summary) = load(folder.path(), "last").unwrap();
+    assert_eq!(read_plan, plan());
+    assert_eq!(table(&summary, false), table(&Summary::of(&events), false));
+}
+
+#[test]
+fn a_run_is_shown_in_full() {
+    let folder = tempfile::tempdir().unwrap();
+    record(folder.path(), "20261122-084512-7f3a", &rolling_deployment());
+    let (plan, summary) = load(folder.path(), "2026").unwrap();
+    insta::assert_snapshot!(listing::show(&plan, &summary, &TimeZone::UTC, false), @r#"
+    run         20261122-084512-7f3a
+    site        mysite
+    task        deploy
+    by          alice@desk
+    started     2026-11-22 08:45
+    on failure  undo, when more than 0 fail
+    stopped     1 host failed, and the rollout bears 0
+
+    STEP                  DONE  SKIPPED  FAILED  CANCELLED  UNDONE
+    close/maintenance-on  1     -        -       -          1
+    roll/pull             3     -        -       -          2
+    roll/migrate          -     -        1       1          -
+    roll/health           -     -        -       -          -
+
+    HOST  OUTCOME      TIME    FAILED STEP
+    web1  rolled back  21.1 s
+    web2  rolled back  16.9 s  roll/migrate: exit status 3
+    web3  held         16.7 s  undo of roll/pull: exit status 1
+    web4  unreachable  15.5 s
+    web5  untouched
+
+    web1: rolled back: the rollout was stopped
+      undone: roll/pull, close/maintenance-on
+    web2: rolled back: roll/migrate: exit status 3
+      last lines of roll/migrate:
+        | applying 0042_person
+        | \x1b[31mERROR\x1b[0m: column "initials" does not exist
+      undone: roll/pull
+    web3: held: the undo of roll/pull failed
+      not undone: roll/pull: exit status 1
+      still in force: roll/pull
+    web4: unreachable: no TCP connection to 192.0.2.14:22 in 10 s
+
+    mysite deploy failed after 21.2 s: 1 untouched, 2 rolled back, 1 unreachable, 1 held (exit code 10)
+    "#);
+}
+
+#[test]
+fn runs_are_listed_the_newest_first() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(list(&folder.path().join("none")).unwrap(), []);
+    record(folder.path(), "20261121-100000-aaaa", &proving("3f2a91c"));
+    record(folder.path(), "20261122-084512-7f3a", &rolling_deployment());
+    record(folder.path(), "20261123-100000-bbbb", &rolling_deployment()[..9]);
+    // Died before its first event; not a run at all; damaged.
+    record(folder.path(), "20261124-100000-cccc", &[]);
+    std::fs::create_dir(folder.path().join(".trash")).unwrap();
+    let damaged = record(folder.path(), "20261125-100000-dddd", &[]);
+    append(&damaged.join(EVENTS_FILE), b"\xff\xfe garbage\n");
+    let listed = listing::runs(&list(folder.path()).unwrap(), &TimeZone::UTC, false);
+    insta::assert_snapshot!(listed.replace(folder.path().to_str().unwrap(), "RUNS"), @r"
+    RUN                   STARTED           SITE    TASK    HOSTS  BY          RESULT
+    20261125-100000-dddd                                                       damaged: RUNS/20261125-100000-dddd/events.jsonl:1: not written by fleet, or damaged
+    20261124-100000-cccc                                                       unfinished
+    20261123-100000-bbbb  2026-11-22 08:45  mysite  deploy  5      alice@desk  unfinished
+    20261122-084512-7f3a  2026-11-22 08:45  mysite  deploy  5      alice@desk  failed
+    20261121-100000-aaaa  2026-11-22 08:45  mysite  deploy  1      alice@desk  succeeded
+    ");
+}
+
+#[test]
+fn a_run_is_found_by_its_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(find(folder.path(), "last"), Err(HistoryError::Empty { .. })));
+    for run in ["20261121-100000-aaaa", "20261122-084512-7f3a", "20261122-100000-bbbb"] {
+        record(folder.path(), run, &[]);
+    }
+    assert_eq!(find(folder.path(), "20261121").unwrap(), id("20261121-100000-aaaa"));
+    assert_eq!(find(folder.path(), "last").unwrap(), id("20261122-100000-bbbb"));
+    assert_eq!(find(folder.path(), "20261122-084512-7f3a").unwrap(), id("20261122-084512-7f3a"));
+    let told = |typed| find(folder.path(), typed).unwrap_err().to_string();
+    insta::assert_snapshot!(told("20261122"), @r"
+    `20261122` could be 2 runs, among them 20261122-084512-7f3a and 20261122-100000-bbbb
+      hint: type more of it
+    ");
+    insta::assert_snapshot!(told("20261122-084512-7f3b"), @r"
+    no run `20261122-084512-7f3b` is on record; did you mean `20261122-084512-7f3a`?
+      hint: `fleet runs` lists them; `last` is the newest
+    ");
+    insta::assert_snapshot!(told("../../etc"), @r"
+    no run `../../etc` is on record
+      hint: `fleet runs` lists them; `last` is the newest
+    ");
+    insta::assert_snapshot!(told(""), @r"
+    no run `` is on record
+      hint: `fleet runs` lists them; `last` is the newest
+    ");
+}
+
+#[test]
+fn a_torn_last_line_is_what_a_crash_leaves() {
+    let folder = tempfile::tempdir().unwrap();
+    let events = &rolling_deployment()[..12];
+    let run = record(folder.path(), "20261122-084512-7f3a", events);
+    append(&run.join(EVENTS_FILE), br#"{"v":1,"at":"2026-11-22T08:4"#);
+    let (_, summary) = load(folder.path(), "last").unwrap();
+    assert_eq!(summary.finished, None);
+    assert_eq!(summary.started, Some(events[0].at));
+    assert_eq!(list(folder.path()).unwrap()[0].result, RunResult::Unfinished);
+}
+
+#[test]
+fn damage_is_told_with_file_and_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = record(folder.path(), "20261122-084512-7f3a", &rolling_deployment()[..1]);
+    let path = run.join(EVENTS_FILE);
+    append(&path, b"{\"v\":1,\"at\":\"20\n");
+    let told = load(folder.path(), "last").unwrap_err().to_string();
+    assert!(told.ends_with("events.jsonl:2: not written by fleet, or damaged"), "{told}");
+
+    let run = record(folder.path(), "20261123-084512-7f3a", &[]);
+    append(&run.join(EVENTS_FILE), b"{\"v\":2,\"what\":\"ever\"}\n");
+    let told = load(folder.path(), "last").unwrap_err().to_string();
+    assert!(told.ends_with("events.jsonl:1: written by a newer fleet (format 2, this one reads up to 1)"), "{told}");
+
+    crate::files::replace(&run.join(PLAN_FILE), 0o600, b"{\n\"v\": }").unwrap();
+    let told = load(folder.path(), "last").unwrap_err().to_string();
+    assert!(told.ends_with("plan.json:2: not written by fleet, or damaged"), "{told}");
+}
+
+#[test]
+fn a_field_of_a_newer_fleet_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = record(folder.path(), "20261122-084512-7f3a", &[]);
+    let line = serde_json::to_string(&rolling_deployment()[0]).unwrap();
+    let newer = format!("{},\"colour\":\"blue\"}}\n", line.strip_suffix('}').unwrap());
+    append(&run.join(EVENTS_FILE), newer.as_bytes());
+    assert_eq!(load(folder.path(), "last").unwrap().1.hosts().len(), 5);
+}
+
+#[test]
+fn the_newest_success_proves() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = SiteName::parse("mysite").unwrap();
+    assert_eq!(last_proven(folder.path(), &site).unwrap(), None);
+    record(folder.path(), "20261120-100000-aaaa", &proving("old"));
+    record(folder.path(), "20261121-100000-aaaa", &proving("3f2a91c"));
+    // Later, but it failed; it proved, but is not finished; another site; a site among others.
+    record(folder.path(), "20261122-084512-7f3a", &rolling_deployment());
+    record(folder.path(), "20261123-084512-7f3a", &proving("unfinished")[..2]);
+    let mut other = proving("other");
+    for sites in [vec!["mysite-test"], vec!["mysite", "mysite-test"]] {
+        if let Fact::RunStarted { sites: started, .. } = &mut other[0].fact {
+            *started = sites.iter().map(|site| SiteName::parse(site).unwrap()).collect();
+        }
+        record(folder.path(), &format!("20261124-084512-000{}", sites.len()), &other);
+    }
+    let (run, proven) = last_proven(folder.path(), &site).unwrap().unwrap();
+    assert_eq!((run.as_str(), proven.value.as_str()), ("20261121-100000-aaaa", "3f2a91c"));
+    // What the newest run proved cannot be read: an older value would be a guess.
+    let damaged = record(folder.path(), "20261125-084512-7f3a", &[]);
+    append(&damaged.join(EVENTS_FILE), b"garbage\n");
+    assert!(matches!(last_proven(folder.path(), &site), Err(HistoryError::Damaged { line: 1, .. })));
+}
+
+#[test]
+fn logs_are_raw_for_a_pipe_and_escaped_for_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = record(folder.path(), "20261122-084512-7f3a", &rolling_deployment());
+    let raw = read(folder.path(), query(Some("web2"), None), &LogStyle::Raw).unwrap();
+    assert_eq!(raw, std::fs::read_to_string(run.join("web2.log")).unwrap());
+    let shown = LogStyle::Terminal(TimeZone::UTC);
+    insta::assert_snapshot!(read(folder.path(), query(Some("web2"), Some("migrate")), &shown).unwrap(), @r#"
+    08:45:17 migrate > started
+    08:45:17 migrate | applying 0042_person
+    08:45:17 migrate | \x1b[31mERROR\x1b[0m: column "initials" does not exist
+    08:45:21 migrate > exit status 3 after 3.5 s
+    "#);
+    insta::assert_snapshot!(read(folder.path(), query(None, Some("roll/migrate")), &shown).unwrap(), @r#"
+    web2 08:45:17 migrate > started
+    web2 08:45:17 migrate | applying 0042_person
+    web2 08:45:17 migrate | \x1b[31mERROR\x1b[0m: column "initials" does not exist
+    web2 08:45:21 migrate > exit status 3 after 3.5 s
+    web3 08:45:17 migrate > started
+    web3 08:45:17 migrate | applying 0042_person
+    web3 08:45:31 migrate > cancelled after 13.5 s
+    "#);
+}
+
+#[test]
+fn what_the_logs_do_not_hold_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = record(folder.path(), "20261122-084512-7f3a", &rolling_deployment());
+    let told = |host, step| read(folder.path(), query(host, step), &LogStyle::Raw).unwrap_err().to_string();
+    insta::assert_snapshot!(told(Some("wb2"), None), @"run 20261122-084512-7f3a has no host `wb2`; did you mean `web2`?");
+    insta::assert_snapshot!(told(Some("web2"), Some("migrat")), @"the logs of run 20261122-084512-7f3a hold no step `migrat`; did you mean `migrate`?");
+    std::fs::remove_file(run.join("web5.log")).unwrap();
+    insta::assert_snapshot!(told(Some("web5"), None), @"run 20261122-084512-7f3a did nothing on web5: there is no log");
+    assert!(read(folder.path(), query(None, None), &LogStyle::Raw).is_ok());
+}
+
+/// Counts what is written, and keeps nothing.
+struct Sink {
+    bytes: usize,
+    largest: usize,
+}
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes += bytes.len();
+        self.largest = self.largest.max(bytes.len());
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_line_of_many_megabytes_is_streamed_in_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut script = Script::default();
+    script.begin("web1", "a/b");
+    for _ in 0..160 {
+        let data = OutputData(vec![b'x'; 64 * 1024]);
+        let (host, step) = (crate::model::scripted::host("web1"), crate::model::scripted::step("a/b"));
+        script.fact(Fact::Output { host, step, stream: Stream::Stdout, data });
+    }
+    script.end("web1", "a/b", StepOutcome::Succeeded, 1);
+    let run = record(folder.path(), "20261122-084512-7f3a", &script.events);
+    let size = usize::try_from(run.join("web1.log").metadata().unwrap().len()).unwrap();
+    assert!(size > 10 << 20);
+    let mut sink = Sink { bytes: 0, largest: 0 };
+    logs::logs(folder.path(), query(Some("web1"), None), &LogStyle::Raw, &mut sink).unwrap();
+    assert_eq!(sink.bytes, size);
+    assert!(sink.largest <= 64 * 1024);
+    let mut sink = Sink { bytes: 0, largest: 0 };
+    let terminal = LogStyle::Terminal(TimeZone::UTC);
+    logs::logs(folder.path(), query(Some("web1"), None), &terminal, &mut sink).unwrap();
+    assert!(sink.bytes > 10 << 20);
+}

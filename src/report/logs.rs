@@ -1,0 +1,165 @@
+//! `fleet logs`: the logs of a run, streamed, in constant memory.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _, Write};
+use std::path::Path;
+
+use jiff::tz::TimeZone;
+
+use super::history::{HistoryError, find, load_plan, unreadable};
+use super::log::LogLine;
+use super::record::log_name;
+use super::time::time_of_day;
+use crate::model::diagnostic::nearest;
+use crate::model::name::{HostLabel, RunId};
+use crate::model::printable::printable_line;
+
+/// A longer line is handled in parts of this size.
+const PART: u64 = 64 * 1024;
+
+/// Which lines are wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct LogQuery<'a> {
+    /// A run, the beginning of one, or `last`.
+    pub run: &'a str,
+    /// Only this host.
+    pub host: Option<&'a str>,
+    /// Only this step: `migrate`, or `roll/migrate`.
+    pub step: Option<&'a str>,
+}
+
+/// How they are shown.
+#[derive(Debug, Clone)]
+pub enum LogStyle {
+    /// Byte by byte as they are on disk, for a file or a pipe.
+    Raw,
+    /// For people at a terminal: escaped, and in their time zone.
+    Terminal(TimeZone),
+}
+
+/// Writes the lines to `out`, host by host in the order of the plan, each with its host when there are several.
+pub fn logs(runs: &Path, query: LogQuery<'_>, style: &LogStyle, out: &mut dyn Write) -> Result<(), HistoryError> {
+    let run = find(runs, query.run)?;
+    let folder = runs.join(run.as_str());
+    let labels: Vec<HostLabel> = load_plan(&folder)?.hosts.into_iter().map(|host| host.label).collect();
+    let chosen = choose(&labels, query.host, &run)?;
+    let width = if chosen.len() > 1 { chosen.iter().map(|host| host.as_str().len()).max() } else { None };
+    let mut seen = BTreeSet::new();
+    let mut matched = false;
+    for host in chosen {
+        let Some(name) = log_name(host) else { continue };
+        let path = folder.join(name);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            // Nothing was done there; that is an answer only when just this host was asked for.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && query.host.is_none() => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(HistoryError::NoLog { run, host: host.to_string() });
+            }
+            Err(source) => return Err(unreadable(&path)(source)),
+        };
+        let prefix = width.map(|width| format!("{host:width$} ")).unwrap_or_default();
+        let mut copy = Copy { step: query.step, prefix: &prefix, style, seen: &mut seen, matched: &mut matched };
+        copy.all(BufReader::new(file), &path, out)?;
+    }
+    out.flush().map_err(HistoryError::Output)?;
+    match query.step {
+        Some(step) if !matched => {
+            let names = seen.iter().flat_map(|path| [path.as_str(), own_name(path)]);
+            let nearest = nearest(step, names).map(str::to_owned);
+            Err(HistoryError::NoStep { run, step: step.to_owned(), nearest })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// All hosts, or the one that is called like that; its site may be left out when that is clear.
+fn choose<'a>(labels: &'a [HostLabel], host: Option<&str>, run: &RunId) -> Result<Vec<&'a HostLabel>, HistoryError> {
+    let Some(typed) = host else { return Ok(labels.iter().collect()) };
+    if let Some(exact) = labels.iter().find(|label| label.as_str() == typed) {
+        return Ok(vec![exact]);
+    }
+    let own = |label: &&HostLabel| label.as_str().rsplit(':').next() == Some(typed);
+    let mut named = labels.iter().filter(own);
+    if let (Some(only), None) = (named.next(), named.next()) {
+        return Ok(vec![only]);
+    }
+    let nearest = nearest(typed, labels.iter().map(HostLabel::as_str)).map(str::to_owned);
+    Err(HistoryError::NoHost { run: run.clone(), host: typed.to_owned(), nearest })
+}
+
+fn own_name(step: &str) -> &str {
+    step.rsplit('/').next().unwrap_or(step)
+}
+
+/// Copies the log of one host.
+struct Copy<'a> {
+    step: Option<&'a str>,
+    prefix: &'a str,
+    style: &'a LogStyle,
+    seen: &'a mut BTreeSet<String>,
+    matched: &'a mut bool,
+}
+
+impl Copy<'_> {
+    fn all(&mut self, mut reader: impl BufRead, path: &Path, out: &mut dyn Write) -> Result<(), HistoryError> {
+        let mut part = Vec::new();
+        let mut at_start = true;
+        let mut wanted = true;
+        loop {
+            part.clear();
+            if (&mut reader).take(PART).read_until(b'\n', &mut part).map_err(unreadable(path))? == 0 {
+                break;
+            }
+            let line = if at_start { LogLine::parse(&part) } else { None };
+            if at_start {
+                wanted = self.wants(line.as_ref());
+            }
+            let ends = part.ends_with(b"\n");
+            if wanted {
+                self.write(&part, line, at_start, ends, out).map_err(HistoryError::Output)?;
+            }
+            at_start = ends;
+        }
+        // A log that a crash cut in the middle of a line.
+        if !at_start && wanted {
+            out.write_all(b"\n").map_err(HistoryError::Output)?;
+        }
+        Ok(())
+    }
+
+    fn wants(&mut self, line: Option<&LogLine<'_>>) -> bool {
+        let (Some(wanted), Some(line)) = (self.step, line) else { return self.step.is_none() };
+        if !self.seen.contains(line.step) {
+            self.seen.insert(line.step.to_owned());
+        }
+        let wants = line.step == wanted || own_name(line.step) == wanted;
+        *self.matched |= wants;
+        wants
+    }
+
+    fn write(
+        &self,
+        part: &[u8],
+        line: Option<LogLine<'_>>,
+        at_start: bool,
+        ends: bool,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        if at_start {
+            out.write_all(self.prefix.as_bytes())?;
+        }
+        let LogStyle::Terminal(zone) = self.style else { return out.write_all(part) };
+        let text = match line {
+            Some(LogLine { at, step, tag, text }) => {
+                let mark = if tag == "fleet" { '>' } else { '|' };
+                let (time, step) = (time_of_day(at, zone), own_name(step));
+                format!("{time} {step} {mark} {}", printable_line(text))
+            }
+            None => printable_line(part),
+        };
+        out.write_all(text.as_bytes())?;
+        if ends { out.write_all(b"\n") } else { Ok(()) }
+    }
+}
