@@ -1,4 +1,48 @@
-//! `fleet`: deploy to sites over SSH.
+//! `fleet` deploys to sites over SSH: it reads an inventory of sites, brings a key to their hosts, and pushes ordered commands to
+//! many hosts in parallel and in rolling batches. When a deployment fails, it puts the site back.
+//!
+//! This page is the design. The code is cut into layers, and `tests/it/layering.rs` fails on a `use` that crosses them:
+//!
+//! ```text
+//! main -> cli -> { engine, report, keys, ssh, demo, files } -> model        engine and keys -> ssh's traits
+//! ```
+//!
+//! | layer | does | knows nothing of |
+//! |---|---|---|
+//! | [`model`] | decides: names, inventory, selectors, recipes, quoting, plans, the scheduler, events, outcomes | network, terminal, clock, disk, chance |
+//! | [`ssh`] | speaks SSH: host keys, logins, commands; the only place that names russh | plans, people |
+//! | [`engine`] | runs a plan: a dispatcher owns the run, a worker each host | terminals, files |
+//! | [`report`] | consumes events: live view, plain lines, JSON, the record, the final table | the network |
+//! | [`keys`] | makes, stores, brings and proves keys; decides what is pinned | plans |
+//! | [`files`] | writes whole files, reads the project folder | what is in them |
+//! | [`demo`] | an embedded fleet of SSH servers on loopback, also the tests' fault injector | the layers above |
+//! | [`cli`] | arguments, questions, signals, exit codes | how any of it works |
+//!
+//! # The way of `fleet mysite deploy`
+//!
+//! Arguments become flags; all files of the project become an [`Inventory`](model::inventory::Inventory) and
+//! [`Recipe`](model::recipe::Recipe)s, or all their errors at once ([`model::diagnostic`]). A [`Selector`](model::selector::Selector)
+//! gives the hosts; [`planner`](model::planner) makes a [`Plan`](model::plan::Plan), in which every command is final but for the
+//! values that steps register. A dry run prints it and ends. Otherwise questions are asked, keys and pinned host keys are read, the
+//! record is made, and the [`engine`] carries the plan out: the [`Scheduler`](model::scheduler::Scheduler), a pure state machine, says what
+//! comes next, the engine does it, and what happened becomes [`Event`](model::event::Event)s. Screen, record and exit code are one fold
+//! over them, the [`Summary`](model::summary::Summary).
+//!
+//! # What makes it trustworthy
+//!
+//! 1. The scheduler is `on(Input) -> Vec<Action>`; its invariants are property-tested over random plans and random trouble.
+//! 2. Every host settles exactly once, by a closed enum; no event of a host comes after its `host-finished`.
+//! 3. A command is a value, [`RemoteCommand`](model::command::RemoteCommand), put into bytes in one place. A placeholder where quoting
+//!    would not hold is refused when the recipe is read ([`model::shell`]).
+//! 4. Undo goes backwards, and stops where something is not known: see [`model::scheduler`] for the rules and the choices.
+//! 5. Every wait on the network has a limit or can be cancelled, and a panic in a worker costs its host only.
+//! 6. The record is written before the act: `step-started` is on disk before the command is sent.
+//! 7. A host is trusted only when its key is pinned ([`ssh::known_hosts`]); nothing is ever pinned by connecting.
+//!
+//! Choices that could have gone otherwise, with the rejected option, stand at the top of the module that they shaped:
+//! [`model::scheduler`], [`model::template`], [`model::shell`], [`model::planner`], [`engine`], [`ssh::known_hosts`].
+//!
+//! Older guides name a crate `russh-keys`; it is dead and was merged into russh as `russh::keys`, which is what [`ssh`] uses.
 
 pub mod cli;
 pub mod demo;

@@ -36,9 +36,7 @@ impl From<ProjectError> for Failure {
     fn from(error: ProjectError) -> Self {
         match error {
             ProjectError::Invalid(diagnostics) => Self::Diagnostics(diagnostics),
-            ProjectError::NotFound { .. } | ProjectError::NoHosts { .. } => {
-                Self::Message(exit::INVALID, error.to_string())
-            }
+            other => Self::Message(exit::INVALID, with_cause(&other)),
         }
     }
 }
