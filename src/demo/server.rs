@@ -283,8 +283,11 @@ async fn accept(listener: TcpListener, host: Arc<HostState>, stop: CancellationT
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => {
-                // Out of file descriptors: the next one may do better.
-                let Ok((socket, _)) = accepted else { tokio::task::yield_now().await; continue };
+                let Ok((socket, _)) = accepted else {
+                    // Out of file descriptors, mostly: accepting again at once would only spin.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                };
                 connections.spawn(connection(socket, Arc::clone(&host), stop.clone()));
             }
         }

@@ -172,6 +172,20 @@ async fn a_command_outlives_its_connection_but_not_the_fleet() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_writes_to_a_broken_connection_is_told_by_sigpipe() {
+    let fixture = Fixture::start().await;
+    let (started, finished) = (fixture.fifo("started"), fixture.fifo("finished"));
+    let command = "echo up >started; yes; echo $? >finished";
+    let mut ssh =
+        fixture.ssh(&["-o", "BatchMode=yes"], command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    assert_eq!(fs::read_to_string(started).unwrap(), "up\n");
+    fixture.fleet.cut("web1");
+    assert_eq!(fs::read_to_string(finished).unwrap(), "141\n", "128 and SIGPIPE's 13");
+    ssh.wait().unwrap();
+    fixture.fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_holds_the_output_holds_the_channel_and_stop_ends_it() {
     let fixture = Fixture::start().await;
     let started = fixture.fifo("started");
