@@ -3,5 +3,6 @@
 //! One binary, because each further one would be linked anew on every change. Nothing is skipped silently: where a tool is
 //! missing, a test fails and says how to install it. `./tests/run` installs all of them.
 
+mod layering;
 mod quoting;
 mod support;
