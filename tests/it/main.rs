@@ -13,6 +13,7 @@
 )]
 mod embedded;
 mod keys;
+mod layering;
 mod quoting;
 mod support;
 fn main() {}
