@@ -3,6 +3,12 @@
 //! One binary, because each further one would be linked anew on every change. Nothing is skipped silently: where a tool is
 //! missing, a test fails and says how to install it. `./tests/run` installs all of them.
 
+// `cfg(test)` always holds here. It tells clippy that the fixtures are tests too, where `unwrap` and indexing are allowed.
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod layering;
+#[cfg(test)]
 mod quoting;
+#[cfg(test)]
 mod support;
