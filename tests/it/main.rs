@@ -13,8 +13,13 @@
 )]
 mod embedded;
 mod keys;
+// `cfg(test)` always holds here. It tells clippy that the fixtures are tests too, where `unwrap` and indexing are allowed.
+#[cfg(test)]
+mod fixtures;
 mod layering;
+#[cfg(test)]
 mod quoting;
+#[cfg(test)]
 mod support;
 fn main() {}
 mod git_site;

@@ -282,7 +282,7 @@ impl Scanner {
                 self.frames.push(Frame::Subscript);
             }
             '<' if self.before[1] == Some('<') && self.before[0] != Some('<') => {
-                self.opening = Some(Opening::default())
+                self.opening = Some(Opening::default());
             }
             '\n' if !self.pending.is_empty() => self.line = Some(String::new()),
             c => self.read_dollar(c, Frame::Brace),

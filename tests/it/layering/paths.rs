@@ -93,7 +93,7 @@ fn tokens(code: &str) -> Vec<Token> {
         let name = |c: char| c.is_alphanumeric() || c == '_';
         match tokens.last_mut() {
             Some(last) if (name(c) && name(before)) || (c == ':' && before == ':' && last.text == ":") => {
-                last.text.push(c)
+                last.text.push(c);
             }
             _ if c.is_whitespace() => line += usize::from(c == '\n'),
             _ => tokens.push(Token { line, text: c.to_string() }),

@@ -1,3 +1,20 @@
 //! Fixtures. All of them clean up on drop, and none reads the environment or the home folder of whoever runs the tests.
+//!
+//! * [`hosts::ReadyProject`]: a project with a site on real `sshd`s, keys pinned and authorized: ready to deploy.
+//! * [`project::Project`]: a project folder, and `fleet` run in it as a process: piped, in the background, or on a terminal.
+//! * [`sshd::Sshd`]: a host of its own: `sshd` on a loopback port, with its own home folder, keys and log.
+//! * [`user::TestUser`]: a real user with a password, which only root can make.
+//! * [`git::Upstream`]: a repository to deploy from.
 
+#![expect(dead_code, reason = "a fixture offers what a test may ask of it; not every test exists yet")]
+
+pub mod files;
+pub mod git;
+pub mod hosts;
+pub mod output;
+pub mod process;
+pub mod project;
+pub mod sshd;
+pub mod terminal;
 pub mod tools;
+pub mod user;

@@ -1,0 +1,74 @@
+//! Runs a program on a terminal of its own, and answers its questions.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use super::process::wait_for;
+use super::tools::tool;
+
+/// Runs the command; for each `(text, reply)` in turn waits until the text is shown after what was answered before, then types the
+/// reply. Tells the exit code and all that the terminal showed.
+pub fn run(command: &Command, dialogue: &[(&str, &str)]) -> (Option<i32>, String) {
+    let (controller, terminal) = open();
+    // `setsid --ctty` makes the terminal the controlling one, without which /dev/tty, and so a password prompt, would not open.
+    let mut on_terminal = Command::new(tool("setsid"));
+    on_terminal.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args()).env_clear();
+    for (name, value) in command.get_envs() {
+        on_terminal.env(name, value.unwrap_or_default());
+    }
+    on_terminal.env("TERM", "xterm").current_dir(command.get_current_dir().unwrap());
+    let mut child = on_terminal
+        .stdin(Stdio::from(terminal.try_clone().unwrap()))
+        .stdout(Stdio::from(terminal.try_clone().unwrap()))
+        .stderr(Stdio::from(terminal))
+        .spawn()
+        .unwrap();
+    // It holds the terminal's other end, whose closing ends the reader below.
+    drop(on_terminal);
+
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let mut from = controller.try_clone().unwrap();
+    let into = Arc::clone(&shown);
+    let reader = std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        // The last process's end is an error on Linux, EIO.
+        while let Ok(n @ 1..) = from.read(&mut buffer) {
+            into.lock().unwrap().extend_from_slice(&buffer[..n]);
+        }
+    });
+    let mut to = controller;
+    let mut answered = 0;
+    for (text, reply) in dialogue {
+        answered = wait_for(&format!("{text:?} on the terminal"), || {
+            // Asked first: what is shown later than this is looked at in the next round.
+            let done = reader.is_finished();
+            let all = shown.lock().unwrap().clone();
+            let found = all.get(answered..)?.windows(text.len()).position(|window| window == text.as_bytes());
+            // The reader is done when nobody has the terminal open any more.
+            assert!(found.is_some() || !done, "it ended without {text:?}:\n{}", String::from_utf8_lossy(&all));
+            found.map(|at| answered + at + text.len())
+        });
+        to.write_all(reply.as_bytes()).unwrap();
+    }
+    let status = wait_for("the end of a program on a terminal", || child.try_wait().unwrap());
+    reader.join().unwrap();
+    let shown = String::from_utf8_lossy(&shown.lock().unwrap()).into_owned();
+    (status.code(), shown)
+}
+
+fn open() -> (File, OwnedFd) {
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&controller).unwrap();
+    unlockpt(&controller).unwrap();
+    tcsetwinsize(&controller, Winsize { ws_row: 40, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let name = ptsname(&controller, Vec::new()).unwrap();
+    let terminal = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    (File::from(controller), terminal)
+}
