@@ -92,14 +92,17 @@ pub struct RemoteCommand {
 pub struct Wire {
     /// What the login shell gets.
     pub exec: String,
-    /// What `/bin/sh` then reads on standard input, which stays open as the leash: a line `TERM` or `KILL` written to it later
-    /// is sent as a signal to the command's process group.
+    /// What `/bin/sh` then reads on standard input, which stays open as the leash: a line `TERM PID` or `KILL PID` written to it after
+    /// the begin mark is sent as a signal to the command's process group.
     pub stdin: Vec<u8>,
-    /// Both streams carry `BEGIN\n` before the first byte of the command's output; what comes earlier is noise of the login shell.
+    /// Both streams carry `BEGIN PID\n` before the first byte of the command's output; what comes earlier is noise of the login shell.
     pub begin: String,
     /// Both streams carry `\nEND STATUS\n` after the last byte, however long a daemon may keep them open.
     pub end: String,
 }
+
+/// Longest text that goes into the environment of the command's shell: Linux allows 128 KiB for one string.
+const ENVIRONMENT_LIMIT: usize = 96 << 10;
 
 impl RemoteCommand {
     /// Plain shell text, run in the login folder as the login user.
@@ -111,47 +114,106 @@ impl RemoteCommand {
     ///
     /// `setsid` gives the command a session and process group of its own, so that a time limit ends all of it, and not only
     /// the channel. Without `setsid` on the host the signal goes to the command's shell alone.
+    ///
+    /// The command runs in the foreground and the watcher of the leash in the background, not the other way round: a shell without job
+    /// control lets its background commands ignore INT and QUIT, and a service started by a step would inherit that.
     pub fn wire(&self, nonce: &str) -> Wire {
         let exec = match &self.as_user {
-            Some(user) => format!("exec sudo -n -u {user} -- /bin/sh -s"),
+            Some(user) => format!("exec sudo -n -H -u {user} -- /bin/sh -s"),
             None => "exec /bin/sh -s".to_owned(),
         };
-        let mut prepare = String::new();
-        for (name, value) in &self.env {
-            let _ = writeln!(prepare, "export {name}={}", quote(value));
-        }
-        if let Some(cwd) = &self.cwd {
-            let _ = writeln!(prepare, "cd -- {} || exit", quote(cwd));
-        }
-        let run = match &self.interpreter {
-            // The script becomes a file only where an interpreter needs one; it is removed by the shell that waits for it.
-            Some(interpreter) => format!(
-                "f=$(umask 077; mktemp) || exit\nprintf '%s' \"$t\" >\"$f\" || exit\nt=\n{} \"$f\"\nr=$?\nrm -f \"$f\"\nexit $r",
-                quote(interpreter)
-            ),
-            None => "eval \"$t\"".to_owned(),
+        let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));
+        let text = self.shell_text();
+        let mark = r#"exec 2>&6 6>&-; printf '%s %s\n' "$FLEET_MARK" $$; printf '%s %s\n' "$FLEET_MARK" $$ >&2"#;
+        let mut variables = format!("FLEET_MARK={begin}");
+        let mut documents = Documents::new(nonce);
+        let inner = if text.len() <= ENVIRONMENT_LIMIT {
+            let _ = write!(variables, " FLEET_TEXT={}", quote(&text));
+            format!(r#"{mark}; eval "$FLEET_TEXT""#)
+        } else {
+            // Half a text must not run: its last line tells that it is whole.
+            documents.add(4, &format!("{text}\nfleet-whole"));
+            format!(
+                "{mark}; FLEET_TEXT=$(cat <&4) || exit; exec 4<&-
+case $FLEET_TEXT in *fleet-whole) eval \"${{FLEET_TEXT%fleet-whole}}\";; *) echo fleet: the command arrived incomplete >&2; exit 1;; esac"
+            )
         };
-        let inner = format!("t=$FLEET_TEXT\nunset FLEET_TEXT\n{prepare}{run}");
+        if self.interpreter.is_some() {
+            documents.add(5, &self.text);
+        }
         // One compound command: sh reads all of it before it runs any, and what follows on standard input is the leash.
-        // Standard input of a background command would be /dev/null, hence descriptor 3.
+        // Standard error of the waiting shell is taken from it, or it would say "Terminated" there: 6 is the real one,
+        // which the command's shell takes for itself, since dash redirects in the waiting shell; `6>&6` hands it over in ksh. `kill -TERM -- -PID` is an error in dash and busybox.
         let stdin = format!(
-            "{{
-printf '%s\\n' {nonce}-begin; printf '%s\\n' {nonce}-begin >&2
-if command -v setsid >/dev/null 2>&1; then g=-; s=setsid; else g=; s=; fi
-FLEET_TEXT={text} $s /bin/sh -c {inner} </dev/null 3<&- &
-p=$!
-{{ while read -r c; do kill -\"$c\" -- \"$g$p\" 2>/dev/null; done; }} <&3 >/dev/null 2>&1 &
+            r#"{{
+exec 3<&0 6>&2 2>/dev/null
+{{ while read -r s p; do kill -"$s" "-$p" || kill -"$s" "$p"; done; }} <&3 >/dev/null 2>&1 6>&- &
 w=$!
-wait $p; r=$?
-kill $w 2>/dev/null
-printf '\\n%s %s\\n' {nonce}-end $r; printf '\\n%s %s\\n' {nonce}-end $r >&2
+s=; command -v setsid >/dev/null 2>&1 && s=setsid
+{variables} $s /bin/sh -c {inner} sh </dev/null 3<&- 6>&6 {redirections}
+{bodies}r=$?
+kill $w
+printf '\n%s %s\n' {end} $r; printf '\n%s %s\n' {end} $r >&6
 exit $r
-}} 3<&0
-",
-            text = quote(&self.text),
+}}
+"#,
             inner = quote(&inner),
+            redirections = documents.redirections,
+            bodies = documents.bodies,
         );
-        Wire { exec, stdin: stdin.into_bytes(), begin: format!("{nonce}-begin"), end: format!("{nonce}-end") }
+        Wire { exec, stdin: stdin.into_bytes(), begin, end }
+    }
+
+    /// What the command's shell evaluates. The text starts on its first line, so that the shell's messages name the right one.
+    fn shell_text(&self) -> String {
+        let mut all = "unset FLEET_MARK FLEET_TEXT; ".to_owned();
+        for (name, value) in &self.env {
+            let _ = write!(all, "export {} || exit; ", quote(&format!("{name}={value}")));
+        }
+        match self.cwd.as_deref() {
+            None => {}
+            // `cd ''` succeeds and stays where it is: a variable that came out empty would run the command in the login folder.
+            Some("") => all.push_str("echo 'fleet: the folder to run in (cwd) is empty' >&2; exit 1; "),
+            Some(cwd) => {
+                let _ = write!(all, "CDPATH= cd -- {} >/dev/null || exit; ", quote(cwd));
+            }
+        }
+        match &self.interpreter {
+            None => all.push_str(&self.text),
+            // The script becomes a file only where an interpreter needs one; the shell that waits for it removes it.
+            Some(interpreter) => {
+                let _ = write!(
+                    all,
+                    r#"f=$(umask 077; mktemp) || exit; trap 'rm -f "$f"' EXIT; trap 'exit 143' HUP INT TERM
+cat <&5 >"$f" || exit; exec 5<&-; n=$(wc -c <"$f") || exit
+[ $n -eq {length} ] || {{ echo "fleet: the script arrived incomplete" >&2; exit 1; }}
+{interpreter} "$f""#,
+                    length = self.text.len() + 1,
+                    interpreter = quote(interpreter)
+                );
+            }
+        }
+        all
+    }
+}
+
+/// Here-documents: texts of any length, byte for byte, that stand in no process list and in no environment.
+struct Documents {
+    delimiter: String,
+    redirections: String,
+    bodies: String,
+}
+
+impl Documents {
+    fn new(nonce: &str) -> Self {
+        Self { delimiter: format!("{nonce}-text"), redirections: String::new(), bodies: String::new() }
+    }
+
+    /// The text gets a final newline.
+    fn add(&mut self, descriptor: u8, text: &str) {
+        let delimiter = &self.delimiter;
+        let _ = write!(self.redirections, "{descriptor}<<'{delimiter}' ");
+        let _ = writeln!(self.bodies, "{text}\n{delimiter}");
     }
 }
 
@@ -175,4 +237,24 @@ pub fn signal_of_status(status: u8) -> Option<&'static str> {
         25 => "XFSZ",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn show() {
+        let mut c = RemoteCommand::shell("echo hi; sleep 1");
+        if let Ok(t) = std::env::var("T") {
+            c.text = if t.starts_with('@') { std::fs::read_to_string(&t[1..]).unwrap() } else { t };
+        }
+        c.interpreter = std::env::var("I").ok();
+        c.cwd = std::env::var("C").ok();
+        if let Ok(e) = std::env::var("E") {
+            c.env.insert("A".into(), e);
+        }
+        use std::io::Write;
+        std::fs::File::create("/tmp/wire.sh").unwrap().write_all(&c.wire("N").stdin).unwrap();
+    }
 }

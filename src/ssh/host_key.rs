@@ -10,6 +10,8 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 use sha2::{Digest as _, Sha256};
 
+use super::known_hosts::lookup_name;
+
 /// A host's public key.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct HostKey {
@@ -25,7 +27,7 @@ impl HostKey {
         Self::from_russh(&key).filter(|key| key.blob == blob)
     }
 
-    /// Reads the wire encoding in base64, as known_hosts files and `.pub` files have it.
+    /// Reads the wire encoding in base64, as `known_hosts` files and `.pub` files have it.
     pub fn from_base64(text: impl AsRef<[u8]>) -> Option<Self> {
         Self::from_blob(&STANDARD.decode(text).ok()?)
     }
@@ -45,6 +47,11 @@ impl HostKey {
     /// `SHA256:…`, as `ssh-keygen -l` prints it.
     pub fn fingerprint(&self) -> String {
         format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(&self.blob)))
+    }
+
+    /// The line that pins it in a `known_hosts` file, without its newline.
+    pub fn to_known_hosts_line(&self, address: &str, port: u16) -> String {
+        format!("{} {self}", lookup_name(address, port))
     }
 
     /// The wire encoding in base64.

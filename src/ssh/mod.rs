@@ -3,9 +3,21 @@
 //! The rest of fleet sees two small traits, so that a scripted transport can stand in for the network in tests.
 //! The crate `russh-keys` that older guides name is dead: it was merged into russh as `russh::keys`.
 
+mod agent;
+mod connector;
+mod credentials;
+mod dial;
+mod exec;
+mod framing;
 mod host_key;
 pub mod key;
 pub mod known_hosts;
+mod link;
+mod login;
+mod scan;
+mod session;
+mod timeouts;
+mod trust;
 
 use std::time::Duration;
 
@@ -17,8 +29,12 @@ use crate::model::command::RemoteCommand;
 use crate::model::event::Stream;
 use crate::model::plan::PlanHost;
 
+pub use connector::SshConnector;
+pub use credentials::{Credentials, Identity, PasswordGate};
 pub use host_key::HostKey;
 pub use known_hosts::{KnownHosts, KnownHostsError, Pin, Verdict, pin};
+pub use scan::scan_host_key;
+pub use timeouts::Timeouts;
 
 /// Makes connections to hosts.
 pub trait Connect: Send + Sync + 'static {

@@ -1,4 +1,4 @@
-//! One line of a known_hosts file (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"), read as bytes.
+//! One line of a `known_hosts` file (sshd(8), "`SSH_KNOWN_HOSTS` FILE FORMAT"), read as bytes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -155,17 +155,17 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
     pattern.iter().skip(p).all(|&b| b == b'*')
 }
 
-fn is_blank(byte: &u8) -> bool {
+fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
 fn skip_blanks(bytes: &[u8]) -> &[u8] {
-    let start = bytes.iter().position(|b| !is_blank(b)).unwrap_or(bytes.len());
+    let start = bytes.iter().position(|&b| !is_blank(b)).unwrap_or(bytes.len());
     bytes.get(start..).unwrap_or_default()
 }
 
 fn split_word(bytes: &[u8]) -> (&[u8], &[u8]) {
-    bytes.split_at(bytes.iter().position(is_blank).unwrap_or(bytes.len()))
+    bytes.split_at(bytes.iter().position(|&b| is_blank(b)).unwrap_or(bytes.len()))
 }
 
 #[cfg(test)]

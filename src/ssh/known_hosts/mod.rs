@@ -1,4 +1,4 @@
-//! Pinned host keys: an own reader and writer of OpenSSH's known_hosts format.
+//! Pinned host keys: an own reader and writer of OpenSSH's `known_hosts` format.
 //!
 //! Invariant: only [`Verdict::Pinned`] lets a connection go on. `russh::keys::known_hosts` is not used: it accepts revoked keys and
 //! negated names, takes an unreadable file for an unknown host, and reports a full disk as success.
@@ -21,7 +21,7 @@ use line::{Entry, Marker};
 
 pub use pin::{Pin, pin};
 
-/// The content of a known_hosts file, read once and shared by all connections.
+/// The content of a `known_hosts` file, read once and shared by all connections.
 #[derive(Debug, Clone)]
 pub struct KnownHosts {
     path: PathBuf,
@@ -42,7 +42,7 @@ pub enum Verdict {
     Unknown,
     /// Another key of the same type is pinned.
     Changed {
-        /// The known_hosts file.
+        /// The `known_hosts` file.
         path: PathBuf,
         /// The line of the pinned key.
         line: usize,
@@ -51,14 +51,14 @@ pub enum Verdict {
     },
     /// The key is marked `@revoked`.
     Revoked {
-        /// The known_hosts file.
+        /// The `known_hosts` file.
         path: PathBuf,
         /// The line that revokes it.
         line: usize,
     },
     /// Only keys of other types are pinned.
     OtherTypeKnown {
-        /// The known_hosts file.
+        /// The `known_hosts` file.
         path: PathBuf,
         /// The line of the first pinned key.
         line: usize,
@@ -193,7 +193,7 @@ impl KnownHosts {
     }
 }
 
-/// What a known_hosts file calls a host: `name`, or `[name]:port` when the port is not 22. In lower case.
+/// What a `known_hosts` file calls a host: `name`, or `[name]:port` when the port is not 22. In lower case.
 pub fn lookup_name(address: &str, port: u16) -> String {
     let address = address.to_ascii_lowercase();
     if port == 22 { address } else { format!("[{address}]:{port}") }

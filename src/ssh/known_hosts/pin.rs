@@ -1,4 +1,4 @@
-//! Pinning: lines added to a known_hosts file, all of them or none.
+//! Pinning: lines added to a `known_hosts` file, all of them or none.
 //!
 //! Invariant: every byte that was in the file is still there, whatever fails, and two processes that pin at the same time both get their
 //! lines in.
@@ -21,13 +21,6 @@ pub struct Pin {
     pub port: u16,
     /// Its key.
     pub key: HostKey,
-}
-
-impl Pin {
-    /// The line of a known_hosts file, without its newline.
-    pub fn to_line(&self) -> String {
-        format!("{} {}", lookup_name(self.address.as_str(), self.port), self.key)
-    }
 }
 
 /// Adds the keys to the file, which may not exist yet, and says how many were not in it already. A key that contradicts a pinned one
@@ -59,7 +52,7 @@ pub fn pin(path: &Path, pins: &[Pin]) -> Result<usize, KnownHostsError> {
         if !bytes.is_empty() && !bytes.ends_with(b"\n") {
             bytes.push(b'\n');
         }
-        let line = pin.to_line();
+        let line = pin.key.to_known_hosts_line(pin.address.as_str(), pin.port);
         bytes.extend_from_slice(line.as_bytes());
         bytes.push(b'\n');
         known.append(line.as_bytes());

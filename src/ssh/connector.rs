@@ -1,0 +1,57 @@
+//! Connections to real hosts.
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use super::credentials::Credentials;
+use super::dial::Dial;
+use super::known_hosts::KnownHosts;
+use super::link::{self, Judge};
+use super::session::SshSession;
+use super::timeouts::Timeouts;
+use super::trust::Offer;
+use super::{Connect, ConnectError, Session, login};
+use crate::model::plan::PlanHost;
+
+/// Connects over the network, to hosts whose keys are pinned, and to no others.
+#[derive(Debug, Clone)]
+pub struct SshConnector {
+    /// The pinned keys.
+    pub known_hosts: Arc<KnownHosts>,
+    /// What to log in with.
+    pub credentials: Arc<Credentials>,
+    /// How long each stage may take.
+    pub timeouts: Timeouts,
+}
+
+impl SshConnector {
+    async fn connect_to(&self, host: &PlanHost) -> Result<SshSession, ConnectError> {
+        let dial = Dial {
+            address: host.address.as_str(),
+            port: host.port,
+            resolve: self.timeouts.resolve,
+            connect: host.connect_timeout,
+        };
+        let types = self.known_hosts.pinned_types(dial.address, dial.port);
+        let mut link = link::connect(&dial, self.timeouts.handshake, &types, self.judge(host)).await?;
+        login::login(&mut link, host, &self.credentials, self.timeouts.auth).await?;
+        Ok(SshSession::new(link, self.timeouts))
+    }
+
+    fn judge(&self, host: &PlanHost) -> Judge {
+        let (known_hosts, site) = (Arc::clone(&self.known_hosts), host.site.clone());
+        let (address, port) = (host.address.clone(), host.port);
+        Box::new(move |key| {
+            let offer = Offer { site: site.as_str(), address: address.as_str(), port, key };
+            offer.judge(&known_hosts.check(address.as_str(), port, key))
+        })
+    }
+}
+
+impl Connect for SshConnector {
+    fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+        async move { Ok(Box::new(self.connect_to(host).await?) as Box<dyn Session>) }.boxed()
+    }
+}

@@ -1,0 +1,156 @@
+//! What fleet can log in with.
+//!
+//! Invariant: a password that one host refused is never sent to another in this run, or it would lock an account on every host.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use russh::keys::PrivateKey;
+use secrecy::SecretString;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// What to log in with, in this order: identities, the agent's keys, the password.
+#[derive(Debug, Default)]
+pub struct Credentials {
+    /// Private keys. The one that a host names goes first there.
+    pub identities: Vec<Identity>,
+    /// The agent's socket (`SSH_AUTH_SOCK`), when its keys may be used.
+    pub agent: Option<PathBuf>,
+    /// A password, shared by all hosts.
+    pub password: Option<PasswordGate>,
+}
+
+/// A private key.
+#[derive(Clone)]
+pub struct Identity {
+    /// What messages, and hosts, call it: its file.
+    pub name: String,
+    /// The key, already decrypted.
+    pub key: Arc<PrivateKey>,
+}
+
+/// Without the key.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A password that is tried on one host first, while the others wait.
+pub struct PasswordGate {
+    password: SecretString,
+    state: Mutex<State>,
+}
+
+#[derive(Clone)]
+enum State {
+    Untried,
+    Accepted,
+    /// By this host.
+    Refused(String),
+}
+
+/// Leave to send the password once.
+pub(super) enum Leave<'a> {
+    /// Nobody has tried it: the others wait until this is settled.
+    First(First<'a>),
+    /// It was accepted somewhere.
+    Proven(&'a PasswordGate),
+}
+
+pub(super) struct First<'a> {
+    gate: &'a PasswordGate,
+    state: MutexGuard<'a, State>,
+}
+
+impl PasswordGate {
+    /// A password that nobody has tried.
+    pub fn new(password: SecretString) -> Self {
+        Self { password, state: Mutex::new(State::Untried) }
+    }
+
+    /// Waits until it is known whether the password may be sent. Err: the host that refused it. Dropped unsettled, because the
+    /// connection broke, the next one tries.
+    pub(super) async fn leave(&self) -> Result<Leave<'_>, String> {
+        let state = self.state.lock().await;
+        match &*state {
+            State::Untried => Ok(Leave::First(First { gate: self, state })),
+            State::Accepted => Ok(Leave::Proven(self)),
+            State::Refused(host) => Err(host.clone()),
+        }
+    }
+}
+
+impl Leave<'_> {
+    pub(super) fn password(&self) -> &SecretString {
+        match self {
+            Self::First(first) => &first.gate.password,
+            Self::Proven(gate) => &gate.password,
+        }
+    }
+
+    pub(super) fn accepted(self) {
+        if let Self::First(mut first) = self {
+            *first.state = State::Accepted;
+        }
+    }
+
+    pub(super) async fn refused(self, host: &str) {
+        let refused = State::Refused(host.to_owned());
+        match self {
+            Self::First(mut first) => *first.state = refused,
+            Self::Proven(gate) => *gate.state.lock().await = refused,
+        }
+    }
+}
+
+/// Without the password.
+impl fmt::Debug for PasswordGate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasswordGate").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt as _;
+    use secrecy::ExposeSecret as _;
+
+    fn gate() -> PasswordGate {
+        PasswordGate::new("secret".to_owned().into())
+    }
+
+    #[tokio::test]
+    async fn others_wait_for_the_first_and_learn_that_the_password_is_wrong() {
+        let gate = gate();
+        let first = gate.leave().await.unwrap();
+        assert!(gate.leave().now_or_never().is_none(), "a second host must wait");
+        first.refused("web1").await;
+        assert_eq!(gate.leave().await.err().as_deref(), Some("web1"));
+    }
+
+    #[tokio::test]
+    async fn once_accepted_all_may_try_at_the_same_time_until_one_refuses() {
+        let gate = gate();
+        gate.leave().await.unwrap().accepted();
+        let (one, two) = (gate.leave().await.unwrap(), gate.leave().await.unwrap());
+        assert_eq!(two.password().expose_secret(), "secret");
+        one.refused("web2").await;
+        assert_eq!(gate.leave().await.err().as_deref(), Some("web2"));
+    }
+
+    #[tokio::test]
+    async fn a_broken_attempt_settles_nothing() {
+        let gate = gate();
+        drop(gate.leave().await.unwrap());
+        assert!(gate.leave().await.is_ok());
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let credentials = Credentials { password: Some(gate()), ..Credentials::default() };
+        assert!(!format!("{credentials:?}").contains("secret"));
+    }
+}

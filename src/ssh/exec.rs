@@ -1,0 +1,312 @@
+//! Runs one command in a channel of its own, from the request to the end mark.
+//!
+//! Invariant: an exit status is told only when the end mark with this command's nonce came. A channel that ends without it is
+//! [`ExecEnd::NotStarted`] if the begin mark cannot have been written, else [`ExecEnd::Lost`]. The channel is closed in every case, and
+//! read without pause until then: one unread channel would stop the whole connection, its keepalive too.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use russh::ChannelMsg;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::framing::Framing;
+use super::link::Link;
+use super::timeouts::{Timeouts, in_words};
+use super::{Exec, ExecEnd, OutputChunk};
+use crate::model::event::Stream;
+
+/// Runs the command. The second value: may the connection be used again?
+pub(super) async fn run(link: &Link, timeouts: &Timeouts, exec: Exec<'_>) -> (ExecEnd, bool) {
+    if exec.stop.is_cancelled() {
+        return (ExecEnd::NotStarted("stopped before it was sent".to_owned()), true);
+    }
+    let wire = exec.command.wire(&format!("{:032x}", rand::random::<u128>()));
+    let channel = match timeout(timeouts.channel, link.handle.channel_open_session()).await {
+        Ok(Ok(channel)) => channel,
+        Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
+            let reason = format!("the server opens no channel: {reason:?}");
+            return (ExecEnd::NotStarted(reason), true);
+        }
+        Ok(Err(_)) => return (ExecEnd::NotStarted(link.lost()), false),
+        Err(_) => {
+            let reason = format!("the server opened no channel in {}", in_words(timeouts.channel));
+            return (ExecEnd::NotStarted(reason), false);
+        }
+    };
+    let (mut reader, writer) = channel.split();
+    match timeout(timeouts.channel, writer.exec(true, wire.exec.as_str())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return (ExecEnd::NotStarted(link.lost()), false),
+        Err(_) => return (ExecEnd::NotStarted("the connection takes no requests".to_owned()), false),
+    }
+    let mut command = Command {
+        stdout: Framing::new(&wire),
+        stderr: Framing::new(&wire),
+        pending: VecDeque::new(),
+        phase: Phase::Starting { by: Instant::now() + timeouts.channel },
+        timeouts,
+        limits: (exec.timeout, exec.idle_timeout),
+        stop: false,
+        exit: None,
+        refused: false,
+    };
+    // Commands to the leash: TERM and KILL, once each.
+    let (leash, mut lines) = mpsc::channel::<String>(2);
+    let feed = async {
+        // Not waiting for the reply to the request saves a round trip. If it is a refusal, nobody reads this.
+        writer.data_bytes(wire.stdin).await?;
+        while let Some(line) = lines.recv().await {
+            writer.data_bytes(line.into_bytes()).await?;
+        }
+        Ok::<(), russh::Error>(())
+    };
+    tokio::pin!(feed);
+    let (mut feeding, mut listening) = (true, true);
+    let mut end = None;
+    while end.is_none() || !command.pending.is_empty() {
+        let wake = command.wake();
+        tokio::select! {
+            permit = exec.output.reserve(), if listening && !command.pending.is_empty() => match permit {
+                Ok(permit) => {
+                    if let Some(chunk) = command.pending.pop_front() {
+                        permit.send(chunk);
+                    }
+                    command.heard();
+                }
+                Err(_) => listening = false,
+            },
+            message = reader.wait(), if end.is_none() && command.pending.is_empty() => end = command.take(message, link),
+            // An error here is the end of the connection, which the reader tells as well.
+            _ = &mut feed, if feeding => feeding = false,
+            () = exec.stop.cancelled(), if !command.stop => command.stop = true,
+            () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() && end.is_none() => end = command.late(),
+        }
+        if !listening {
+            command.pending.clear();
+        }
+        if let Some(line) = command.next_line() {
+            // Room for both lines there are, so this never waits; and if the feed has ended, so has the connection.
+            let _ = leash.try_send(line);
+        }
+    }
+    let closed = timeout(timeouts.channel, writer.close()).await;
+    (end.unwrap_or_else(|| ExecEnd::Lost(link.lost())), closed.is_ok() && !link.handle.is_closed())
+}
+
+/// Where the command stands.
+struct Command<'a> {
+    stdout: Framing,
+    stderr: Framing,
+    /// Output that the receiver has not taken.
+    pending: VecDeque<OutputChunk>,
+    phase: Phase,
+    timeouts: &'a Timeouts,
+    /// Running time, silence.
+    limits: (Option<Duration>, Option<Duration>),
+    /// Was it asked to stop?
+    stop: bool,
+    /// What the channel said about the waiting shell.
+    exit: Option<String>,
+    refused: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    /// No begin mark yet.
+    Starting { by: Instant },
+    /// It runs.
+    Running { since: Instant, heard: Instant },
+    /// To be ended; TERM is sent with the next line.
+    Condemned { why: Why },
+    /// TERM was sent.
+    Terminated { why: Why, kill_at: Instant },
+    /// KILL is sent with the next line.
+    Doomed { why: Why },
+    /// KILL was sent.
+    Killed { why: Why, give_up_at: Instant },
+    /// The end mark came on standard output; that of standard error is on its way.
+    Ended { why: Option<Why>, by: Instant },
+}
+
+/// Why a command was ended.
+#[derive(Clone, Copy)]
+enum Why {
+    TimedOut,
+    IdleTimedOut,
+    Stopped,
+}
+
+impl Command<'_> {
+    /// Takes a message of the channel. `Some`: that was the end.
+    fn take(&mut self, message: Option<ChannelMsg>, link: &Link) -> Option<ExecEnd> {
+        match message {
+            Some(ChannelMsg::Data { data }) => {
+                let bytes = self.stdout.push(&data);
+                self.output(Stream::Stdout, bytes)
+            }
+            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
+                let bytes = self.stderr.push(&data);
+                self.output(Stream::Stderr, bytes)
+            }
+            Some(ChannelMsg::ExitStatus { exit_status }) => {
+                self.exit = Some(format!("exit status {exit_status}"));
+                None
+            }
+            Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
+                self.exit = Some(format!("ended by signal {signal_name:?}"));
+                None
+            }
+            Some(ChannelMsg::Failure) => {
+                self.refused = true;
+                Some(self.without_end(None))
+            }
+            Some(ChannelMsg::Close) => Some(self.without_end(None)),
+            None => Some(self.without_end(Some(link.lost()))),
+            // Eof comes before or after the status, and a daemon may hold it back for ever.
+            Some(_) => None,
+        }
+    }
+
+    fn output(&mut self, stream: Stream, bytes: Vec<u8>) -> Option<ExecEnd> {
+        let now = Instant::now();
+        if let (Phase::Starting { .. }, Some(_)) = (self.phase, self.stdout.pid()) {
+            self.phase = Phase::Running { since: now, heard: now };
+        }
+        if !bytes.is_empty() {
+            self.pending.push_back(OutputChunk { stream, bytes });
+            self.heard();
+        }
+        let status = self.stdout.status()?;
+        if self.stdout.pid().is_none() {
+            return Some(self.without_end(None));
+        }
+        if !matches!(self.phase, Phase::Ended { .. }) {
+            self.phase = Phase::Ended { why: self.why(), by: now + self.timeouts.channel };
+        }
+        self.stderr.status().map(|_| self.with_end(status))
+    }
+
+    fn heard(&mut self) {
+        if let Phase::Running { heard, .. } = &mut self.phase {
+            *heard = Instant::now();
+        }
+    }
+
+    fn why(&self) -> Option<Why> {
+        match self.phase {
+            // Condemned, but TERM not sent: the mark was already on its way.
+            Phase::Starting { .. } | Phase::Running { .. } | Phase::Condemned { .. } => None,
+            Phase::Terminated { why, .. } | Phase::Doomed { why } | Phase::Killed { why, .. } => Some(why),
+            Phase::Ended { why, .. } => why,
+        }
+    }
+
+    fn with_end(&self, status: u8) -> ExecEnd {
+        match self.why() {
+            None => ExecEnd::Exited(status),
+            Some(Why::TimedOut) => ExecEnd::TimedOut,
+            Some(Why::IdleTimedOut) => ExecEnd::IdleTimedOut,
+            Some(Why::Stopped) => ExecEnd::Stopped,
+        }
+    }
+
+    /// The channel ended, or with `lost` the connection, before the end mark came on both streams.
+    fn without_end(&self, lost: Option<String>) -> ExecEnd {
+        if let (Some(status), Some(_)) = (self.stdout.status(), self.stdout.pid()) {
+            return self.with_end(status);
+        }
+        if self.refused {
+            return ExecEnd::NotStarted("the server refuses to run commands".to_owned());
+        }
+        if self.stdout.pid().is_some() || self.stderr.pid().is_some() {
+            return ExecEnd::Lost(match (lost, &self.exit) {
+                (Some(lost), None) => lost,
+                (_, Some(exit)) => format!("the shell that waited for it is gone ({exit})"),
+                (None, None) => "the server closed the channel".to_owned(),
+            });
+        }
+        match lost {
+            // The command may have arrived, and its begin mark not come back.
+            Some(lost) if self.exit.is_none() => ExecEnd::Lost(lost),
+            _ => ExecEnd::NotStarted(self.noise()),
+        }
+    }
+
+    /// What was printed instead of the begin mark.
+    fn noise(&self) -> String {
+        let texts = [self.stderr.noise(), self.stdout.noise()].map(|n| String::from_utf8_lossy(n).trim().to_owned());
+        let text = texts.into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join("\n");
+        let exit = self.exit.as_deref().unwrap_or("the channel was closed");
+        let hint = if text.contains("sudo:") && text.contains("password") {
+            "\nhint: let sudo run it without a password (NOPASSWD in sudoers), or log in as that user"
+        } else {
+            ""
+        };
+        if text.is_empty() {
+            format!("no shell for it ({exit})")
+        } else {
+            format!("no shell for it ({exit}): {text}{hint}")
+        }
+    }
+
+    /// When to look again though nothing came.
+    fn wake(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Starting { by } | Phase::Ended { by, .. } => Some(by),
+            Phase::Running { since, heard } => {
+                // While the receiver is slow, the silence is ours.
+                let idle = self.limits.1.filter(|_| self.pending.is_empty());
+                [self.limits.0.map(|limit| since + limit), idle.map(|limit| heard + limit)].into_iter().flatten().min()
+            }
+            Phase::Terminated { kill_at, .. } => Some(kill_at),
+            Phase::Killed { give_up_at, .. } => Some(give_up_at),
+            // Left by `next_line` at once.
+            Phase::Condemned { .. } | Phase::Doomed { .. } => None,
+        }
+    }
+
+    /// The time of [`Self::wake`] has come.
+    fn late(&mut self) -> Option<ExecEnd> {
+        let now = Instant::now();
+        match self.phase {
+            Phase::Starting { .. } => {
+                let limit = in_words(self.timeouts.channel);
+                return Some(ExecEnd::Lost(format!(
+                    "no sign of its shell in {limit}; do startup files of the login shell hang?"
+                )));
+            }
+            Phase::Running { since, .. } => {
+                let timed_out = self.limits.0.is_some_and(|limit| since + limit <= now);
+                self.phase = Phase::Condemned { why: if timed_out { Why::TimedOut } else { Why::IdleTimedOut } };
+            }
+            Phase::Terminated { why, .. } => self.phase = Phase::Doomed { why },
+            Phase::Killed { .. } => return Some(ExecEnd::Lost("KILL did not end it".to_owned())),
+            // Its own output is complete; only the last bytes of standard error may be missing.
+            Phase::Ended { .. } => return Some(self.without_end(None)),
+            Phase::Condemned { .. } | Phase::Doomed { .. } => {}
+        }
+        None
+    }
+
+    /// What to write to the leash now.
+    fn next_line(&mut self) -> Option<String> {
+        if self.stop && matches!(self.phase, Phase::Running { .. }) {
+            self.phase = Phase::Condemned { why: Why::Stopped };
+        }
+        let pid = self.stdout.pid()?;
+        let after_grace = Instant::now() + self.timeouts.grace;
+        match self.phase {
+            Phase::Condemned { why } => {
+                self.phase = Phase::Terminated { why, kill_at: after_grace };
+                Some(format!("TERM {pid}\n"))
+            }
+            Phase::Doomed { why } => {
+                self.phase = Phase::Killed { why, give_up_at: after_grace };
+                Some(format!("KILL {pid}\n"))
+            }
+            _ => None,
+        }
+    }
+}

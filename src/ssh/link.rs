@@ -1,0 +1,283 @@
+//! An encrypted connection to a host whose key was looked at: russh's settings, its callbacks, and the limit of the handshake.
+//!
+//! Invariant: a key that the [`Judge`] does not accept ends the connection inside the key exchange, before a byte of a login is sent.
+//! The server can open no channel: every one of russh's defaults that would accept one is overridden.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use russh::client::{self, ChannelOpenHandle, DisconnectReason, Handle, Msg};
+use russh::keys::{Algorithm, PublicKeyOrCertificate};
+use russh::{Channel, ChannelId, Preferred, cipher, compression};
+use tokio::io::BufReader;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::ConnectError;
+use super::dial::{Cuttable, Dial};
+use super::host_key::{HostKey, algorithms_of_type};
+use super::timeouts::in_words;
+
+/// Looks at the host's key: an error refuses it, and becomes the connection's.
+pub(super) type Judge = Box<dyn Fn(&HostKey) -> Result<(), ConnectError> + Send + Sync>;
+
+/// A connection. Dropping it ends russh's task, whatever the peer does.
+pub(super) struct Link {
+    pub handle: Handle<Client>,
+    pub shared: Arc<Shared>,
+    _cut: DropGuard,
+}
+
+impl Link {
+    /// Why the connection ended, in words.
+    pub fn lost(&self) -> String {
+        self.shared.ended.lock().ok().and_then(|e| e.clone()).unwrap_or_else(|| "connection lost".to_owned())
+    }
+}
+
+/// What russh's callbacks have seen.
+#[derive(Default)]
+pub(super) struct Shared {
+    refused: Mutex<Option<ConnectError>>,
+    ended: Mutex<Option<String>>,
+}
+
+/// Connects, exchanges keys, and has the host's key judged. `pinned_types` are asked for first.
+pub(super) async fn connect(
+    dial: &Dial<'_>,
+    handshake: Duration,
+    pinned_types: &[String],
+    judge: Judge,
+) -> Result<Link, ConnectError> {
+    let stream = dial.dial().await?;
+    let (cut, heard) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
+    let guard = cut.clone().drop_guard();
+    // Unbuffered, russh reads every packet with two system calls.
+    let stream = BufReader::with_capacity(16 << 10, Cuttable::new(stream, cut, heard.clone()));
+    let shared = Arc::new(Shared::default());
+    let client = Client { judge, shared: shared.clone() };
+    let failed = |reason| ConnectError::Handshake { address: dial.target(), reason };
+    match timeout(handshake, client::connect_stream(Arc::new(config(pinned_types)), stream, client)).await {
+        Ok(Ok(handle)) => Ok(Link { handle, shared, _cut: guard }),
+        Ok(Err(e)) => match shared.refused.lock().ok().and_then(|mut refused| refused.take()) {
+            Some(refused) => Err(refused),
+            None => Err(failed(handshake_failure(&e, heard.load(Ordering::Relaxed)))),
+        },
+        Err(_) if heard.load(Ordering::Relaxed) => {
+            Err(failed(format!("key exchange not finished in {}", in_words(handshake))))
+        }
+        Err(_) => Err(failed(format!("no SSH banner in {}", in_words(handshake)))),
+    }
+}
+
+fn handshake_failure(error: &russh::Error, heard: bool) -> String {
+    match error {
+        russh::Error::Disconnect | russh::Error::HUP if !heard => {
+            "the connection was closed before an SSH banner came".to_owned()
+        }
+        russh::Error::Disconnect | russh::Error::HUP => "the connection was closed during the key exchange".to_owned(),
+        russh::Error::Version => "what listens there does not speak SSH 2".to_owned(),
+        russh::Error::IO(e) => e.to_string(),
+        russh::Error::NoCommonAlgo { kind, ours, theirs } => format!(
+            "no common algorithm ({kind:?}): the server offers {}; fleet knows {}",
+            theirs.join(", "),
+            ours.join(", ")
+        ),
+        e => format!("key exchange: {e}"),
+    }
+}
+
+/// russh's settings. The numbers were measured: see the comments.
+fn config(pinned_types: &[String]) -> client::Config {
+    client::Config {
+        // A silent step may last for hours, but a dead peer is found in 60 s.
+        inactivity_timeout: None,
+        keepalive_interval: Some(Duration::from_secs(15)),
+        keepalive_max: 3,
+        // 2 MiB, the default, is 38 MiB/s at 20 ms. Memory is bounded by the channel's buffer: 100 packets.
+        window_size: 16 << 20,
+        preferred: Preferred {
+            key: Cow::Owned(key_algorithms(pinned_types)),
+            // Refused until fleet verifies authorities, principals and validity itself.
+            host_key_certificates: Cow::Borrowed(&[]),
+            cipher: Cow::Borrowed(if has_aes() { AES_FIRST } else { CHACHA_FIRST }),
+            // No decompression code can be reached.
+            compression: Cow::Borrowed(&[compression::NONE]),
+            ..Preferred::DEFAULT
+        },
+        ..client::Config::default()
+    }
+}
+
+/// The types that are pinned for the host first, or a server with several keys would show one that is not pinned. Never SHA-1.
+fn key_algorithms(pinned_types: &[String]) -> Vec<Algorithm> {
+    let mut algorithms: Vec<Algorithm> = Vec::new();
+    let pinned = pinned_types.iter().flat_map(|t| algorithms_of_type(t));
+    for algorithm in pinned.chain(Preferred::DEFAULT.key.iter().cloned()) {
+        if algorithm != (Algorithm::Rsa { hash: None }) && !algorithms.contains(&algorithm) {
+            algorithms.push(algorithm);
+        }
+    }
+    algorithms
+}
+
+/// AES-GCM needs half of `ChaCha20`'s CPU time where the processor has instructions for it.
+const AES_FIRST: &[cipher::Name] = &[
+    cipher::AES_128_GCM,
+    cipher::AES_256_GCM,
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_256_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_128_CTR,
+];
+
+const CHACHA_FIRST: &[cipher::Name] = &[
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_128_GCM,
+    cipher::AES_256_GCM,
+    cipher::AES_256_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_128_CTR,
+];
+
+fn has_aes() -> bool {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    return std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
+}
+
+/// russh's callbacks.
+pub(super) struct Client {
+    judge: Judge,
+    shared: Arc<Shared>,
+}
+
+impl client::Handler for Client {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, offered: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+        let key = match offered {
+            PublicKeyOrCertificate::PublicKey { key, .. } => HostKey::from_russh(key),
+            // None was asked for.
+            PublicKeyOrCertificate::Certificate(_) => None,
+        };
+        let verdict = match key {
+            Some(key) => (self.judge)(&key),
+            None => Err(ConnectError::HostKey { message: "the host shows a certificate instead of a key".to_owned() }),
+        };
+        let accepted = verdict.is_ok();
+        if let (Err(error), Ok(mut refused)) = (verdict, self.shared.refused.lock()) {
+            *refused = Some(error);
+        }
+        Ok(accepted)
+    }
+
+    async fn disconnected(&mut self, reason: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
+        let (words, result) = match reason {
+            DisconnectReason::ReceivedDisconnect(info) => {
+                (format!("the server closed the connection: {}", info.message.trim()), Ok(()))
+            }
+            DisconnectReason::Error(e) => {
+                let words = match &e {
+                    russh::Error::KeepaliveTimeout => "connection lost: no sign of life for 60 s".to_owned(),
+                    russh::Error::Disconnect | russh::Error::HUP => "connection lost".to_owned(),
+                    russh::Error::IO(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                        "connection lost".to_owned()
+                    }
+                    e => format!("connection lost: {e}"),
+                };
+                (words, Err(e))
+            }
+        };
+        if let Ok(mut ended) = self.shared.ended.lock() {
+            ended.get_or_insert(words);
+        }
+        result
+    }
+
+    // A dropped ChannelOpenHandle is a refusal.
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        _: Channel<Msg>,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        Ok(())
+    }
+
+    async fn should_accept_unknown_server_channel(&mut self, _: ChannelId, _: &str) -> bool {
+        false
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _: Channel<Msg>,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! Asking a host for its key, to pin it. Nothing is trusted and no login is tried.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::ConnectError;
+use super::dial::Dial;
+use super::host_key::HostKey;
+use super::link;
+use super::timeouts::Timeouts;
+use crate::model::name::Address;
+
+/// Asks a host for its key. The key exchange proves that it holds the private half. `prefer`: types that are pinned already, so that a
+/// host with several keys shows one that can be compared.
+///
+/// The connection ends inside the key exchange: no user name and no login request is sent.
+pub async fn scan_host_key(
+    address: &Address,
+    port: u16,
+    connect_timeout: Duration,
+    timeouts: &Timeouts,
+    prefer: &[String],
+) -> Result<HostKey, ConnectError> {
+    let dial = Dial { address: address.as_str(), port, resolve: timeouts.resolve, connect: connect_timeout };
+    let seen = Arc::new(Mutex::new(None));
+    let offered = Arc::clone(&seen);
+    let judge = Box::new(move |key: &HostKey| {
+        if let Ok(mut offered) = offered.lock() {
+            *offered = Some(key.clone());
+        }
+        // Having seen the key is all: a refusal is the quickest way out.
+        Err(ConnectError::HostKey { message: "only looking".to_owned() })
+    });
+    let end = link::connect(&dial, timeouts.handshake, prefer, judge).await;
+    match (seen.lock().ok().and_then(|mut key| key.take()), end) {
+        (Some(key), _) => Ok(key),
+        (None, Err(error)) => Err(error),
+        (None, Ok(_)) => {
+            Err(ConnectError::Handshake { address: dial.target(), reason: "the host showed no key".to_owned() })
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! How long each stage may take. russh has no limit of its own before the login.
+
+use std::time::Duration;
+
+use super::GRACE;
+
+/// The limits of the stages; that of the TCP connection is the host's own ([`crate::model::plan::PlanHost::connect_timeout`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Name to addresses.
+    pub resolve: Duration,
+    /// Banner and key exchange.
+    pub handshake: Duration,
+    /// Each attempt to log in.
+    pub auth: Duration,
+    /// Opening a channel, and from there to the first sign of the command's shell.
+    pub channel: Duration,
+    /// Between TERM and KILL, and again until a command that KILL did not end is given up.
+    pub grace: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            resolve: Duration::from_secs(10),
+            handshake: Duration::from_secs(20),
+            auth: Duration::from_secs(20),
+            channel: Duration::from_secs(20),
+            grace: GRACE,
+        }
+    }
+}
+
+/// `20 s`, `0.5 s`.
+pub(super) fn in_words(limit: Duration) -> String {
+    format!("{} s", limit.as_secs_f64())
+}
