@@ -11,9 +11,9 @@ use super::ask;
 use super::context::Context;
 use super::failure::Failure;
 use crate::model::plan::PlanHost;
-use crate::ssh::connector::{ConnectorSettings, Credentials, Identity, PasswordGate, SshConnector, Timeouts};
 use crate::ssh::key::{self, KeyError};
 use crate::ssh::known_hosts::KnownHosts;
+use crate::ssh::{Credentials, Identity, PasswordGate, SshConnector, Timeouts};
 
 /// The key pair of a project.
 pub const KEY: &str = "keys/fleet";
@@ -145,5 +145,5 @@ pub fn for_proof(context: &Context<'_>) -> Result<SshConnector, Failure> {
 
 fn connector(context: &Context<'_>, credentials: Arc<Credentials>) -> Result<SshConnector, Failure> {
     let known_hosts = known_hosts(context)?;
-    Ok(SshConnector::new(ConnectorSettings { known_hosts, credentials, timeouts: Timeouts::default() }))
+    Ok(SshConnector { known_hosts, credentials, timeouts: Timeouts::default() })
 }

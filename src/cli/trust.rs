@@ -19,9 +19,9 @@ use crate::model::printable::printable;
 use crate::report::columns::{Cell, columns};
 use crate::report::paint::Tone;
 use crate::ssh::ConnectError;
-use crate::ssh::connector::Timeouts;
+
 use crate::ssh::known_hosts::{self, KnownHosts, Pin, Verdict};
-use crate::ssh::scan::{OfferedKey, scan_host_key};
+use crate::ssh::{HostKey, Timeouts, scan_host_key};
 
 /// Fetches, shows, asks, pins. A key that contradicts a pinned one is refused, whatever the flags.
 pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
@@ -68,14 +68,14 @@ fn pin(
     context: &Context<'_>,
     decision: &TrustDecision,
     offered: &[Offered],
-    keys: &[OfferedKey],
+    keys: &[HostKey],
     verified: bool,
 ) -> Result<(), Failure> {
     let pins: Vec<Pin> = decision
         .pin
         .iter()
         .filter_map(|index| offered.get(*index).zip(keys.get(*index)))
-        .map(|(offer, key)| Pin { address: offer.address.clone(), port: offer.port, key: key.host_key().clone() })
+        .map(|(offer, key)| Pin { address: offer.address.clone(), port: offer.port, key: key.clone() })
         .collect();
     if pins.is_empty() {
         return Ok(());
@@ -106,14 +106,14 @@ pub fn hosts(context: &Context<'_>, selector: &str) -> Result<Vec<PlanHost>, Fai
     Ok(plan.map_err(|e| Failure::Message(exit::INVALID, e.to_string()))?.hosts)
 }
 
-async fn scan(host: &PlanHost, known: &KnownHosts) -> Result<OfferedKey, ConnectError> {
+async fn scan(host: &PlanHost, known: &KnownHosts) -> Result<HostKey, ConnectError> {
     let prefer = known.pinned_types(host.address.as_str(), host.port);
     scan_host_key(&host.address, host.port, host.connect_timeout, &Timeouts::default(), &prefer).await
 }
 
-fn judge(host: &PlanHost, key: &OfferedKey, known: &KnownHosts) -> Offered {
+fn judge(host: &PlanHost, key: &HostKey, known: &KnownHosts) -> Offered {
     let at = |path: &std::path::Path, line: usize| format!("{}:{line}", path.display());
-    let state = match known.check(host.address.as_str(), host.port, key.host_key()) {
+    let state = match known.check(host.address.as_str(), host.port, key) {
         Verdict::Pinned => PinState::Pinned,
         Verdict::Unknown => PinState::New,
         Verdict::Changed { path, line, pinned } => {
@@ -128,8 +128,8 @@ fn judge(host: &PlanHost, key: &OfferedKey, known: &KnownHosts) -> Offered {
         host: host.label.clone(),
         address: host.address.clone(),
         port: host.port,
-        key_type: key.host_key().key_type().to_owned(),
-        fingerprint: key.host_key().fingerprint(),
+        key_type: key.key_type().to_owned(),
+        fingerprint: key.fingerprint(),
         state,
     }
 }
