@@ -78,7 +78,7 @@ impl From<HistoryError> for Failure {
 }
 
 /// The error and its causes, each said once, before the hints.
-fn with_cause(error: &dyn std::error::Error) -> String {
+pub fn with_cause(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source())
         .map(|cause| format!(": {cause}"))
         .collect::<String>();

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
+use crate::demo::{self, DemoError, DemoOptions};
 use crate::model::exit;
 use crate::model::printable::printable;
 use crate::report::diagnostics;
@@ -78,7 +79,7 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::Tasks { site } => show::tasks(&Context::load(flags)?, site),
         Verb::Check => show::check(&Context::load(flags)?),
         Verb::Init => init(flags),
-        Verb::Demo { keep, serve } => demo(*keep, *serve).await,
+        Verb::Demo { keep, serve } => show_demo(*keep, *serve).await,
         Verb::Runs => show::runs(&Context::load(flags)?),
         Verb::Show { run } => show::show(&Context::load(flags)?, run),
         Verb::Logs { run, host, step } => show::logs(&Context::load(flags)?, run, host.as_deref(), step.as_deref()),
@@ -129,7 +130,11 @@ fn init(flags: &Flags) -> Result<u8, Failure> {
     Ok(exit::SUCCESS)
 }
 
-async fn demo(keep: bool, serve: bool) -> Result<u8, Failure> {
-    let _ = (keep, serve);
-    Err(Failure::environment("not yet"))
+async fn show_demo(keep: bool, serve: bool) -> Result<u8, Failure> {
+    let exe = std::env::current_exe().map_err(Failure::environment)?;
+    let options = DemoOptions { keep, serve, exe, out: &mut std::io::stdout() };
+    demo::run(options).await.map(|()| exit::SUCCESS).map_err(|error| {
+        let code = if matches!(error, DemoError::Missing { .. }) { exit::ENVIRONMENT } else { exit::BUG };
+        Failure::Message(code, failure::with_cause(&error))
+    })
 }
