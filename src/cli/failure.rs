@@ -1,5 +1,7 @@
 //! Why `fleet` ends without success: a message for a person and an exit code.
 
+use std::fmt::Display;
+
 use crate::files::project::ProjectError;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::exit;
@@ -23,7 +25,7 @@ impl Failure {
         Self::Message(exit::USAGE, message.into())
     }
 
-    pub fn environment(message: impl ToString) -> Self {
+    pub fn environment(message: impl Display) -> Self {
         Self::Message(exit::ENVIRONMENT, message.to_string())
     }
 
@@ -79,9 +81,11 @@ impl From<HistoryError> for Failure {
 
 /// The error and its causes, each said once, before the hints.
 pub fn with_cause(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source())
-        .map(|cause| format!(": {cause}"))
-        .collect::<String>();
+    let mut causes = String::new();
+    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
+        causes.push_str(": ");
+        causes.push_str(&cause.to_string());
+    }
     let message = error.to_string();
     let (first, rest) = message.split_at(message.find('\n').unwrap_or(message.len()));
     format!("{first}{causes}{rest}")

@@ -6,7 +6,7 @@ use super::columns::{Cell, columns, headings};
 use super::paint::Tone;
 use crate::model::fold::fold_names;
 use crate::model::inventory::{Host, Origin, Setting, Site};
-use crate::model::name::{HostName, VarName};
+use crate::model::name::{HostName, RoleName, VarName};
 use crate::model::printable::printable;
 use crate::model::recipe::{Phase, PhaseBody, Recipe, Step, TaskBody};
 
@@ -52,7 +52,7 @@ pub fn explain<'a>(
         for (name, setting) in vars {
             rows.push(row(&format!("vars.{name}"), &setting.value, &setting.origin));
         }
-        let roles: Vec<&str> = host.roles.iter().map(|role| role.as_str()).collect();
+        let roles: Vec<&str> = host.roles.iter().map(RoleName::as_str).collect();
         let name = Tone::Heading.paint(&format!("{}:{}", site.name, host.name), color);
         let _ = write!(out, "\n{name} {}\n{}", roles.join(" "), columns(&rows, color));
     }
@@ -87,7 +87,7 @@ pub fn tasks(recipe: &Recipe, color: bool) -> String {
         .iter()
         .map(|(name, var)| {
             let default = match (&var.default, var.required) {
-                (Some(default), _) => format!("[{default}]"),
+                (Some(default), _) => format!("[{}]", first_line(&default.to_string())),
                 (None, true) => "required".to_owned(),
                 (None, false) => String::new(),
             };
@@ -98,6 +98,13 @@ pub fn tasks(recipe: &Recipe, color: bool) -> String {
         let _ = write!(out, "\n{}\n{}", Tone::Heading.paint("variables", color), columns(&rows, color));
     }
     out
+}
+
+/// A default may be a whole script; its first line tells enough.
+fn first_line(text: &str) -> String {
+    let mut lines = text.trim().lines();
+    let first = lines.next().unwrap_or_default();
+    if lines.next().is_some() { format!("{first} …") } else { first.to_owned() }
 }
 
 fn add_phase(out: &mut String, phase: &Phase) {

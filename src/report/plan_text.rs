@@ -6,13 +6,14 @@ use std::fmt::Write as _;
 use super::paint::Tone;
 use crate::model::command::CommandTemplate;
 use crate::model::fold::fold_names;
+use crate::model::name::SiteName;
 use crate::model::plan::{Guard, HostIndex, OnFailure, Plan, PlanPhase, PlanStep, StepCommands};
 use crate::model::printable::printable;
 use crate::model::shell::quote;
 
 /// The whole plan: phases, batches, steps, and the commands of each host, those of equal hosts once.
 pub fn plan(plan: &Plan, color: bool) -> String {
-    let sites: Vec<&str> = plan.sites.iter().map(|site| site.as_str()).collect();
+    let sites: Vec<&str> = plan.sites.iter().map(SiteName::as_str).collect();
     let mut out = Tone::Heading.paint(&format!("{} {}", sites.join(","), plan.task), color);
     let follows = match plan.on_failure {
         OnFailure::Undo => "all is undone",
