@@ -7,7 +7,7 @@ use super::super::diagnostic::nearest;
 use super::super::inventory::Host;
 use super::super::name::{PhaseName, RoleName, StepPath, TaskName};
 use super::super::recipe::{Phase, PhaseBody, Recipe, Step, Task, TaskBody};
-use super::PlanError;
+use super::{PlanError, StepSelection};
 
 /// A phase with all its steps.
 #[derive(Debug, Clone)]
@@ -173,4 +173,35 @@ fn flat_step<'a>(place: &[&str], step: &'a Step, roles: &[RoleName]) -> Result<F
         _ => place.join("/"),
     };
     Ok(FlatStep { path: StepPath::parse(&format!("{place}/{}", step.name))?, step, roles: roles.to_vec() })
+}
+
+/// Leaves out the steps that the command line does not want.
+pub fn select(flat: &mut Vec<FlatPhase<'_>>, selection: &StepSelection) -> Result<(), PlanError> {
+    let known: Vec<(String, String)> =
+        flat.iter().flat_map(|p| &p.steps).map(|s| (s.step.name.to_string(), s.path.to_string())).collect();
+    let is = |step: &FlatStep<'_>, name: &str| step.step.name.as_str() == name || step.path.as_str() == name;
+    let typed = selection.start_at.iter().map(|n| ("start-at", n));
+    let typed =
+        typed.chain(selection.only.iter().map(|n| ("only", n))).chain(selection.skip.iter().map(|n| ("skip", n)));
+    for (flag, name) in typed {
+        if !known.iter().any(|(step, path)| step == name || path == name) {
+            let names: BTreeSet<&str> = known.iter().map(|(step, _)| step.as_str()).collect();
+            return Err(PlanError::UnknownStep {
+                flag,
+                name: name.clone(),
+                nearest: nearest(name, names.iter().copied()).map(str::to_owned),
+                known: names.into_iter().map(str::to_owned).collect(),
+            });
+        }
+    }
+    let mut started = selection.start_at.is_none();
+    for phase in flat.iter_mut() {
+        phase.steps.retain(|step| {
+            started |= selection.start_at.as_deref().is_some_and(|name| is(step, name));
+            let wanted = selection.only.is_empty() || selection.only.iter().any(|name| is(step, name));
+            started && wanted && !selection.skip.iter().any(|name| is(step, name))
+        });
+    }
+    flat.retain(|phase| !phase.steps.is_empty());
+    Ok(())
 }

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::build::interpreter;
 use super::*;
 use crate::model::diagnostic::Source;
 use crate::model::inventory::Inventory;

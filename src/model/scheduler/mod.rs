@@ -14,6 +14,8 @@
 //!   run: if the whole rollout is unwound later, so is what this host did in earlier phases.
 //! * When the undo of a `once` step fails, nothing before it is undone anywhere: a site whose database is in doubt is not reopened.
 
+mod action;
+mod forward;
 mod unwind;
 
 #[cfg(test)]
@@ -21,85 +23,10 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::name::StepPath;
-use super::outcome::{HostOutcome, StepOutcome};
-use super::plan::{HostIndex, OnFailure, Plan, PlanPhase, PlanStep};
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// The run begins.
-    Start,
-    /// A host is ready for steps.
-    Connected(HostIndex),
-    /// A host could not be reached, trusted or logged in to; the reason in words.
-    ConnectFailed(HostIndex, String),
-    /// An attempt of the host's running step ended.
-    StepEnded(HostIndex, StepOutcome),
-    /// The pause before another attempt is over.
-    RetryDue(HostIndex),
-    /// The host's running undo ended.
-    UndoEnded(HostIndex, StepOutcome),
-    /// The pause between two batches is over.
-    SoakOver,
-    /// The operator pressed Ctrl-C, or asked in another way.
-    Interrupt,
-}
-
-/// What is to be done now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Connect to the host.
-    Connect(HostIndex),
-    /// Run the step on the host.
-    Run(HostIndex, StepIndex, u32),
-    /// Pause, then say [`Input::RetryDue`].
-    Retry(HostIndex, Duration),
-    /// Undo the step on the host.
-    Undo(HostIndex, StepIndex),
-    /// End what is running on the host: its connection attempt, step or undo.
-    End(HostIndex),
-    /// Pause, then say [`Input::SoakOver`].
-    Soak(Duration),
-    /// Tell that a phase began.
-    PhaseStarted(usize),
-    /// Tell that a batch began: phase, batch, both from 0.
-    BatchStarted(usize, usize),
-    /// Tell that a batch is through.
-    BatchFinished(usize, usize),
-    /// Tell that nothing new starts, and why.
-    RolloutStopped(String),
-    /// Tell the level of an interrupt.
-    Interrupted(u8),
-    /// The host is done with.
-    Settle(Settlement),
-    /// The run is over.
-    Finish,
-}
-
-/// How a host ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settlement {
-    /// The host.
-    pub host: HostIndex,
-    /// How it ended.
-    pub outcome: HostOutcome,
-    /// Why it did not succeed.
-    pub reason: Option<String>,
-    /// What this run did on it and is still there, unless it succeeded.
-    pub in_force: Vec<StepPath>,
-}
-
-/// A step's place: phase, and step within it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StepIndex {
-    /// Index of the phase.
-    pub phase: usize,
-    /// Index of the step in the phase.
-    pub step: usize,
-}
+use super::outcome::HostOutcome;
+use super::plan::{HostIndex, Plan, PlanPhase, PlanStep};
+pub use action::{Action, Input, Settlement, StepIndex};
 
 /// What a host is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -320,70 +247,6 @@ impl Scheduler {
         }
     }
 
-    fn in_current_batch(&self, host: HostIndex) -> bool {
-        self.current_phase().and_then(|p| p.batches.get(self.batch)).is_some_and(|batch| batch.contains(&host))
-    }
-
-    fn start_phase(&mut self) {
-        match self.current_phase() {
-            Some(_) => {
-                self.batch = 0;
-                self.actions.push(Action::PhaseStarted(self.phase));
-                self.start_batch();
-            }
-            None => self.finish(),
-        }
-    }
-
-    fn start_batch(&mut self) {
-        self.mode = Mode::Rolling;
-        let Some(batch) = self.current_phase().and_then(|p| p.batches.get(self.batch)).cloned() else {
-            self.phase += 1;
-            self.start_phase();
-            return;
-        };
-        self.actions.push(Action::BatchStarted(self.phase, self.batch));
-        self.open = 0;
-        for host in batch {
-            let state = self.host(host);
-            state.next = 0;
-            if state.dropped.is_none() && !state.settled {
-                if state.activity == Activity::Idle {
-                    self.ready.push_back(host);
-                }
-                self.open += 1;
-            }
-        }
-        if self.open == 0 {
-            self.end_batch();
-        }
-    }
-
-    /// A host is through the current batch, or dropped out of it.
-    fn leave_batch(&mut self) {
-        self.open -= 1;
-        if self.open == 0 {
-            self.end_batch();
-        }
-    }
-
-    fn end_batch(&mut self) {
-        self.actions.push(Action::BatchFinished(self.phase, self.batch));
-        self.batch += 1;
-        let more = self.current_phase().filter(|p| self.batch < p.batches.len()).map(|p| p.soak);
-        match more {
-            Some(soak) if !soak.is_zero() => {
-                self.mode = Mode::Soaking;
-                self.actions.push(Action::Soak(soak));
-            }
-            Some(_) => self.start_batch(),
-            None => {
-                self.phase += 1;
-                self.start_phase();
-            }
-        }
-    }
-
     /// Starts what can be started, and turns round when the last running step has ended.
     fn pump(&mut self) {
         self.start_ready();
@@ -412,114 +275,6 @@ impl Scheduler {
             } else {
                 break;
             }
-        }
-    }
-
-    fn run_next(&mut self, host: HostIndex) {
-        let from = self.host(host).next;
-        let found = self.current_phase().and_then(|phase| {
-            let steps = phase.steps.iter().enumerate().skip(from);
-            steps.filter(|(_, step)| step.commands.contains_key(&host)).map(|(i, _)| i).next()
-        });
-        let Some(step) = found else {
-            self.settle_if_through(host);
-            self.leave_batch();
-            return;
-        };
-        let at = StepIndex { phase: self.phase, step };
-        self.start_step(host, at, 1);
-    }
-
-    fn start_step(&mut self, host: HostIndex, at: StepIndex, attempt: u32) {
-        let state = self.host(host);
-        state.next = at.step + 1;
-        state.activity = Activity::Running(at, attempt);
-        self.active += 1;
-        self.actions.push(Action::Run(host, at, attempt));
-    }
-
-    fn on_step_ended(&mut self, host: HostIndex, outcome: &StepOutcome) {
-        let Activity::Running(at, attempt) = self.host(host).activity else { return };
-        self.active -= 1;
-        self.host(host).activity = Activity::Idle;
-        self.note_effect(host, at, outcome);
-        if outcome.is_success() {
-            if self.mode == Mode::Rolling {
-                self.ready.push_back(host);
-            }
-            return;
-        }
-        let retry = self.step(at).and_then(|step| step.retry).filter(|r| attempt <= r.times);
-        if let Some(retry) = retry.filter(|_| self.mode == Mode::Rolling && is_worth_retrying(outcome)) {
-            self.host(host).activity = Activity::Pausing(at, attempt);
-            self.actions.push(Action::Retry(host, retry.delay));
-            return;
-        }
-        let path = self.step(at).map(|s| s.path.to_string()).unwrap_or_default();
-        let reason = format!("{path}: {}", outcome.describe());
-        let state = self.host(host);
-        state.reason = Some(reason);
-        state.dropped = Some(Drop::Failed);
-        match outcome {
-            StepOutcome::Unknown { .. } => state.frozen = Some(HostOutcome::Unknown),
-            // The interrupt stopped the rollout already; this host did not fail.
-            StepOutcome::Cancelled => {
-                state.dropped = None;
-                return;
-            }
-            _ => {}
-        }
-        self.failures += 1;
-        let once = self.plan.phases.get(at.phase).is_some_and(|p| p.once);
-        if self.mode != Mode::Rolling {
-            return;
-        }
-        if once && self.failures <= self.plan.max_failures {
-            self.stop(format!("{path} failed; it runs once for the whole rollout"));
-        } else if self.failures > self.plan.max_failures {
-            self.stop_over_budget();
-        } else {
-            self.drop_out(host);
-        }
-    }
-
-    /// Within the budget: the host alone undoes what it did in this phase and takes no further part.
-    fn drop_out(&mut self, host: HostIndex) {
-        if self.host(host).frozen.is_none() && self.plan.on_failure == OnFailure::Undo {
-            self.ready.push_back(host);
-        } else {
-            if self.plan.on_failure == OnFailure::Hold {
-                self.host(host).frozen.get_or_insert(HostOutcome::Held);
-            }
-            self.settle_if_through(host);
-            self.leave_batch();
-        }
-    }
-
-    /// Remembers that the step has, or may have, an effect.
-    fn note_effect(&mut self, host: HostIndex, at: StepIndex, outcome: &StepOutcome) {
-        let sent = match outcome {
-            StepOutcome::Skipped { .. } | StepOutcome::NotStarted { .. } => false,
-            StepOutcome::Succeeded
-            | StepOutcome::Failed { .. }
-            | StepOutcome::Signaled { .. }
-            | StepOutcome::TimedOut { .. }
-            | StepOutcome::Unusable { .. }
-            | StepOutcome::Cancelled
-            | StepOutcome::Unknown { .. } => true,
-        };
-        let done = Done { at, undone: false };
-        let state = self.host(host);
-        // Another attempt of the same step has the same effect.
-        if sent && state.done.last() != Some(&done) {
-            state.done.push(done);
-        }
-    }
-
-    fn on_retry_due(&mut self, host: HostIndex) {
-        let Activity::Pausing(at, attempt) = self.host(host).activity else { return };
-        if self.mode == Mode::Rolling {
-            self.start_step(host, at, attempt + 1);
         }
     }
 
@@ -566,18 +321,5 @@ impl Scheduler {
             }
         }
         self.actions.push(Action::RolloutStopped(reason));
-    }
-}
-
-/// May another attempt help? Not when nobody knows what the first one did.
-fn is_worth_retrying(outcome: &StepOutcome) -> bool {
-    match outcome {
-        StepOutcome::Failed { .. } | StepOutcome::Signaled { .. } | StepOutcome::TimedOut { .. } => true,
-        StepOutcome::Succeeded
-        | StepOutcome::Skipped { .. }
-        | StepOutcome::Unusable { .. }
-        | StepOutcome::Cancelled
-        | StepOutcome::NotStarted { .. }
-        | StepOutcome::Unknown { .. } => false,
     }
 }

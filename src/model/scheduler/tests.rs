@@ -1,11 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::model::command::CommandTemplate;
-use crate::model::name::{Address, HostLabel, HostName, PhaseName, SiteName, UserName};
-use crate::model::plan::{PLAN_VERSION, PlanHost, Retry, StepCommands};
+use crate::model::name::{Address, HostLabel, HostName, PhaseName, SiteName, StepPath, UserName};
+use crate::model::outcome::StepOutcome;
+use crate::model::plan::{OnFailure, PLAN_VERSION, PlanHost, Retry, StepCommands};
 use crate::model::template::Template;
 
 fn host(i: usize) -> PlanHost {

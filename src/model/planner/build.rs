@@ -1,0 +1,228 @@
+//! From flat phases to the phases of a plan: hosts, batches, commands.
+
+use std::collections::BTreeMap;
+
+use super::super::command::CommandTemplate;
+use super::super::diagnostic::{Diagnostic, nearest};
+use super::super::inventory::{Host, Stage};
+use super::super::name::{TaskName, VarName};
+use super::super::plan::{
+    Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands,
+};
+use super::super::recipe::{Action, Spanned, Step, StepGuard};
+use super::super::template::Template;
+use super::phases::{self, FlatPhase, FlatStep};
+use super::{PlanError, Request, Variables, batches, plan_host, width};
+
+/// Builds one plan.
+pub struct Builder<'a> {
+    request: Request<'a>,
+    /// The targeted hosts, in the inventory's order: a [`HostIndex`] is a place here.
+    hosts: Vec<&'a Host>,
+    /// The variable that these tasks prove.
+    proves: Option<VarName>,
+    /// Some command uses that variable as it was given, and not as a step of the plan registers it.
+    takes_proof: bool,
+    /// For each host.
+    variables: Vec<Variables>,
+    problems: Vec<Diagnostic>,
+}
+
+impl<'a> Builder<'a> {
+    pub fn new(request: Request<'a>) -> Result<Self, PlanError> {
+        let hosts: Vec<&Host> = request.site.hosts.iter().filter(|host| request.hosts.contains(&host.name)).collect();
+        let variables = hosts.iter().map(|host| Variables::new(request, host)).collect::<Result<_, _>>();
+        let mut tasks = request.tasks.iter().rev().filter_map(|name| phases::find(request.recipe, name.as_str()).ok());
+        Ok(Self {
+            proves: tasks.find_map(|task| task.proves.clone()),
+            takes_proof: false,
+            variables: variables.map_err(PlanError::Variable)?,
+            problems: Vec::new(),
+            request,
+            hosts,
+        })
+    }
+
+    pub fn build(mut self, flat: &[FlatPhase<'_>]) -> Result<Plan, PlanError> {
+        let Request { site, recipe, tasks, overrides, .. } = self.request;
+        let phases: Vec<PlanPhase> = flat.iter().filter_map(|phase| self.phase(phase, flat)).collect();
+        self.check_proof()?;
+        if !self.problems.is_empty() {
+            return Err(PlanError::Diagnostics(self.problems));
+        }
+        let names: Vec<&str> = tasks.iter().map(TaskName::as_str).collect();
+        if phases.is_empty() {
+            return Err(PlanError::Empty(names.join(" ")));
+        }
+        let hosts = self.hosts.iter().map(|host| plan_host(site, host, overrides, self.request.login, true));
+        let hosts: Vec<PlanHost> = hosts.collect::<Result<_, _>>()?;
+        let tasks: Vec<_> = names.iter().filter_map(|name| phases::find(recipe, name).ok()).collect();
+        let declared = |policy| tasks.iter().any(|task| task.on_failure == Some(policy));
+        let on_test = site.stage.as_ref().is_some_and(|stage| stage.value == Stage::Test);
+        let whole = overrides.steps.is_all() && hosts.len() == site.hosts.len();
+        Ok(Plan {
+            v: PLAN_VERSION,
+            sites: vec![site.name.clone()],
+            task: names.join(" "),
+            max_failures: overrides.max_fail.unwrap_or(site.rollout.max_failures.value).of(hosts.len()),
+            parallel: width(overrides, hosts.len()),
+            phases,
+            on_failure: if declared(OnFailure::Hold) || (on_test && !declared(OnFailure::Undo)) {
+                OnFailure::Hold
+            } else {
+                OnFailure::Undo
+            },
+            proves: self.proves.filter(|_| whole),
+            hosts,
+        })
+    }
+
+    /// A site that follows another one gets exactly what was proven there, or nothing.
+    fn check_proof(&self) -> Result<(), PlanError> {
+        let Request { site, proof, tasks, overrides, .. } = self.request;
+        let (Some(follows), Some(variable), true) = (&site.follows, &self.proves, self.takes_proof) else {
+            return Ok(());
+        };
+        let followed = follows.value.clone();
+        let Some(proof) = proof.filter(|proof| proof.name == *variable) else {
+            let task = tasks.iter().map(TaskName::as_str).collect::<Vec<_>>().join(" ");
+            return Err(PlanError::Unproven { site: site.name.clone(), followed, variable: variable.clone(), task });
+        };
+        match overrides.vars.get(variable).filter(|given| **given != proof.value) {
+            None => Ok(()),
+            Some(given) => Err(PlanError::OtherProven {
+                followed,
+                proof: Box::new(proof.clone()),
+                variable: variable.clone(),
+                given: given.clone(),
+            }),
+        }
+    }
+
+    fn phase(&mut self, flat: &FlatPhase<'_>, all: &[FlatPhase<'_>]) -> Option<PlanPhase> {
+        let rollout = &self.request.site.rollout;
+        let chosen: Vec<HostIndex> = self
+            .hosts
+            .iter()
+            .enumerate()
+            .filter(|(_, host)| flat.on.as_ref().is_none_or(|role| host.roles.contains(role)))
+            .filter(|(_, host)| flat.steps.iter().any(|step| step.is_for(host)))
+            .map(|(index, _)| HostIndex(index))
+            .take(if flat.once { 1 } else { usize::MAX })
+            .collect();
+        for role in flat.roles() {
+            if !self.request.site.hosts.iter().any(|host| host.roles.contains(role)) {
+                let message = format!("no host of site `{}` has the role `{role}`", self.request.site.name);
+                self.problems.push(Diagnostic::new(&self.request.recipe.source, flat.span.clone(), message));
+            }
+        }
+        if chosen.is_empty() {
+            return None;
+        }
+        let steps: Vec<PlanStep> = flat.steps.iter().map(|step| self.step(step, flat, &chosen, all)).collect();
+        let sizes = self.request.overrides.serial.as_ref().unwrap_or(&rollout.batches.value);
+        Some(PlanPhase {
+            name: flat.name.clone(),
+            once: flat.once,
+            batches: if flat.rolling { batches(&chosen, sizes) } else { vec![chosen] },
+            soak: rollout.soak.value,
+            steps,
+        })
+    }
+
+    fn step(
+        &mut self,
+        flat: &FlatStep<'_>,
+        phase: &FlatPhase<'_>,
+        chosen: &[HostIndex],
+        all: &[FlatPhase<'_>],
+    ) -> PlanStep {
+        let step = flat.step;
+        let mut commands = BTreeMap::new();
+        for index in chosen {
+            if self.hosts.get(index.0).is_some_and(|host| flat.is_for(host)) {
+                commands.insert(*index, self.commands(step, *index));
+            }
+        }
+        if let Some(name) = &step.register {
+            for (index, variables) in self.variables.iter_mut().enumerate() {
+                // What a `once` step registers is known to all hosts.
+                if phase.once || commands.contains_key(&HostIndex(index)) {
+                    variables.register(name.clone());
+                }
+            }
+        }
+        for (index, commands) in &mut commands {
+            // The undo runs after the step, so it may use what the step itself registers.
+            commands.undo = step.undo.as_ref().map(|undo| self.command(step, *index, undo));
+        }
+        let ended = |other: &&FlatStep<'_>| step.ends.contains(&other.step.name);
+        PlanStep {
+            path: flat.path.clone(),
+            ends: all.iter().flat_map(|p| &p.steps).filter(ended).map(|s| s.path.clone()).collect(),
+            timeout: step.timeout.or(self.request.overrides.timeout),
+            idle_timeout: step.idle_timeout,
+            retry: step.retry,
+            register: step.register.clone(),
+            secret_output: step.secret_output,
+            commands,
+        }
+    }
+
+    fn commands(&mut self, step: &Step, host: HostIndex) -> StepCommands {
+        let run = match &step.action {
+            Action::Run(text) => self.command(step, host, text),
+            Action::Script { span, content, .. } => {
+                let text = Spanned { value: Template::literal(content), span: span.clone() };
+                CommandTemplate { interpreter: interpreter(content), ..self.command(step, host, &text) }
+            }
+        };
+        let guard = step.guard.as_ref().map(|guard| match guard {
+            StepGuard::Unless(text) => Guard::Unless(self.command(step, host, text)),
+            StepGuard::OnlyIf(text) => Guard::OnlyIf(self.command(step, host, text)),
+        });
+        StepCommands { run, undo: None, guard }
+    }
+
+    fn command(&mut self, step: &Step, host: HostIndex, text: &Spanned<Template>) -> CommandTemplate {
+        CommandTemplate {
+            text: self.bind(text, host),
+            interpreter: None,
+            cwd: step.cwd.as_ref().map(|cwd| self.bind(cwd, host)),
+            env: step.env.iter().map(|(name, value)| (name.clone(), self.bind(value, host))).collect(),
+            as_user: step.as_user.clone(),
+        }
+    }
+
+    /// Puts in all that is known; what stays open is registered by an earlier step, or a problem.
+    fn bind(&mut self, text: &Spanned<Template>, host: HostIndex) -> Template {
+        let Some(variables) = self.variables.get(host.0) else { return text.value.clone() };
+        self.takes_proof |=
+            text.value.names().any(|name| self.proves.as_ref() == Some(name) && !variables.is_registered(name));
+        let bound = text.value.bind(|name| variables.value(name));
+        for name in bound.names().filter(|name| !variables.is_registered(name)) {
+            let host = self.hosts.get(host.0).map(|host| host.name.to_string()).unwrap_or_default();
+            let site = &self.request.site.name;
+            let message = format!("`{name}` has no value on host `{host}` of site `{site}`");
+            let label = match nearest(name.as_str(), variables.known()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "not set in the inventory, not registered by an earlier step".to_owned(),
+            };
+            let problem = Diagnostic::new(&self.request.recipe.source, text.span.clone(), message).label(label);
+            // The same place is wrong on each host; one is enough.
+            if !self.problems.iter().any(|p| p.span == problem.span && p.label == problem.label) {
+                self.problems.push(problem);
+            }
+        }
+        bound
+    }
+}
+
+/// The interpreter that a script's first line names, unless it is `sh`.
+pub(super) fn interpreter(script: &str) -> Option<String> {
+    let line = script.strip_prefix("#!")?.lines().next()?.trim();
+    let mut words = line.split_whitespace();
+    let program = words.next()?;
+    let program = if program.ends_with("/env") { words.next()? } else { program };
+    (program.rsplit('/').next() != Some("sh")).then(|| program.to_owned())
+}

@@ -1,0 +1,81 @@
+//! What the scheduler is told, and what it tells.
+
+use std::time::Duration;
+
+use super::super::name::StepPath;
+use super::super::outcome::{HostOutcome, StepOutcome};
+use super::super::plan::HostIndex;
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The run begins.
+    Start,
+    /// A host is ready for steps.
+    Connected(HostIndex),
+    /// A host could not be reached, trusted or logged in to; the reason in words.
+    ConnectFailed(HostIndex, String),
+    /// An attempt of the host's running step ended.
+    StepEnded(HostIndex, StepOutcome),
+    /// The pause before another attempt is over.
+    RetryDue(HostIndex),
+    /// The host's running undo ended.
+    UndoEnded(HostIndex, StepOutcome),
+    /// The pause between two batches is over.
+    SoakOver,
+    /// The operator pressed Ctrl-C, or asked in another way.
+    Interrupt,
+}
+
+/// What is to be done now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Connect to the host.
+    Connect(HostIndex),
+    /// Run the step on the host.
+    Run(HostIndex, StepIndex, u32),
+    /// Pause, then say [`Input::RetryDue`].
+    Retry(HostIndex, Duration),
+    /// Undo the step on the host.
+    Undo(HostIndex, StepIndex),
+    /// End what is running on the host: its connection attempt, step or undo.
+    End(HostIndex),
+    /// Pause, then say [`Input::SoakOver`].
+    Soak(Duration),
+    /// Tell that a phase began.
+    PhaseStarted(usize),
+    /// Tell that a batch began: phase, batch, both from 0.
+    BatchStarted(usize, usize),
+    /// Tell that a batch is through.
+    BatchFinished(usize, usize),
+    /// Tell that nothing new starts, and why.
+    RolloutStopped(String),
+    /// Tell the level of an interrupt.
+    Interrupted(u8),
+    /// The host is done with.
+    Settle(Settlement),
+    /// The run is over.
+    Finish,
+}
+
+/// How a host ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// The host.
+    pub host: HostIndex,
+    /// How it ended.
+    pub outcome: HostOutcome,
+    /// Why it did not succeed.
+    pub reason: Option<String>,
+    /// What this run did on it and is still there, unless it succeeded.
+    pub in_force: Vec<StepPath>,
+}
+
+/// A step's place: phase, and step within it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepIndex {
+    /// Index of the phase.
+    pub phase: usize,
+    /// Index of the step in the phase.
+    pub step: usize,
+}

@@ -1,0 +1,192 @@
+//! The way forward: phases, batches, steps, attempts, and hosts that drop out.
+
+use super::super::outcome::{HostOutcome, StepOutcome};
+use super::super::plan::{HostIndex, OnFailure};
+use super::{Action, Activity, Done, Drop, Mode, Scheduler, StepIndex};
+
+impl Scheduler {
+    pub(super) fn in_current_batch(&self, host: HostIndex) -> bool {
+        self.current_phase().and_then(|p| p.batches.get(self.batch)).is_some_and(|batch| batch.contains(&host))
+    }
+
+    pub(super) fn start_phase(&mut self) {
+        match self.current_phase() {
+            Some(_) => {
+                self.batch = 0;
+                self.actions.push(Action::PhaseStarted(self.phase));
+                self.start_batch();
+            }
+            None => self.finish(),
+        }
+    }
+
+    pub(super) fn start_batch(&mut self) {
+        self.mode = Mode::Rolling;
+        let Some(batch) = self.current_phase().and_then(|p| p.batches.get(self.batch)).cloned() else {
+            self.phase += 1;
+            self.start_phase();
+            return;
+        };
+        self.actions.push(Action::BatchStarted(self.phase, self.batch));
+        self.open = 0;
+        for host in batch {
+            let state = self.host(host);
+            state.next = 0;
+            if state.dropped.is_none() && !state.settled {
+                if state.activity == Activity::Idle {
+                    self.ready.push_back(host);
+                }
+                self.open += 1;
+            }
+        }
+        if self.open == 0 {
+            self.end_batch();
+        }
+    }
+
+    /// A host is through the current batch, or dropped out of it.
+    pub(super) fn leave_batch(&mut self) {
+        self.open -= 1;
+        if self.open == 0 {
+            self.end_batch();
+        }
+    }
+
+    pub(super) fn end_batch(&mut self) {
+        self.actions.push(Action::BatchFinished(self.phase, self.batch));
+        self.batch += 1;
+        let more = self.current_phase().filter(|p| self.batch < p.batches.len()).map(|p| p.soak);
+        match more {
+            Some(soak) if !soak.is_zero() => {
+                self.mode = Mode::Soaking;
+                self.actions.push(Action::Soak(soak));
+            }
+            Some(_) => self.start_batch(),
+            None => {
+                self.phase += 1;
+                self.start_phase();
+            }
+        }
+    }
+
+    pub(super) fn run_next(&mut self, host: HostIndex) {
+        let from = self.host(host).next;
+        let found = self.current_phase().and_then(|phase| {
+            let steps = phase.steps.iter().enumerate().skip(from);
+            steps.filter(|(_, step)| step.commands.contains_key(&host)).map(|(i, _)| i).next()
+        });
+        let Some(step) = found else {
+            self.settle_if_through(host);
+            self.leave_batch();
+            return;
+        };
+        let at = StepIndex { phase: self.phase, step };
+        self.start_step(host, at, 1);
+    }
+
+    pub(super) fn start_step(&mut self, host: HostIndex, at: StepIndex, attempt: u32) {
+        let state = self.host(host);
+        state.next = at.step + 1;
+        state.activity = Activity::Running(at, attempt);
+        self.active += 1;
+        self.actions.push(Action::Run(host, at, attempt));
+    }
+
+    pub(super) fn on_step_ended(&mut self, host: HostIndex, outcome: &StepOutcome) {
+        let Activity::Running(at, attempt) = self.host(host).activity else { return };
+        self.active -= 1;
+        self.host(host).activity = Activity::Idle;
+        self.note_effect(host, at, outcome);
+        if outcome.is_success() {
+            if self.mode == Mode::Rolling {
+                self.ready.push_back(host);
+            }
+            return;
+        }
+        let retry = self.step(at).and_then(|step| step.retry).filter(|r| attempt <= r.times);
+        if let Some(retry) = retry.filter(|_| self.mode == Mode::Rolling && is_worth_retrying(outcome)) {
+            self.host(host).activity = Activity::Pausing(at, attempt);
+            self.actions.push(Action::Retry(host, retry.delay));
+            return;
+        }
+        let path = self.step(at).map(|s| s.path.to_string()).unwrap_or_default();
+        let reason = format!("{path}: {}", outcome.describe());
+        let state = self.host(host);
+        state.reason = Some(reason);
+        state.dropped = Some(Drop::Failed);
+        match outcome {
+            StepOutcome::Unknown { .. } => state.frozen = Some(HostOutcome::Unknown),
+            // The interrupt stopped the rollout already; this host did not fail.
+            StepOutcome::Cancelled => {
+                state.dropped = None;
+                return;
+            }
+            _ => {}
+        }
+        self.failures += 1;
+        let once = self.plan.phases.get(at.phase).is_some_and(|p| p.once);
+        if self.mode != Mode::Rolling {
+            return;
+        }
+        if once && self.failures <= self.plan.max_failures {
+            self.stop(format!("{path} failed; it runs once for the whole rollout"));
+        } else if self.failures > self.plan.max_failures {
+            self.stop_over_budget();
+        } else {
+            self.drop_out(host);
+        }
+    }
+
+    /// Within the budget: the host alone undoes what it did in this phase and takes no further part.
+    pub(super) fn drop_out(&mut self, host: HostIndex) {
+        if self.host(host).frozen.is_none() && self.plan.on_failure == OnFailure::Undo {
+            self.ready.push_back(host);
+        } else {
+            if self.plan.on_failure == OnFailure::Hold {
+                self.host(host).frozen.get_or_insert(HostOutcome::Held);
+            }
+            self.settle_if_through(host);
+            self.leave_batch();
+        }
+    }
+
+    /// Remembers that the step has, or may have, an effect.
+    pub(super) fn note_effect(&mut self, host: HostIndex, at: StepIndex, outcome: &StepOutcome) {
+        let sent = match outcome {
+            StepOutcome::Skipped { .. } | StepOutcome::NotStarted { .. } => false,
+            StepOutcome::Succeeded
+            | StepOutcome::Failed { .. }
+            | StepOutcome::Signaled { .. }
+            | StepOutcome::TimedOut { .. }
+            | StepOutcome::Unusable { .. }
+            | StepOutcome::Cancelled
+            | StepOutcome::Unknown { .. } => true,
+        };
+        let done = Done { at, undone: false };
+        let state = self.host(host);
+        // Another attempt of the same step has the same effect.
+        if sent && state.done.last() != Some(&done) {
+            state.done.push(done);
+        }
+    }
+
+    pub(super) fn on_retry_due(&mut self, host: HostIndex) {
+        let Activity::Pausing(at, attempt) = self.host(host).activity else { return };
+        if self.mode == Mode::Rolling {
+            self.start_step(host, at, attempt + 1);
+        }
+    }
+}
+
+/// May another attempt help? Not when nobody knows what the first one did.
+fn is_worth_retrying(outcome: &StepOutcome) -> bool {
+    match outcome {
+        StepOutcome::Failed { .. } | StepOutcome::Signaled { .. } | StepOutcome::TimedOut { .. } => true,
+        StepOutcome::Succeeded
+        | StepOutcome::Skipped { .. }
+        | StepOutcome::Unusable { .. }
+        | StepOutcome::Cancelled
+        | StepOutcome::NotStarted { .. }
+        | StepOutcome::Unknown { .. } => false,
+    }
+}
