@@ -187,7 +187,9 @@ impl Sshd {
         // What has left its session and its parents, until the last one is gone.
         let left = || {
             let left = marked(MARK, &self.mark());
-            left.iter().for_each(|pid| process::signal(*pid, Signal::KILL));
+            for pid in &left {
+                process::signal(*pid, Signal::KILL);
+            }
             left.is_empty().then_some(())
         };
         wait_or(left, || format!("the end of {:?}", self.commands()));
