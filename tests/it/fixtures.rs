@@ -68,7 +68,11 @@ fn the_login_shell_is_the_one_that_was_asked_for_and_reads_its_own_files() {
 fn nothing_that_a_host_ran_outlives_it() {
     let mut ready = ReadyProject::start("", &["web1"]);
     login(&ready, "web1", "(setsid sleep 600 >/dev/null 2>&1 </dev/null &) ; echo started");
-    let left = wait_for("the daemon", || ready["web1"].commands().first().copied());
+    let left = wait_for("the daemon", || {
+        let is_daemon =
+            |pid: &u32| files::try_read(format!("/proc/{pid}/comm").as_ref()).is_some_and(|comm| comm == "sleep\n");
+        ready["web1"].commands().into_iter().find(is_daemon)
+    });
     ready.host("web1").stop();
     let state = files::try_read(format!("/proc/{left}/stat").as_ref())
         .and_then(|stat| Some(stat.rsplit_once(')')?.1.to_owned()));

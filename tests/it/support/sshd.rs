@@ -184,16 +184,15 @@ impl Sshd {
         for pid in started {
             process::signal(pid, Signal::KILL);
         }
-        // What has left its session and its parents; twenty rounds, should it fork on.
-        for _ in 0..20 {
+        // What has left its session and its parents, until the last one is gone.
+        let left = || {
             let left = marked(MARK, &self.mark());
-            if left.is_empty() {
-                break;
+            for pid in &left {
+                process::signal(*pid, Signal::KILL);
             }
-            for pid in left {
-                process::signal(pid, Signal::KILL);
-            }
-        }
+            left.is_empty().then_some(())
+        };
+        wait_or(left, || format!("the end of {:?}", self.commands()));
     }
 
     /// The connections are cut as by a reset line: sshd's processes for them die. Commands live on, and so does the listener.
