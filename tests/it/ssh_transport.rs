@@ -1,6 +1,7 @@
 //! Connections, logins and commands against a real `sshd`.
 
 mod commands;
+mod hostile;
 mod logins;
 
 use std::path::Path;
