@@ -58,7 +58,7 @@ fn plan_host(port: u16) -> PlanHost {
 }
 
 fn timeouts() -> Timeouts {
-    Timeouts { grace: Duration::from_millis(300), ..Timeouts::default() }
+    Timeouts { grace: Duration::from_secs(1), ..Timeouts::default() }
 }
 
 fn connector(known_hosts: &str, credentials: Credentials) -> SshConnector {
