@@ -75,7 +75,7 @@ async fn get(home: &Path) -> std::io::Result<String> {
 
 /// Visitors who ask hosts again and again.
 pub(super) struct Watch {
-    seen: BTreeMap<&'static str, Arc<Mutex<Vec<Answer>>>>,
+    seen: BTreeMap<&'static str, (PathBuf, Arc<Mutex<Vec<Answer>>>)>,
     visitors: JoinSet<()>,
 }
 
@@ -85,27 +85,33 @@ impl Watch {
         let mut watch = Self { seen: BTreeMap::new(), visitors: JoinSet::new() };
         for (host, home) in hosts {
             let seen = Arc::<Mutex<Vec<Answer>>>::default();
-            watch.seen.insert(host, Arc::clone(&seen));
+            watch.seen.insert(host, (home.clone(), Arc::clone(&seen)));
             watch.visitors.spawn(async move {
                 let mut clock = tokio::time::interval(Duration::from_millis(20));
                 loop {
                     clock.tick().await;
-                    let answer = visit(&home).await.answer;
-                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                    if seen.last() != Some(&answer) {
-                        seen.push(answer);
-                    }
+                    add(&seen, visit(&home).await.answer);
                 }
             });
         }
         watch
     }
 
-    /// Calls the visitors back. What each saw, in order, without repetition.
+    /// Calls the visitors back after a last look. What each saw, in order, without repetition.
     pub(super) async fn stop(mut self) -> BTreeMap<&'static str, Vec<Answer>> {
         self.visitors.shutdown().await;
-        let take =
-            |seen: Arc<Mutex<Vec<Answer>>>| std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
-        self.seen.into_iter().map(|(host, seen)| (host, take(seen))).collect()
+        let mut answers = BTreeMap::new();
+        for (host, (home, seen)) in self.seen {
+            add(&seen, visit(&home).await.answer);
+            answers.insert(host, std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner)));
+        }
+        answers
+    }
+}
+
+fn add(seen: &Mutex<Vec<Answer>>, answer: Answer) {
+    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    if seen.last() != Some(&answer) {
+        seen.push(answer);
     }
 }

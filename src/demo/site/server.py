@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import pathlib
+import socketserver
 import sqlite3
 
 CODE = pathlib.Path(__file__).resolve().parent
@@ -56,6 +57,13 @@ class Page(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Server(http.server.ThreadingHTTPServer):
+    def server_bind(self):
+        # Not HTTPServer's own, which asks the resolver for the name of 127.0.0.1: that may take seconds.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address
+
+
 def listen():
     """Binds the configured port. 0: the one it had before, if nobody took it, else one that the kernel picks."""
     ports = [CONFIG["port"]]
@@ -63,7 +71,7 @@ def listen():
         ports.insert(0, int((RUN / "port").read_text()))
     for port in ports:
         try:
-            return http.server.ThreadingHTTPServer(("127.0.0.1", port), Page)
+            return Server(("127.0.0.1", port), Page)
         except OSError:
             if port == ports[-1]:
                 raise
