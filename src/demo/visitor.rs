@@ -73,9 +73,12 @@ async fn get(home: &Path) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
+/// What a visitor saw, in order, without repetition.
+type Seen = Arc<Mutex<Vec<Answer>>>;
+
 /// Visitors who ask hosts again and again.
 pub(super) struct Watch {
-    seen: BTreeMap<&'static str, (PathBuf, Arc<Mutex<Vec<Answer>>>)>,
+    seen: BTreeMap<&'static str, (PathBuf, Seen)>,
     visitors: JoinSet<()>,
 }
 
@@ -84,7 +87,7 @@ impl Watch {
     pub(super) fn start(hosts: impl IntoIterator<Item = (&'static str, PathBuf)>) -> Self {
         let mut watch = Self { seen: BTreeMap::new(), visitors: JoinSet::new() };
         for (host, home) in hosts {
-            let seen = Arc::<Mutex<Vec<Answer>>>::default();
+            let seen = Seen::default();
             watch.seen.insert(host, (home.clone(), Arc::clone(&seen)));
             watch.visitors.spawn(async move {
                 let mut clock = tokio::time::interval(Duration::from_millis(20));

@@ -1,5 +1,6 @@
 """The demo's site: one page of notes from a database. The release is what lies beside this file when the server starts."""
 
+import fcntl
 import html
 import http.server
 import json
@@ -82,6 +83,9 @@ def write(name, value):
     os.replace(RUN / (name + ".new"), RUN / name)
 
 
+# Held until this process ends. The server before may still be about to: whoever killed it does not wait for that.
+lock = open(RUN / "lock", "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
 server = listen()
 write("port", server.server_address[1])
 write("pid", os.getpid())
