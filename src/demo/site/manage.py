@@ -27,7 +27,9 @@ def migrate():
             database.execute("INSERT INTO schema VALUES (?)", (number,))
             database.execute("COMMIT")
         except sqlite3.Error as error:
-            sys.exit("%s failed: %s" % (path.name, error))
+            # To the same stream as what was done before, so that it comes after it.
+            print("%s failed: %s" % (path.name, error))
+            sys.exit(1)
         print("%s done" % path.name, flush=True)
 
 
