@@ -42,10 +42,10 @@ pub(super) struct Visit {
 
 /// Asks the site in a host's login folder for its page.
 pub(super) async fn visit(home: &Path) -> Visit {
-    let page = match tokio::time::timeout(Duration::from_secs(5), get(home)).await {
+    let page = match tokio::time::timeout(Duration::from_secs(15), get(home)).await {
         Ok(Ok(page)) => page,
         Ok(Err(_)) => return Visit { answer: Answer::Nobody, notes: Vec::new() },
-        Err(_) => return Visit { answer: Answer::Broken("no answer in 5 s".to_owned()), notes: Vec::new() },
+        Err(_) => return Visit { answer: Answer::Broken("no answer in 15 s".to_owned()), notes: Vec::new() },
     };
     let between = |start: &str, end: &str| Some(page.split_once(start)?.1.split_once(end)?.0.to_owned());
     let status = page.split(' ').nth(1).unwrap_or_default();

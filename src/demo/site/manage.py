@@ -44,7 +44,7 @@ def copy(source, target):
 
 def expect(status, path):
     port = int((CODE.parent / "run" / "port").read_text())
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
     connection.request("GET", path)
     answer = connection.getresponse()
     if answer.status != int(status):
