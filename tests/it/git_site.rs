@@ -1,5 +1,7 @@
 //! The built-in recipe `git-site`: its shell texts, step by step, on a real checkout, through the shells that hosts have.
 
+#![expect(clippy::disallowed_methods, reason = "a fixture that a full disk spoils fails its test")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
