@@ -21,6 +21,8 @@ mod layering;
 #[cfg(test)]
 mod quoting;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod remote_command;
 #[cfg(test)]
 mod ssh_transport;
