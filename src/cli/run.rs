@@ -18,6 +18,7 @@ use crate::model::plan::Plan;
 use crate::model::planner::{self, Proof, Request};
 use crate::model::shell::quote;
 use crate::report::Reporter;
+use crate::report::background::Background;
 use crate::report::history;
 use crate::report::json::Json;
 use crate::report::narrator::{Detail, Telling};
@@ -167,11 +168,9 @@ fn reporters(context: &Context<'_>, plan: &Plan, run: &RunId) -> Result<Reportin
         _ => Detail::Normal,
     };
     let telling = Telling { detail, color: context::stderr_colour(flags), zone: context::zone() };
-    reporters.push(if live {
-        Box::new(Terminal::stderr(telling))
-    } else {
-        Box::new(Plain::new(io::stderr(), telling))
-    });
+    let people: Box<dyn Reporter> =
+        if live { Box::new(Terminal::stderr(telling)) } else { Box::new(Plain::new(io::stderr(), telling)) };
+    reporters.push(Box::new(Background::start(people).map_err(Failure::environment)?));
     Ok(Reporting(Reporters::new(reporters)))
 }
 
