@@ -15,10 +15,10 @@ use super::Reporter;
 use crate::model::event::{Event, Fact};
 
 /// Messages on their way to the thread. Filled by the run, emptied by the thread; when it is full they wait in `behind`.
-const ON_THE_WAY: usize = 256;
+const ON_THE_WAY: usize = 64;
 
-/// Further messages that wait, before output is left out.
-const BEHIND: usize = 4096;
+/// Bytes of output that wait further, before output is left out: some screens full, and a bound of the memory.
+const BEHIND: usize = 1 << 20;
 
 /// How long the end of a run waits for a reporter that cannot write.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -30,11 +30,25 @@ enum Message {
     Tick(Timestamp),
 }
 
+impl Message {
+    /// Bytes of output in it.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Event(event) => match &event.fact {
+                Fact::Output { data, .. } => data.0.len(),
+                _ => 0,
+            },
+            Self::LeftOut(_) | Self::Tick(_) => 0,
+        }
+    }
+}
+
 /// A reporter on a thread of its own.
 pub struct Background {
     name: &'static str,
     sender: Option<SyncSender<Message>>,
     behind: VecDeque<Message>,
+    bytes_behind: usize,
     left_out: usize,
     failure: Arc<Mutex<Option<io::Error>>>,
     /// Hangs up when the thread has ended.
@@ -63,14 +77,15 @@ impl Background {
                 }
             }
         })?;
-        Ok(Self { name, sender: Some(sender), behind: VecDeque::new(), left_out: 0, failure, ended })
+        Ok(Self { name, sender: Some(sender), behind: VecDeque::new(), bytes_behind: 0, left_out: 0, failure, ended })
     }
 
     /// Hands over what the thread has room for.
     fn hand_over(&mut self) -> io::Result<()> {
         while let (Some(sender), Some(message)) = (&self.sender, self.behind.pop_front()) {
+            let bytes = message.bytes();
             match sender.try_send(message) {
-                Ok(()) => {}
+                Ok(()) => self.bytes_behind -= bytes,
                 Err(TrySendError::Full(message)) => {
                     self.behind.push_front(message);
                     break;
@@ -97,11 +112,13 @@ impl Reporter for Background {
     }
 
     fn report(&mut self, event: &Event) -> io::Result<()> {
-        if self.behind.len() >= BEHIND && matches!(event.fact, Fact::Output { .. }) {
+        if self.bytes_behind >= BEHIND && matches!(event.fact, Fact::Output { .. }) {
             self.left_out += 1;
         } else {
             self.tell_what_was_left_out();
-            self.behind.push_back(Message::Event(Box::new(event.clone())));
+            let message = Message::Event(Box::new(event.clone()));
+            self.bytes_behind += message.bytes();
+            self.behind.push_back(message);
         }
         self.hand_over()
     }
@@ -191,7 +208,7 @@ mod tests {
         let seen = Seen::default();
         let mut background = Background::start(Box::new(seen.clone())).unwrap();
         let script = rolling_deployment();
-        let rounds = 1000;
+        let rounds = 20_000;
         for _ in 0..rounds {
             for event in &script {
                 background.report(event).unwrap();
