@@ -5,8 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,11 +13,8 @@ use jiff::Timestamp;
 use super::Reporter;
 use crate::model::event::{Event, Fact};
 
-/// Messages on their way to the thread. Filled by the run, emptied by the thread; when it is full they wait in `behind`.
-const ON_THE_WAY: usize = 64;
-
-/// Bytes of output that wait further, before output is left out: some screens full, and a bound of the memory.
-const BEHIND: usize = 1 << 20;
+/// Bytes of output that wait, before output is left out: some screens full, and a bound of the memory.
+const MOST: usize = 1 << 20;
 
 /// How long the end of a run waits for a reporter that cannot write.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -28,6 +24,30 @@ enum Message {
     /// So many events of output were left out here.
     LeftOut(usize),
     Tick(Timestamp),
+}
+
+/// Filled by the run, which never waits; emptied by the thread.
+#[derive(Default)]
+struct Queue {
+    messages: VecDeque<Message>,
+    /// Bytes of output in it.
+    bytes: usize,
+    left_out: usize,
+    /// There will be no more.
+    closed: bool,
+    /// The thread has ended.
+    ended: bool,
+    failure: Option<io::Error>,
+}
+
+impl Queue {
+    fn push(&mut self, message: Message) {
+        if self.left_out > 0 {
+            self.messages.push_back(Message::LeftOut(std::mem::take(&mut self.left_out)));
+        }
+        self.bytes += message.bytes();
+        self.messages.push_back(message);
+    }
 }
 
 impl Message {
@@ -43,66 +63,65 @@ impl Message {
     }
 }
 
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next message, or none when there will be no more.
+    fn next(&self) -> Option<Message> {
+        let waiting = self.changed.wait_while(self.lock(), |queue| queue.messages.is_empty() && !queue.closed);
+        let mut queue = waiting.unwrap_or_else(PoisonError::into_inner);
+        let message = queue.messages.pop_front()?;
+        queue.bytes -= message.bytes();
+        Some(message)
+    }
+}
+
 /// A reporter on a thread of its own.
 pub struct Background {
     name: &'static str,
-    sender: Option<SyncSender<Message>>,
-    behind: VecDeque<Message>,
-    bytes_behind: usize,
-    left_out: usize,
-    failure: Arc<Mutex<Option<io::Error>>>,
-    /// Hangs up when the thread has ended.
-    ended: Receiver<()>,
+    shared: Arc<Shared>,
 }
 
 impl Background {
     /// Moves the reporter to a thread.
     pub fn start(mut reporter: Box<dyn Reporter>) -> io::Result<Self> {
-        let (sender, messages) = sync_channel(ON_THE_WAY);
-        let (alive, ended) = channel::<()>();
-        let failure = Arc::new(Mutex::new(None));
-        let name = reporter.name();
-        let failed = Arc::clone(&failure);
-        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let _alive = alive;
-            for message in messages {
-                let taken = match message {
+        let background = Self { name: reporter.name(), shared: Arc::default() };
+        let shared = Arc::clone(&background.shared);
+        std::thread::Builder::new().name(background.name.to_owned()).spawn(move || {
+            let mut failure = None;
+            while let (None, Some(message)) = (&failure, shared.next()) {
+                failure = match message {
                     Message::Event(event) => reporter.report(&event),
                     Message::LeftOut(count) => reporter.left_out(count),
                     Message::Tick(now) => reporter.tick(now),
-                };
-                if let Err(error) = taken {
-                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    return;
                 }
+                .err();
             }
+            drop(reporter);
+            let mut queue = shared.lock();
+            queue.failure = failure;
+            queue.ended = true;
+            shared.changed.notify_all();
         })?;
-        Ok(Self { name, sender: Some(sender), behind: VecDeque::new(), bytes_behind: 0, left_out: 0, failure, ended })
+        Ok(background)
     }
 
-    /// Hands over what the thread has room for.
-    fn hand_over(&mut self) -> io::Result<()> {
-        while let (Some(sender), Some(message)) = (&self.sender, self.behind.pop_front()) {
-            let bytes = message.bytes();
-            match sender.try_send(message) {
-                Ok(()) => self.bytes_behind -= bytes,
-                Err(TrySendError::Full(message)) => {
-                    self.behind.push_front(message);
-                    break;
-                }
-                Err(TrySendError::Disconnected(_)) => {
-                    let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-                    return Err(failure.unwrap_or_else(|| io::Error::other("its thread ended")));
-                }
-            }
+    fn with_queue(&self, put: impl FnOnce(&mut Queue)) -> io::Result<()> {
+        let mut queue = self.shared.lock();
+        if queue.ended {
+            return Err(queue.failure.take().unwrap_or_else(|| io::Error::other("its thread ended")));
         }
+        put(&mut queue);
+        self.shared.changed.notify_all();
         Ok(())
-    }
-
-    fn tell_what_was_left_out(&mut self) {
-        if self.left_out > 0 {
-            self.behind.push_back(Message::LeftOut(std::mem::take(&mut self.left_out)));
-        }
     }
 }
 
@@ -112,47 +131,43 @@ impl Reporter for Background {
     }
 
     fn report(&mut self, event: &Event) -> io::Result<()> {
-        if self.bytes_behind >= BEHIND && matches!(event.fact, Fact::Output { .. }) {
-            self.left_out += 1;
-        } else {
-            self.tell_what_was_left_out();
-            let message = Message::Event(Box::new(event.clone()));
-            self.bytes_behind += message.bytes();
-            self.behind.push_back(message);
-        }
-        self.hand_over()
+        self.with_queue(|queue| {
+            if queue.bytes >= MOST && matches!(event.fact, Fact::Output { .. }) {
+                queue.left_out += 1;
+            } else {
+                queue.push(Message::Event(Box::new(event.clone())));
+            }
+        })
     }
 
     fn tick(&mut self, now: Timestamp) -> io::Result<()> {
-        // A display that is behind has enough to draw.
-        if self.behind.is_empty() {
-            self.behind.push_back(Message::Tick(now));
-        }
-        self.hand_over()
+        self.with_queue(|queue| {
+            // A display that is behind has enough to draw.
+            if queue.messages.is_empty() {
+                queue.push(Message::Tick(now));
+            }
+        })
     }
 }
 
 impl Drop for Background {
+    /// Waits until all is told; a reporter that cannot write is let go.
     fn drop(&mut self) {
-        self.tell_what_was_left_out();
-        let deadline = std::time::Instant::now() + FAREWELL;
-        // The thread ends when it has told the rest; one that cannot write is let go.
-        while !self.behind.is_empty() && self.hand_over().is_ok() && std::time::Instant::now() < deadline {
-            if self.ended.recv_timeout(Duration::from_millis(10)) == Err(RecvTimeoutError::Disconnected) {
-                return;
-            }
+        let mut queue = self.shared.lock();
+        if queue.left_out > 0 {
+            let count = std::mem::take(&mut queue.left_out);
+            queue.push(Message::LeftOut(count));
         }
-        self.sender = None;
-        let _ = self.ended.recv_timeout(deadline.saturating_duration_since(std::time::Instant::now()));
+        queue.closed = true;
+        self.shared.changed.notify_all();
+        let _ = self.shared.changed.wait_timeout_while(queue, FAREWELL, |queue| !queue.ended);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Condvar;
-
     use super::*;
-    use crate::model::scripted::rolling_deployment;
+    use crate::model::scripted::{Script, rolling_deployment};
 
     #[derive(Default)]
     struct Gate {
@@ -207,19 +222,21 @@ mod tests {
     fn a_terminal_that_stands_still_holds_up_nothing_and_loses_nothing_but_output() {
         let seen = Seen::default();
         let mut background = Background::start(Box::new(seen.clone())).unwrap();
-        let script = rolling_deployment();
-        let rounds = 20_000;
-        for _ in 0..rounds {
-            for event in &script {
-                background.report(event).unwrap();
-            }
+        let mut script = Script::default();
+        script.start("mysite", "deploy", &["web1"]).begin("web1", "a/b");
+        for _ in 0..100 {
+            script.print("web1", "a/b", &"x".repeat(64 << 10));
+        }
+        script.events.extend(rolling_deployment());
+        for event in &script.events {
+            background.report(event).unwrap();
         }
         assert!(seen.events.lock().unwrap().is_empty());
         seen.gate.open();
         drop(background);
         let events = seen.events.lock().unwrap();
         let told = |output: bool| events.iter().filter(|event| is_output(event) == output).count();
-        let all = |output: bool| script.iter().filter(|event| is_output(event) == output).count() * rounds;
+        let all = |output: bool| script.events.iter().filter(|event| is_output(event) == output).count();
         assert_eq!(told(false), all(false));
         assert!(told(true) < all(true));
         assert_eq!(told(true) + *seen.left_out.lock().unwrap(), all(true));
