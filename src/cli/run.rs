@@ -1,5 +1,6 @@
 //! `fleet SITE TASK...` and `fleet SITE run -- CMD`.
 
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::engine::{self, Observer};
 use crate::model::event::Event;
 use crate::model::exit;
 use crate::model::inventory::{Site, Stage};
-use crate::model::name::{HostName, RunId, TaskName};
+use crate::model::name::{HostName, RunId, SiteName, TaskName};
 use crate::model::plan::Plan;
 use crate::model::planner::{self, Proof, Request};
 use crate::model::shell::quote;
@@ -38,10 +39,12 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         .map(|task| TaskName::parse(task))
         .collect::<Result<_, _>>()
         .map_err(|e| Failure::usage(e.to_string()))?;
-    let mut plans = Vec::new();
-    for (site, hosts) in context.sites(&targets) {
+    let sites = context.sites(&targets);
+    refuse_followers(&sites)?;
+    let mut plans = VecDeque::new();
+    for (site, hosts) in sites {
         let run = fresh_run_id()?;
-        plans.push((plan_tasks(context, site, hosts, &tasks, &run)?, run));
+        plans.push_back((plan_tasks(context, site, hosts, &tasks, &run)?, run));
     }
     if context.flags.dry_run {
         return dry_run(context, plans.iter().map(|(plan, _)| plan));
@@ -51,13 +54,31 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     }
     let hosts: Vec<_> = plans.iter().flat_map(|(plan, _)| plan.hosts.clone()).collect();
     let connector = Arc::new(access::for_runs(context, &hosts)?);
-    for (plan, run) in plans {
+    while let Some((plan, run)) = plans.pop_front() {
         let code = execute(context, plan, run, Arc::clone(&connector) as _).await?;
         if code != exit::SUCCESS {
+            let left: Vec<&str> = plans.iter().flat_map(|(plan, _)| &plan.sites).map(SiteName::as_str).collect();
+            if !left.is_empty() {
+                say(&format!("not begun, because of that: {}", left.join(", ")));
+            }
             return Ok(code);
         }
     }
     Ok(exit::SUCCESS)
+}
+
+/// What a site gets from the one that it follows is decided when it is planned, so both cannot be in one command.
+fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), Failure> {
+    let follower = sites.iter().find_map(|(site, _)| {
+        let followed = &site.follows.as_ref()?.value;
+        sites.iter().any(|(other, _)| other.name == *followed).then_some((&site.name, followed))
+    });
+    match follower {
+        None => Ok(()),
+        Some((site, followed)) => Err(Failure::usage(format!(
+            "`{site}` gets what is proven on `{followed}`, so they cannot go together\nhint: first `{followed}`, then `{site}`"
+        ))),
+    }
 }
 
 fn plan_tasks(
