@@ -75,8 +75,8 @@ fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), Failure> {
     });
     match follower {
         None => Ok(()),
-        Some((site, followed)) => Err(Failure::usage(format!(
-            "`{site}` gets what is proven on `{followed}`, so they cannot go together\nhint: first `{followed}`, then `{site}`"
+        Some((name, source)) => Err(Failure::usage(format!(
+            "`{name}` gets what is proven on `{source}`, so they cannot go together\nhint: first `{source}`, then `{name}`"
         ))),
     }
 }
