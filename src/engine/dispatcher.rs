@@ -58,6 +58,8 @@ pub struct Dispatcher<'a> {
     timers: FuturesUnordered<BoxFuture<'static, Input>>,
     /// Inputs that need no waiting.
     inputs: VecDeque<Input>,
+    /// Steps and undos whose command could not be made, and why.
+    not_started: VecDeque<(HostIndex, String)>,
     /// What the operator interrupted with last.
     signal: Signal,
     /// What the observer has not seen yet.
@@ -79,6 +81,7 @@ impl<'a> Dispatcher<'a> {
             messages,
             timers: FuturesUnordered::new(),
             inputs: VecDeque::from([Input::Start]),
+            not_started: VecDeque::new(),
             signal: Signal::Int,
             events: Vec::new(),
             orders: Vec::new(),
@@ -99,12 +102,16 @@ impl<'a> Dispatcher<'a> {
         let mut ticks = interval(Duration::from_millis(100));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.scheduler.is_finished() {
-            while let Some(input) = self.inputs.pop_front() {
-                let actions = self.scheduler.on(input);
-                self.act(actions);
+            while !self.is_idle() {
+                if let Some((host, reason)) = self.not_started.pop_front() {
+                    self.on_ended(host, StepOutcome::NotStarted { reason }, None, Duration::ZERO);
+                } else if let Some(input) = self.inputs.pop_front() {
+                    let actions = self.scheduler.on(input);
+                    self.act(actions);
+                }
             }
             self.flush();
-            if !self.inputs.is_empty() || self.scheduler.is_finished() {
+            if !self.is_idle() || !self.orders.is_empty() || self.scheduler.is_finished() {
                 continue;
             }
             tokio::select! {
@@ -128,6 +135,11 @@ impl<'a> Dispatcher<'a> {
             }
         }
         self.finish(&plan).await
+    }
+
+    /// Is there nothing to be done without waiting?
+    fn is_idle(&self) -> bool {
+        self.inputs.is_empty() && self.not_started.is_empty()
     }
 
     async fn finish(mut self, plan: &Plan) -> Summary {
@@ -319,16 +331,20 @@ impl<'a> Dispatcher<'a> {
     fn execute(&mut self, host: HostIndex, task: Result<Task, String>) {
         match task {
             Ok(task) => self.orders.push((host, Order::Execute(Box::new(task)))),
-            Err(reason) => self.on_ended(host, StepOutcome::NotStarted { reason }, None, Duration::ZERO),
+            // Later: the actions that came together with this one are to be told first.
+            Err(reason) => self.not_started.push_back((host, reason)),
         }
     }
 
     fn on_message(&mut self, host: HostIndex, message: Message) {
         match message {
             Message::Connected => {
-                self.host(host).busy = None;
                 self.tell(Fact::Connected { host: self.label(host) });
-                self.inputs.push_back(Input::Connected(host));
+                // In the middle of a step it was lost and is there again; the step goes on.
+                if let Some(Busy::Connecting) = self.host(host).busy {
+                    self.host(host).busy = None;
+                    self.inputs.push_back(Input::Connected(host));
+                }
             }
             Message::ConnectFailed(reason) => {
                 self.host(host).busy = None;
