@@ -21,6 +21,7 @@ use crate::model::outcome::StepOutcome;
 use crate::model::plan::{Guard, HostIndex, Plan, PlanStep, StepCommands};
 use crate::model::scheduler::{Action, Input, Scheduler, StepIndex};
 use crate::model::summary::Summary;
+use crate::model::template::Template;
 
 /// Messages that wait for the dispatcher. Filled by the workers, who wait when it is full; emptied by the dispatcher alone.
 const MESSAGES: usize = 256;
@@ -43,6 +44,8 @@ struct Host {
     busy: Option<Busy>,
     stop: CancellationToken,
     registered: BTreeMap<VarName, String>,
+    /// What the undo of a step gets, as it was when the step ended: a later step may register the same variable anew.
+    kept: HashMap<StepIndex, BTreeMap<VarName, String>>,
 }
 
 pub struct Dispatcher<'a> {
@@ -304,7 +307,7 @@ impl<'a> Dispatcher<'a> {
             let undo = commands.undo.as_ref().ok_or("the step has no undo")?;
             Ok(Task {
                 guard: None,
-                command: self.ready(host, undo)?,
+                command: Self::bound(undo, self.hosts.get(host.0).and_then(|host| host.kept.get(&at)))?,
                 timeout: planned.timeout,
                 idle_timeout: planned.idle_timeout,
                 capture: false,
@@ -321,8 +324,11 @@ impl<'a> Dispatcher<'a> {
 
     /// The command with all that earlier steps registered.
     fn ready(&self, host: HostIndex, command: &CommandTemplate) -> Result<RemoteCommand, String> {
-        let registered = self.hosts.get(host.0).map(|host| &host.registered);
-        let bound = command.bind(|name| registered.and_then(|values| values.get(name)).cloned());
+        Self::bound(command, self.hosts.get(host.0).map(|host| &host.registered))
+    }
+
+    fn bound(command: &CommandTemplate, values: Option<&BTreeMap<VarName, String>>) -> Result<RemoteCommand, String> {
+        let bound = command.bind(|name| values.and_then(|values| values.get(name)).cloned());
         bound
             .finish()
             .map_err(|name| format!("`{name}` was to be registered by an earlier step, which was skipped or failed"))
@@ -369,6 +375,7 @@ impl<'a> Dispatcher<'a> {
                 if let (Some(value), Some(name)) = (captured, self.step(at).register.clone()) {
                     self.register(host, at, &name, &value);
                 }
+                self.keep_for_undo(host, at);
                 let actions = self.scheduler.on(Input::StepEnded(host, outcome.clone()));
                 let step = self.path(at);
                 let retrying = actions.iter().any(|action| matches!(action, Action::Retry(h, _) if *h == host));
@@ -394,6 +401,17 @@ impl<'a> Dispatcher<'a> {
         let hosts = if once { self.hosts.as_mut_slice() } else { std::slice::from_mut(self.host(host)) };
         for host in hosts {
             host.registered.insert(name.clone(), value.to_owned());
+        }
+    }
+
+    fn keep_for_undo(&mut self, host: HostIndex, at: StepIndex) {
+        let undo = self.commands(host, at).ok().and_then(|commands| commands.undo.as_ref());
+        let names = undo.into_iter().flat_map(CommandTemplate::templates).flat_map(Template::names);
+        let registered = self.hosts.get(host.0).map(|host| &host.registered);
+        let value = |name: &VarName| Some((name.clone(), registered?.get(name)?.clone()));
+        let values: BTreeMap<_, _> = names.filter_map(value).collect();
+        if !values.is_empty() {
+            self.host(host).kept.insert(at, values);
         }
     }
 

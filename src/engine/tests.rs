@@ -244,6 +244,24 @@ async fn what_a_step_registers_is_quoted_into_later_commands_and_their_undos() {
 }
 
 #[tokio::test]
+async fn an_undo_gets_what_its_step_got_though_the_variable_was_registered_anew() {
+    let network = Arc::new(Network::default());
+    let read = |name, run| {
+        let mut read = step(name, &[0], run, None);
+        read.register = Some(VarName::parse("x").unwrap());
+        read
+    };
+    let steps = vec![
+        read("first", "print 1"),
+        step("use", &[0], "use {{x}}", Some("undo {{x}}")),
+        read("second", "print 2"),
+        step("fail", &[0], "exit 1", None),
+    ];
+    play(plan(1, vec![phase("p", &[0], steps)]), &network).await;
+    assert_eq!(sent(&network).last().unwrap(), "web1: undo 1");
+}
+
+#[tokio::test]
 async fn what_a_once_step_registers_is_known_to_all_hosts() {
     let network = Arc::new(Network::default());
     let mut pin = step("pin", &[0], "print abc", None);
