@@ -1,12 +1,16 @@
 //! Questions to the person at the terminal. Each is asked once, before the first connection.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::fs::File;
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 
 use secrecy::SecretString;
 
 use super::args::Flags;
 use super::failure::Failure;
+
+/// Bytes of a secret file that are looked at.
+const LONGEST_SECRET: u64 = 64 << 10;
 
 /// Can a question be asked?
 pub fn is_interactive(flags: &Flags) -> bool {
@@ -65,14 +69,17 @@ pub fn secret(flags: &Flags, question: &str, instead: &str) -> Result<SecretStri
 pub fn secret_file(path: &Path) -> Result<SecretString, Failure> {
     use std::os::unix::fs::PermissionsExt as _;
     let fail = |reason: String| Failure::environment(format!("cannot use {}: {reason}", path.display()));
-    let mode = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.permissions().mode();
+    // One open file for both looks, so that nobody can put another in its place between them.
+    let file = File::open(path).map_err(|e| fail(e.to_string()))?;
+    let mode = file.metadata().map_err(|e| fail(e.to_string()))?.permissions().mode();
     if mode & 0o077 != 0 {
         let hint = crate::model::shell::quote(&path.to_string_lossy());
         return Err(fail(format!("others can read it (mode {:04o})\nhint: chmod 600 {hint}", mode & 0o7777)));
     }
-    let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
-    match text.lines().next() {
-        Some(line) if !line.is_empty() => Ok(SecretString::from(line.to_owned())),
+    let mut line = String::new();
+    io::BufReader::new(file.take(LONGEST_SECRET)).read_line(&mut line).map_err(|e| fail(e.to_string()))?;
+    match line.lines().next() {
+        Some(line) if !line.is_empty() => Ok(SecretString::from(line)),
         _ => Err(fail("its first line is empty".to_owned())),
     }
 }

@@ -10,6 +10,7 @@ use super::failure::Failure;
 use crate::files::project::{self, LoadOptions, Project};
 use crate::model::inventory::Site;
 use crate::model::name::{HostName, SiteName, UserName};
+use crate::model::planner::DEFAULT_PARALLEL;
 use crate::model::recipe::Recipe;
 use crate::model::selector::{Selector, Targets, restrict};
 
@@ -58,6 +59,14 @@ impl<'a> Context<'a> {
                 ),
             )
         })
+    }
+
+    /// How many of these hosts are worked on at the same time, where no plan says it.
+    pub fn width(&self, hosts: usize) -> usize {
+        match self.flags.parallel.unwrap_or(DEFAULT_PARALLEL) {
+            0 => hosts.max(1),
+            width => width,
+        }
     }
 
     /// The folder of the records.

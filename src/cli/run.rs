@@ -8,7 +8,7 @@ use jiff::{Timestamp, Zoned};
 
 use super::args::SiteArgs;
 use super::context::{self, Context, print, say};
-use super::failure::Failure;
+use super::failure::{Failure, with_cause};
 use super::{access, ask, interrupts};
 use crate::engine::{self, Observer};
 use crate::model::event::Event;
@@ -23,6 +23,7 @@ use crate::report::background::Background;
 use crate::report::history;
 use crate::report::json::Json;
 use crate::report::narrator::{Detail, Telling};
+use crate::report::outlet::Outlet;
 use crate::report::plain::Plain;
 use crate::report::plan_text;
 use crate::report::record::Record;
@@ -174,10 +175,11 @@ impl Observer for Reporting {
 
 fn reporters(context: &Context<'_>, plan: &Plan, run: &RunId) -> Result<Reporting, Failure> {
     let flags = context.flags;
-    let record = Record::create(&context.runs(), run, plan).map_err(Failure::environment)?;
+    let record =
+        Record::create(&context.runs(), run, plan).map_err(|e| Failure::Message(exit::ENVIRONMENT, with_cause(&e)))?;
     let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(record)];
     if flags.json {
-        reporters.push(Box::new(Json::new(io::stdout())));
+        reporters.push(Box::new(Json::new(Outlet::new(io::stdout()).map_err(Failure::environment)?)));
     }
     let live = io::stderr().is_terminal() && !flags.verbose && !flags.quiet;
     let ad_hoc = plan.task == "run";
@@ -202,17 +204,27 @@ async fn execute(
     connector: Arc<dyn crate::ssh::Connect>,
 ) -> Result<u8, Failure> {
     let mut reporting = reporters(context, &plan, &id)?;
-    let (interrupts, _listening) = interrupts::listen()?;
+    let (interrupts, listening) = interrupts::listen()?;
     let run =
         engine::Run { plan: Arc::new(plan), id, by: context::operator(), connector, interrupts, now: Timestamp::now };
-    let summary = engine::execute(run, &mut reporting).await;
-    drop(reporting);
-    let text = table::table(&summary, context::stdout_colour(context.flags));
-    // The deployment is over: whoever closed standard output does not change how it ended.
-    if context.flags.json {
-        say(&text);
-    } else {
-        let _ = print(&text);
+    let code = engine::execute(run, &mut reporting).await.exit_code();
+    drop(listening);
+    let (json, color) = (context.flags.json, context::stdout_colour(context.flags));
+    let last_words = tokio::task::spawn_blocking(move || {
+        // The reporters' own summary also knows which of them were dropped.
+        let text = table::table(&reporting.0.finish(), color);
+        // The deployment is over: whoever closed standard output does not change how it ended.
+        if json {
+            say(&text);
+        } else {
+            let _ = print(&text);
+        }
+    });
+    // Whoever leaves them unread (`| less`, Ctrl-S) can still go with Ctrl-C.
+    let (mut interrupts, _listening) = interrupts::listen()?;
+    tokio::select! {
+        _ = last_words => {}
+        _ = interrupts.recv() => {}
     }
-    Ok(summary.exit_code())
+    Ok(code)
 }

@@ -14,12 +14,11 @@ use crate::model::exit;
 use crate::model::fold::fold_names;
 use crate::model::name::HostLabel;
 use crate::model::plan::PlanHost;
-use crate::model::planner::{self, DEFAULT_PARALLEL};
+use crate::model::planner;
 use crate::model::printable::printable;
 use crate::report::columns::{Cell, columns};
 use crate::report::paint::Tone;
 use crate::ssh::ConnectError;
-
 use crate::ssh::known_hosts::{self, KnownHosts, Pin, Verdict};
 use crate::ssh::{HostKey, Timeouts, scan_host_key};
 
@@ -28,7 +27,7 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     let listed = args.fingerprints.as_deref().map(read_fingerprints).transpose()?;
     let hosts = hosts(context, &args.selector)?;
     let known = KnownHosts::load(&context.known_hosts()).map_err(Failure::environment)?;
-    let width = context.flags.parallel.unwrap_or(DEFAULT_PARALLEL).max(1);
+    let width = context.width(hosts.len());
     let scans = hosts.iter().map(|host| scan(host, &known));
     let scans: Vec<_> = stream::iter(scans).buffered(width).collect().await;
 
@@ -45,7 +44,9 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         }
     }
     let decision = decide(&offered, listed.as_ref());
-    print(&table(&decision, context::stdout_colour(context.flags)))?;
+    // A closed pipe is not success here: what nobody saw is not pinned.
+    print(&table(&decision, context::stdout_colour(context.flags)))
+        .map_err(|_| Failure::environment("cannot show the keys on standard output; nothing was pinned"))?;
     for (host, error) in &failed {
         say(&format!("{}: {}", host.label, printable(error.to_string().as_bytes())));
     }

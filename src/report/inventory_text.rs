@@ -66,9 +66,9 @@ fn row(name: &str, value: &impl Display, origin: &Origin) -> Vec<Cell> {
 
 /// `fleet tasks SITE`: tasks, phases and steps of a recipe, and its variables.
 pub fn tasks(recipe: &Recipe, color: bool) -> String {
-    let mut out = format!("{}: {}\n", Tone::Heading.paint(recipe.name.as_str(), color), recipe.doc);
+    let mut out = format!("{}: {}\n", Tone::Heading.paint(recipe.name.as_str(), color), doc(&recipe.doc));
     for task in &recipe.tasks {
-        let _ = write!(out, "\n{}  {}\n", Tone::Heading.paint(task.name.as_str(), color), task.doc);
+        let _ = write!(out, "\n{}  {}\n", Tone::Heading.paint(task.name.as_str(), color), doc(&task.doc));
         match &task.body {
             TaskBody::Tasks(tasks) => {
                 let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
@@ -91,7 +91,7 @@ pub fn tasks(recipe: &Recipe, color: bool) -> String {
                 (None, true) => "required".to_owned(),
                 (None, false) => String::new(),
             };
-            vec![Cell::plain(format!("  {name}")), Cell::plain(default), Cell::plain(var.doc.clone())]
+            vec![Cell::plain(format!("  {name}")), Cell::plain(default), Cell::plain(doc(&var.doc))]
         })
         .collect();
     if !rows.is_empty() {
@@ -100,11 +100,17 @@ pub fn tasks(recipe: &Recipe, color: bool) -> String {
     out
 }
 
+/// Text of a recipe's file.
+fn doc(text: &str) -> String {
+    printable(text.as_bytes())
+}
+
 /// A default may be a whole script; its first line tells enough.
 fn first_line(text: &str) -> String {
     let mut lines = text.trim().lines();
     let first = lines.next().unwrap_or_default();
-    if lines.next().is_some() { format!("{first} …") } else { first.to_owned() }
+    let first = printable(first.as_bytes());
+    if lines.next().is_some() { format!("{first} …") } else { first }
 }
 
 fn add_phase(out: &mut String, phase: &Phase) {
