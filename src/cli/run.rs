@@ -76,6 +76,16 @@ fn plan_tasks(
     let login = context::login_user()?;
     let request =
         Request { site, hosts, recipe, tasks, overrides: &overrides, run, login: &login, proof: proof.as_ref() };
+    if let Some((name, meant)) = planner::misspelt(request) {
+        let hint = meant.map_or_else(
+            || format!("fleet tasks {} shows its variables", site.name),
+            |meant| format!("did you mean `{meant}`?"),
+        );
+        return Err(Failure::usage(format!(
+            "--set {name}: neither recipe `{}` nor site `{}` knows such a variable\nhint: {hint}",
+            recipe.name, site.name
+        )));
+    }
     Ok(planner::plan(request)?)
 }
 

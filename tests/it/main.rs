@@ -5,6 +5,10 @@
 
 // `cfg(test)` always holds here. It tells clippy that helper functions are tests too, where `unwrap` and indexing are allowed.
 #[cfg(test)]
+mod broken_files;
+#[cfg(test)]
+mod command_line;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod fixtures;
@@ -16,5 +20,7 @@ mod keys;
 mod layering;
 #[cfg(test)]
 mod quoting;
+#[cfg(test)]
+mod reading;
 #[cfg(test)]
 mod support;

@@ -19,10 +19,10 @@ use super::diagnostic::{Diagnostic, nearest};
 use super::inventory::{Host, Share, Site, Stage};
 use super::name::{HostLabel, HostName, NameError, PhaseName, RunId, SiteName, StepPath, TaskName, UserName, VarName};
 use super::plan::{Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands};
-use super::recipe::{Action, Recipe, Spanned, Step, StepGuard};
+use super::recipe::{Action, Recipe, Spanned, Step, StepGuard, settable};
 use super::template::Template;
 use phases::FlatPhase;
-pub use variables::{Proof, Variables};
+pub use variables::{Proof, Variables, misspelt};
 
 /// What the command line sets, above all files.
 #[derive(Debug, Clone, Default)]
@@ -503,5 +503,5 @@ fn interpreter(script: &str) -> Option<String> {
 /// Reads the value of `-e K=V`.
 pub fn parse_assignment(text: &str) -> Result<(VarName, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form NAME=VALUE"))?;
-    Ok((VarName::parse(name).map_err(|e| e.to_string())?, value.to_owned()))
+    Ok((settable(name)?, value.to_owned()))
 }
