@@ -14,8 +14,8 @@ pub fn is_interactive(flags: &Flags) -> bool {
 }
 
 /// Why no question can be asked.
-fn why_not(flags: &Flags) -> &'static str {
-    if flags.no_input { "--no-input forbids questions" } else { "no terminal to ask on" }
+pub fn why_not(flags: &Flags) -> &'static str {
+    if flags.no_input { "--no-input forbids questions" } else { "there is no terminal to ask on" }
 }
 
 /// Asks for one line. `instead` is the flag that answers without a question.

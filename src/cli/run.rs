@@ -49,7 +49,7 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         confirm(context, plan)?;
     }
     let hosts: Vec<_> = plans.iter().flat_map(|(plan, _)| plan.hosts.clone()).collect();
-    let connector = Arc::new(access::for_runs(context, &hosts)?);
+    let connector = Arc::new(access::for_runs(context, &hosts).await?);
     for (plan, run) in plans {
         let code = execute(context, plan, run, Arc::clone(&connector) as _).await?;
         if code != exit::SUCCESS {
@@ -110,7 +110,7 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
         return dry_run(context, [&plan]);
     }
     confirm(context, &plan)?;
-    let connector = Arc::new(access::for_runs(context, &plan.hosts)?);
+    let connector = Arc::new(access::for_runs(context, &plan.hosts).await?);
     execute(context, plan, fresh_run_id()?, connector).await
 }
 

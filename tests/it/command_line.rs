@@ -56,7 +56,7 @@ fn limit_and_exclude_must_match_what_is_targeted() {
         (&["-l", "web1,t1"], "error: no targeted host, role or site matches `t1`\n"),
         (&["-x", "web[1-2],db2"], "error: no host, role or site matches `db2`\nhint: did you mean `db`?\n"),
         (&["-x", "web,db"], "error: `web,db` leaves no host\n"),
-        (&["-l", "web1", "-x", "web1"], "error: `web1` leaves no host\n"),
+        (&["-l", "web1", "-x", "web1"], "error: `web1 without web1` leaves no host\n"),
         (&["-l", ""], "error: the selector is empty\n"),
     ] {
         assert_eq!(error(&project, &[&["shop"], flags, &["run", "--", "id"]].concat(), 4), told);

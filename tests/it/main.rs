@@ -9,11 +9,15 @@ mod broken_files;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod distributing;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod git_site;
+#[cfg(test)]
+mod key_files;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
@@ -24,3 +28,5 @@ mod quoting;
 mod reading;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod trusting;
