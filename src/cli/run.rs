@@ -54,7 +54,7 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         confirm(context, plan)?;
     }
     let hosts: Vec<_> = plans.iter().flat_map(|(plan, _)| plan.hosts.clone()).collect();
-    let connector = Arc::new(access::for_runs(context, &hosts)?);
+    let connector = Arc::new(access::for_runs(context, &hosts).await?);
     while let Some((plan, run)) = plans.pop_front() {
         let code = execute(context, plan, run, Arc::clone(&connector) as _).await?;
         if code != exit::SUCCESS {
@@ -99,6 +99,16 @@ fn plan_tasks(
     let login = context::login_user()?;
     let request =
         Request { site, hosts, recipe, tasks, overrides: &overrides, run, login: &login, proof: proof.as_ref() };
+    if let Some((name, meant)) = planner::misspelt(request) {
+        let hint = meant.map_or_else(
+            || format!("fleet tasks {} shows its variables", site.name),
+            |meant| format!("did you mean `{meant}`?"),
+        );
+        return Err(Failure::usage(format!(
+            "--set {name}: neither recipe `{}` nor site `{}` knows such a variable\nhint: {hint}",
+            recipe.name, site.name
+        )));
+    }
     Ok(planner::plan(request)?)
 }
 
@@ -123,7 +133,7 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
         return dry_run(context, [&plan]);
     }
     confirm(context, &plan)?;
-    let connector = Arc::new(access::for_runs(context, &plan.hosts)?);
+    let connector = Arc::new(access::for_runs(context, &plan.hosts).await?);
     execute(context, plan, fresh_run_id()?, connector).await
 }
 
