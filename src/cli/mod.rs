@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::demo::{self, DemoError, DemoOptions};
+use crate::demo::{self, DemoOptions};
 use crate::model::exit;
 use crate::model::printable::printable;
 use crate::report::diagnostics;
@@ -133,8 +133,6 @@ fn init(flags: &Flags) -> Result<u8, Failure> {
 async fn show_demo(keep: bool, serve: bool) -> Result<u8, Failure> {
     let exe = std::env::current_exe().map_err(Failure::environment)?;
     let options = DemoOptions { keep, serve, exe, out: &mut std::io::stdout() };
-    demo::run(options).await.map(|()| exit::SUCCESS).map_err(|error| {
-        let code = if matches!(error, DemoError::Missing { .. }) { exit::ENVIRONMENT } else { exit::BUG };
-        Failure::Message(code, failure::with_cause(&error))
-    })
+    let played = demo::run(options).await.map(|()| exit::SUCCESS);
+    played.map_err(|error| Failure::Message(error.exit_code(), failure::with_cause(&error)))
 }

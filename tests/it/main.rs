@@ -5,6 +5,8 @@
 
 // `cfg(test)` always holds here. It tells clippy that helper functions are tests too, where `unwrap` and indexing are allowed.
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod deploy;
 #[cfg(test)]
 mod embedded;
@@ -15,8 +17,16 @@ mod git_site;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod known_hosts;
+#[cfg(test)]
 mod layering;
 #[cfg(test)]
 mod quoting;
+#[cfg(test)]
+mod readme;
+#[cfg(test)]
+mod remote_command;
+#[cfg(test)]
+mod ssh_transport;
 #[cfg(test)]
 mod support;
