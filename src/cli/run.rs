@@ -8,7 +8,7 @@ use jiff::{Timestamp, Zoned};
 use super::args::SiteArgs;
 use super::context::{self, Context, print, say};
 use super::failure::Failure;
-use super::{access, ask, interrupts};
+use super::{access, ask, descriptors, interrupts};
 use crate::engine::{self, Observer};
 use crate::model::event::Event;
 use crate::model::exit;
@@ -37,9 +37,13 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         .map(|task| TaskName::parse(task))
         .collect::<Result<_, _>>()
         .map_err(|e| Failure::usage(e.to_string()))?;
-    let mut plans = Vec::new();
+    let mut plans: Vec<(Plan, RunId)> = Vec::new();
     for (site, hosts) in context.sites(&targets) {
-        let run = fresh_run_id()?;
+        let mut run = fresh_run_id()?;
+        while plans.iter().any(|(_, other)| *other == run) {
+            // Within 15 microseconds.
+            run = fresh_run_id()?;
+        }
         plans.push((plan_tasks(context, site, hosts, &tasks, &run)?, run));
     }
     if context.flags.dry_run {
@@ -47,6 +51,9 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     }
     for (plan, _) in &plans {
         confirm(context, plan)?;
+    }
+    for (plan, _) in &plans {
+        descriptors::suffice_for(plan)?;
     }
     let hosts: Vec<_> = plans.iter().flat_map(|(plan, _)| plan.hosts.clone()).collect();
     let connector = Arc::new(access::for_runs(context, &hosts)?);
@@ -100,6 +107,7 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
         return dry_run(context, [&plan]);
     }
     confirm(context, &plan)?;
+    descriptors::suffice_for(&plan)?;
     let connector = Arc::new(access::for_runs(context, &plan.hosts)?);
     execute(context, plan, fresh_run_id()?, connector).await
 }
@@ -131,10 +139,12 @@ fn confirm(context: &Context<'_>, plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A name that sorts by time: `20261122-084512-7f3a`, in UTC.
+/// A name that sorts by time: `20261122-084512-7f3a`, in UTC, with the fraction of the second in hex. The second alone would not do:
+/// `fleet mysite deploy && fleet show` must show this run and not the one before.
 fn fresh_run_id() -> Result<RunId, Failure> {
     let now = Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC);
-    let id = format!("{}-{:04x}", now.strftime("%Y%m%d-%H%M%S"), rand::random::<u16>());
+    let fraction = i64::from(now.subsec_nanosecond()) * 0x10000 / 1_000_000_000;
+    let id = format!("{}-{fraction:04x}", now.strftime("%Y%m%d-%H%M%S"));
     RunId::parse(&id).map_err(Failure::environment)
 }
 

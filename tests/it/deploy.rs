@@ -3,6 +3,8 @@
 mod interrupts;
 mod limits;
 mod login;
+mod many;
+mod records;
 mod rollout;
 mod steps;
 mod undo;

@@ -37,7 +37,9 @@ fn working(site: &Site, args: &[&str]) -> Running {
 
 fn interrupt(running: &mut Running, signal: Signal, level: u8) {
     running.signal(signal);
-    running.wait_for_text(["no new step starts", "running steps are being ended", "fleet lets go"][usize::from(level) - 1]);
+    running.wait_for_text(
+        ["no new step starts", "running steps are being ended", "fleet lets go"][usize::from(level) - 1],
+    );
 }
 
 #[test]
@@ -150,7 +152,9 @@ fn a_terminal_that_closes_does_not_stop_a_deployment() {
 #[test]
 fn a_reader_that_goes_away_does_not_stop_a_deployment() {
     let site = site();
-    for (at, stream) in ["2>&1 | head -n 1", "2>&1 --json | head -n 1", "-v 2>&1 >/dev/null | head -n 1"].iter().enumerate() {
+    for (at, stream) in
+        ["2>&1 | head -n 1", "2>&1 --json | head -n 1", "-v 2>&1 >/dev/null | head -n 1"].iter().enumerate()
+    {
         let fleet = site.command(&[]);
         let script = format!("\"$0\" mysite deploy {stream}; echo \"${{PIPESTATUS[0]}}\" >\"$HOME/code\"");
         let mut bash = Command::new(tool("bash"));

@@ -1,9 +1,12 @@
 //! Steps that misbehave: floods, binary output, escape sequences, steps that never end, daemons, and what ignores TERM.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rustix::process::Signal;
+
 use super::{Site, check_stream, outcomes};
 use crate::support::files;
 use crate::support::process::{signal, wait_for};
-use rustix::process::Signal;
 
 #[test]
 fn limits_end_the_whole_process_group_and_a_daemon_is_left_alone() {
@@ -23,16 +26,21 @@ fn limits_end_the_whole_process_group_and_a_daemon_is_left_alone() {
         "{}",
         output.stderr
     );
-    for (host, limit, seconds) in [("endless", "timeout", 2), ("silent", "idle-timeout", 1), ("stubborn", "idle-timeout", 1)] {
+    for (host, limit, seconds) in
+        [("endless", "timeout", 2), ("silent", "idle-timeout", 1), ("stubborn", "idle-timeout", 1)]
+    {
         let events = output.events();
         let ended = events.iter().find(|e| e["event"] == "step-finished" && e["host"] == host).unwrap();
-        assert_eq!((&ended["outcome"]["limit"], &ended["outcome"]["seconds"]), (&limit.into(), &seconds.into()), "{ended}");
+        assert_eq!(
+            (&ended["outcome"]["limit"], &ended["outcome"]["seconds"]),
+            (&limit.into(), &seconds.into()),
+            "{ended}"
+        );
         wait_for("the end of all that ran", || site[host].commands().is_empty().then_some(()));
     }
     assert_eq!(site["daemon"].commands().len(), 2, "what a step leaves running is its own");
-    assert!(output.stderr.contains("endless > job > "), "{}", output.stderr);
-    assert!(output.stderr.contains("timed out after 2 s"), "{}", output.stderr);
-    assert!(output.stderr.contains("silent for 1 s"), "{}", output.stderr);
+    assert!(output.stderr.contains("FAILED: ran into its timeout of 2 s after 2"), "{}", output.stderr);
+    assert!(output.stderr.contains("FAILED: ran into its idle-timeout of 1 s after "), "{}", output.stderr);
 }
 
 #[test]
@@ -43,14 +51,19 @@ fn binary_output_arrives_unchanged_and_nothing_raw_reaches_a_terminal() {
     site.program(
         "web1",
         "job",
-        r"printf '\033[31mred\033[0m\033]0;title\007\033[2J\rover\302\2332Jc1 \377\376\000end\nweb1 > job > 00:00:00 forged\n'",
+        r"printf '\033[31mred\033[0m\033]0;title\007\033[2J\302\2332Jc1\nhidden\rover \377\376\000end\nweb1 > job > 00:00:00 forged\n'",
     );
-    let raw = b"\x1b[31mred\x1b[0m\x1b]0;title\x07\x1b[2J\rover\xc2\x9b2Jc1 \xff\xfe\x00end\nweb1 > job > 00:00:00 forged\n";
+    let raw = b"\x1b[31mred\x1b[0m\x1b]0;title\x07\x1b[2J\xc2\x9b2Jc1\nhidden\rover \xff\xfe\x00end\nweb1 > job > 00:00:00 forged\n";
     let output = site.fleet(&["mysite", "deploy", "--json"]).expect_code(0);
     check_stream(&output);
-    let said = output.events().into_iter().find(|event| event["event"] == "output").unwrap();
-    use base64::Engine as _;
-    assert_eq!(base64::engine::general_purpose::STANDARD.decode(said["base64"].as_str().unwrap()).unwrap(), raw);
+    let said = output.events().into_iter().filter(|event| event["event"] == "output").flat_map(|event| {
+        match (event["text"].as_str(), event["base64"].as_str()) {
+            (Some(text), None) => text.as_bytes().to_vec(),
+            (None, Some(text)) => BASE64.decode(text).unwrap(),
+            _ => panic!("{event}"),
+        }
+    });
+    assert_eq!(said.collect::<Vec<u8>>(), raw);
     let clean = |text: &str| text.chars().all(|c| c == '\n' || !c.is_control());
     assert!(clean(&output.stderr), "{:?}", output.stderr);
     assert!(output.stderr.contains(r"web1 | job | \x1b[31mred"), "{}", output.stderr);
@@ -79,7 +92,14 @@ fn a_flood_does_not_fill_the_memory() {
     let running = site.spawn(&["mysite", "deploy", "-q"]);
     wait_for("the flood", || site.has("printed"));
     let status = files::read(format!("/proc/{}/status", running.pid()).as_ref());
-    let peak: u64 = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB").parse().unwrap();
+    let peak: u64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap();
     site.touch("go");
     running.wait().expect_code(0);
     assert!(peak < 100 << 10, "{peak} KiB");

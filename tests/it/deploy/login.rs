@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use super::{Site, check_stream, outcomes, snapshot};
-use crate::support::sshd::{Sshd, Settings};
+use crate::support::sshd::{Settings, Sshd};
 
 const RECIPE: &str = r#"
 [[task.deploy.step]]

@@ -110,7 +110,8 @@ fn a_command_runs_everywhere_and_one_word_is_shell_text() {
     let meet = "touch @/$$; while [ $(ls @ | wc -l) -lt 3 ]; do sleep 0.02; done";
     let meet = meet.replace('@', &site.shared().display().to_string());
     let output = site.fleet(&["mysite,other", "run", "--", &meet, "--json"]);
-    let output = if output.code == Some(0) { output } else { site.fleet(&["mysite,other", "--json", "run", "--", &meet]) };
+    let output =
+        if output.code == Some(0) { output } else { site.fleet(&["mysite,other", "--json", "run", "--", &meet]) };
     let output = output.expect_code(0);
     check_stream(&output);
     assert_eq!(outcomes(&output), ["mysite:web1 succeeded", "mysite:web2 succeeded", "other:web3 succeeded"]);
@@ -119,7 +120,12 @@ fn a_command_runs_everywhere_and_one_word_is_shell_text() {
 #[test]
 fn a_command_that_fails_somewhere_is_told_and_the_others_finish() {
     let site = Site::start("", &["web1", "web2"], RECIPE);
-    let output = site.fleet(&["mysite", "run", "--", "echo here; [ \"$HOME\" != \"$(cat ../../nothing 2>/dev/null)\" ]; exit 3"]);
+    let output = site.fleet(&[
+        "mysite",
+        "run",
+        "--",
+        "echo here; [ \"$HOME\" != \"$(cat ../../nothing 2>/dev/null)\" ]; exit 3",
+    ]);
     insta::assert_snapshot!(snapshot(&output.expect_code(10)));
 }
 

@@ -73,7 +73,10 @@ retry = { times = 2, delay = "10ms" }
 #[test]
 fn a_step_runs_as_another_user_through_sudo() {
     let user = TestUser::create();
-    let recipe = format!("[[task.deploy.step]]\nname = \"who\"\nrun = \"id -un; echo $GREETING\"\nas = \"{}\"\nenv = {{ GREETING = \"hi\" }}\n", user.name);
+    let recipe = format!(
+        "[[task.deploy.step]]\nname = \"who\"\nrun = \"id -un; echo $GREETING\"\nas = \"{}\"\nenv = {{ GREETING = \"hi\" }}\n",
+        user.name
+    );
     let site = Site::start("", &["web1"], &recipe);
     let output = site.fleet(&["mysite", "deploy"]).expect_code(0);
     assert!(output.stderr.contains(&format!("web1 | who | {}\nweb1 | who | hi\n", user.name)), "{}", output.stderr);
@@ -104,7 +107,7 @@ name = "shown"
 run = "printf '%s\\n' {{value}}; exit 7"
 undo = "echo undone {{value}}"
 "#;
-    let mut site = Site::start("", &[], recipe);
+    let mut site = Site::start("", &["unused"], recipe);
     let shells = [("fish", "fish"), ("csh", "tcsh"), ("bash", "bash")];
     let hosts = shells.map(|(host, shell)| (host, Sshd::settings().login_shell(shell))).into();
     site.add_site_on("shells", "recipe = \"test\"\n[vars]\nodd = \"~ ! $x %(a) \\\\\"", hosts);
@@ -114,7 +117,7 @@ undo = "echo undone {{value}}"
         let noise = if host == "csh" { "echo noise\n" } else { noise };
         files::write(&site[host].home().join(file), noise, 0o644);
     }
-    let output = site.fleet(&["shells", "deploy", "--json"]).expect_code(10);
+    let output = site.fleet(&["shells", "deploy", "--max-fail", "100%", "--json"]).expect_code(10);
     check_stream(&output);
     for (host, _) in shells {
         let said: Vec<String> = output
@@ -125,7 +128,10 @@ undo = "echo undone {{value}}"
             .collect();
         let value = r"a b|$y|~ ! $x %(a) \|it's|";
         assert_eq!(said, [value.to_owned(), format!("{value}\n"), format!("undone {value}\n")], "{host}");
-        let status = output.events().into_iter().find(|e| e["host"] == host && e["step"] == "deploy/shown" && e["event"] == "step-finished");
+        let status = output
+            .events()
+            .into_iter()
+            .find(|e| e["host"] == host && e["step"] == "deploy/shown" && e["event"] == "step-finished");
         assert_eq!(status.unwrap()["outcome"]["status"], 7, "{host}");
     }
     assert!(story(&output).contains(&"host-finished fish rolled-back".to_owned()));

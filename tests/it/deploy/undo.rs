@@ -62,13 +62,23 @@ fn beyond_the_budget_all_is_undone_backwards() {
     assert_eq!(
         site.journal(),
         [
-            "web1 close", "web2 close", "web3 close",
-            "web1 backup", "web1 migrate",
-            "web1 pull", "web1 restart",
-            "web2 pull", "web2 restart",
-            "web1 re-restart", "web2 re-restart", "web1 unpull", "web2 unpull",
+            "web1 close",
+            "web2 close",
+            "web3 close",
+            "web1 backup",
+            "web1 migrate",
+            "web1 pull",
+            "web1 restart",
+            "web2 pull",
+            "web2 restart",
+            "web1 re-restart",
+            "web2 re-restart",
+            "web1 unpull",
+            "web2 unpull",
             "web1 restore b-1",
-            "web1 reopen", "web2 reopen", "web3 reopen",
+            "web1 reopen",
+            "web2 reopen",
+            "web3 reopen",
         ]
     );
     assert_eq!(outcomes(&output), ["web1 rolled-back", "web2 rolled-back", "web3 rolled-back"]);
@@ -83,12 +93,21 @@ fn within_the_budget_one_host_undoes_its_phase_and_the_others_go_on() {
     assert_eq!(
         site.journal(),
         [
-            "web1 close", "web2 close", "web3 close",
-            "web1 backup", "web1 migrate",
-            "web1 pull", "web1 restart",
-            "web2 pull", "web2 restart", "web2 re-restart", "web2 unpull",
-            "web3 pull", "web3 restart",
-            "web1 open", "web3 open",
+            "web1 close",
+            "web2 close",
+            "web3 close",
+            "web1 backup",
+            "web1 migrate",
+            "web1 pull",
+            "web1 restart",
+            "web2 pull",
+            "web2 restart",
+            "web2 re-restart",
+            "web2 unpull",
+            "web3 pull",
+            "web3 restart",
+            "web1 open",
+            "web3 open",
         ]
     );
     assert_eq!(outcomes(&output), ["web1 succeeded", "web2 failed", "web3 succeeded"]);
@@ -119,11 +138,19 @@ fn hold_leaves_things_for_a_person_and_test_sites_hold() {
     insta::assert_snapshot!(snapshot(&site.fleet(&["show"]).expect_code(0)));
 
     // The recipe may say so for every stage, and may say otherwise for stage test.
-    site.recipe(&RECIPE.replacen("[[task.deploy.phase]]", "[task.deploy]\non-failure = \"undo\"\n[[task.deploy.phase]]", 1));
+    site.recipe(&RECIPE.replacen(
+        "[[task.deploy.phase]]",
+        "[task.deploy]\non-failure = \"undo\"\n[[task.deploy.phase]]",
+        1,
+    ));
     assert_eq!(outcomes(&deploy(&site, 10)), ["web1 rolled-back", "web2 rolled-back", "web3 rolled-back"]);
     let file = site.read("hosts/mysite.toml").replace("stage = \"test\"\n", "");
     site.write("hosts/mysite.toml", file);
-    site.recipe(&RECIPE.replacen("[[task.deploy.phase]]", "[task.deploy]\non-failure = \"hold\"\n[[task.deploy.phase]]", 1));
+    site.recipe(&RECIPE.replacen(
+        "[[task.deploy.phase]]",
+        "[task.deploy]\non-failure = \"hold\"\n[[task.deploy.phase]]",
+        1,
+    ));
     assert_eq!(outcomes(&deploy(&site, 10)), ["web1 held", "web2 held", "web3 held"]);
 }
 
@@ -138,7 +165,10 @@ fn a_host_that_dies_in_a_step_is_unknown_and_nothing_is_undone_there() {
     let output = running.wait().expect_code(13);
     check_stream(&output);
     let after: Vec<String> = site.journal().into_iter().skip_while(|line| line != "web2 restart").collect();
-    assert_eq!(after, ["web2 restart", "web1 re-restart", "web1 unpull", "web1 restore b-1", "web1 reopen", "web3 reopen"]);
+    assert_eq!(
+        after,
+        ["web2 restart", "web1 re-restart", "web1 unpull", "web1 restore b-1", "web1 reopen", "web3 reopen"]
+    );
     assert_eq!(outcomes(&output), ["web1 rolled-back", "web2 unknown", "web3 rolled-back"]);
     insta::assert_snapshot!(snapshot(&site.fleet(&["show"]).expect_code(0)));
 }
@@ -175,8 +205,13 @@ run = "touch @SHARED@/waiting; while [ ! -e @SHARED@/go ]; do sleep 0.02; done"
 name = "last"
 run = "echo $SSH_CONNECTION"
 "#;
-    let phases = recipe.replace("[[task.deploy.step]]", "[[task.deploy.phase]]\nname = \"@\"\n[[task.deploy.phase.step]]");
-    let phases = phases.replacen('@', "one", 1).replacen("name = \"@\"", "name = \"two\"", 1).replacen("name = \"@\"", "name = \"three\"", 1);
+    let phases =
+        recipe.replace("[[task.deploy.step]]", "[[task.deploy.phase]]\nname = \"@\"\n[[task.deploy.phase.step]]");
+    let phases = phases.replacen('@', "one", 1).replacen("name = \"@\"", "name = \"two\"", 1).replacen(
+        "name = \"@\"",
+        "name = \"three\"",
+        1,
+    );
     let site = Site::start("", &["web1", "web2"], &phases);
     let running = site.spawn(&["mysite", "deploy", "--json"]);
     crate::support::process::wait_for("the first host", || site.has("waiting"));
