@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::future::{BoxFuture, FutureExt as _, TryFutureExt as _};
 use secrecy::SecretString;
 
 use super::args::Flags;
@@ -13,7 +14,9 @@ use super::failure::Failure;
 use crate::model::plan::PlanHost;
 use crate::ssh::key::{self, KeyError, PublicKeyLine};
 use crate::ssh::known_hosts::KnownHosts;
-use crate::ssh::{Credentials, Identity, PasswordGate, SshConnector, Timeouts, agent_has};
+use crate::ssh::{
+    Connect, ConnectError, Credentials, Identity, PasswordGate, Session, SshConnector, Timeouts, agent_has,
+};
 
 /// The key pair of a project.
 pub const KEY: &str = "keys/fleet";
@@ -113,8 +116,25 @@ pub fn known_hosts(context: &Context<'_>) -> Result<Arc<KnownHosts>, Failure> {
     KnownHosts::load(&context.known_hosts()).map(Arc::new).map_err(Failure::environment)
 }
 
+/// Says what to type when a login fails for want of a key.
+struct WithHint(SshConnector);
+
+impl Connect for WithHint {
+    fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+        let hint = |error| match error {
+            ConnectError::Auth { user, reason } if !reason.contains("\nhint: ") => {
+                let site = &host.site;
+                let hint = format!("`fleet {site} distribute-keys` brings the project's key to hosts that lack it");
+                ConnectError::Auth { user, reason: format!("{reason}\nhint: {hint}") }
+            }
+            other => other,
+        };
+        self.0.connect(host).map_err(hint).boxed()
+    }
+}
+
 /// The way in for runs: the named key, the project's own, the agent, a password on demand.
-pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<SshConnector, Failure> {
+pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<impl Connect + use<>, Failure> {
     let mut ring = KeyRing::new(context.flags, agent())?;
     named_keys(context, hosts, &mut ring).await?;
     let own = context.project.root.join(KEY);
@@ -128,7 +148,7 @@ pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<SshCo
              hint: fleet generate-keys, then fleet SITE distribute-keys",
         ));
     }
-    connector(context, credentials(ring.identities, agent(), password))
+    connector(context, credentials(ring.identities, agent(), password)).map(WithHint)
 }
 
 /// The way in before the project's key is there: whatever the person has now.

@@ -4,6 +4,7 @@ mod access;
 mod args;
 mod ask;
 mod context;
+mod descriptors;
 mod failure;
 mod init;
 mod interrupts;
@@ -45,6 +46,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::SUCCESS });
         }
     };
+    descriptors::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -9,7 +9,7 @@ use jiff::{Timestamp, Zoned};
 use super::args::SiteArgs;
 use super::context::{self, Context, print, say};
 use super::failure::{Failure, with_cause};
-use super::{access, ask, interrupts};
+use super::{access, ask, descriptors, interrupts};
 use crate::engine::{self, Observer};
 use crate::model::event::Event;
 use crate::model::exit;
@@ -42,9 +42,12 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         .map_err(|e| Failure::usage(e.to_string()))?;
     let sites = context.sites(&targets);
     refuse_followers(&sites)?;
-    let mut plans = VecDeque::new();
+    let mut plans: VecDeque<(Plan, RunId)> = VecDeque::new();
     for (site, hosts) in sites {
-        let run = fresh_run_id()?;
+        let mut run = fresh_run_id()?;
+        while plans.iter().any(|(_, other)| *other == run) {
+            run = fresh_run_id()?;
+        }
         plans.push_back((plan_tasks(context, site, hosts, &tasks, &run)?, run));
     }
     if context.flags.dry_run {
@@ -52,6 +55,9 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     }
     for (plan, _) in &plans {
         confirm(context, plan)?;
+    }
+    for (plan, _) in &plans {
+        descriptors::suffice_for(plan)?;
     }
     let hosts: Vec<_> = plans.iter().flat_map(|(plan, _)| plan.hosts.clone()).collect();
     let connector = Arc::new(access::for_runs(context, &hosts).await?);
@@ -133,6 +139,7 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
         return dry_run(context, [&plan]);
     }
     confirm(context, &plan)?;
+    descriptors::suffice_for(&plan)?;
     let connector = Arc::new(access::for_runs(context, &plan.hosts).await?);
     execute(context, plan, fresh_run_id()?, connector).await
 }
@@ -164,10 +171,12 @@ fn confirm(context: &Context<'_>, plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A name that sorts by time: `20261122-084512-7f3a`, in UTC.
+/// A name that sorts by time: `20261122-084512-7f3a`, in UTC, with the fraction of the second in hex. The second alone would not do:
+/// `fleet mysite deploy && fleet show` must show this run and not the one before.
 fn fresh_run_id() -> Result<RunId, Failure> {
     let now = Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC);
-    let id = format!("{}-{:04x}", now.strftime("%Y%m%d-%H%M%S"), rand::random::<u16>());
+    let fraction = i64::from(now.subsec_nanosecond()) * 0x10000 / 1_000_000_000;
+    let id = format!("{}-{fraction:04x}", now.strftime("%Y%m%d-%H%M%S"));
     RunId::parse(&id).map_err(Failure::environment)
 }
 

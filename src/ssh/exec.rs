@@ -17,6 +17,7 @@ use super::link::Link;
 use super::timeouts::{Timeouts, in_words};
 use super::{Exec, ExecEnd, OutputChunk};
 use crate::model::event::Stream;
+use crate::model::printable::printable;
 
 /// Milliseconds before a channel that the server refused is asked for again. sshd frees a session only some time after its channel was
 /// closed, and a strict `MaxSessions` makes the next command of a quick sequence wait for that.
@@ -261,8 +262,10 @@ impl Command<'_> {
 
     /// What was printed instead of the begin mark.
     fn noise(&self) -> String {
-        let texts = [self.stderr.noise(), self.stdout.noise()].map(|n| String::from_utf8_lossy(n).trim().to_owned());
-        let text = texts.into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join("\n");
+        // One line, whatever the host says: what stands on lines of their own in an error is fleet's.
+        let texts = [self.stderr.noise(), self.stdout.noise()];
+        let lines = texts.iter().flat_map(|noise| noise.split(|byte| *byte == b'\n')).map(<[u8]>::trim_ascii);
+        let text = lines.filter(|line| !line.is_empty()).map(printable).collect::<Vec<_>>().join(" / ");
         let exit = self.exit.as_deref().unwrap_or("the channel was closed");
         let hint = if text.contains("sudo:") && text.contains("password") {
             "\nhint: let sudo run it without a password (NOPASSWD in sudoers), or log in as that user"

@@ -11,6 +11,8 @@ mod command_line;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod deploy;
+#[cfg(test)]
 mod distributing;
 #[cfg(test)]
 mod embedded;
