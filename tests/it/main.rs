@@ -9,6 +9,8 @@ mod broken_files;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod consent;
+#[cfg(test)]
 mod distributing;
 #[cfg(test)]
 mod embedded;
@@ -22,6 +24,10 @@ mod key_files;
 mod keys;
 #[cfg(test)]
 mod layering;
+#[cfg(test)]
+mod not_utf8;
+#[cfg(test)]
+mod passwords;
 #[cfg(test)]
 mod quoting;
 #[cfg(test)]

@@ -81,7 +81,7 @@ fn fingerprints_answer_the_question_for_what_they_list() {
     let ready = strangers(&["web1", "web2", "web3"]);
     let [one, two] = ["web1", "web2"].map(|name| ready[name].fingerprint("ed25519"));
     // From the first host's console, in the words of ssh-keygen; a stranger's for the second; none for the third.
-    ready.write("list", format!("# from the consoles\n256 {one} root@web1 (ED25519)\nweb2 {}\n", one));
+    ready.write("list", format!("# from the consoles\n256 {one} root@web1 (ED25519)\nweb2 {one}\n"));
     let output = ready.fleet(&["mysite", "trust", "--fingerprints", "list", "--yes"]).expect_code(11);
     assert_eq!(pins(&ready).unwrap(), ready["web1"].known_hosts());
     insta::assert_snapshot!(output.snapshot());
