@@ -147,3 +147,15 @@ fn a_password_is_in_no_argument_environment_log_event_or_record() {
     assert_eq!(files_with(&ready["web1"].home(), &user.password), Vec::<String>::new());
     assert_eq!(files_with(&ready.root(), &user.password), [ready.root().join("password").display().to_string()]);
 }
+
+#[test]
+fn who_leaves_at_a_question_has_contacted_nobody() {
+    let user = TestUser::create();
+    let ready = hosts(&user, &["web1"], Sshd::settings);
+    let before = ready["web1"].calls();
+    let leave = |key: &str| ready.fleet_pty(&["mysite", "run", "--ask-pass", "--", "true"], &[("Password: ", key)]);
+    assert_eq!(leave("\x03").code, None, "a shell sees 130");
+    let output = leave("\x04").expect_code(6);
+    assert!(output.stdout.contains("error: no answer to: Password:"), "{}", output.stdout);
+    assert_eq!(ready["web1"].calls(), before);
+}
