@@ -196,7 +196,7 @@ fn pins_that_cannot_be_read_are_no_empty_list() {
 #[test]
 fn a_full_disk_loses_no_pin_and_is_told() {
     let ready = strangers(&["web1"]);
-    let old = format!("# {}\n{}", "x".repeat(2000), Sshd::start().known_hosts());
+    let old = format!("# {}\n{}", "x".repeat(5000), Sshd::start().known_hosts());
     ready.write("keys/known_hosts", &old);
     let fleet = ready.command(&[]);
     let mut full = Command::new(tool("sh"));
