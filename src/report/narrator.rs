@@ -165,7 +165,7 @@ impl Narrator {
     }
 
     /// The hints of a reason, each on a line below it.
-    fn hints(&self, at: Timestamp, host: &HostLabel, hints: Vec<String>) -> Vec<String> {
+    fn hints(&self, at: Timestamp, host: &HostLabel, hints: &[String]) -> Vec<String> {
         hints.iter().flat_map(|hint| self.about_host(at, host, Detail::Trouble, Tone::Plain, hint)).collect()
     }
 
@@ -217,7 +217,7 @@ impl Narrator {
             | StepOutcome::NotStarted { .. } => text.insert_str(0, "FAILED: "),
         }
         let mut lines = self.about_step(at, place, Detail::Trouble, Tone::Bad, &text);
-        lines.extend(self.hints(at, place.0, hints));
+        lines.extend(self.hints(at, place.0, &hints));
         if !self.tells(Detail::Normal) {
             let (host, step, kind) = place;
             let prefix = self.prefix(host, step, kind, '|');
@@ -252,7 +252,7 @@ impl Narrator {
             | HostOutcome::Unknown => Detail::Trouble,
         };
         let mut lines = self.about_host(at, host, detail, Tone::of(outcome), &text);
-        lines.extend(self.hints(at, host, hints));
+        lines.extend(self.hints(at, host, &hints));
         lines
     }
 

@@ -133,8 +133,8 @@ fn trouble(text: &mut String, group: &[&HostSummary], color: bool) {
     let (tone, word) =
         host.outcome.map_or((Tone::Bad, "unfinished"), |outcome| (Tone::of(outcome), outcome.describe()));
     let (reason, hints) = reason_and_hints(host.reason.as_deref().unwrap_or_default());
-    let colon = if reason.is_empty() { "" } else { ": " };
-    _ = writeln!(text, "{}: {}{colon}{reason}", names(group), tone.paint(word, color));
+    let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
+    _ = writeln!(text, "{}: {}{reason}", names(group), tone.paint(word, color));
     for hint in hints {
         _ = writeln!(text, "  {hint}");
     }

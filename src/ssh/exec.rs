@@ -264,7 +264,7 @@ impl Command<'_> {
     fn noise(&self) -> String {
         // One line, whatever the host says: what stands on lines of their own in an error is fleet's.
         let texts = [self.stderr.noise(), self.stdout.noise()];
-        let lines = texts.iter().flat_map(|noise| noise.split(|byte| *byte == b'\n')).map(|line| line.trim_ascii());
+        let lines = texts.iter().flat_map(|noise| noise.split(|byte| *byte == b'\n')).map(<[u8]>::trim_ascii);
         let text = lines.filter(|line| !line.is_empty()).map(printable).collect::<Vec<_>>().join(" / ");
         let exit = self.exit.as_deref().unwrap_or("the channel was closed");
         let hint = if text.contains("sudo:") && text.contains("password") {

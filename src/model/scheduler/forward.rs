@@ -98,8 +98,11 @@ impl Scheduler {
         self.host(host).activity = Activity::Idle;
         self.note_effect(host, at, outcome);
         if outcome.is_success() {
-            if self.mode == Mode::Rolling {
-                self.ready.push_back(host);
+            match self.mode {
+                Mode::Rolling => self.ready.push_back(host),
+                // It was through just then, so the stop took nothing away from it.
+                _ if self.is_last_of_phase(host, at) => self.settle_if_through(host),
+                _ => {}
             }
             return;
         }
@@ -135,6 +138,11 @@ impl Scheduler {
         } else {
             self.drop_out(host);
         }
+    }
+
+    fn is_last_of_phase(&self, host: HostIndex, at: StepIndex) -> bool {
+        let steps = self.plan.phases.get(at.phase).map(|phase| phase.steps.as_slice()).unwrap_or_default();
+        !steps.iter().skip(at.step + 1).any(|step| step.commands.contains_key(&host))
     }
 
     /// Within the budget: the host alone undoes what it did in this phase and takes no further part.

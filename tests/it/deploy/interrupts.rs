@@ -172,3 +172,18 @@ fn a_reader_that_goes_away_does_not_stop_a_deployment() {
         }
     }
 }
+
+#[test]
+fn a_command_that_ended_well_after_an_interrupt_has_succeeded() {
+    let site = Site::start("", &["web1", "web2"], RECIPE);
+    site.program("web1", "job", &format!("while [ ! -e {}/go ]; do sleep 0.02; done", site.shared().display()));
+    site.program("web2", "job", &format!("touch {}/working; exec sleep 600", site.shared().display()));
+    let mut running = working(&site, &["mysite", "--json", "run", "--", "job"]);
+    interrupt(&mut running, Signal::INT, 1);
+    site.touch("go");
+    running.wait_for_text("succeeded after");
+    interrupt(&mut running, Signal::INT, 2);
+    let output = running.wait().expect_code(130);
+    check_stream(&output);
+    assert_eq!(outcomes(&output), ["web1 succeeded", "web2 held"]);
+}
