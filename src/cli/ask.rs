@@ -1,6 +1,7 @@
 //! Questions to the person at the terminal. Each is asked once, before the first connection.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::fs::File;
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 
 use secrecy::SecretString;
@@ -8,16 +9,25 @@ use secrecy::SecretString;
 use super::args::Flags;
 use super::failure::Failure;
 
+/// Bytes of a secret file that are looked at.
+const LONGEST_SECRET: u64 = 64 << 10;
+
 /// Can a question be asked?
 pub fn is_interactive(flags: &Flags) -> bool {
     !flags.no_input && io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Why no question can be asked.
+pub fn why_not(flags: &Flags) -> &'static str {
+    if flags.no_input { "--no-input forbids questions" } else { "there is no terminal to ask on" }
 }
 
 /// Asks for one line. `instead` is the flag that answers without a question.
 pub fn line(flags: &Flags, question: &str, instead: &str) -> Result<String, Failure> {
     if !is_interactive(flags) {
         return Err(Failure::refused(format!(
-            "not confirmed: {question}\nhint: no terminal to ask on; {instead} answers it"
+            "not confirmed: {question}\nhint: {}; {instead} answers it",
+            why_not(flags)
         )));
     }
     write!(io::stderr(), "{question} ")?;
@@ -53,9 +63,7 @@ pub fn confirm_by_name(flags: &Flags, question: &str, name: &str) -> Result<(), 
 /// Asks for a secret, without showing it.
 pub fn secret(flags: &Flags, question: &str, instead: &str) -> Result<SecretString, Failure> {
     if !is_interactive(flags) {
-        return Err(Failure::environment(format!(
-            "cannot ask: {question}\nhint: no terminal to ask on; use {instead}"
-        )));
+        return Err(Failure::environment(format!("cannot ask: {question}\nhint: {}; use {instead}", why_not(flags))));
     }
     let answer = rpassword::prompt_password(format!("{question} ")).map_err(Failure::environment)?;
     Ok(SecretString::from(answer))
@@ -65,14 +73,17 @@ pub fn secret(flags: &Flags, question: &str, instead: &str) -> Result<SecretStri
 pub fn secret_file(path: &Path) -> Result<SecretString, Failure> {
     use std::os::unix::fs::PermissionsExt as _;
     let fail = |reason: String| Failure::environment(format!("cannot use {}: {reason}", path.display()));
-    let mode = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.permissions().mode();
+    // One open file for both looks, so that nobody can put another in its place between them.
+    let file = File::open(path).map_err(|e| fail(e.to_string()))?;
+    let mode = file.metadata().map_err(|e| fail(e.to_string()))?.permissions().mode();
     if mode & 0o077 != 0 {
         let hint = crate::model::shell::quote(&path.to_string_lossy());
         return Err(fail(format!("others can read it (mode {:04o})\nhint: chmod 600 {hint}", mode & 0o7777)));
     }
-    let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
-    match text.lines().next() {
-        Some(line) if !line.is_empty() => Ok(SecretString::from(line.to_owned())),
+    let mut line = String::new();
+    io::BufReader::new(file.take(LONGEST_SECRET)).read_line(&mut line).map_err(|e| fail(e.to_string()))?;
+    match line.lines().next() {
+        Some(line) if !line.is_empty() => Ok(SecretString::from(line)),
         _ => Err(fail("its first line is empty".to_owned())),
     }
 }

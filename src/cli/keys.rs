@@ -12,8 +12,8 @@ use super::failure::Failure;
 use super::{access, ask, interrupts, trust};
 use crate::keys::rollout::{Distribution, HostKeyResult, distribute_to_all};
 use crate::keys::store::generate_pair;
+use crate::model::event::Signal;
 use crate::model::exit;
-use crate::model::planner::DEFAULT_PARALLEL;
 use crate::model::printable::printable;
 use crate::report::columns::{Cell, columns};
 use crate::report::paint::Tone;
@@ -37,6 +37,11 @@ pub fn generate(flags: &Flags, ask_passphrase: bool, file: Option<&Path>) -> Res
 
 fn new_passphrase(flags: &Flags) -> Result<SecretString, Failure> {
     let first = ask::secret(flags, "New passphrase:", "--new-passphrase-file FILE")?;
+    if first.expose_secret().is_empty() {
+        return Err(Failure::refused(
+            "the passphrase is empty; no key was made\nhint: without --passphrase, the key has none",
+        ));
+    }
     let second = ask::secret(flags, "Again:", "--new-passphrase-file FILE")?;
     if first.expose_secret() != second.expose_secret() {
         return Err(Failure::refused("the two passphrases differ; no key was made"));
@@ -50,22 +55,24 @@ pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Fa
     let public = context.project.root.join("keys/fleet.pub");
     let key = PublicKeyLine::load(&public).map_err(Failure::environment)?;
     let distribution = Distribution {
-        proof: Arc::new(access::for_proof(context)?),
-        login: Arc::new(access::for_distribution(context, &hosts)?),
+        proof: Arc::new(access::for_proof(context).await?),
+        login: Arc::new(access::for_distribution(context, &hosts).await?),
         key: Arc::new(key),
     };
     let stop = CancellationToken::new();
     let (mut signals, _listening) = interrupts::listen()?;
-    let width = context.flags.parallel.unwrap_or(DEFAULT_PARALLEL).max(1);
+    let width = context.width(hosts.len());
     let distributing = distribute_to_all(&distribution, &hosts, width, &stop);
-    let interrupted = async {
-        signals.recv().await;
-        stop.cancel();
-        std::future::pending::<()>().await;
-    };
-    let outcomes = tokio::select! {
-        outcomes = distributing => outcomes,
-        () = interrupted => return Err(Failure::Told(exit::BUG)),
+    tokio::pin!(distributing);
+    let mut interrupted = None;
+    let outcomes = loop {
+        tokio::select! {
+            outcomes = &mut distributing => break outcomes,
+            Some(signal) = signals.recv() => {
+                interrupted = Some(signal);
+                stop.cancel();
+            }
+        }
     };
     let rows = outcomes.iter().map(|outcome| {
         let result = outcome.result.to_string();
@@ -73,16 +80,21 @@ pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Fa
         let result = printable(result.lines().next().unwrap_or_default().as_bytes());
         vec![Cell::plain(outcome.host.to_string()), Cell::toned(tone, result)]
     });
-    print(&columns(&rows.collect::<Vec<_>>(), context::stdout_colour(context.flags)))?;
+    // Whoever closed standard output does not change how it ended.
+    let _ = print(&columns(&rows.collect::<Vec<_>>(), context::stdout_colour(context.flags)));
     for outcome in &outcomes {
         for hint in outcome.result.to_string().lines().skip(1) {
             say(&format!("{}: {}", outcome.host, printable(hint.as_bytes())));
         }
         for warning in &outcome.warnings {
-            say(&format!("{}: warning: {warning}", outcome.host));
+            say(&format!("{}: warning: {}", outcome.host, printable(warning.to_string().as_bytes())));
         }
     }
-    Ok(if stop.is_cancelled() { exit::INTERRUPTED } else { exit::worst(outcomes.iter().map(|o| exit_code(&o.result))) })
+    Ok(match interrupted {
+        Some(Signal::Int) => exit::INTERRUPTED,
+        Some(Signal::Term) => exit::TERMINATED,
+        None => exit::worst(outcomes.iter().map(|o| exit_code(&o.result))),
+    })
 }
 
 fn exit_code(result: &HostKeyResult) -> u8 {

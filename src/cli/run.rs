@@ -1,5 +1,6 @@
 //! `fleet SITE TASK...` and `fleet SITE run -- CMD`.
 
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
@@ -7,20 +8,22 @@ use jiff::{Timestamp, Zoned};
 
 use super::args::SiteArgs;
 use super::context::{self, Context, print, say};
-use super::failure::Failure;
+use super::failure::{Failure, with_cause};
 use super::{access, ask, descriptors, interrupts};
 use crate::engine::{self, Observer};
 use crate::model::event::Event;
 use crate::model::exit;
 use crate::model::inventory::{Site, Stage};
-use crate::model::name::{HostName, RunId, TaskName};
+use crate::model::name::{HostName, RunId, SiteName, TaskName};
 use crate::model::plan::Plan;
 use crate::model::planner::{self, Proof, Request};
 use crate::model::shell::quote;
 use crate::report::Reporter;
+use crate::report::background::Background;
 use crate::report::history;
 use crate::report::json::Json;
 use crate::report::narrator::{Detail, Telling};
+use crate::report::outlet::Outlet;
 use crate::report::plain::Plain;
 use crate::report::plan_text;
 use crate::report::record::Record;
@@ -37,14 +40,15 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         .map(|task| TaskName::parse(task))
         .collect::<Result<_, _>>()
         .map_err(|e| Failure::usage(e.to_string()))?;
-    let mut plans: Vec<(Plan, RunId)> = Vec::new();
-    for (site, hosts) in context.sites(&targets) {
+    let sites = context.sites(&targets);
+    refuse_followers(&sites)?;
+    let mut plans: VecDeque<(Plan, RunId)> = VecDeque::new();
+    for (site, hosts) in sites {
         let mut run = fresh_run_id()?;
         while plans.iter().any(|(_, other)| *other == run) {
-            // Within 15 microseconds.
             run = fresh_run_id()?;
         }
-        plans.push((plan_tasks(context, site, hosts, &tasks, &run)?, run));
+        plans.push_back((plan_tasks(context, site, hosts, &tasks, &run)?, run));
     }
     if context.flags.dry_run {
         return dry_run(context, plans.iter().map(|(plan, _)| plan));
@@ -56,14 +60,32 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         descriptors::suffice_for(plan)?;
     }
     let hosts: Vec<_> = plans.iter().flat_map(|(plan, _)| plan.hosts.clone()).collect();
-    let connector = Arc::new(access::for_runs(context, &hosts)?);
-    for (plan, run) in plans {
+    let connector = Arc::new(access::for_runs(context, &hosts).await?);
+    while let Some((plan, run)) = plans.pop_front() {
         let code = execute(context, plan, run, Arc::clone(&connector) as _).await?;
         if code != exit::SUCCESS {
+            let left: Vec<&str> = plans.iter().flat_map(|(plan, _)| &plan.sites).map(SiteName::as_str).collect();
+            if !left.is_empty() {
+                say(&format!("not begun, because of that: {}", left.join(", ")));
+            }
             return Ok(code);
         }
     }
     Ok(exit::SUCCESS)
+}
+
+/// What a site gets from the one that it follows is decided when it is planned, so both cannot be in one command.
+fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), Failure> {
+    let follower = sites.iter().find_map(|(site, _)| {
+        let followed = &site.follows.as_ref()?.value;
+        sites.iter().any(|(other, _)| other.name == *followed).then_some((&site.name, followed))
+    });
+    match follower {
+        None => Ok(()),
+        Some((name, source)) => Err(Failure::usage(format!(
+            "`{name}` gets what is proven on `{source}`, so they cannot go together\nhint: first `{source}`, then `{name}`"
+        ))),
+    }
 }
 
 fn plan_tasks(
@@ -83,6 +105,16 @@ fn plan_tasks(
     let login = context::login_user()?;
     let request =
         Request { site, hosts, recipe, tasks, overrides: &overrides, run, login: &login, proof: proof.as_ref() };
+    if let Some((name, meant)) = planner::misspelt(request) {
+        let hint = meant.map_or_else(
+            || format!("fleet tasks {} shows its variables", site.name),
+            |meant| format!("did you mean `{meant}`?"),
+        );
+        return Err(Failure::usage(format!(
+            "--set {name}: neither recipe `{}` nor site `{}` knows such a variable\nhint: {hint}",
+            recipe.name, site.name
+        )));
+    }
     Ok(planner::plan(request)?)
 }
 
@@ -108,7 +140,7 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
     }
     confirm(context, &plan)?;
     descriptors::suffice_for(&plan)?;
-    let connector = Arc::new(access::for_runs(context, &plan.hosts)?);
+    let connector = Arc::new(access::for_runs(context, &plan.hosts).await?);
     execute(context, plan, fresh_run_id()?, connector).await
 }
 
@@ -162,10 +194,11 @@ impl Observer for Reporting {
 
 fn reporters(context: &Context<'_>, plan: &Plan, run: &RunId) -> Result<Reporting, Failure> {
     let flags = context.flags;
-    let record = Record::create(&context.runs(), run, plan).map_err(Failure::environment)?;
+    let record =
+        Record::create(&context.runs(), run, plan).map_err(|e| Failure::Message(exit::ENVIRONMENT, with_cause(&e)))?;
     let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(record)];
     if flags.json {
-        reporters.push(Box::new(Json::new(io::stdout())));
+        reporters.push(Box::new(Json::new(Outlet::new(io::stdout()).map_err(Failure::environment)?)));
     }
     let live = io::stderr().is_terminal() && !flags.verbose && !flags.quiet;
     let ad_hoc = plan.task == "run";
@@ -177,11 +210,9 @@ fn reporters(context: &Context<'_>, plan: &Plan, run: &RunId) -> Result<Reportin
         _ => Detail::Normal,
     };
     let telling = Telling { detail, color: context::stderr_colour(flags), zone: context::zone() };
-    reporters.push(if live {
-        Box::new(Terminal::stderr(telling))
-    } else {
-        Box::new(Plain::new(io::stderr(), telling))
-    });
+    let people: Box<dyn Reporter> =
+        if live { Box::new(Terminal::stderr(telling)) } else { Box::new(Plain::new(io::stderr(), telling)) };
+    reporters.push(Box::new(Background::start(people).map_err(Failure::environment)?));
     Ok(Reporting(Reporters::new(reporters)))
 }
 
@@ -192,17 +223,27 @@ async fn execute(
     connector: Arc<dyn crate::ssh::Connect>,
 ) -> Result<u8, Failure> {
     let mut reporting = reporters(context, &plan, &id)?;
-    let (interrupts, _listening) = interrupts::listen()?;
+    let (interrupts, listening) = interrupts::listen()?;
     let run =
         engine::Run { plan: Arc::new(plan), id, by: context::operator(), connector, interrupts, now: Timestamp::now };
-    let summary = engine::execute(run, &mut reporting).await;
-    drop(reporting);
-    let text = table::table(&summary, context::stdout_colour(context.flags));
-    // The deployment is over: whoever closed standard output does not change how it ended.
-    if context.flags.json {
-        say(&text);
-    } else {
-        let _ = print(&text);
+    let code = engine::execute(run, &mut reporting).await.exit_code();
+    drop(listening);
+    let (json, color) = (context.flags.json, context::stdout_colour(context.flags));
+    let last_words = tokio::task::spawn_blocking(move || {
+        // The reporters' own summary also knows which of them were dropped.
+        let text = table::table(&reporting.0.finish(), color);
+        // The deployment is over: whoever closed standard output does not change how it ended.
+        if json {
+            say(&text);
+        } else {
+            let _ = print(&text);
+        }
+    });
+    // Whoever leaves them unread (`| less`, Ctrl-S) can still go with Ctrl-C.
+    let (mut interrupts, _listening) = interrupts::listen()?;
+    tokio::select! {
+        _ = last_words => {}
+        _ = interrupts.recv() => {}
     }
-    Ok(summary.exit_code())
+    Ok(code)
 }

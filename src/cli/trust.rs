@@ -9,17 +9,17 @@ use super::context::{self, Context, print, say};
 use super::failure::Failure;
 use crate::files;
 use crate::keys::fingerprints::Fingerprints;
-use crate::keys::trust::{Decision, Offered, PinState, TrustDecision, decide};
+use crate::keys::trust::{Decision, Offered, PinState, Refusal, TrustDecision, decide};
 use crate::model::exit;
 use crate::model::fold::fold_names;
 use crate::model::name::HostLabel;
 use crate::model::plan::PlanHost;
-use crate::model::planner::{self, DEFAULT_PARALLEL};
+use crate::model::planner;
 use crate::model::printable::printable;
+use crate::model::shell::quote;
 use crate::report::columns::{Cell, columns};
 use crate::report::paint::Tone;
 use crate::ssh::ConnectError;
-
 use crate::ssh::known_hosts::{self, KnownHosts, Pin, Verdict};
 use crate::ssh::{HostKey, Timeouts, scan_host_key};
 
@@ -28,7 +28,7 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     let listed = args.fingerprints.as_deref().map(read_fingerprints).transpose()?;
     let hosts = hosts(context, &args.selector)?;
     let known = KnownHosts::load(&context.known_hosts()).map_err(Failure::environment)?;
-    let width = context.flags.parallel.unwrap_or(DEFAULT_PARALLEL).max(1);
+    let width = context.width(hosts.len());
     let scans = hosts.iter().map(|host| scan(host, &known));
     let scans: Vec<_> = stream::iter(scans).buffered(width).collect().await;
 
@@ -45,23 +45,41 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         }
     }
     let decision = decide(&offered, listed.as_ref());
-    print(&table(&decision, context::stdout_colour(context.flags)))?;
+    // A closed pipe is not success here: what nobody saw is not pinned.
+    print(&table(&decision, context::stdout_colour(context.flags)))
+        .map_err(|_| Failure::environment("cannot show the keys on standard output; nothing was pinned"))?;
     for (host, error) in &failed {
         say(&format!("{}: {}", host.label, printable(error.to_string().as_bytes())));
     }
     for (index, refusal) in &decision.refused {
         if let Some(offer) = offered.get(*index) {
-            let name = known_hosts::lookup_name(offer.address.as_str(), offer.port);
-            say(&format!(
-                "{}: not pinned: {refusal}\nhint: it may be an attack; ask the host's owner. To trust anew: ssh-keygen -R {} -f keys/known_hosts",
-                offer.host,
-                crate::model::shell::quote(&name)
-            ));
+            say(&format!("{}: not pinned: {refusal}\nhint: {}", offer.host, hint(context, offer, refusal)));
         }
     }
     pin(context, &decision, &offered, &keys, listed.is_some())?;
     let trusted = failed.is_empty() && decision.refused.is_empty();
     Ok(if trusted { exit::SUCCESS } else { exit::UNREACHABLE })
+}
+
+/// What to do about a key that is not pinned.
+fn hint(context: &Context<'_>, offer: &Offered, refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Changed { .. } | Refusal::OtherTypeKnown { .. } => {
+            let name = known_hosts::lookup_name(offer.address.as_str(), offer.port);
+            let file = context.known_hosts();
+            format!(
+                "it may be an attack; ask the host's owner. To trust anew: ssh-keygen -R {} -f {}",
+                quote(&name),
+                quote(&file.to_string_lossy())
+            )
+        }
+        Refusal::Revoked => "somebody else may hold it; the host needs a new key".to_owned(),
+        Refusal::Ambiguous => "two hosts answer there, or somebody in between; ask the host's owner".to_owned(),
+        Refusal::OtherFingerprint { .. } | Refusal::NotListed => {
+            "it may be an attack; compare with what the host says of itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
+                .to_owned()
+        }
+    }
 }
 
 fn pin(

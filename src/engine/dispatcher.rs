@@ -21,6 +21,7 @@ use crate::model::outcome::StepOutcome;
 use crate::model::plan::{Guard, HostIndex, Plan, PlanStep, StepCommands};
 use crate::model::scheduler::{Action, Input, Scheduler, StepIndex};
 use crate::model::summary::Summary;
+use crate::model::template::Template;
 
 /// Messages that wait for the dispatcher. Filled by the workers, who wait when it is full; emptied by the dispatcher alone.
 const MESSAGES: usize = 256;
@@ -43,6 +44,8 @@ struct Host {
     busy: Option<Busy>,
     stop: CancellationToken,
     registered: BTreeMap<VarName, String>,
+    /// What the undo of a step gets, as it was when the step ended: a later step may register the same variable anew.
+    kept: HashMap<StepIndex, BTreeMap<VarName, String>>,
 }
 
 pub struct Dispatcher<'a> {
@@ -58,6 +61,8 @@ pub struct Dispatcher<'a> {
     timers: FuturesUnordered<BoxFuture<'static, Input>>,
     /// Inputs that need no waiting.
     inputs: VecDeque<Input>,
+    /// Steps and undos whose command could not be made, and why.
+    not_started: VecDeque<(HostIndex, String)>,
     /// What the operator interrupted with last.
     signal: Signal,
     /// What the observer has not seen yet.
@@ -79,6 +84,7 @@ impl<'a> Dispatcher<'a> {
             messages,
             timers: FuturesUnordered::new(),
             inputs: VecDeque::from([Input::Start]),
+            not_started: VecDeque::new(),
             signal: Signal::Int,
             events: Vec::new(),
             orders: Vec::new(),
@@ -99,12 +105,16 @@ impl<'a> Dispatcher<'a> {
         let mut ticks = interval(Duration::from_millis(100));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.scheduler.is_finished() {
-            while let Some(input) = self.inputs.pop_front() {
-                let actions = self.scheduler.on(input);
-                self.act(actions);
+            while !self.is_idle() {
+                if let Some((host, reason)) = self.not_started.pop_front() {
+                    self.on_ended(host, StepOutcome::NotStarted { reason }, None, Duration::ZERO);
+                } else if let Some(input) = self.inputs.pop_front() {
+                    let actions = self.scheduler.on(input);
+                    self.act(actions);
+                }
             }
             self.flush();
-            if !self.inputs.is_empty() || self.scheduler.is_finished() {
+            if !self.is_idle() || !self.orders.is_empty() || self.scheduler.is_finished() {
                 continue;
             }
             tokio::select! {
@@ -128,6 +138,11 @@ impl<'a> Dispatcher<'a> {
             }
         }
         self.finish(&plan).await
+    }
+
+    /// Is there nothing to be done without waiting?
+    fn is_idle(&self) -> bool {
+        self.inputs.is_empty() && self.not_started.is_empty()
     }
 
     async fn finish(mut self, plan: &Plan) -> Summary {
@@ -292,7 +307,7 @@ impl<'a> Dispatcher<'a> {
             let undo = commands.undo.as_ref().ok_or("the step has no undo")?;
             Ok(Task {
                 guard: None,
-                command: self.ready(host, undo)?,
+                command: Self::bound(undo, self.hosts.get(host.0).and_then(|host| host.kept.get(&at)))?,
                 timeout: planned.timeout,
                 idle_timeout: planned.idle_timeout,
                 capture: false,
@@ -309,8 +324,11 @@ impl<'a> Dispatcher<'a> {
 
     /// The command with all that earlier steps registered.
     fn ready(&self, host: HostIndex, command: &CommandTemplate) -> Result<RemoteCommand, String> {
-        let registered = self.hosts.get(host.0).map(|host| &host.registered);
-        let bound = command.bind(|name| registered.and_then(|values| values.get(name)).cloned());
+        Self::bound(command, self.hosts.get(host.0).map(|host| &host.registered))
+    }
+
+    fn bound(command: &CommandTemplate, values: Option<&BTreeMap<VarName, String>>) -> Result<RemoteCommand, String> {
+        let bound = command.bind(|name| values.and_then(|values| values.get(name)).cloned());
         bound
             .finish()
             .map_err(|name| format!("`{name}` was to be registered by an earlier step, which was skipped or failed"))
@@ -319,16 +337,20 @@ impl<'a> Dispatcher<'a> {
     fn execute(&mut self, host: HostIndex, task: Result<Task, String>) {
         match task {
             Ok(task) => self.orders.push((host, Order::Execute(Box::new(task)))),
-            Err(reason) => self.on_ended(host, StepOutcome::NotStarted { reason }, None, Duration::ZERO),
+            // Later: the actions that came together with this one are to be told first.
+            Err(reason) => self.not_started.push_back((host, reason)),
         }
     }
 
     fn on_message(&mut self, host: HostIndex, message: Message) {
         match message {
             Message::Connected => {
-                self.host(host).busy = None;
                 self.tell(Fact::Connected { host: self.label(host) });
-                self.inputs.push_back(Input::Connected(host));
+                // In the middle of a step it was lost and is there again; the step goes on.
+                if let Some(Busy::Connecting) = self.host(host).busy {
+                    self.host(host).busy = None;
+                    self.inputs.push_back(Input::Connected(host));
+                }
             }
             Message::ConnectFailed(reason) => {
                 self.host(host).busy = None;
@@ -353,6 +375,7 @@ impl<'a> Dispatcher<'a> {
                 if let (Some(value), Some(name)) = (captured, self.step(at).register.clone()) {
                     self.register(host, at, &name, &value);
                 }
+                self.keep_for_undo(host, at);
                 let actions = self.scheduler.on(Input::StepEnded(host, outcome.clone()));
                 let step = self.path(at);
                 let retrying = actions.iter().any(|action| matches!(action, Action::Retry(h, _) if *h == host));
@@ -378,6 +401,17 @@ impl<'a> Dispatcher<'a> {
         let hosts = if once { self.hosts.as_mut_slice() } else { std::slice::from_mut(self.host(host)) };
         for host in hosts {
             host.registered.insert(name.clone(), value.to_owned());
+        }
+    }
+
+    fn keep_for_undo(&mut self, host: HostIndex, at: StepIndex) {
+        let undo = self.commands(host, at).ok().and_then(|commands| commands.undo.as_ref());
+        let names = undo.into_iter().flat_map(CommandTemplate::templates).flat_map(Template::names);
+        let registered = self.hosts.get(host.0).map(|host| &host.registered);
+        let value = |name: &VarName| Some((name.clone(), registered?.get(name)?.clone()));
+        let values: BTreeMap<_, _> = names.filter_map(value).collect();
+        if !values.is_empty() {
+            self.host(host).kept.insert(at, values);
         }
     }
 

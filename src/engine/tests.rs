@@ -244,6 +244,24 @@ async fn what_a_step_registers_is_quoted_into_later_commands_and_their_undos() {
 }
 
 #[tokio::test]
+async fn an_undo_gets_what_its_step_got_though_the_variable_was_registered_anew() {
+    let network = Arc::new(Network::default());
+    let read = |name, run| {
+        let mut read = step(name, &[0], run, None);
+        read.register = Some(VarName::parse("x").unwrap());
+        read
+    };
+    let steps = vec![
+        read("first", "print 1"),
+        step("use", &[0], "use {{x}}", Some("undo {{x}}")),
+        read("second", "print 2"),
+        step("fail", &[0], "exit 1", None),
+    ];
+    play(plan(1, vec![phase("p", &[0], steps)]), &network).await;
+    assert_eq!(sent(&network).last().unwrap(), "web1: undo 1");
+}
+
+#[tokio::test]
 async fn what_a_once_step_registers_is_known_to_all_hosts() {
     let network = Arc::new(Network::default());
     let mut pin = step("pin", &[0], "print abc", None);
@@ -289,7 +307,34 @@ async fn a_connection_that_broke_before_the_command_was_sent_is_made_again() {
     let (summary, memory) = play(plan(1, vec![phase("p", &[0], vec![step("a", &[0], "die", None)])]), &network).await;
     assert_eq!(outcomes(&summary), [HostOutcome::Succeeded]);
     assert_eq!(network.connections.lock().unwrap()["web1"], 2);
-    assert!(memory.events.iter().any(|e| matches!(e.fact, Fact::ConnectionLost { .. })));
+    let told: Vec<&str> = memory
+        .events
+        .iter()
+        .filter_map(|e| match e.fact {
+            Fact::Connected { .. } => Some("connected"),
+            Fact::ConnectionLost { .. } => Some("lost"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["connected", "lost", "connected"], "who looks sees that it is there again");
+}
+
+/// The step of the first host needs what a skipped step was to register, so it fails before anything is sent.
+#[tokio::test]
+async fn a_step_that_cannot_be_made_ready_fails_after_what_came_with_it_was_told() {
+    let network = Arc::new(Network::default());
+    let mut read = step("read", &[0], "print x", None);
+    read.commands.get_mut(&HostIndex(0)).unwrap().guard = Some(Guard::Unless(text("exit 0")));
+    read.register = Some(VarName::parse("x").unwrap());
+    let mut use_it = step("use", &[0, 1], "use", None);
+    use_it.commands.get_mut(&HostIndex(0)).unwrap().run = text("use {{x}}");
+    let phases = vec![phase("p", &[0], vec![read]), phase("q", &[0, 1], vec![use_it])];
+    let (summary, memory) = play(plan(2, phases), &network).await;
+    assert_eq!(sent(&network), ["web1: exit 0", "web2: use"]);
+    assert_eq!(outcomes(&summary), [HostOutcome::Failed, HostOutcome::Held]);
+    let stopped = memory.events.iter().position(|e| matches!(e.fact, Fact::RolloutStopped { .. })).unwrap();
+    let started = memory.events.iter().rposition(|e| matches!(e.fact, Fact::StepStarted { .. })).unwrap();
+    assert!(started < stopped, "a step started after the rollout stopped");
 }
 
 #[tokio::test(start_paused = true)]

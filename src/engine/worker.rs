@@ -149,7 +149,10 @@ impl Worker {
             self.tell(Message::ConnectionLost("the connection broke between two steps".to_owned())).await;
         }
         match self.connect(&task.stop).await {
-            Ok(()) => self.exec(command, task, capture).await,
+            Ok(()) => {
+                self.tell(Message::Connected).await;
+                self.exec(command, task, capture).await
+            }
             Err(reason) => ExecEnd::NotStarted(reason),
         }
     }

@@ -102,7 +102,7 @@ pub fn load(root: &Path, options: LoadOptions<'_>) -> Result<Project, ProjectErr
 
     let mut recipes = BTreeMap::new();
     let folder = root.join("recipes");
-    let script = |path: &str| read_script(&folder.join(path));
+    let script = |path: &str| read_script(&folder, path);
     for file in &own {
         let Some(source) = &file.source else { continue };
         recipes.extend(read_one(&file.stem, source, &script, &mut diagnostics));
@@ -191,8 +191,14 @@ fn read_source(path: &Path, shown: &str, diagnostics: &mut Vec<Diagnostic>) -> O
     }
 }
 
-fn read_script(path: &Path) -> Result<String, String> {
-    String::from_utf8(read_bytes(path)?)
+/// The path does not leave the folder, but a link in it may: a recipe that somebody else wrote sends no file from elsewhere to hosts.
+fn read_script(folder: &Path, path: &str) -> Result<String, String> {
+    let real = |path: &Path| path.canonicalize().map_err(|error| reason(&error));
+    let path = real(&folder.join(path))?;
+    if !path.starts_with(real(folder)?) {
+        return Err("a link leads out of the recipe's folder".to_owned());
+    }
+    String::from_utf8(read_bytes(&path)?)
         .map_err(|error| format!("the file is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
 }
 

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::command::RemoteCommand;
 use crate::model::event::Stream;
+use crate::model::printable::printable;
 use crate::model::shell::quote;
 use crate::ssh::key::PublicKeyLine;
 use crate::ssh::{Exec, ExecEnd, OutputChunk, Session};
@@ -207,7 +208,8 @@ pub async fn distribute(session: &mut dyn Session, public_key: &PublicKeyLine) -
         }
         match review.decision {
             Decision::AlreadyThere { line, options } => {
-                warnings.extend(options.map(|options| Warning::Options { line, options: printable(&options) }));
+                warnings
+                    .extend(options.map(|options| Warning::Options { line, options: printable(options.as_bytes()) }));
                 return Ok(Distributed { change: Change::AlreadyThere, warnings });
             }
             Decision::Append(addition) => {
@@ -284,7 +286,7 @@ impl<'a> Answers<'a> {
             let (line, rest) = output.split_at(newline);
             output = rest.get(1..).unwrap_or_default();
             let line = String::from_utf8_lossy(line);
-            let mut parts = line.split('\t').map(printable);
+            let mut parts = line.split('\t').map(|part| printable(part.as_bytes()));
             let (word, path, detail) =
                 (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
             let refusal = match word.as_str() {
@@ -326,11 +328,6 @@ impl<'a> Answers<'a> {
     }
 }
 
-/// Text of the host, without what could play tricks on a terminal.
-fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
 /// Runs a command and gives its standard output; everything but exit status 0 is an error.
 pub(super) async fn run(session: &mut dyn Session, text: String) -> Result<Vec<u8>, DistributeError> {
     let command = RemoteCommand::shell(text);
@@ -370,7 +367,8 @@ pub(super) async fn run(session: &mut dyn Session, text: String) -> Result<Vec<u
 /// The last two lines: a tool's complaint, and what it means to us.
 fn last_words(stderr: &[u8], status: u8) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let mut lines: Vec<_> = text.lines().rev().filter(|l| !l.trim().is_empty()).take(2).map(printable).collect();
+    let mut lines: Vec<_> =
+        text.lines().rev().filter(|l| !l.trim().is_empty()).take(2).map(|line| printable(line.as_bytes())).collect();
     lines.reverse();
     if lines.is_empty() { format!("exit status {status}") } else { lines.join("; ") }
 }

@@ -4,12 +4,19 @@
 
 use std::iter;
 
+/// Longest name with ranges, in bytes. No name is longer than 255; without a bound, a hundred thousand hosts of a megabyte each fit
+/// into a file.
+const LONGEST: usize = 1024;
+
 /// Why a name with ranges was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
     /// What stands in brackets is no range.
     #[error("`[{0}]` is not a range such as `[1-20]` or `[01:20]`")]
     Form(String),
+    /// Longer than any name.
+    #[error("a name of {0} bytes; none may be longer than {LONGEST}")]
+    Long(usize),
     /// A bracket without its partner.
     #[error("`{0}` has a bracket without its partner")]
     Bracket(String),
@@ -65,6 +72,9 @@ impl Pattern {
     }
 
     fn read(text: &str, glob: bool) -> Result<Self, RangeError> {
+        if text.len() > LONGEST {
+            return Err(RangeError::Long(text.len()));
+        }
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('[') {
@@ -190,6 +200,15 @@ mod tests {
         let bomb = "[0-18446744073709551615]".repeat(9);
         assert_eq!(Pattern::parse(&bomb).unwrap().count(), u128::MAX);
         assert!(names(&bomb).is_err());
+    }
+
+    /// The width of a number was handed to a formatter, which panics beyond 65535.
+    #[test]
+    fn a_bomb_of_zeros_or_text_is_refused_before_it_is_unfolded() {
+        let zeros = "0".repeat(70_000);
+        assert_eq!(names(&format!("web[{zeros}1-{zeros}9]")), Err(RangeError::Long(140_008)));
+        assert_eq!(names(&format!("{}[1-9]", "a".repeat(70_000))), Err(RangeError::Long(70_005)));
+        assert!(names(&format!("{}[1-9]", "a".repeat(LONGEST - 5))).is_ok());
     }
 
     #[test]

@@ -54,21 +54,37 @@ pub fn explain<'a>(
         }
         let roles: Vec<&str> = host.roles.iter().map(RoleName::as_str).collect();
         let name = Tone::Heading.paint(&format!("{}:{}", site.name, host.name), color);
-        let _ = write!(out, "\n{name} {}\n{}", roles.join(" "), columns(&rows, color));
+        let roles = if roles.is_empty() { String::new() } else { format!(" ({})", roles.join(", ")) };
+        let _ = write!(out, "\n{name}{roles}\n{}", columns(&rows, color));
     }
     out
 }
 
 fn row(name: &str, value: &impl Display, origin: &Origin) -> Vec<Cell> {
-    let value = printable(value.to_string().replace('\n', "\\n").as_bytes());
+    let value = abbreviated(&value.to_string());
     vec![Cell::plain(format!("  {name}")), Cell::plain(value), Cell::toned(Tone::Dim, origin.to_string())]
+}
+
+/// A value in one line of the table: shell text of a recipe is long, and its place in the file stands beside it.
+fn abbreviated(value: &str) -> String {
+    const WIDEST: usize = 60;
+    let mut lines = value.trim_end().lines();
+    let first = printable(lines.next().unwrap_or_default().as_bytes());
+    let cut: String = first.chars().take(WIDEST).collect();
+    let more = lines.count();
+    match more {
+        0 if cut.len() == first.len() => first,
+        0 => format!("{cut}…"),
+        1 => format!("{cut}… (1 more line)"),
+        _ => format!("{cut}… ({more} more lines)"),
+    }
 }
 
 /// `fleet tasks SITE`: tasks, phases and steps of a recipe, and its variables.
 pub fn tasks(recipe: &Recipe, color: bool) -> String {
-    let mut out = format!("{}: {}\n", Tone::Heading.paint(recipe.name.as_str(), color), recipe.doc);
+    let mut out = format!("{}: {}\n", Tone::Heading.paint(recipe.name.as_str(), color), doc(&recipe.doc));
     for task in &recipe.tasks {
-        let _ = write!(out, "\n{}  {}\n", Tone::Heading.paint(task.name.as_str(), color), task.doc);
+        let _ = write!(out, "\n{}  {}\n", Tone::Heading.paint(task.name.as_str(), color), doc(&task.doc));
         match &task.body {
             TaskBody::Tasks(tasks) => {
                 let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
@@ -91,7 +107,7 @@ pub fn tasks(recipe: &Recipe, color: bool) -> String {
                 (None, true) => "required".to_owned(),
                 (None, false) => String::new(),
             };
-            vec![Cell::plain(format!("  {name}")), Cell::plain(default), Cell::plain(var.doc.clone())]
+            vec![Cell::plain(format!("  {name}")), Cell::plain(default), Cell::plain(doc(&var.doc))]
         })
         .collect();
     if !rows.is_empty() {
@@ -100,11 +116,17 @@ pub fn tasks(recipe: &Recipe, color: bool) -> String {
     out
 }
 
+/// Text of a recipe's file.
+fn doc(text: &str) -> String {
+    printable(text.as_bytes())
+}
+
 /// A default may be a whole script; its first line tells enough.
 fn first_line(text: &str) -> String {
     let mut lines = text.trim().lines();
     let first = lines.next().unwrap_or_default();
-    if lines.next().is_some() { format!("{first} …") } else { first.to_owned() }
+    let first = printable(first.as_bytes());
+    if lines.next().is_some() { format!("{first} …") } else { first }
 }
 
 fn add_phase(out: &mut String, phase: &Phase) {

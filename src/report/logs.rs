@@ -13,7 +13,7 @@ use super::record::log_name;
 use super::time::time_of_day;
 use crate::model::diagnostic::nearest;
 use crate::model::name::{HostLabel, RunId};
-use crate::model::printable::printable_line;
+use crate::model::printable::{printable, printable_line};
 
 /// A longer line is handled in parts of this size.
 const PART: u64 = 64 * 1024;
@@ -154,7 +154,7 @@ impl Copy<'_> {
         let text = match line {
             Some(LogLine { at, step, tag, text }) => {
                 let mark = if tag == "fleet" { '>' } else { '|' };
-                let (time, step) = (time_of_day(at, zone), own_name(step));
+                let (time, step) = (time_of_day(at, zone), printable(own_name(step).as_bytes()));
                 format!("{time} {step} {mark} {}", printable_line(text))
             }
             None => printable_line(part),

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::model::event::Event;
 
+pub mod background;
 pub mod columns;
 pub mod history;
 pub mod inventory_text;
@@ -19,6 +20,7 @@ pub mod listing;
 pub mod log;
 pub mod logs;
 pub mod narrator;
+pub mod outlet;
 pub mod paint;
 pub mod plain;
 pub mod plan_text;
@@ -33,6 +35,7 @@ pub use history::{HistoryError, RunEntry, RunResult};
 pub use json::Json;
 pub use logs::{LogQuery, LogStyle};
 pub use narrator::{Detail, Telling};
+pub use outlet::Outlet;
 pub use plain::Plain;
 pub use record::{Record, RecordError};
 pub use reporters::Reporters;
@@ -49,6 +52,11 @@ pub trait Reporter: Send {
 
     /// Makes lasting what it has taken. Called after each group of events, before any command that they announce is sent.
     fn commit(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// So many events of output were left out, because their reader was too slow for them. Only people are ever treated so.
+    fn left_out(&mut self, _events: usize) -> io::Result<()> {
         Ok(())
     }
 

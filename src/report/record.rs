@@ -24,6 +24,9 @@ pub const PLAN_FILE: &str = "plan.json";
 /// The events, one a line, in the folder of a run.
 pub const EVENTS_FILE: &str = "events.jsonl";
 
+/// What this reporter is called.
+pub(super) const RECORD: &str = "record";
+
 /// Logs that are open at the same time: far below the usual limit of 1024 descriptors, which the connections need too.
 const OPEN_LOGS: usize = 128;
 
@@ -197,7 +200,7 @@ impl Record {
 
 impl Reporter for Record {
     fn name(&self) -> &'static str {
-        "record"
+        RECORD
     }
 
     fn report(&mut self, event: &Event) -> io::Result<()> {

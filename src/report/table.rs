@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::columns::{Cell, columns, headings};
 use super::narrator::{last_lines, paths, reason_and_hints, short};
 use super::paint::Tone;
+use super::record::RECORD;
 use super::time::duration;
 use crate::model::exit;
 use crate::model::fold::fold_names;
@@ -25,6 +26,10 @@ const LIMIT_NAMES: usize = 20;
 /// The whole end of a run: table, troubles, result, next steps.
 pub fn table(summary: &Summary, color: bool) -> String {
     let mut text = hosts_and_result(summary, color);
+    for (reporter, reason) in &summary.dropped {
+        let told = format!("warning: {reporter} got no more events: {}", printable(reason.as_bytes()));
+        _ = writeln!(text, "{}", Tone::Warning.paint(&told, color));
+    }
     let next = next(summary);
     if !next.is_empty() {
         text.push_str("\nnext:\n");
@@ -133,8 +138,8 @@ fn trouble(text: &mut String, group: &[&HostSummary], color: bool) {
     let (tone, word) =
         host.outcome.map_or((Tone::Bad, "unfinished"), |outcome| (Tone::of(outcome), outcome.describe()));
     let (reason, hints) = reason_and_hints(host.reason.as_deref().unwrap_or_default());
-    let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
-    _ = writeln!(text, "{}: {}{reason}", names(group), tone.paint(word, color));
+    let separator = if reason.is_empty() { "" } else { ": " };
+    _ = writeln!(text, "{}: {}{separator}{reason}", names(group), tone.paint(word, color));
     for hint in hints {
         _ = writeln!(text, "  {hint}");
     }
@@ -194,7 +199,9 @@ fn result(summary: &Summary, color: bool) -> String {
         _ = write!(text, " (exit code {code})");
     }
     text.push('\n');
-    if let Some(proven) = &summary.proven {
+    // What is not on record proves nothing to a later run.
+    let on_record = summary.dropped.iter().all(|(reporter, _)| reporter != RECORD);
+    if let Some(proven) = summary.proven.as_ref().filter(|_| on_record) {
         _ = writeln!(text, "proven: {} = {}", proven.name, printable(proven.value.as_bytes()));
     }
     text

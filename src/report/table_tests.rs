@@ -57,6 +57,19 @@ fn all_succeeded() {
 }
 
 #[test]
+fn without_a_record_nothing_is_said_to_be_proven() {
+    let mut script = Script::default();
+    script.start("mysite-test", "deploy", &["web1"]).connect("web1").settle("web1", HostOutcome::Succeeded, None, &[]);
+    script.finish(0, Some("3f2a91c"));
+    let mut summary = Summary::of(&script.events);
+    summary.dropped.push(("record".to_owned(), ".fleet/runs/x: No space left\u{1b}[2J".to_owned()));
+    insta::assert_snapshot!(table(&summary, false).lines().skip(3).collect::<Vec<_>>().join("\n"), @r"
+    mysite-test deploy succeeded after 0.2 s: 1 succeeded
+    warning: record got no more events: .fleet/runs/x: No space left\x1b[2J
+    ");
+}
+
+#[test]
 fn many_hosts_that_ended_alike_share_a_row() {
     let names: Vec<String> = (1..=40).map(|n| format!("web{n:02}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -1,5 +1,7 @@
 //! The README's site and commands, as they stand there, on real hosts with a real repository.
 
+use std::fmt::Write as _;
+
 use crate::support::files;
 use crate::support::git::{Upstream, checked_out};
 use crate::support::project::Project;
@@ -23,7 +25,8 @@ fn blocks(language: &str) -> Vec<String> {
     let mut lines = README.lines();
     while let Some(line) = lines.next() {
         if line == format!("```{language}") {
-            blocks.push(lines.by_ref().take_while(|line| *line != "```").map(|line| format!("{line}\n")).collect());
+            let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+            blocks.push(block.join("\n") + "\n");
         }
     }
     blocks
@@ -74,16 +77,18 @@ fn the_commands_of_the_readme_work_one_after_another() {
         if file == "mysite-test" {
             text = text.replace("production", "test").replace("follows", "# follows");
         }
-        text += &format!("[ssh]\nuser = \"{}\"\n", user::current());
+        writeln!(text, "[ssh]\nuser = \"{}\"", user::current()).unwrap();
         for name in names {
             let host = Sshd::start();
             host.authorize(&bootstrap);
             furnish(&host, &upstream);
-            text += &format!(
-                "[[host]]\nname = \"{name}\"\naddress = \"127.0.0.1\"\nport = {}\nroles = [\"web\", \"db\"]\nvars = {{ home = \"{}\" }}\n",
+            writeln!(
+                text,
+                "[[host]]\nname = \"{name}\"\naddress = \"127.0.0.1\"\nport = {}\nroles = [\"web\", \"db\"]\nvars = {{ home = \"{}\" }}",
                 host.port(),
                 host.home().join("site").display()
-            );
+            )
+            .unwrap();
             hosts.push(host);
         }
         project.write(&format!("hosts/{file}.toml"), text);

@@ -97,12 +97,13 @@ fn all_errors_of_all_files_come_at_once() {
         ("recipes/bad name.toml", b"[task.t]\n"),
         (
             "recipes/script.toml",
-            b"[[task.t.step]]\nname = 's'\nscript = 'latin.sh'\n[[task.t.step]]\nname = 'u'\nscript = 'no.sh'\n",
+            b"[[task.t.step]]\nname = 's'\nscript = 'latin.sh'\n[[task.t.step]]\nname = 'u'\nscript = 'no.sh'\n[[task.t.step]]\nname = 'v'\nscript = 'out.sh'\n",
         ),
         ("recipes/latin.sh", b"\xff"),
     ]);
     fs::create_dir(root.path().join("hosts/folder.toml")).unwrap();
     symlink("nowhere", root.path().join("hosts/dangling.toml")).unwrap();
+    symlink("/etc/passwd", root.path().join("recipes/out.sh")).unwrap();
     let pipe = root.path().join("recipes/pipe.toml");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     File::create(root.path().join("hosts/huge.toml")).unwrap().set_len(LONGEST_FILE + 1).unwrap();
@@ -120,6 +121,7 @@ fn all_errors_of_all_files_come_at_once() {
     recipes/pipe.toml:1:1: cannot read recipes/pipe.toml: not a regular file
     recipes/script.toml:3:10: script `latin.sh`: the file is not UTF-8 from byte 0 on
     recipes/script.toml:6:10: script `no.sh`: there is no such file
+    recipes/script.toml:9:10: script `out.sh`: a link leads out of the recipe's folder
     "#);
 }
 

@@ -72,10 +72,10 @@ async fn how_a_command_ends_decides_what_is_known() {
 
 #[tokio::test]
 async fn a_hosts_words_cannot_play_with_the_terminal() {
-    let refused = distribute_with(&[ok(b"writable\t/home/\x1b[2J x\tdrwx\xff\x07\n")]).await.unwrap_err();
+    let refused = distribute_with(&[ok(b"writable\t/home/\x1b[2J x\xe2\x80\xae\tdrwx\xff\x07\n")]).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "/home/\\u{1b}[2J x is writable by others (drwx\u{fffd}\\u{7}): sshd would not read keys there\n\
-         hint: on the host, chmod go-w '/home/\\u{1b}[2J x'"
+        "/home/\\x1b[2J x\\u{202e} is writable by others (drwx\u{fffd}\\x07): sshd would not read keys there\n\
+         hint: on the host, chmod go-w '/home/\\x1b[2J x\\u{202e}'"
     );
 }

@@ -23,12 +23,12 @@ pub(super) fn check(document: &Document<'_>, recipe: &Recipe, later: &Later) {
     check_nesting(document, recipe);
     check_defaults(document, recipe);
     for proves in &later.proves {
-        if !recipe.knows(&proves.value) {
-            let registered = recipe.steps().filter_map(|step| step.register.as_ref());
-            let names = recipe.vars.keys().chain(registered).map(VarName::as_str);
-            let message = format!("variable `{}` is neither declared nor registered by a step", proves.value);
+        // A value that was only given proves nothing: it may be a branch, and mean something else tomorrow.
+        let registered = || recipe.steps().filter_map(|step| step.register.as_ref());
+        if !registered().any(|name| *name == proves.value) {
+            let message = format!("no step registers the variable `{}`, so no run can prove its value", proves.value);
             let diagnostic = Diagnostic::new(document.source(), proves.span.clone(), message);
-            document.push_absence(did_you_mean(diagnostic, proves.value.as_str(), names));
+            document.push_absence(did_you_mean(diagnostic, proves.value.as_str(), registered().map(VarName::as_str)));
         }
     }
     for end in &later.ends {

@@ -237,7 +237,7 @@ tasks = ["b", "b"]
     6:7 empty ~ nothing to do here [it needs `phase` or `step` or `tasks`]
     8:7 "a b" ~ task name `a b` holds ' '; allowed are letters, digits and _-
     10:14 "stop" ~ `on-failure` is "undo" or "hold", not "stop"
-    11:10 "revison" ~ variable `revison` is neither declared nor registered by a step [did you mean `revision`?]
+    11:10 "revison" ~ no step registers the variable `revison`, so no run can prove its value
     12:1 tasks ~ `step` and `tasks` exclude each other (13:10 first here)
     12:9 [] ~ `tasks` is empty
     17:1 [task.b.step] ~ `step` must be an array of tables, `[[step]]`, not a table
