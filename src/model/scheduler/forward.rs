@@ -98,11 +98,11 @@ impl Scheduler {
         self.host(host).activity = Activity::Idle;
         self.note_effect(host, at, outcome);
         if outcome.is_success() {
-            match self.mode {
-                Mode::Rolling => self.ready.push_back(host),
-                // It was through just then, so the stop took nothing away from it.
-                _ if self.is_last_of_phase(host, at) => self.settle_if_through(host),
-                _ => {}
+            if self.mode == Mode::Rolling {
+                self.ready.push_back(host);
+            } else if self.is_last_of_phase(host, at) {
+                // It was through just then: the stop took nothing away from it.
+                self.settle_if_through(host);
             }
             return;
         }

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use super::{Site, check_stream, outcomes, snapshot};
 use crate::support::files;
 use crate::support::output::Output;
 use crate::support::process::{signal, wait_for};
 use crate::support::tools::tool;
 use crate::support::user::is_root;
-use rustix::process::Signal;
 
 const RECIPE: &str = r#"
 [[task.deploy.step]]
