@@ -173,5 +173,9 @@ fn a_run_that_was_killed_is_unfinished_and_damage_is_told_with_its_place() {
     site.fleet(&["mysite", "hello"]).expect_code(0);
     let listed = site.fleet(&["runs"]).expect_code(0).stdout;
     assert_eq!(listed.lines().count(), 3, "{listed}");
+    // What it had started has gone on, and comes to its end.
+    let runs_somewhere = || site.hosts().any(|(_, host)| !host.commands().is_empty());
+    assert!(runs_somewhere());
     std::fs::remove_file(site.shared().join("wait")).unwrap();
+    wait_for("the end of what ran", || (!runs_somewhere()).then_some(()));
 }

@@ -162,3 +162,14 @@ run = "printf %s {{token}} | wc -c"
         }
     }
 }
+
+#[test]
+fn an_account_that_may_run_nothing_is_told() {
+    let recipe = "[[task.deploy.step]]\nname = \"job\"\nrun = \"touch @SHARED@/ran\"\n";
+    let mut site = Site::start("", &["unused"], recipe);
+    let shell = vec![("web1", Sshd::settings().login_shell("nologin"))];
+    site.add_site_on("closed", "recipe = \"test\"", shell);
+    let output = site.fleet(&["closed", "deploy"]).expect_code(10);
+    insta::assert_snapshot!(snapshot(&output));
+    assert!(site.has("ran").is_none());
+}
