@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::future::{BoxFuture, FutureExt as _, TryFutureExt as _};
 use secrecy::SecretString;
 
 use super::args::Flags;
@@ -11,9 +12,11 @@ use super::ask;
 use super::context::Context;
 use super::failure::Failure;
 use crate::model::plan::PlanHost;
-use crate::ssh::key::{self, KeyError};
+use crate::ssh::key::{self, KeyError, PublicKeyLine};
 use crate::ssh::known_hosts::KnownHosts;
-use crate::ssh::{Credentials, Identity, PasswordGate, SshConnector, Timeouts};
+use crate::ssh::{
+    Connect, ConnectError, Credentials, Identity, PasswordGate, Session, SshConnector, Timeouts, agent_has,
+};
 
 /// The key pair of a project.
 pub const KEY: &str = "keys/fleet";
@@ -22,18 +25,31 @@ pub const KEY: &str = "keys/fleet";
 struct KeyRing<'a> {
     flags: &'a Flags,
     passphrase: Option<SecretString>,
+    /// Its keys may be used as well, so a key that it has needs no passphrase.
+    agent: Option<PathBuf>,
     identities: Vec<Identity>,
 }
 
 impl<'a> KeyRing<'a> {
-    fn new(flags: &'a Flags) -> Result<Self, Failure> {
+    fn new(flags: &'a Flags, agent: Option<PathBuf>) -> Result<Self, Failure> {
         let passphrase = flags.passphrase_file.as_deref().map(ask::secret_file).transpose()?;
-        Ok(Self { flags, passphrase, identities: Vec::new() })
+        Ok(Self { flags, passphrase, agent, identities: Vec::new() })
+    }
+
+    /// Does the agent hold the key of this file? Its public half is beside it.
+    async fn agent_has(&self, path: &Path) -> bool {
+        let mut public = path.as_os_str().to_owned();
+        public.push(".pub");
+        match (&self.agent, PublicKeyLine::load(Path::new(&public))) {
+            (Some(agent), Ok(key)) => agent_has(agent, &key).await,
+            _ => false,
+        }
     }
 
     /// Adds the key, under the name by which hosts ask for it.
-    fn add(&mut self, name: &str, path: &Path) -> Result<(), Failure> {
+    async fn add(&mut self, name: &str, path: &Path) -> Result<(), Failure> {
         let key = match key::load(path, self.passphrase.as_ref()) {
+            Err(KeyError::Encrypted { .. }) if self.agent_has(path).await => return Ok(()),
             Err(KeyError::Encrypted { path: encrypted }) if ask::is_interactive(self.flags) => {
                 let question = format!("Passphrase of {}:", encrypted.display());
                 let passphrase = ask::secret(self.flags, &question, "--passphrase-file")?;
@@ -42,10 +58,13 @@ impl<'a> KeyRing<'a> {
                 key
             }
             Err(KeyError::Encrypted { path }) => {
-                let path = path.display();
+                let why = ask::why_not(self.flags);
+                // Where a key alone is to be proven, the agent is left out.
+                let agent =
+                    if self.agent.is_some() { format!("ssh-add {}, or ", path.display()) } else { String::new() };
                 return Err(Failure::environment(format!(
-                    "the private key {path} has a passphrase, and there is no terminal to ask on\n\
-                     hint: ssh-add {path}, or --passphrase-file FILE"
+                    "the private key {} has a passphrase, and {why}\nhint: {agent}--passphrase-file FILE",
+                    path.display()
                 )));
             }
             loaded => loaded.map_err(Failure::environment)?,
@@ -73,13 +92,13 @@ fn credentials(identities: Vec<Identity>, agent: Option<PathBuf>, password: Opti
 }
 
 /// The keys that the hosts or the command line name.
-fn named_keys(context: &Context<'_>, hosts: &[PlanHost], ring: &mut KeyRing<'_>) -> Result<(), Failure> {
+async fn named_keys(context: &Context<'_>, hosts: &[PlanHost], ring: &mut KeyRing<'_>) -> Result<(), Failure> {
     let names: BTreeSet<&str> = hosts.iter().filter_map(|host| host.identity.as_deref()).collect();
     for name in names {
         // A path on the command line is from where the person stands, one in a file from the project.
         let from_flag = context.flags.identity.as_deref().is_some_and(|path| path == Path::new(name));
         let path = if from_flag { PathBuf::from(name) } else { context.project.root.join(home(name)) };
-        ring.add(name, &path)?;
+        ring.add(name, &path).await?;
     }
     Ok(())
 }
@@ -97,13 +116,30 @@ pub fn known_hosts(context: &Context<'_>) -> Result<Arc<KnownHosts>, Failure> {
     KnownHosts::load(&context.known_hosts()).map(Arc::new).map_err(Failure::environment)
 }
 
+/// Says what to type when a login fails for want of a key.
+struct WithHint(SshConnector);
+
+impl Connect for WithHint {
+    fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+        let hint = |error| match error {
+            ConnectError::Auth { user, reason } if !reason.contains("\nhint: ") => {
+                let site = &host.site;
+                let hint = format!("`fleet {site} distribute-keys` brings the project's key to hosts that lack it");
+                ConnectError::Auth { user, reason: format!("{reason}\nhint: {hint}") }
+            }
+            other => other,
+        };
+        self.0.connect(host).map_err(hint).boxed()
+    }
+}
+
 /// The way in for runs: the named key, the project's own, the agent, a password on demand.
-pub fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<SshConnector, Failure> {
-    let mut ring = KeyRing::new(context.flags)?;
-    named_keys(context, hosts, &mut ring)?;
+pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<impl Connect + use<>, Failure> {
+    let mut ring = KeyRing::new(context.flags, agent())?;
+    named_keys(context, hosts, &mut ring).await?;
     let own = context.project.root.join(KEY);
     if own.exists() {
-        ring.add(KEY, &own)?;
+        ring.add(KEY, &own).await?;
     }
     let password = password(context.flags, "Password:")?;
     if ring.identities.is_empty() && password.is_none() && agent().is_none() {
@@ -112,13 +148,13 @@ pub fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<SshConnecto
              hint: fleet generate-keys, then fleet SITE distribute-keys",
         ));
     }
-    connector(context, credentials(ring.identities, agent(), password))
+    connector(context, credentials(ring.identities, agent(), password)).map(WithHint)
 }
 
 /// The way in before the project's key is there: whatever the person has now.
-pub fn for_distribution(context: &Context<'_>, hosts: &[PlanHost]) -> Result<SshConnector, Failure> {
-    let mut ring = KeyRing::new(context.flags)?;
-    named_keys(context, hosts, &mut ring)?;
+pub async fn for_distribution(context: &Context<'_>, hosts: &[PlanHost]) -> Result<SshConnector, Failure> {
+    let mut ring = KeyRing::new(context.flags, agent())?;
+    named_keys(context, hosts, &mut ring).await?;
     let own = [context.project.root.join(KEY)];
     let users = ["id_ed25519", "id_ecdsa", "id_rsa"].map(|name| home(&format!("~/.ssh/{name}")));
     for path in own.iter().chain(&users).filter(|path| path.exists()) {
@@ -137,9 +173,9 @@ pub fn for_distribution(context: &Context<'_>, hosts: &[PlanHost]) -> Result<Ssh
 }
 
 /// The way in with the project's key and nothing else.
-pub fn for_proof(context: &Context<'_>) -> Result<SshConnector, Failure> {
-    let mut ring = KeyRing::new(context.flags)?;
-    ring.add(KEY, &context.project.root.join(KEY))?;
+pub async fn for_proof(context: &Context<'_>) -> Result<SshConnector, Failure> {
+    let mut ring = KeyRing::new(context.flags, None)?;
+    ring.add(KEY, &context.project.root.join(KEY)).await?;
     connector(context, credentials(ring.identities, None, None))
 }
 

@@ -3,6 +3,8 @@
 //! `fleet SITE TASK` is Fabric's order, so the first word is a verb or a site. A site goes to the hidden subcommand `SITE`, which
 //! [`normalize`] puts before it; a site cannot be called like a verb, so there is never a doubt.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use crate::model::duration::parse_duration;
 use crate::model::inventory::Share;
 use crate::model::name::{UserName, VarName};
 use crate::model::planner::{Overrides, StepSelection, parse_assignment};
+use crate::model::printable::printable;
 
 /// Deploy to sites over SSH: in parallel, in rolling batches, undone when it fails.
 #[derive(Debug, Parser)]
@@ -101,7 +104,6 @@ pub struct SiteArgs {
     /// Which sites and hosts
     pub selector: String,
     /// Tasks of the site's recipe, or `run`, `trust`, `distribute-keys`
-    #[arg(required = true)]
     pub tasks: Vec<String>,
     /// With `run`: the command. One word is shell text, several are quoted words
     #[arg(last = true)]
@@ -137,7 +139,7 @@ pub struct Flags {
     #[arg(long, global = true, value_name = "N|N%", env = "FLEET_MAX_FAIL", value_parser = share)]
     pub max_fail: Option<Share>,
     /// Show what would be sent, contact nothing
-    #[arg(short = 'n', long, global = true, env = "FLEET_DRY_RUN")]
+    #[arg(short = 'n', long, global = true, env = "FLEET_DRY_RUN", value_parser = switch)]
     pub dry_run: bool,
     /// Set a variable, above all files
     #[arg(short = 'e', long = "set", global = true, value_name = "NAME=VALUE", env = "FLEET_SET", value_parser = parse_assignment)]
@@ -158,7 +160,7 @@ pub struct Flags {
     #[arg(short, long, global = true, value_name = "FILE", env = "FLEET_IDENTITY")]
     pub identity: Option<PathBuf>,
     /// Ask for the login password, once
-    #[arg(long, global = true, env = "FLEET_ASK_PASS")]
+    #[arg(long, global = true, env = "FLEET_ASK_PASS", value_parser = switch)]
     pub ask_pass: bool,
     /// Read the login password from the first line of this file
     #[arg(long, global = true, value_name = "FILE", env = "FLEET_PASSWORD_FILE", conflicts_with = "ask_pass")]
@@ -169,23 +171,23 @@ pub struct Flags {
     /// Limit of steps that have none of their own, such as 90s or 10m
     #[arg(long, global = true, value_name = "TIME", env = "FLEET_TIMEOUT", value_parser = duration)]
     pub timeout: Option<Duration>,
-    /// Limit of a TCP connection [default: 10s]
+    /// Limit of a TCP connection; the SSH handshake may take twice that [default: 10s]
     #[arg(long, global = true, value_name = "TIME", env = "FLEET_CONNECT_TIMEOUT", value_parser = duration)]
     pub connect_timeout: Option<Duration>,
     /// Answer every question with yes
-    #[arg(short, long, global = true, env = "FLEET_YES")]
+    #[arg(short, long, global = true, env = "FLEET_YES", value_parser = switch)]
     pub yes: bool,
     /// Never ask; what would be asked is an error that names the flag
-    #[arg(long, global = true, env = "FLEET_NO_INPUT")]
+    #[arg(long, global = true, env = "FLEET_NO_INPUT", value_parser = switch)]
     pub no_input: bool,
     /// Show every line of output, instead of one live line per host
-    #[arg(short, long, global = true, env = "FLEET_VERBOSE", conflicts_with = "quiet")]
+    #[arg(short, long, global = true, env = "FLEET_VERBOSE", value_parser = switch, conflicts_with = "quiet")]
     pub verbose: bool,
     /// Show only the final table
-    #[arg(short, long, global = true, env = "FLEET_QUIET")]
+    #[arg(short, long, global = true, env = "FLEET_QUIET", value_parser = switch)]
     pub quiet: bool,
     /// One JSON event a line on standard output, and nothing else there
-    #[arg(long, global = true, env = "FLEET_JSON")]
+    #[arg(long, global = true, env = "FLEET_JSON", value_parser = switch)]
     pub json: bool,
     /// Colours
     #[arg(long, global = true, value_name = "WHEN", env = "FLEET_COLOR", value_enum, default_value = "auto")]
@@ -212,6 +214,15 @@ impl Flags {
     }
 }
 
+/// A switch given as a variable, such as `FLEET_YES=1`. An empty one is as good as none; what is neither yes nor no is no consent.
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err(format!("`{text}` is neither yes nor no")),
+    }
+}
+
 fn share(text: &str) -> Result<Share, String> {
     Share::parse(text).ok_or_else(|| format!("`{text}` is not a number of hosts such as 3 or 25%"))
 }
@@ -231,6 +242,30 @@ pub fn reserved_names() -> Vec<String> {
     let site = ["rotate-keys", "revoke-keys", "status", "unlock"];
     let verbs = Cli::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect::<Vec<_>>();
     verbs.into_iter().chain(later.into_iter().chain(site).map(str::to_owned)).collect()
+}
+
+/// The verbs that stand alone: `fleet VERB`.
+pub fn verbs() -> Vec<String> {
+    let command = Cli::command();
+    command.get_subcommands().filter(|verb| !verb.is_hide_set()).map(|verb| verb.get_name().to_owned()).collect()
+}
+
+/// The arguments as text; what is not UTF-8, also in a variable `FLEET_…`, is named.
+pub fn utf8(
+    argv: impl IntoIterator<Item = OsString>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Vec<String>, String> {
+    let text = |what: &str, value: OsString| {
+        value.into_string().map_err(|value| format!("{what} is not UTF-8: {}", printable(value.as_bytes())))
+    };
+    for (name, value) in env {
+        match name.into_string() {
+            // It reads nothing else of the environment as text, or does without.
+            Ok(name) if name.starts_with("FLEET_") => text(&format!("the variable {name}"), value)?,
+            _ => continue,
+        };
+    }
+    argv.into_iter().enumerate().map(|(place, word)| text(&format!("argument {place}"), word)).collect()
 }
 
 /// Puts `SITE` before a first word that is no verb, and gives verbs their dashes.

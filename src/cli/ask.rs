@@ -24,11 +24,17 @@ pub fn is_interactive(flags: &Flags) -> bool {
     !flags.no_input && io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+/// Why no question can be asked.
+pub fn why_not(flags: &Flags) -> &'static str {
+    if flags.no_input { "--no-input forbids questions" } else { "there is no terminal to ask on" }
+}
+
 /// Asks for one line. `instead` is the flag that answers without a question.
 pub fn line(flags: &Flags, question: &str, instead: &str) -> Result<String, Failure> {
     if !is_interactive(flags) {
         return Err(Failure::refused(format!(
-            "not confirmed: {question}\nhint: no terminal to ask on; {instead} answers it"
+            "not confirmed: {question}\nhint: {}; {instead} answers it",
+            why_not(flags)
         )));
     }
     write!(io::stderr(), "{question} ")?;
@@ -86,9 +92,7 @@ pub fn confirm_by_name(flags: &Flags, question: &str, name: &str) -> Result<(), 
 /// Asks for a secret, without showing it.
 pub fn secret(flags: &Flags, question: &str, instead: &str) -> Result<SecretString, Failure> {
     if !is_interactive(flags) {
-        return Err(Failure::environment(format!(
-            "cannot ask: {question}\nhint: no terminal to ask on; use {instead}"
-        )));
+        return Err(Failure::environment(format!("cannot ask: {question}\nhint: {}; use {instead}", why_not(flags))));
     }
     let question = format!("{question} ");
     interruptible(|| rpassword::prompt_password(question)).map(SecretString::from)

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use super::args::{Colour, Flags, reserved_names};
 use super::failure::Failure;
 use crate::files::project::{self, LoadOptions, Project};
+use crate::model::exit;
 use crate::model::inventory::Site;
 use crate::model::name::{HostName, SiteName, UserName};
 use crate::model::planner::DEFAULT_PARALLEL;
@@ -34,6 +35,15 @@ impl<'a> Context<'a> {
     /// The hosts that the selector, `--limit` and `--exclude` name.
     pub fn targets(&self, selector: &str) -> Result<Targets, Failure> {
         let inventory = &self.project.inventory;
+        if inventory.sites.is_empty() {
+            return Err(Failure::Message(
+                exit::NO_MATCH,
+                format!(
+                    "{} has no sites\nhint: `fleet init` in an empty folder writes one to begin with",
+                    self.project.root.join("hosts").display()
+                ),
+            ));
+        }
         let targets = Selector::parse(selector)?.resolve(inventory)?;
         let parse = |text: &Option<String>| text.as_deref().map(Selector::parse).transpose();
         let (limit, exclude) = (parse(&self.flags.limit)?, parse(&self.flags.exclude)?);
@@ -52,7 +62,7 @@ impl<'a> Context<'a> {
         let name = site.recipe.as_ref().map(|recipe| &recipe.value);
         name.and_then(|name| self.project.recipes.get(name)).ok_or_else(|| {
             Failure::Message(
-                crate::model::exit::INVALID,
+                exit::INVALID,
                 format!(
                     "site `{}` has no recipe, so it has no tasks\nhint: recipe = \"git-site\" in {}, or: fleet {} run -- COMMAND",
                     site.name, site.source.path, site.name

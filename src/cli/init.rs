@@ -31,8 +31,8 @@ address = "192.0.2.11"        # or a DNS name; web[1-3] with 192.0.2.[11-13] are
 roles = ["web", "db"]
 "#;
 
-const IGNORE: &str = "# private keys and the records of runs stay here; public keys and pinned host keys are shared\n\
-keys/*\n!keys/*.pub\n!keys/known_hosts\n.fleet/\n";
+/// Private keys and the records of runs stay here; public keys and pinned host keys are shared.
+pub const IGNORED: [&str; 4] = ["keys/*", "!keys/*.pub", "!keys/known_hosts", ".fleet/"];
 
 /// What `init` did.
 pub struct Written {
@@ -47,7 +47,11 @@ pub fn write(folder: &Path) -> io::Result<Written> {
     let mut written = Written { made: Vec::new(), kept: Vec::new() };
     let has_sites = folder.join("hosts").is_dir();
     std::fs::create_dir_all(folder.join("hosts"))?;
-    let mut files = vec![("hosts/defaults.toml", DEFAULTS), (".gitignore", IGNORE)];
+    let ignore = format!(
+        "# private keys and the records of runs stay here; public keys and pinned host keys are shared\n{}\n",
+        IGNORED.join("\n")
+    );
+    let mut files = vec![("hosts/defaults.toml", DEFAULTS), (".gitignore", &ignore)];
     if !has_sites {
         files.push(("hosts/mysite.toml", SITE));
     }

@@ -37,6 +37,11 @@ pub fn generate(flags: &Flags, ask_passphrase: bool, file: Option<&Path>) -> Res
 
 fn new_passphrase(flags: &Flags) -> Result<SecretString, Failure> {
     let first = ask::secret(flags, "New passphrase:", "--new-passphrase-file FILE")?;
+    if first.expose_secret().is_empty() {
+        return Err(Failure::refused(
+            "the passphrase is empty; no key was made\nhint: without --passphrase, the key has none",
+        ));
+    }
     let second = ask::secret(flags, "Again:", "--new-passphrase-file FILE")?;
     if first.expose_secret() != second.expose_secret() {
         return Err(Failure::refused("the two passphrases differ; no key was made"));
@@ -50,8 +55,8 @@ pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Fa
     let public = context.project.root.join("keys/fleet.pub");
     let key = PublicKeyLine::load(&public).map_err(Failure::environment)?;
     let distribution = Distribution {
-        proof: Arc::new(access::for_proof(context)?),
-        login: Arc::new(access::for_distribution(context, &hosts)?),
+        proof: Arc::new(access::for_proof(context).await?),
+        login: Arc::new(access::for_distribution(context, &hosts).await?),
         key: Arc::new(key),
     };
     let stop = CancellationToken::new();

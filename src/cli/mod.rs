@@ -4,6 +4,7 @@ mod access;
 mod args;
 mod ask;
 mod context;
+mod descriptors;
 mod failure;
 mod init;
 mod interrupts;
@@ -17,19 +18,27 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::demo::{self, DemoError, DemoOptions};
+use crate::demo::{self, DemoOptions};
+use crate::model::diagnostic::nearest;
 use crate::model::exit;
 use crate::model::printable::printable;
+use crate::model::shell::quote;
 use crate::report::diagnostics;
 use args::{Cli, Flags, SiteArgs, Verb};
 use context::{Context, print, say};
 use failure::Failure;
 
+/// What can be done with a site besides the tasks of its recipe.
+const SITE_VERBS: [&str; 3] = ["run", "trust", "distribute-keys"];
+
 /// Runs `fleet`.
 pub fn main() -> ExitCode {
-    let Some(argv) = std::env::args_os().map(|word| word.into_string().ok()).collect::<Option<Vec<_>>>() else {
-        say("error: an argument is not UTF-8");
-        return ExitCode::from(exit::USAGE);
+    let argv = match args::utf8(std::env::args_os(), std::env::vars_os()) {
+        Ok(argv) => argv,
+        Err(message) => {
+            say(&format!("error: {message}"));
+            return ExitCode::from(exit::USAGE);
+        }
     };
     let cli = match Cli::try_parse_from(args::normalize(argv)) {
         Ok(cli) => cli,
@@ -38,6 +47,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::SUCCESS });
         }
     };
+    descriptors::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -100,10 +110,10 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
 
 async fn site(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let [first, rest @ ..] = args.tasks.as_slice() else {
-        return Err(Failure::usage("what is to be done with the site?"));
+        return Err(nothing_to_do(context, &args.selector));
     };
     let verb = first.replace('_', "-");
-    let special = matches!(verb.as_str(), "run" | "trust" | "distribute-keys");
+    let special = SITE_VERBS.contains(&verb.as_str());
     if special && !rest.is_empty() {
         let hint =
             if verb == "run" { "\nhint: a command comes after two dashes: fleet SITE run -- COMMAND" } else { "" };
@@ -116,31 +126,65 @@ async fn site(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
         "run" => run::command(context, args).await,
         "trust" => trust::trust(context, args).await,
         "distribute-keys" => keys::distribute(context, args).await,
-        _ => run::tasks(context, args).await,
+        _ => {
+            refuse_slip(context, args, &verb)?;
+            run::tasks(context, args).await
+        }
     }
+}
+
+/// `trsut` is no task of the site but near to `trust`, and the recipe, or the lack of one, is not the trouble.
+fn refuse_slip(context: &Context<'_>, args: &SiteArgs, verb: &str) -> Result<(), Failure> {
+    let Some(meant) = nearest(verb, SITE_VERBS) else { return Ok(()) };
+    let targets = context.targets(&args.selector)?;
+    let recipes = context.sites(&targets).into_iter().filter_map(|(site, _)| context.recipe(site).ok());
+    let tasks: Vec<&str> = recipes.flat_map(|recipe| recipe.tasks.iter().map(|task| task.name.as_str())).collect();
+    if tasks.iter().any(|task| task.replace('_', "-") == verb) || nearest(verb, tasks).is_some() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("`{}` has no task `{verb}`; did you mean `{meant}`?", args.selector)))
+}
+
+/// `fleet WORD`: a site and nothing else, or a verb with a slip in it.
+fn nothing_to_do(context: &Context<'_>, word: &str) -> Failure {
+    if let Err(unknown) = context.targets(word) {
+        let verbs = args::verbs();
+        let dashed = word.replace('_', "-");
+        return match nearest(&dashed, verbs.iter().map(String::as_str)) {
+            Some(verb) => Failure::usage(format!("there is no verb or site `{word}`; did you mean `{verb}`?")),
+            None => unknown,
+        };
+    }
+    let site = quote(word);
+    Failure::usage(format!(
+        "what is to be done with `{word}`?\nhint: fleet tasks {site} shows its tasks; others are run, trust, distribute-keys"
+    ))
 }
 
 fn init(flags: &Flags) -> Result<u8, Failure> {
     let here = std::env::current_dir().map_err(Failure::environment)?;
     let folder = flags.project.clone().unwrap_or(here);
-    let written = init::write(&folder).map_err(Failure::environment)?;
+    let written = init::write(&folder)
+        .map_err(|error| Failure::environment(format!("cannot write into {}: {error}", folder.display())))?;
     for path in &written.made {
         say(&format!("made  {}", path.display()));
     }
     for path in &written.kept {
         say(&format!("kept  {} (it was there)", path.display()));
+        if path.ends_with(".gitignore") {
+            say(&format!("      let it have these lines, or private keys get committed: {}", init::IGNORED.join(" ")));
+        }
     }
-    say(
-        "next: edit hosts/mysite.toml, then fleet check, fleet generate-keys, fleet mysite trust, fleet mysite distribute-keys",
-    );
+    let site = if written.made.iter().any(|path| path.ends_with("mysite.toml")) { "mysite" } else { "SITE" };
+    say(&format!(
+        "next: edit hosts/{site}.toml, then fleet check, fleet generate-keys, fleet {site} trust, fleet {site} distribute-keys"
+    ));
     Ok(exit::SUCCESS)
 }
 
 async fn show_demo(keep: bool, serve: bool) -> Result<u8, Failure> {
     let exe = std::env::current_exe().map_err(Failure::environment)?;
     let options = DemoOptions { keep, serve, exe, out: &mut std::io::stdout() };
-    demo::run(options).await.map(|()| exit::SUCCESS).map_err(|error| {
-        let code = if matches!(error, DemoError::Missing { .. }) { exit::ENVIRONMENT } else { exit::BUG };
-        Failure::Message(code, failure::with_cause(&error))
-    })
+    let played = demo::run(options).await.map(|()| exit::SUCCESS);
+    played.map_err(|error| Failure::Message(error.exit_code(), failure::with_cause(&error)))
 }

@@ -1,5 +1,6 @@
 //! `fleet SITE TASK...` and `fleet SITE run -- CMD`.
 
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
@@ -8,16 +9,17 @@ use jiff::{Timestamp, Zoned};
 use super::args::SiteArgs;
 use super::context::{self, Context, print, say};
 use super::failure::{Failure, with_cause};
-use super::{access, ask, interrupts};
+use super::{access, ask, descriptors, interrupts};
 use crate::engine::{self, Observer};
 use crate::model::event::Event;
 use crate::model::exit;
 use crate::model::inventory::{Site, Stage};
-use crate::model::name::{HostName, RunId, TaskName};
+use crate::model::name::{HostName, RunId, SiteName, TaskName};
 use crate::model::plan::Plan;
 use crate::model::planner::{self, Proof, Request};
 use crate::model::shell::quote;
 use crate::report::Reporter;
+use crate::report::background::Background;
 use crate::report::history;
 use crate::report::json::Json;
 use crate::report::narrator::{Detail, Telling};
@@ -38,10 +40,15 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         .map(|task| TaskName::parse(task))
         .collect::<Result<_, _>>()
         .map_err(|e| Failure::usage(e.to_string()))?;
-    let mut plans = Vec::new();
-    for (site, hosts) in context.sites(&targets) {
-        let run = fresh_run_id()?;
-        plans.push((plan_tasks(context, site, hosts, &tasks, &run)?, run));
+    let sites = context.sites(&targets);
+    refuse_followers(&sites)?;
+    let mut plans: VecDeque<(Plan, RunId)> = VecDeque::new();
+    for (site, hosts) in sites {
+        let mut run = fresh_run_id()?;
+        while plans.iter().any(|(_, other)| *other == run) {
+            run = fresh_run_id()?;
+        }
+        plans.push_back((plan_tasks(context, site, hosts, &tasks, &run)?, run));
     }
     if context.flags.dry_run {
         return dry_run(context, plans.iter().map(|(plan, _)| plan));
@@ -49,15 +56,36 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     for (plan, _) in &plans {
         confirm(context, plan)?;
     }
+    for (plan, _) in &plans {
+        descriptors::suffice_for(plan)?;
+    }
     let hosts: Vec<_> = plans.iter().flat_map(|(plan, _)| plan.hosts.clone()).collect();
-    let connector = Arc::new(access::for_runs(context, &hosts)?);
-    for (plan, run) in plans {
+    let connector = Arc::new(access::for_runs(context, &hosts).await?);
+    while let Some((plan, run)) = plans.pop_front() {
         let code = execute(context, plan, run, Arc::clone(&connector) as _).await?;
         if code != exit::SUCCESS {
+            let left: Vec<&str> = plans.iter().flat_map(|(plan, _)| &plan.sites).map(SiteName::as_str).collect();
+            if !left.is_empty() {
+                say(&format!("not begun, because of that: {}", left.join(", ")));
+            }
             return Ok(code);
         }
     }
     Ok(exit::SUCCESS)
+}
+
+/// What a site gets from the one that it follows is decided when it is planned, so both cannot be in one command.
+fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), Failure> {
+    let follower = sites.iter().find_map(|(site, _)| {
+        let followed = &site.follows.as_ref()?.value;
+        sites.iter().any(|(other, _)| other.name == *followed).then_some((&site.name, followed))
+    });
+    match follower {
+        None => Ok(()),
+        Some((name, source)) => Err(Failure::usage(format!(
+            "`{name}` gets what is proven on `{source}`, so they cannot go together\nhint: first `{source}`, then `{name}`"
+        ))),
+    }
 }
 
 fn plan_tasks(
@@ -77,6 +105,16 @@ fn plan_tasks(
     let login = context::login_user()?;
     let request =
         Request { site, hosts, recipe, tasks, overrides: &overrides, run, login: &login, proof: proof.as_ref() };
+    if let Some((name, meant)) = planner::misspelt(request) {
+        let hint = meant.map_or_else(
+            || format!("fleet tasks {} shows its variables", site.name),
+            |meant| format!("did you mean `{meant}`?"),
+        );
+        return Err(Failure::usage(format!(
+            "--set {name}: neither recipe `{}` nor site `{}` knows such a variable\nhint: {hint}",
+            recipe.name, site.name
+        )));
+    }
     Ok(planner::plan(request)?)
 }
 
@@ -101,7 +139,8 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
         return dry_run(context, [&plan]);
     }
     confirm(context, &plan)?;
-    let connector = Arc::new(access::for_runs(context, &plan.hosts)?);
+    descriptors::suffice_for(&plan)?;
+    let connector = Arc::new(access::for_runs(context, &plan.hosts).await?);
     execute(context, plan, fresh_run_id()?, connector).await
 }
 
@@ -132,10 +171,12 @@ fn confirm(context: &Context<'_>, plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A name that sorts by time: `20261122-084512-7f3a`, in UTC.
+/// A name that sorts by time: `20261122-084512-7f3a`, in UTC, with the fraction of the second in hex. The second alone would not do:
+/// `fleet mysite deploy && fleet show` must show this run and not the one before.
 fn fresh_run_id() -> Result<RunId, Failure> {
     let now = Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC);
-    let id = format!("{}-{:04x}", now.strftime("%Y%m%d-%H%M%S"), rand::random::<u16>());
+    let fraction = i64::from(now.subsec_nanosecond()) * 0x10000 / 1_000_000_000;
+    let id = format!("{}-{fraction:04x}", now.strftime("%Y%m%d-%H%M%S"));
     RunId::parse(&id).map_err(Failure::environment)
 }
 
@@ -169,11 +210,9 @@ fn reporters(context: &Context<'_>, plan: &Plan, run: &RunId) -> Result<Reportin
         _ => Detail::Normal,
     };
     let telling = Telling { detail, color: context::stderr_colour(flags), zone: context::zone() };
-    reporters.push(if live {
-        Box::new(Terminal::stderr(telling))
-    } else {
-        Box::new(Plain::new(io::stderr(), telling))
-    });
+    let people: Box<dyn Reporter> =
+        if live { Box::new(Terminal::stderr(telling)) } else { Box::new(Plain::new(io::stderr(), telling)) };
+    reporters.push(Box::new(Background::start(people).map_err(Failure::environment)?));
     Ok(Reporting(Reporters::new(reporters)))
 }
 

@@ -19,9 +19,8 @@ pub fn list(context: &Context<'_>, selector: Option<&str>) -> Result<u8, Failure
 
 pub fn explain(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
     let targets = context.targets(selector)?;
-    for (site, names) in context.sites(&targets) {
-        print(&explain_site(context, site, names)?)?;
-    }
+    let sites = context.sites(&targets).into_iter().map(|(site, names)| explain_site(context, site, names));
+    print(&sites.collect::<Result<Vec<_>, _>>()?.join("\n"))?;
     Ok(exit::SUCCESS)
 }
 
@@ -71,7 +70,9 @@ pub fn tasks(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
 pub fn check(context: &Context<'_>) -> u8 {
     let sites = context.project.inventory.sites.len();
     let hosts: usize = context.project.inventory.sites.values().map(|site| site.hosts.len()).sum();
-    say(&format!("{sites} sites with {hosts} hosts, {} recipes: no errors", context.project.recipes.len()));
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let recipes = count(context.project.recipes.len(), "recipe");
+    say(&format!("{} with {}, {recipes}: no errors", count(sites, "site"), count(hosts, "host")));
     exit::SUCCESS
 }
 

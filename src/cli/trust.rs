@@ -9,13 +9,14 @@ use super::context::{self, Context, print, say};
 use super::failure::Failure;
 use crate::files;
 use crate::keys::fingerprints::Fingerprints;
-use crate::keys::trust::{Decision, Offered, PinState, TrustDecision, decide};
+use crate::keys::trust::{Decision, Offered, PinState, Refusal, TrustDecision, decide};
 use crate::model::exit;
 use crate::model::fold::fold_names;
 use crate::model::name::HostLabel;
 use crate::model::plan::PlanHost;
 use crate::model::planner;
 use crate::model::printable::printable;
+use crate::model::shell::quote;
 use crate::report::columns::{Cell, columns};
 use crate::report::paint::Tone;
 use crate::ssh::ConnectError;
@@ -52,17 +53,33 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     }
     for (index, refusal) in &decision.refused {
         if let Some(offer) = offered.get(*index) {
-            let name = known_hosts::lookup_name(offer.address.as_str(), offer.port);
-            say(&format!(
-                "{}: not pinned: {refusal}\nhint: it may be an attack; ask the host's owner. To trust anew: ssh-keygen -R {} -f keys/known_hosts",
-                offer.host,
-                crate::model::shell::quote(&name)
-            ));
+            say(&format!("{}: not pinned: {refusal}\nhint: {}", offer.host, hint(context, offer, refusal)));
         }
     }
     pin(context, &decision, &offered, &keys, listed.is_some())?;
     let trusted = failed.is_empty() && decision.refused.is_empty();
     Ok(if trusted { exit::SUCCESS } else { exit::UNREACHABLE })
+}
+
+/// What to do about a key that is not pinned.
+fn hint(context: &Context<'_>, offer: &Offered, refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Changed { .. } | Refusal::OtherTypeKnown { .. } => {
+            let name = known_hosts::lookup_name(offer.address.as_str(), offer.port);
+            let file = context.known_hosts();
+            format!(
+                "it may be an attack; ask the host's owner. To trust anew: ssh-keygen -R {} -f {}",
+                quote(&name),
+                quote(&file.to_string_lossy())
+            )
+        }
+        Refusal::Revoked => "somebody else may hold it; the host needs a new key".to_owned(),
+        Refusal::Ambiguous => "two hosts answer there, or somebody in between; ask the host's owner".to_owned(),
+        Refusal::OtherFingerprint { .. } | Refusal::NotListed => {
+            "it may be an attack; compare with what the host says of itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
+                .to_owned()
+        }
+    }
 }
 
 fn pin(

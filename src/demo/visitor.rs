@@ -42,10 +42,10 @@ pub(super) struct Visit {
 
 /// Asks the site in a host's login folder for its page.
 pub(super) async fn visit(home: &Path) -> Visit {
-    let page = match tokio::time::timeout(Duration::from_secs(5), get(home)).await {
+    let page = match tokio::time::timeout(Duration::from_secs(15), get(home)).await {
         Ok(Ok(page)) => page,
         Ok(Err(_)) => return Visit { answer: Answer::Nobody, notes: Vec::new() },
-        Err(_) => return Visit { answer: Answer::Broken("no answer in 5 s".to_owned()), notes: Vec::new() },
+        Err(_) => return Visit { answer: Answer::Broken("no answer in 15 s".to_owned()), notes: Vec::new() },
     };
     let between = |start: &str, end: &str| Some(page.split_once(start)?.1.split_once(end)?.0.to_owned());
     let status = page.split(' ').nth(1).unwrap_or_default();
@@ -73,9 +73,12 @@ async fn get(home: &Path) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
+/// What a visitor saw, in order, without repetition.
+type Seen = Arc<Mutex<Vec<Answer>>>;
+
 /// Visitors who ask hosts again and again.
 pub(super) struct Watch {
-    seen: BTreeMap<&'static str, Arc<Mutex<Vec<Answer>>>>,
+    seen: BTreeMap<&'static str, (PathBuf, Seen)>,
     visitors: JoinSet<()>,
 }
 
@@ -84,28 +87,34 @@ impl Watch {
     pub(super) fn start(hosts: impl IntoIterator<Item = (&'static str, PathBuf)>) -> Self {
         let mut watch = Self { seen: BTreeMap::new(), visitors: JoinSet::new() };
         for (host, home) in hosts {
-            let seen = Arc::<Mutex<Vec<Answer>>>::default();
-            watch.seen.insert(host, Arc::clone(&seen));
+            let seen = Seen::default();
+            watch.seen.insert(host, (home.clone(), Arc::clone(&seen)));
             watch.visitors.spawn(async move {
                 let mut clock = tokio::time::interval(Duration::from_millis(20));
                 loop {
                     clock.tick().await;
-                    let answer = visit(&home).await.answer;
-                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                    if seen.last() != Some(&answer) {
-                        seen.push(answer);
-                    }
+                    add(&seen, visit(&home).await.answer);
                 }
             });
         }
         watch
     }
 
-    /// Calls the visitors back. What each saw, in order, without repetition.
+    /// Calls the visitors back after a last look. What each saw, in order, without repetition.
     pub(super) async fn stop(mut self) -> BTreeMap<&'static str, Vec<Answer>> {
         self.visitors.shutdown().await;
-        let take =
-            |seen: Arc<Mutex<Vec<Answer>>>| std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
-        self.seen.into_iter().map(|(host, seen)| (host, take(seen))).collect()
+        let mut answers = BTreeMap::new();
+        for (host, (home, seen)) in self.seen {
+            add(&seen, visit(&home).await.answer);
+            answers.insert(host, std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner)));
+        }
+        answers
+    }
+}
+
+fn add(seen: &Mutex<Vec<Answer>>, answer: Answer) {
+    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    if seen.last() != Some(&answer) {
+        seen.push(answer);
     }
 }

@@ -124,7 +124,8 @@ impl RemoteCommand {
         };
         let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));
         let text = self.shell_text();
-        let mark = r#"exec 2>&6 6>&-; printf '%s %s\n' "$FLEET_MARK" $$; printf '%s %s\n' "$FLEET_MARK" $$ >&2"#;
+        // The leash is used once the mark on standard output is there; by then, the other one is too.
+        let mark = r#"exec 2>&6 6>&-; printf '%s %s\n' "$FLEET_MARK" $$ >&2; printf '%s %s\n' "$FLEET_MARK" $$"#;
         let mut variables = format!("FLEET_MARK={begin}");
         let mut documents = Documents::new(nonce);
         let inner = if text.len() <= ENVIRONMENT_LIMIT {
@@ -244,17 +245,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn show() {
-        let mut c = RemoteCommand::shell("echo hi; sleep 1");
-        if let Ok(t) = std::env::var("T") {
-            c.text = if t.starts_with('@') { std::fs::read_to_string(&t[1..]).unwrap() } else { t };
+    fn the_login_shell_reads_nothing_that_needs_quotes() {
+        let mut command = RemoteCommand::shell("echo 'x'; $(y)");
+        assert_eq!(command.wire("abc").exec, "exec /bin/sh -s");
+        command.as_user = Some(UserName::parse("web2py").unwrap());
+        assert_eq!(command.wire("abc").exec, "exec sudo -n -H -u web2py -- /bin/sh -s");
+    }
+
+    /// Every process of a host can be seen by its other users.
+    #[test]
+    fn nothing_of_the_command_stands_in_a_process_list() {
+        for (text, interpreter) in
+            [("secret", None), ("secret", Some("/usr/bin/python3")), (&*"secret".repeat(20_000), None)]
+        {
+            let mut command = RemoteCommand::shell(text);
+            command.interpreter = interpreter.map(str::to_owned);
+            command.env.insert("TOKEN".to_owned(), "secret".to_owned());
+            let stdin = String::from_utf8(command.wire("abc").stdin).unwrap();
+            let arguments = stdin.split("/bin/sh -c ").nth(1).unwrap().split(" sh </dev/null").next().unwrap();
+            assert!(!arguments.contains("secret"), "{arguments}");
         }
-        c.interpreter = std::env::var("I").ok();
-        c.cwd = std::env::var("C").ok();
-        if let Ok(e) = std::env::var("E") {
-            c.env.insert("A".into(), e);
-        }
-        use std::io::Write;
-        std::fs::File::create("/tmp/wire.sh").unwrap().write_all(&c.wire("N").stdin).unwrap();
+    }
+
+    #[test]
+    fn a_variable_s_name_cannot_run_anything() {
+        let mut command = RemoteCommand::shell("true");
+        command.env.insert("A; id".to_owned(), "b".to_owned());
+        assert!(command.shell_text().contains("export 'A; id=b' || exit; "));
+    }
+
+    #[test]
+    fn the_text_starts_on_the_first_line() {
+        let mut command = RemoteCommand::shell("true");
+        command.env.insert("A".to_owned(), "b".to_owned());
+        command.cwd = Some("/srv".to_owned());
+        assert!(!command.shell_text().contains('\n'), "{}", command.shell_text());
     }
 }

@@ -81,8 +81,10 @@ impl StepOutcome {
             Self::Skipped { reason } => format!("skipped: {reason}"),
             Self::Failed { status } => format!("exit status {status}"),
             Self::Signaled { signal } => format!("ended by signal {signal}"),
-            Self::TimedOut { limit: TimeLimit::Timeout, seconds } => format!("timed out after {seconds} s"),
-            Self::TimedOut { limit: TimeLimit::IdleTimeout, seconds } => format!("silent for {seconds} s"),
+            Self::TimedOut { limit: TimeLimit::Timeout, seconds } => format!("ran into its timeout of {seconds} s"),
+            Self::TimedOut { limit: TimeLimit::IdleTimeout, seconds } => {
+                format!("ran into its idle-timeout of {seconds} s")
+            }
             Self::Unusable { reason } => reason.clone(),
             Self::Cancelled => "cancelled".to_owned(),
             Self::NotStarted { reason } => format!("not started: {reason}"),

@@ -183,6 +183,12 @@ impl Recipe {
         self.tasks.iter().flat_map(Task::steps)
     }
 
+    /// Does the recipe declare the variable, or does a step of it use it?
+    pub fn uses(&self, name: &VarName) -> bool {
+        self.vars.contains_key(name)
+            || self.steps().flat_map(Step::templates).any(|text| text.names().any(|n| n == name))
+    }
+
     /// Is the variable declared, registered by a step, or fleet's own?
     pub fn knows(&self, name: &VarName) -> bool {
         is_built_in(name)
@@ -205,6 +211,21 @@ pub fn settable(name: &str) -> Result<VarName, String> {
         }
         Ok(name) => Ok(name),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+impl Step {
+    /// All its texts with placeholders.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let action = match &self.action {
+            Action::Run(text) => Some(text),
+            Action::Script { .. } => None,
+        };
+        let guard = self.guard.as_ref().map(|guard| match guard {
+            StepGuard::Unless(text) | StepGuard::OnlyIf(text) => text,
+        });
+        let others = [action, guard, self.undo.as_ref(), self.cwd.as_ref()];
+        others.into_iter().flatten().chain(self.env.values()).map(|text| &text.value)
     }
 }
 

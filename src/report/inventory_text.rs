@@ -54,14 +54,30 @@ pub fn explain<'a>(
         }
         let roles: Vec<&str> = host.roles.iter().map(RoleName::as_str).collect();
         let name = Tone::Heading.paint(&format!("{}:{}", site.name, host.name), color);
-        let _ = write!(out, "\n{name} {}\n{}", roles.join(" "), columns(&rows, color));
+        let roles = if roles.is_empty() { String::new() } else { format!(" ({})", roles.join(", ")) };
+        let _ = write!(out, "\n{name}{roles}\n{}", columns(&rows, color));
     }
     out
 }
 
 fn row(name: &str, value: &impl Display, origin: &Origin) -> Vec<Cell> {
-    let value = printable(value.to_string().replace('\n', "\\n").as_bytes());
+    let value = abbreviated(&value.to_string());
     vec![Cell::plain(format!("  {name}")), Cell::plain(value), Cell::toned(Tone::Dim, origin.to_string())]
+}
+
+/// A value in one line of the table: shell text of a recipe is long, and its place in the file stands beside it.
+fn abbreviated(value: &str) -> String {
+    const WIDEST: usize = 60;
+    let mut lines = value.trim_end().lines();
+    let first = printable(lines.next().unwrap_or_default().as_bytes());
+    let cut: String = first.chars().take(WIDEST).collect();
+    let more = lines.count();
+    match more {
+        0 if cut.len() == first.len() => first,
+        0 => format!("{cut}…"),
+        1 => format!("{cut}… (1 more line)"),
+        _ => format!("{cut}… ({more} more lines)"),
+    }
 }
 
 /// `fleet tasks SITE`: tasks, phases and steps of a recipe, and its variables.

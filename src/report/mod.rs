@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::model::event::Event;
 
+pub mod background;
 pub mod columns;
 pub mod history;
 pub mod inventory_text;
@@ -51,6 +52,11 @@ pub trait Reporter: Send {
 
     /// Makes lasting what it has taken. Called after each group of events, before any command that they announce is sent.
     fn commit(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// So many events of output were left out, because their reader was too slow for them. Only people are ever treated so.
+    fn left_out(&mut self, _events: usize) -> io::Result<()> {
         Ok(())
     }
 

@@ -164,6 +164,11 @@ impl Narrator {
         vec![format!("{host:width$} > {time} {}", tone.paint(text, self.telling.color))]
     }
 
+    /// The hints of a reason, each on a line below it.
+    fn hints(&self, at: Timestamp, host: &HostLabel, hints: &[String]) -> Vec<String> {
+        hints.iter().flat_map(|hint| self.about_host(at, host, Detail::Trouble, Tone::Plain, hint)).collect()
+    }
+
     fn about_step(
         &mut self,
         at: Timestamp,
@@ -190,7 +195,8 @@ impl Narrator {
     ) -> Vec<String> {
         let took = duration(Duration::from_millis(millis));
         let outcome_in_words = outcome.describe();
-        let mut text = format!("{} after {took}", printable(outcome_in_words.as_bytes()));
+        let (what, hints) = reason_and_hints(&outcome_in_words);
+        let mut text = format!("{what} after {took}");
         if outcome.is_success() {
             return self.about_step(at, place, Detail::Normal, Tone::Good, &text);
         }
@@ -211,6 +217,7 @@ impl Narrator {
             | StepOutcome::NotStarted { .. } => text.insert_str(0, "FAILED: "),
         }
         let mut lines = self.about_step(at, place, Detail::Trouble, Tone::Bad, &text);
+        lines.extend(self.hints(at, place.0, &hints));
         if !self.tells(Detail::Normal) {
             let (host, step, kind) = place;
             let prefix = self.prefix(host, step, kind, '|');
@@ -224,9 +231,13 @@ impl Narrator {
     fn host_finished(&self, at: Timestamp, host: &HostLabel, outcome: HostOutcome) -> Vec<String> {
         let Some(known) = self.summary.host(host.as_str()) else { return Vec::new() };
         let mut text = outcome.describe().to_owned();
+        let mut hints = Vec::new();
         if let Some(reason) = &known.reason {
+            let (reason, all) = reason_and_hints(reason);
             text.push_str(": ");
-            text.push_str(&printable(reason.as_bytes()));
+            text.push_str(&reason);
+            // Those of a failed step were told when it failed.
+            hints = if known.failure.is_none() { all } else { hints };
         }
         if !known.in_force.is_empty() {
             text.push_str("; still in force: ");
@@ -240,7 +251,9 @@ impl Narrator {
             | HostOutcome::Held
             | HostOutcome::Unknown => Detail::Trouble,
         };
-        self.about_host(at, host, detail, Tone::of(outcome), &text)
+        let mut lines = self.about_host(at, host, detail, Tone::of(outcome), &text);
+        lines.extend(self.hints(at, host, &hints));
+        lines
     }
 
     fn output(&mut self, host: &HostLabel, step: &StepPath, data: &[u8]) -> Vec<String> {
@@ -269,6 +282,13 @@ impl Narrator {
 /// The step's own name, without phase and task.
 pub(super) fn short(step: &StepPath) -> &str {
     step.as_str().rsplit('/').next().unwrap_or_default()
+}
+
+/// A reason on one line, and its trailing hints. What a host said in it was made one line where it came in, so a host cannot hint.
+pub(super) fn reason_and_hints(text: &str) -> (String, Vec<String>) {
+    let mut parts = text.split("\nhint: ");
+    let reason = printable(parts.next().unwrap_or_default().as_bytes());
+    (reason, parts.map(|hint| format!("hint: {}", printable(hint.as_bytes()))).collect())
 }
 
 /// `a, b`.

@@ -165,7 +165,7 @@ impl Record {
             }
             Fact::HostFinished { outcome, reason, .. } => {
                 log.turn(at, "-")?;
-                let reason = reason.as_deref().map(|reason| format!(": {}", printable(reason.as_bytes())));
+                let reason = reason.as_deref().map(|reason| format!(": {}", one_line(reason)));
                 log.say(at, "-", &format!("{}{}", outcome.describe(), reason.unwrap_or_default()))?;
                 log.close();
                 Ok(())
@@ -254,7 +254,12 @@ fn must_last(fact: &Fact) -> bool {
 
 fn ended(outcome: &StepOutcome, millis: u64) -> String {
     let outcome = outcome.describe();
-    format!("{} after {}", printable(outcome.as_bytes()), duration(std::time::Duration::from_millis(millis)))
+    format!("{} after {}", one_line(&outcome), duration(std::time::Duration::from_millis(millis)))
+}
+
+/// A reason with its hints.
+fn one_line(reason: &str) -> String {
+    printable(reason.replace("\nhint: ", "; hint: ").as_bytes())
 }
 
 /// The name of a host's log. The alphabet of labels has no `/`; it is checked again here, where a mistake would write elsewhere.

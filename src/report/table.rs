@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::columns::{Cell, columns, headings};
-use super::narrator::{last_lines, paths, short};
+use super::narrator::{last_lines, paths, reason_and_hints, short};
 use super::paint::Tone;
 use super::record::RECORD;
 use super::time::duration;
@@ -112,7 +112,7 @@ fn failure_in_words(failure: &Failure) -> String {
     };
     let outcome = failure.outcome.describe();
     let attempts = if failure.attempts > 1 { format!(" in {} attempts", failure.attempts) } else { String::new() };
-    format!("{step}: {}{attempts}", printable(outcome.as_bytes()))
+    format!("{step}: {}{attempts}", reason_and_hints(&outcome).0)
 }
 
 /// What happened on the hosts that did not succeed; told once for hosts on which the same happened.
@@ -137,8 +137,15 @@ fn trouble(text: &mut String, group: &[&HostSummary], color: bool) {
     let Some(host) = group.first() else { return };
     let (tone, word) =
         host.outcome.map_or((Tone::Bad, "unfinished"), |outcome| (Tone::of(outcome), outcome.describe()));
-    let reason = host.reason.as_ref().map(|reason| format!(": {}", printable(reason.as_bytes()))).unwrap_or_default();
-    _ = writeln!(text, "{}: {}{reason}", names(group), tone.paint(word, color));
+    let (reason, hints) = reason_and_hints(host.reason.as_deref().unwrap_or_default());
+    let separator = if reason.is_empty() { "" } else { ": " };
+    _ = writeln!(text, "{}: {}{separator}{reason}", names(group), tone.paint(word, color));
+    for hint in hints {
+        _ = writeln!(text, "  {hint}");
+    }
+    if host.outcome == Some(HostOutcome::Unknown) {
+        _ = writeln!(text, "  nothing was undone on it since, and its command may still be running there");
+    }
     if let Some(activity) = &host.activity {
         let doing = if activity.kind == StepKind::Undo { "undoing" } else { "running" };
         _ = writeln!(text, "  was {doing} {} when the record ends", activity.step);
@@ -173,7 +180,7 @@ fn result(summary: &Summary, color: bool) -> String {
     let (word, tone) = match (summary.finished, code) {
         (None, _) => ("is unfinished", Tone::Bad),
         (Some(_), exit::SUCCESS) => ("succeeded", Tone::Good),
-        (Some(_), exit::UNKNOWN) => ("ended, and nobody knows how", Tone::Bad),
+        (Some(_), exit::UNKNOWN) => ("ended in doubt", Tone::Bad),
         (Some(_), exit::UNREACHABLE) => ("did not reach every host", Tone::Bad),
         (Some(_), exit::INTERRUPTED | exit::TERMINATED) => ("was interrupted", Tone::Warning),
         (Some(_), _) => ("failed", Tone::Bad),

@@ -121,9 +121,10 @@ fn an_interrupt_that_let_go() {
     web2  untouched
 
     web1: unknown: let go while run/run was running
+      nothing was undone on it since, and its command may still be running there
       still in force: run/run
 
-    mysite run ended, and nobody knows how after 2.2 s: 1 untouched, 1 unknown (exit code 13)
+    mysite run ended in doubt after 2.2 s: 1 untouched, 1 unknown (exit code 13)
 
     next:
       fleet show 20261122-084512-7f3a                  all that is known about this run

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::narrator::{hosts_in_words, interrupt_in_words};
+use super::narrator::{hosts_in_words, interrupt_in_words, reason_and_hints};
 use super::paint::Tone;
 use super::time::clock;
 use crate::model::name::SiteName;
@@ -228,7 +228,7 @@ fn time(host: &HostSummary, now: Timestamp) -> String {
 /// The last line that it printed; for a host that ended, why.
 fn said(host: &HostSummary, now: Timestamp) -> String {
     if host.outcome.is_some() {
-        return host.reason.as_ref().map(|reason| printable(reason.as_bytes())).unwrap_or_default();
+        return host.reason.as_ref().map(|reason| reason_and_hints(reason).0).unwrap_or_default();
     }
     let Some(activity) = &host.activity else { return String::new() };
     let last = host.tail.last().map(|line| printable_line(&line.bytes)).unwrap_or_default();

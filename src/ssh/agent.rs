@@ -5,17 +5,23 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use russh::keys::agent::client::{AgentClient, AgentStream};
 use russh::keys::agent::{AgentIdentity, AgentSessionBinding};
 use russh::keys::{Certificate, PublicKey};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::key::PublicKeyLine;
 
 pub(super) type Agent = AgentClient<Box<dyn AgentStream + Send + Unpin>>;
 
 const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
+/// An agent is a process on this machine.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// As OpenSSH's agent: no longer message.
 const LONGEST_MESSAGE: u32 = 256 << 10;
 
@@ -39,6 +45,13 @@ pub(super) async fn open(
     let mut answer = vec![0; usize::try_from(length).unwrap_or_default()];
     stream.read_exact(&mut answer).await?;
     Ok((AgentClient::connect(stream), identities(&answer)))
+}
+
+/// Does the agent have this key? An agent that does not answer has none.
+pub async fn agent_has(path: &Path, key: &PublicKeyLine) -> bool {
+    let Ok(Ok((_, listed))) = timeout(PATIENCE, open(path, None)).await else { return false };
+    let lines = listed.iter().filter_map(|identity| PublicKeyLine::of(&identity.public_key()).ok());
+    lines.into_iter().any(|line| line.data() == key.data())
 }
 
 fn identities(answer: &[u8]) -> Vec<AgentIdentity> {

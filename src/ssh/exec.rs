@@ -7,15 +7,21 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use russh::ChannelMsg;
+use russh::client::Msg;
+use russh::{Channel, ChannelMsg};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::framing::Framing;
 use super::link::Link;
 use super::timeouts::{Timeouts, in_words};
 use super::{Exec, ExecEnd, OutputChunk};
 use crate::model::event::Stream;
+use crate::model::printable::printable;
+
+/// Milliseconds before a channel that the server refused is asked for again. sshd frees a session only some time after its channel was
+/// closed, and a strict `MaxSessions` makes the next command of a quick sequence wait for that.
+const PAUSES: [u64; 5] = [20, 40, 80, 160, 320];
 
 /// Runs the command. The second value: may the connection be used again?
 pub(super) async fn run(link: &Link, timeouts: &Timeouts, exec: Exec<'_>) -> (ExecEnd, bool) {
@@ -23,13 +29,10 @@ pub(super) async fn run(link: &Link, timeouts: &Timeouts, exec: Exec<'_>) -> (Ex
         return (ExecEnd::NotStarted("stopped before it was sent".to_owned()), true);
     }
     let wire = exec.command.wire(&format!("{:032x}", rand::random::<u128>()));
-    let channel = match timeout(timeouts.channel, link.handle.channel_open_session()).await {
+    let channel = match timeout(timeouts.channel, open_channel(link)).await {
         Ok(Ok(channel)) => channel,
-        Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
-            let reason = format!("the server opens no channel: {reason:?}");
-            return (ExecEnd::NotStarted(reason), true);
-        }
-        Ok(Err(_)) => return (ExecEnd::NotStarted(link.lost()), false),
+        Ok(Err(Some(refusal))) => return (ExecEnd::NotStarted(refusal), true),
+        Ok(Err(None)) => return (ExecEnd::NotStarted(link.lost()), false),
         Err(_) => {
             let reason = format!("the server opened no channel in {}", in_words(timeouts.channel));
             return (ExecEnd::NotStarted(reason), false);
@@ -93,6 +96,21 @@ pub(super) async fn run(link: &Link, timeouts: &Timeouts, exec: Exec<'_>) -> (Ex
     }
     let closed = timeout(timeouts.channel, writer.close()).await;
     (end.unwrap_or_else(|| ExecEnd::Lost(link.lost())), closed.is_ok() && !link.handle.is_closed())
+}
+
+/// Err: the server's refusal, or `None` when the connection is gone.
+async fn open_channel(link: &Link) -> Result<Channel<Msg>, Option<String>> {
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        match link.handle.channel_open_session().await {
+            Ok(channel) => return Ok(channel),
+            Err(russh::Error::ChannelOpenFailure(reason)) => match pauses.next() {
+                Some(pause) => sleep(Duration::from_millis(pause)).await,
+                None => return Err(Some(format!("the server opens no channel: {reason:?}"))),
+            },
+            Err(_) => return Err(None),
+        }
+    }
 }
 
 /// Where the command stands.
@@ -178,14 +196,22 @@ impl Command<'_> {
             self.pending.push_back(OutputChunk { stream, bytes });
             self.heard();
         }
+        self.ended()
+    }
+
+    /// Is all there that there is to wait for?
+    fn ended(&mut self) -> Option<ExecEnd> {
         let status = self.stdout.status()?;
         if self.stdout.pid().is_none() {
             return Some(self.without_end(None));
         }
-        if !matches!(self.phase, Phase::Ended { .. }) {
-            self.phase = Phase::Ended { why: self.why(), by: now + self.timeouts.channel };
+        if self.stderr.status().is_some() {
+            return Some(self.with_end(status));
         }
-        self.stderr.status().map(|_| self.with_end(status))
+        if !matches!(self.phase, Phase::Ended { .. }) {
+            self.phase = Phase::Ended { why: self.why(), by: Instant::now() + self.timeouts.channel };
+        }
+        None
     }
 
     fn heard(&mut self) {
@@ -236,8 +262,10 @@ impl Command<'_> {
 
     /// What was printed instead of the begin mark.
     fn noise(&self) -> String {
-        let texts = [self.stderr.noise(), self.stdout.noise()].map(|n| String::from_utf8_lossy(n).trim().to_owned());
-        let text = texts.into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join("\n");
+        // One line, whatever the host says: what stands on lines of their own in an error is fleet's.
+        let texts = [self.stderr.noise(), self.stdout.noise()];
+        let lines = texts.iter().flat_map(|noise| noise.split(|byte| *byte == b'\n')).map(<[u8]>::trim_ascii);
+        let text = lines.filter(|line| !line.is_empty()).map(printable).collect::<Vec<_>>().join(" / ");
         let exit = self.exit.as_deref().unwrap_or("the channel was closed");
         let hint = if text.contains("sudo:") && text.contains("password") {
             "\nhint: let sudo run it without a password (NOPASSWD in sudoers), or log in as that user"
@@ -283,7 +311,7 @@ impl Command<'_> {
             }
             Phase::Terminated { why, .. } => self.phase = Phase::Doomed { why },
             Phase::Killed { .. } => return Some(ExecEnd::Lost("KILL did not end it".to_owned())),
-            // Its own output is complete; only the last bytes of standard error may be missing.
+            // The status is certain; at worst, the last bytes of standard error are missing.
             Phase::Ended { .. } => return Some(self.without_end(None)),
             Phase::Condemned { .. } | Phase::Doomed { .. } => {}
         }

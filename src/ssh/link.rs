@@ -19,6 +19,7 @@ use super::ConnectError;
 use super::dial::{Cuttable, Dial};
 use super::host_key::{HostKey, algorithms_of_type};
 use super::timeouts::in_words;
+use crate::model::printable::printable;
 
 /// Looks at the host's key: an error refuses it, and becomes the connection's.
 pub(super) type Judge = Box<dyn Fn(&HostKey) -> Result<(), ConnectError> + Send + Sync>;
@@ -180,7 +181,7 @@ impl client::Handler for Client {
     async fn disconnected(&mut self, reason: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
         let (words, result) = match reason {
             DisconnectReason::ReceivedDisconnect(info) => {
-                (format!("the server closed the connection: {}", info.message.trim()), Ok(()))
+                (format!("the server closed the connection: {}", printable(info.message.trim().as_bytes())), Ok(()))
             }
             DisconnectReason::Error(e) => {
                 let words = match &e {
@@ -200,7 +201,7 @@ impl client::Handler for Client {
         result
     }
 
-    // A dropped ChannelOpenHandle is a refusal.
+    // russh accepts every channel that a server opens, unless it is told otherwise: a dropped `ChannelOpenHandle` is a refusal.
 
     async fn server_channel_open_forwarded_tcpip(
         &mut self,

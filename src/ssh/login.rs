@@ -233,7 +233,15 @@ impl Login<'_> {
             // The offers are still unknown when no key was tried: then this may be refused without a look at the password.
             let was_offered = self.offers.is_some();
             let attempt = handle.authenticate_password(self.host.user.as_str(), secret);
-            answer = self.answer(limited(self.limit, attempt).await?)?;
+            answer = match limited(self.limit, attempt).await.and_then(|answer| self.answer(answer)) {
+                Err(Stop::Closed) => {
+                    // What sshd does to the last failure that it bears: a wrong password must not go to the next host.
+                    self.remarks.push("the server closed at the password, which is not tried elsewhere".to_owned());
+                    leave.refused(self.host.label.as_str()).await;
+                    return Err(Stop::Closed);
+                }
+                answer => answer?,
+            };
             sent = was_offered || self.takes(MethodKind::Password) || answer.is_accepted();
         }
         if !sent && self.takes(MethodKind::KeyboardInteractive) {

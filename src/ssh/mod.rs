@@ -29,6 +29,7 @@ use crate::model::command::RemoteCommand;
 use crate::model::event::Stream;
 use crate::model::plan::PlanHost;
 
+pub use agent::agent_has;
 pub use connector::SshConnector;
 pub use credentials::{Credentials, Identity, PasswordGate};
 pub use host_key::HostKey;

@@ -1,5 +1,7 @@
 //! The embedded SSH servers, asked by OpenSSH's client.
 
+#![expect(clippy::disallowed_methods, reason = "a fixture that a full disk spoils fails its test")]
+
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;

@@ -5,16 +5,40 @@
 
 // `cfg(test)` always holds here. It tells clippy that helper functions are tests too, where `unwrap` and indexing are allowed.
 #[cfg(test)]
+mod broken_files;
+#[cfg(test)]
+mod command_line;
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod deploy;
+#[cfg(test)]
+mod distributing;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod git_site;
 #[cfg(test)]
+mod key_files;
+#[cfg(test)]
 mod keys;
+#[cfg(test)]
+mod known_hosts;
 #[cfg(test)]
 mod layering;
 #[cfg(test)]
 mod quoting;
 #[cfg(test)]
+mod reading;
+#[cfg(test)]
+mod readme;
+#[cfg(test)]
+mod remote_command;
+#[cfg(test)]
+mod ssh_transport;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod trusting;

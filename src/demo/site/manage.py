@@ -27,7 +27,9 @@ def migrate():
             database.execute("INSERT INTO schema VALUES (?)", (number,))
             database.execute("COMMIT")
         except sqlite3.Error as error:
-            sys.exit("%s failed: %s" % (path.name, error))
+            # To the same stream as what was done before, so that it comes after it.
+            print("%s failed: %s" % (path.name, error))
+            sys.exit(1)
         print("%s done" % path.name, flush=True)
 
 
@@ -42,7 +44,7 @@ def copy(source, target):
 
 def expect(status, path):
     port = int((CODE.parent / "run" / "port").read_text())
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
     connection.request("GET", path)
     answer = connection.getresponse()
     if answer.status != int(status):

@@ -6,9 +6,8 @@ mkdir -p "$run"
 if [ -e "$run/pid" ]; then
   pid=$(cat "$run/pid")
   rm -f "$run/pid"
-  if kill "$pid" 2>/dev/null; then
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
-  fi
+  # Gone already is fine, too. The new server waits for the old one's end by itself.
+  kill "$pid" 2>/dev/null || :
 fi
 nohup python3 server.py </dev/null >>"$run/server.log" 2>&1 &
 until [ -e "$run/pid" ]; do

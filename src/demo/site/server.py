@@ -1,10 +1,12 @@
 """The demo's site: one page of notes from a database. The release is what lies beside this file when the server starts."""
 
+import fcntl
 import html
 import http.server
 import json
 import os
 import pathlib
+import socketserver
 import sqlite3
 
 CODE = pathlib.Path(__file__).resolve().parent
@@ -56,6 +58,13 @@ class Page(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Server(http.server.ThreadingHTTPServer):
+    def server_bind(self):
+        # Not HTTPServer's own, which asks the resolver for the name of 127.0.0.1: that may take seconds.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address
+
+
 def listen():
     """Binds the configured port. 0: the one it had before, if nobody took it, else one that the kernel picks."""
     ports = [CONFIG["port"]]
@@ -63,7 +72,7 @@ def listen():
         ports.insert(0, int((RUN / "port").read_text()))
     for port in ports:
         try:
-            return http.server.ThreadingHTTPServer(("127.0.0.1", port), Page)
+            return Server(("127.0.0.1", port), Page)
         except OSError:
             if port == ports[-1]:
                 raise
@@ -74,6 +83,9 @@ def write(name, value):
     os.replace(RUN / (name + ".new"), RUN / name)
 
 
+# Held until this process ends. The server before may still be about to: whoever killed it does not wait for that.
+lock = open(RUN / "lock", "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
 server = listen()
 write("port", server.server_address[1])
 write("pid", os.getpid())

@@ -20,10 +20,10 @@ use super::command::CommandTemplate;
 use super::inventory::{Host, Share, Site};
 use super::name::{HostLabel, HostName, NameError, PhaseName, RunId, StepPath, TaskName, UserName, VarName};
 use super::plan::{HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands};
-use super::recipe::Recipe;
+use super::recipe::{Recipe, settable};
 use super::template::Template;
 pub use error::PlanError;
-pub use variables::{Proof, Variables};
+pub use variables::{Proof, Variables, misspelt};
 
 /// What the command line sets, above all files.
 #[derive(Debug, Clone, Default)]
@@ -188,5 +188,5 @@ pub fn batches(hosts: &[HostIndex], sizes: &[Share]) -> Vec<Vec<HostIndex>> {
 /// Reads the value of `-e K=V`.
 pub fn parse_assignment(text: &str) -> Result<(VarName, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form NAME=VALUE"))?;
-    Ok((VarName::parse(name).map_err(|e| e.to_string())?, value.to_owned()))
+    Ok((settable(name)?, value.to_owned()))
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::diagnostic::nearest;
 use super::super::inventory::{Host, Origin, Setting};
 use super::super::name::{RunId, VarName};
 use super::Request;
@@ -24,6 +25,16 @@ pub struct Proof {
 pub struct Variables {
     values: BTreeMap<VarName, Setting<String>>,
     registered: BTreeSet<VarName>,
+}
+
+/// A variable that the command line sets and that nothing in the recipe or the inventory knows, and the one that was perhaps meant.
+/// To plan all the same would deploy the default revision to who misspelt `revision`.
+pub fn misspelt(request: Request<'_>) -> Option<(&VarName, Option<&str>)> {
+    let Request { site, recipe, overrides, .. } = request;
+    let inventory = || site.vars.keys().chain(site.hosts.iter().flat_map(|host| host.vars.keys()));
+    let unknown = overrides.vars.keys().find(|name| !recipe.uses(name) && !inventory().any(|known| known == *name))?;
+    let known = recipe.vars.keys().chain(inventory()).map(VarName::as_str);
+    Some((unknown, nearest(unknown.as_str(), known)))
 }
 
 impl Variables {

@@ -142,7 +142,8 @@ impl Scheduler {
         if self.host(host).frozen.is_none() && self.plan.on_failure == OnFailure::Undo {
             self.ready.push_back(host);
         } else {
-            if self.plan.on_failure == OnFailure::Hold {
+            // What left nothing to take back has failed, and that is all.
+            if self.plan.on_failure == OnFailure::Hold && !self.in_force(host).is_empty() {
                 self.host(host).frozen.get_or_insert(HostOutcome::Held);
             }
             self.settle_if_through(host);

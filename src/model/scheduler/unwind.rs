@@ -51,9 +51,8 @@ impl Scheduler {
             let state = self.host(host);
             if has_effect && state.frozen.is_none() && !state.settled {
                 state.frozen = Some(HostOutcome::Held);
-                state
-                    .reason
-                    .get_or_insert_with(|| "not undone: a step that runs once for the site is in doubt".to_owned());
+                let before = state.reason.take().map(|reason| format!("{reason}; ")).unwrap_or_default();
+                state.reason = Some(format!("{before}not undone: a step that runs once for the site is in doubt"));
             }
         }
     }
@@ -150,7 +149,9 @@ impl Scheduler {
         for host in self.hosts() {
             // Nothing was undone on a host that holds effects after a stop: it is held, whatever the policy was.
             if stopped && self.host(host).frozen.is_none() && !self.in_force(host).is_empty() {
-                self.host(host).frozen = Some(HostOutcome::Held);
+                let state = self.host(host);
+                state.frozen = Some(HostOutcome::Held);
+                state.reason.get_or_insert_with(|| "the rollout stopped, and what was done is held".to_owned());
             }
             self.settle_as(host, stopped);
         }
@@ -213,7 +214,7 @@ impl Scheduler {
     }
 
     /// The steps whose effect is still there: those with an undo that was not run and that no later step took away.
-    fn in_force(&self, host: HostIndex) -> Vec<StepPath> {
+    pub(super) fn in_force(&self, host: HostIndex) -> Vec<StepPath> {
         let mut paths: Vec<StepPath> = Vec::new();
         let done = self.hosts.get(host.0).map(|state| state.done.as_slice()).unwrap_or_default();
         for done in done.iter().filter(|done| !done.undone) {

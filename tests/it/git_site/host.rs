@@ -1,5 +1,7 @@
 //! A host with a checkout of release v1 of an upstream that has v1 and v2, and the steps of the recipe run on it as fleet would.
 
+#![expect(clippy::disallowed_methods, reason = "a fixture that a full disk spoils fails its test")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};

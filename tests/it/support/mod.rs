@@ -4,10 +4,12 @@
 //! * [`project::Project`]: a project folder, and `fleet` run in it as a process: piped, in the background, or on a terminal.
 //! * [`sshd::Sshd`]: a host of its own: `sshd` on a loopback port, with its own home folder, keys and log.
 //! * [`user::TestUser`]: a real user with a password, which only root can make.
+//! * [`bystander::Bystander`]: a port that nobody may call.
 //! * [`git::Upstream`]: a repository to deploy from.
 
 #![expect(dead_code, reason = "a fixture offers what a test may ask of it; not every test exists yet")]
 
+pub mod bystander;
 pub mod files;
 pub mod git;
 pub mod hosts;

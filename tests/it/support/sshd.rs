@@ -160,6 +160,11 @@ impl Sshd {
         wait_or(|| self.log().contains(text).then_some(()), || format!("{text:?} in the log of sshd:\n{}", self.log()));
     }
 
+    /// How many TCP connections it has taken, the one that saw it come up among them.
+    pub fn calls(&self) -> usize {
+        self.log().matches("Connection from ").count()
+    }
+
     /// How many logins by this method it has accepted: `publickey`, `password`.
     pub fn logins(&self, method: &str) -> usize {
         self.log().matches(&format!("Accepted {method} for ")).count()

@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, fcntl_setfl};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -17,22 +17,7 @@ use super::tools::tool;
 /// reply. Tells the exit code and all that the terminal showed.
 pub fn run(command: &Command, dialogue: &[(&str, &str)]) -> (Option<i32>, String) {
     let (controller, terminal) = open();
-    // `setsid --ctty` makes the terminal the controlling one, without which /dev/tty, and so a password prompt, would not open.
-    let mut on_terminal = Command::new(tool("setsid"));
-    on_terminal.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args()).env_clear();
-    for (name, value) in command.get_envs() {
-        on_terminal.env(name, value.unwrap_or_default());
-    }
-    on_terminal.env("TERM", "xterm").current_dir(command.get_current_dir().unwrap());
-    let mut child = on_terminal
-        .stdin(Stdio::from(terminal.try_clone().unwrap()))
-        .stdout(Stdio::from(terminal.try_clone().unwrap()))
-        .stderr(Stdio::from(terminal))
-        .spawn()
-        .unwrap();
-    // It holds the terminal's other end, whose closing ends the reader below.
-    drop(on_terminal);
-
+    let mut child = start(command, terminal);
     let shown = Arc::new(Mutex::new(Vec::new()));
     let mut from = controller.try_clone().unwrap();
     let into = Arc::clone(&shown);
@@ -61,6 +46,39 @@ pub fn run(command: &Command, dialogue: &[(&str, &str)]) -> (Option<i32>, String
     reader.join().unwrap();
     let shown = String::from_utf8_lossy(&shown.lock().unwrap()).into_owned();
     (status.code(), shown)
+}
+
+/// Runs the command until the condition holds, then closes the terminal under it. Tells the exit code with which it ends nevertheless.
+pub fn hang_up(command: &Command, mut until: impl FnMut() -> Option<()>, then: impl FnOnce()) -> Option<i32> {
+    let (mut controller, terminal) = open();
+    fcntl_setfl(&controller, OFlags::RDWR | OFlags::NONBLOCK).unwrap();
+    let mut child = start(command, terminal);
+    wait_for("the moment to close the terminal", || {
+        // Whoever writes to it must not be held up.
+        let _ = controller.read(&mut [0; 4096]);
+        until()
+    });
+    drop(controller);
+    then();
+    wait_for("the end of a program without its terminal", || child.try_wait().unwrap()).code()
+}
+
+/// Starts the command as the leader of a session whose terminal this is.
+fn start(command: &Command, terminal: OwnedFd) -> Child {
+    // `setsid --ctty` makes the terminal the controlling one, without which /dev/tty, and so a password prompt, would not open.
+    let mut on_terminal = Command::new(tool("setsid"));
+    on_terminal.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args()).env_clear();
+    for (name, value) in command.get_envs() {
+        on_terminal.env(name, value.unwrap_or_default());
+    }
+    on_terminal.env("TERM", "xterm").current_dir(command.get_current_dir().unwrap());
+    // The terminal's other end is closed with `on_terminal`, or a reader would wait for its end for ever.
+    on_terminal
+        .stdin(Stdio::from(terminal.try_clone().unwrap()))
+        .stdout(Stdio::from(terminal.try_clone().unwrap()))
+        .stderr(Stdio::from(terminal))
+        .spawn()
+        .unwrap()
 }
 
 fn open() -> (File, OwnedFd) {

@@ -1,0 +1,119 @@
+//! Hundreds of hosts: fast, truthful, within the descriptors there are, on a screen that is too small for all.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use fleet::demo::server::{EmbeddedFleet, Faults, HostSpec};
+use tokio::runtime::Runtime;
+
+use super::{check_stream, outcomes};
+use crate::support::files;
+use crate::support::output::Output;
+use crate::support::process::wait_for;
+use crate::support::project::Project;
+use crate::support::terminal;
+use crate::support::tools::tool;
+
+const HOSTS: usize = 300;
+
+/// A project with a site of 300 embedded hosts, which share one home folder.
+struct Many {
+    project: Project,
+    fleet: Option<EmbeddedFleet>,
+    runtime: Runtime,
+}
+
+impl Many {
+    fn start() -> Self {
+        let project = Project::new();
+        let public_key = project.generate_key();
+        files::write(&project.home().join(".ssh/authorized_keys"), public_key + "\n", 0o600);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let names: Vec<String> = (1..=HOSTS).map(|n| format!("web{n:03}")).collect();
+        let specs = names.iter().map(|name| HostSpec { name: name.clone(), folder: project.home() });
+        let fleet = runtime.block_on(EmbeddedFleet::start(specs.collect())).unwrap();
+        let (mut site, mut pins) = ("recipe = \"test\"\n[ssh]\nuser = \"root\"\n".to_owned(), String::new());
+        for name in &names {
+            let port = fleet.port(name).unwrap();
+            let _ = writeln!(site, "[[host]]\nname = \"{name}\"\naddress = \"127.0.0.1\"\nport = {port}");
+            let _ = writeln!(pins, "[127.0.0.1]:{port} {}", fleet.host_key(name).unwrap());
+        }
+        project.write("hosts/big.toml", site);
+        project.write("keys/known_hosts", pins);
+        let step = "[[task.wait.step]]\nname = \"wait\"\nrun = \"echo {{fleet.host}} >>~/waiting; while [ ! -e ~/go ]; do sleep 0.1; done\"\n";
+        project.write("recipes/test.toml", format!("[recipe]\ndoc = \"test\"\n{step}"));
+        Self { project, fleet: Some(fleet), runtime }
+    }
+
+    fn fleet(&self) -> &EmbeddedFleet {
+        self.fleet.as_ref().unwrap()
+    }
+
+    fn limited(&self, limit: &str, args: &[&str]) -> Output {
+        let fleet = self.project.command(args);
+        let mut shell = Command::new(tool("sh"));
+        shell.args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\"")]).arg(fleet.get_program()).args(args);
+        let environment = fleet.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        shell.current_dir(self.project.root()).env_clear().envs(environment);
+        self.project.run(args, &mut shell)
+    }
+}
+
+impl Drop for Many {
+    fn drop(&mut self) {
+        if let Some(fleet) = self.fleet.take() {
+            self.runtime.block_on(fleet.stop());
+        }
+    }
+}
+
+#[test]
+fn three_hundred_hosts_are_fast_and_truthful_within_the_descriptors_there_are() {
+    let many = Many::start();
+    many.fleet().set_faults("web007", Faults { refuse_auth: true, ..Faults::default() });
+    many.fleet().set_faults("web008", Faults { close_at_once: true, ..Faults::default() });
+    many.fleet().set_faults("web009", Faults { refuse_exec: true, ..Faults::default() });
+    // The usual soft limit is raised to the hard one.
+    let output = many.limited("-S -n 128", &["big", "--json", "run", "--", "true"]).expect_code(10);
+    check_stream(&output);
+    let all = outcomes(&output);
+    assert_eq!(all.len(), HOSTS);
+    assert_eq!(all.iter().filter(|line| line.ends_with(" succeeded")).count(), HOSTS - 3);
+    assert_eq!(all[6..9], ["web007 unreachable", "web008 unreachable", "web009 failed"]);
+    // Hosts that ended alike share a row.
+    assert!(output.stderr.contains("web[001-006,010-300]  succeeded"), "{}", output.stderr.lines().last().unwrap());
+
+    // Where no limit can be raised, a run fits, or is refused before anything is contacted.
+    for host in ["web007", "web008", "web009"] {
+        many.fleet().set_faults(host, Faults::default());
+    }
+    many.limited("-n 256", &["big", "-q", "run", "--", "true"]).expect_code(0);
+    let before = many.fleet().seen("web001").unwrap();
+    let refused = many.limited("-n 256", &["big", "-P", "0", "run", "--", "true"]).expect_code(5);
+    assert_eq!(
+        refused.stderr,
+        "error: a run on 300 hosts may need 476 open files at once, and the limit is 256\n\
+         hint: ulimit -n 476, or fewer hosts at a time: -P, --limit\n"
+    );
+    assert_eq!(many.fleet().seen("web001").unwrap(), before);
+}
+
+#[test]
+fn a_screen_that_is_too_small_shows_those_that_run_and_counts_the_others() {
+    let many = Many::start();
+    let go = many.project.home().join("go");
+    let args = ["big", "wait", "-l", "web[001-100]", "-P", "60"];
+    let waiting = || files::try_read(&many.project.home().join("waiting")).filter(|text| text.lines().count() == 60);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_for("sixty hosts at work", waiting);
+            files::write(&go, "", 0o644);
+        });
+        let (code, shown) = terminal::run(&many.project.command(&args), &[("more: ", "")]);
+        assert_eq!(code, Some(0), "{shown}");
+        let folded = regex::Regex::new(r"… \d+ more: \d+ running, \d+ waiting").unwrap();
+        assert!(folded.is_match(&shown), "{shown}");
+        assert!(shown.contains("100 hosts: 60 running, 40 waiting"), "{shown}");
+        assert!(shown.contains("big wait succeeded after "), "{shown}");
+    });
+}

@@ -1,0 +1,176 @@
+//! The record of a run: when it cannot be written, when it breaks off, and what `runs`, `show` and `logs` make of it.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::{Site, check_stream, outcomes, snapshot};
+use crate::support::files;
+use crate::support::output::Output;
+use crate::support::process::{signal, wait_for};
+use crate::support::tools::tool;
+use crate::support::user::is_root;
+use rustix::process::Signal;
+
+const RECIPE: &str = r#"
+[[task.deploy.step]]
+name = "close"
+run = "echo closing; echo 'for a while' >&2"
+undo = "echo reopening"
+[[task.deploy.step]]
+name = "flood"
+run = "head -c 100000 /dev/zero | tr '\\0' 'x' | fold -w 99"
+[[task.deploy.step]]
+name = "work"
+run = "touch @SHARED@/working; while [ -e @SHARED@/wait ]; do sleep 0.02; done; echo worked"
+[[task.hello.step]]
+name = "hello"
+run = "echo hello from {{fleet.host}}"
+"#;
+
+fn site() -> Site {
+    Site::start("", &["web1", "web2"], RECIPE)
+}
+
+/// `fleet` below a shell that limits it first.
+fn limited(site: &Site, limit: &str, args: &[&str]) -> Output {
+    let fleet = site.command(args);
+    let mut shell = Command::new(tool("bash"));
+    shell.args(["-c", &format!("{limit}; exec \"$0\" \"$@\"")]).arg(fleet.get_program()).args(args);
+    shell.current_dir(site.root()).env_clear().envs(fleet.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    site.run(args, &mut shell)
+}
+
+fn runs(site: &Site) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(site.root().join(".fleet/runs"));
+    let mut runs: Vec<PathBuf> = entries.into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
+    runs.sort();
+    runs
+}
+
+fn assert_not_contacted(site: &Site) {
+    for (_, host) in site.hosts() {
+        assert!(!host.log().contains("Accepted"), "{}", host.log());
+    }
+    assert_eq!(runs(site), [] as [PathBuf; 0]);
+}
+
+fn told(output: &Output) {
+    assert!(output.stderr.starts_with("error: cannot write the record of the run to /"), "{}", output.stderr);
+    assert!(output.stderr.contains("hint: free some room there, or make it writable"), "{}", output.stderr);
+    assert_eq!(output.stdout, "");
+}
+
+#[test]
+fn without_a_record_nothing_is_contacted() {
+    let site = site();
+    // A disk without room, as far as a process without room can tell.
+    let full = limited(&site, "trap '' XFSZ; ulimit -f 0", &["mysite", "hello"]).expect_code(5);
+    assert_not_contacted(&site);
+    told(&full);
+
+    std::fs::remove_dir(site.root().join(".fleet/runs")).unwrap();
+    files::set_mode(&site.root().join(".fleet"), 0o500);
+    // root writes wherever it likes, unless it is robbed of that.
+    let rob = if is_root() {
+        "exec setpriv --bounding-set -dac_override --inh-caps -dac_override -- \"$0\" \"$@\""
+    } else {
+        ":"
+    };
+    let read_only = limited(&site, rob, &["mysite", "hello"]).expect_code(5);
+    files::set_mode(&site.root().join(".fleet"), 0o700);
+    assert_not_contacted(&site);
+    told(&read_only);
+}
+
+#[test]
+fn a_record_that_breaks_off_during_a_run_is_told_and_the_run_goes_on() {
+    let site = site();
+    let output =
+        limited(&site, "trap '' XFSZ; ulimit -f 50", &["mysite", "deploy", "-P", "1", "--json"]).expect_code(0);
+    check_stream(&output);
+    assert_eq!(outcomes(&output), ["web1 succeeded", "web2 succeeded"]);
+    let dropped: Vec<serde_json::Value> =
+        output.events().into_iter().filter(|event| event["event"] == "reporter-dropped").collect();
+    assert_eq!(dropped.len(), 1, "{dropped:?}");
+    assert_eq!(dropped[0]["reporter"], "record");
+    assert!(dropped[0]["reason"].as_str().unwrap().contains("/.fleet/runs/"), "{dropped:?}");
+    assert!(output.stderr.contains("warning: record gets no more events: "), "{}", output.stderr);
+    // What is on record says that there is no end to it.
+    let shown = site.fleet(&["show"]).expect_code(0);
+    assert!(shown.stdout.contains("is unfinished"), "{}", shown.stdout);
+}
+
+#[test]
+fn runs_are_listed_shown_and_their_logs_told() {
+    let site = site();
+    assert_eq!(site.fleet(&["runs"]).expect_code(0).stdout, "no run is on record\n");
+    site.fleet(&["show"]).expect_code(4);
+    site.fleet(&["mysite", "hello"]).expect_code(0);
+    site.fleet(&["mysite", "deploy", "-l", "web2"]).expect_code(0);
+    insta::assert_snapshot!("runs", snapshot(&site.fleet(&["runs"]).expect_code(0)));
+    let [first, second] = runs(&site).try_into().unwrap();
+    let name = |run: &PathBuf| run.file_name().unwrap().to_str().unwrap().to_owned();
+    insta::assert_snapshot!("show", snapshot(&site.fleet(&["show", &name(&first)]).expect_code(0)));
+    insta::assert_snapshot!(
+        "logs",
+        snapshot(&site.fleet(&["logs", &name(&first)[..17]]).expect_code(0)).replace(&name(&first)[..17], "[RUN]")
+    );
+    let close = site.fleet(&["logs", &name(&second), "web2", "--step", "close"]).expect_code(0).stdout;
+    let lines: Vec<&str> = close.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    let (said, ended) = lines.split_at(lines.len() - 1);
+    let mut said = said.to_vec();
+    said[1..].sort_unstable();
+    assert_eq!(said, ["deploy/close fleet| started", "deploy/close err| for a while", "deploy/close out| closing"]);
+    assert!(ended[0].starts_with("deploy/close fleet| succeeded after "), "{ended:?}");
+    // Whole, and readable by the owner only.
+    let flood = site.fleet(&["logs", "last", "web2", "--step", "deploy/flood"]).expect_code(0).stdout;
+    assert_eq!(flood.matches('x').count(), 100_000);
+    for entry in std::fs::read_dir(&second).unwrap() {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    for (args, hint) in [
+        (&["logs", "last", "web1"][..], "no host `web1`"),
+        (&["logs", "last", "web2", "--step", "closed"], "did you mean `close`?"),
+        (&["show", "2020"], "no run `2020`"),
+    ] {
+        let output = site.fleet(args).expect_code(4);
+        assert!(output.stderr.contains(hint), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn a_run_that_was_killed_is_unfinished_and_damage_is_told_with_its_place() {
+    let site = site();
+    site.touch("wait");
+    let running = site.spawn(&["mysite", "deploy"]);
+    wait_for("the step", || site.has("working"));
+    wait_for("the record of it", || {
+        let events = files::try_read(&runs(&site)[0].join("events.jsonl"))?;
+        (events.matches("deploy/work").count() == 2).then_some(())
+    });
+    signal(running.pid(), Signal::KILL);
+    drop(running);
+    let events = runs(&site)[0].join("events.jsonl");
+    let whole = files::read(&events);
+    // A torn last line is what a crash leaves.
+    for torn in ["", "{\"v\":1,\"at\":\"2026-11-2"] {
+        files::write(&events, format!("{whole}{torn}"), 0o600);
+        let shown = site.fleet(&["show"]).expect_code(0);
+        assert!(shown.stdout.contains("mysite deploy is unfinished after "), "{}", shown.stdout);
+        assert!(shown.stdout.contains("was running deploy/work when the record ends"), "{}", shown.stdout);
+        assert!(site.fleet(&["runs"]).expect_code(0).stdout.contains("unfinished"));
+        assert!(site.fleet(&["logs", "last", "web1", "--step", "close"]).expect_code(0).stdout.contains("| closing\n"));
+    }
+    files::write(&events, whole.replacen("{\"v\":1", "\u{0}garbage", 3), 0o600);
+    let damaged = site.fleet(&["show"]).expect_code(5);
+    assert!(damaged.stderr.contains("events.jsonl:1: not written by fleet, or damaged"), "{}", damaged.stderr);
+    files::write(&events, whole.replacen("{\"v\":1", "{\"v\":99", 1), 0o600);
+    let newer = site.fleet(&["show"]).expect_code(5);
+    assert!(newer.stderr.contains("written by a newer fleet"), "{}", newer.stderr);
+    // A run that cannot be read does not hide the others.
+    site.fleet(&["mysite", "hello"]).expect_code(0);
+    let listed = site.fleet(&["runs"]).expect_code(0).stdout;
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    std::fs::remove_file(site.shared().join("wait")).unwrap();
+}

@@ -1,0 +1,166 @@
+//! Servers that do what no `sshd` does.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use fleet::ssh::{Connect, Credentials, ExecEnd, KnownHosts, PasswordGate, Session, SshConnector};
+use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
+use russh::keys::{PrivateKey, PublicKeyBase64 as _};
+use russh::server::{self, Auth, ChannelOpenHandle, Msg, Response, RunningSession};
+use russh::{Channel, ChannelId, Disconnect};
+use tokio::net::TcpListener;
+
+use super::{connector, plan_host, run_text};
+
+/// What a server answers to keyboard-interactive.
+#[derive(Clone, Copy)]
+enum Asks {
+    /// No login is needed at all.
+    Nothing,
+    /// Requests without a prompt, for ever.
+    Emptily,
+    /// One secret after the other, for ever.
+    Secrets,
+}
+
+#[derive(Clone)]
+struct Hostile {
+    asks: Asks,
+    /// Answers that were not empty.
+    secrets: Arc<AtomicUsize>,
+    rounds: Arc<AtomicUsize>,
+}
+
+impl server::Handler for Hostile {
+    type Error = russh::Error;
+
+    async fn auth_none(&mut self, _: &str) -> Result<Auth, russh::Error> {
+        Ok(if matches!(self.asks, Asks::Nothing) { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        _: &str,
+        _: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, russh::Error> {
+        let answers = response.into_iter().flatten().filter(|answer| !answer.is_empty()).count();
+        self.secrets.fetch_add(answers, Ordering::Relaxed);
+        self.rounds.fetch_add(1, Ordering::Relaxed);
+        let prompts = match self.asks {
+            Asks::Nothing => return Ok(Auth::reject()),
+            Asks::Emptily => Vec::new(),
+            Asks::Secrets => vec![(Cow::Borrowed("Password: "), false)],
+        };
+        Ok(Auth::Partial { name: "".into(), instructions: "".into(), prompts: prompts.into() })
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        _: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        _: &[u8],
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_failure(channel)
+    }
+}
+
+/// A server, and the connection to it.
+struct Meeting {
+    connection: Result<Box<dyn Session>, String>,
+    server: RunningSession<Hostile>,
+    hostile: Hostile,
+}
+
+async fn meet(asks: Asks, credentials: Credentials) -> Meeting {
+    let key = PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(&[7; 32])), "").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let line = format!("[127.0.0.1]:{port} ssh-ed25519 {}", key.public_key().public_key_base64());
+    let config = server::Config {
+        keys: vec![key],
+        auth_rejection_time: Duration::ZERO,
+        max_auth_attempts: 1000,
+        ..server::Config::default()
+    };
+    let hostile = Hostile { asks, secrets: Arc::default(), rounds: Arc::default() };
+    #[expect(clippy::async_yields_async, reason = "the server runs on after the meeting")]
+    let server = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        server::run_stream(Arc::new(config), stream, hostile.clone()).await.unwrap()
+    };
+    let known_hosts = Arc::new(KnownHosts::parse(Path::new("known_hosts"), line.as_bytes()));
+    let connector = SshConnector { known_hosts, ..connector("", credentials) };
+    let host = plan_host(port);
+    let (connection, server) = tokio::join!(connector.connect(&host), server);
+    Meeting { connection: connection.map_err(|e| e.to_string()), server, hostile }
+}
+
+fn password() -> Credentials {
+    Credentials { password: Some(PasswordGate::new("secret".to_owned().into())), ..Credentials::default() }
+}
+
+#[tokio::test]
+async fn a_server_can_open_no_channel_to_us() {
+    let meeting = meet(Asks::Nothing, Credentials::default()).await;
+    let (mut session, server) = (meeting.connection.unwrap(), meeting.server.handle());
+    let opened = [
+        ("agent", server.channel_open_agent().await.is_ok()),
+        ("session", server.channel_open_session().await.is_ok()),
+        ("x11", server.channel_open_x11("127.0.0.1", 1).await.is_ok()),
+        ("forwarded tcp", server.channel_open_forwarded_tcpip("127.0.0.1", 1, "127.0.0.1", 2).await.is_ok()),
+        ("direct tcp", server.channel_open_direct_tcpip("127.0.0.1", 22, "127.0.0.1", 2).await.is_ok()),
+        ("forwarded socket", server.channel_open_forwarded_streamlocal("/x").await.is_ok()),
+        ("direct socket", server.channel_open_direct_streamlocal("/x").await.is_ok()),
+    ];
+    assert!(opened.iter().all(|(_, opened)| !opened), "{opened:?}");
+    // The connection is none the worse for it.
+    let end = run_text(&mut *session, "true").await.end;
+    assert_eq!(end, ExecEnd::NotStarted("the server refuses to run commands".to_owned()));
+    assert!(session.is_alive());
+}
+
+#[tokio::test]
+async fn endless_requests_without_a_prompt_are_given_up() {
+    let meeting = meet(Asks::Emptily, password()).await;
+    let error = meeting.connection.err().unwrap();
+    assert!(error.contains("the server asked 20 times"), "{error}");
+    assert!(meeting.hostile.rounds.load(Ordering::Relaxed) <= 21);
+    assert_eq!(meeting.hostile.secrets.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_password_is_sent_once_however_often_it_is_asked_for() {
+    let meeting = meet(Asks::Secrets, password()).await;
+    let error = meeting.connection.err().unwrap();
+    assert!(error.contains("the server asks for more than a password"), "{error}");
+    assert_eq!(meeting.hostile.secrets.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_says_good_bye_is_quoted() {
+    let meeting = meet(Asks::Nothing, Credentials::default()).await;
+    let mut session = meeting.connection.unwrap();
+    let server = meeting.server.handle();
+    let bye = server.disconnect(Disconnect::ByApplication, "maintenance".to_owned(), String::new());
+    bye.await.unwrap();
+    let _ = meeting.server.await;
+    while session.is_alive() {
+        tokio::task::yield_now().await;
+    }
+    let end = run_text(&mut *session, "true").await.end;
+    assert_eq!(end, ExecEnd::NotStarted("the server closed the connection: maintenance".to_owned()));
+}
