@@ -1,6 +1,6 @@
 //! From flat phases to the phases of a plan: hosts, batches, commands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::command::CommandTemplate;
 use super::super::diagnostic::{Diagnostic, nearest};
@@ -21,8 +21,9 @@ pub struct Builder<'a> {
     hosts: Vec<&'a Host>,
     /// The variable that these tasks prove.
     proves: Option<VarName>,
-    /// Some command uses that variable as it was given, and not as a step of the plan registers it.
-    takes_proof: bool,
+    /// A variable that some task of the recipe proves, and that a command of this plan uses as it was given, and not as a step of the
+    /// plan registers it.
+    takes_proof: Option<VarName>,
     /// For each host.
     variables: Vec<Variables>,
     problems: Vec<Diagnostic>,
@@ -30,12 +31,13 @@ pub struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     pub fn new(request: Request<'a>) -> Result<Self, PlanError> {
-        let hosts: Vec<&Host> = request.site.hosts.iter().filter(|host| request.hosts.contains(&host.name)).collect();
+        let targeted: BTreeSet<_> = request.hosts.iter().collect();
+        let hosts: Vec<&Host> = request.site.hosts.iter().filter(|host| targeted.contains(&host.name)).collect();
         let variables = hosts.iter().map(|host| Variables::new(request, host)).collect::<Result<_, _>>();
         let mut tasks = request.tasks.iter().rev().filter_map(|name| phases::find(request.recipe, name.as_str()).ok());
         Ok(Self {
             proves: tasks.find_map(|task| task.proves.clone()),
-            takes_proof: false,
+            takes_proof: None,
             variables: variables.map_err(PlanError::Variable)?,
             problems: Vec::new(),
             request,
@@ -79,13 +81,12 @@ impl<'a> Builder<'a> {
 
     /// A site that follows another one gets exactly what was proven there, or nothing.
     fn check_proof(&self) -> Result<(), PlanError> {
-        let Request { site, proof, tasks, overrides, .. } = self.request;
-        let (Some(follows), Some(variable), true) = (&site.follows, &self.proves, self.takes_proof) else {
-            return Ok(());
-        };
+        let Request { site, recipe, proof, overrides, .. } = self.request;
+        let (Some(follows), Some(variable)) = (&site.follows, &self.takes_proof) else { return Ok(()) };
         let followed = follows.value.clone();
         let Some(proof) = proof.filter(|proof| proof.name == *variable) else {
-            let task = tasks.iter().map(TaskName::as_str).collect::<Vec<_>>().join(" ");
+            let proving = recipe.tasks.iter().find(|task| task.proves.as_ref() == Some(variable));
+            let task = proving.map(|task| task.name.to_string()).unwrap_or_default();
             return Err(PlanError::Unproven { site: site.name.clone(), followed, variable: variable.clone(), task });
         };
         match overrides.vars.get(variable).filter(|given| **given != proof.value) {
@@ -197,8 +198,10 @@ impl<'a> Builder<'a> {
     /// Puts in all that is known; what stays open is registered by an earlier step, or a problem.
     fn bind(&mut self, text: &Spanned<Template>, host: HostIndex) -> Template {
         let Some(variables) = self.variables.get(host.0) else { return text.value.clone() };
-        self.takes_proof |=
-            text.value.names().any(|name| self.proves.as_ref() == Some(name) && !variables.is_registered(name));
+        let is_proven =
+            |name: &&VarName| self.request.recipe.tasks.iter().any(|task| task.proves.as_ref() == Some(*name));
+        let given = text.value.names().filter(|name| !variables.is_registered(name)).find(is_proven);
+        self.takes_proof = self.takes_proof.take().or_else(|| given.cloned());
         let bound = text.value.bind(|name| variables.value(name));
         for name in bound.names().filter(|name| !variables.is_registered(name)) {
             let host = self.hosts.get(host.0).map(|host| host.name.to_string()).unwrap_or_default();

@@ -13,7 +13,7 @@ mod variables;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::command::CommandTemplate;
@@ -106,7 +106,8 @@ pub fn plan_command(
     let single = targets.len() == 1;
     let mut hosts = Vec::new();
     for (site, names) in targets {
-        for host in site.hosts.iter().filter(|host| names.contains(&host.name)) {
+        let targeted: BTreeSet<_> = names.iter().collect();
+        for host in site.hosts.iter().filter(|host| targeted.contains(&host.name)) {
             hosts.push(plan_host(site, host, overrides, login, single)?);
         }
     }
