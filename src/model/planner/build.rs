@@ -10,6 +10,7 @@ use super::super::plan::{
     Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands,
 };
 use super::super::recipe::{Action, Spanned, Step, StepGuard};
+use super::super::shell::quote;
 use super::super::template::Template;
 use super::phases::{self, FlatPhase, FlatStep};
 use super::{PlanError, Request, Variables, batches, plan_host, width};
@@ -221,11 +222,18 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The interpreter that a script's first line names, unless it is `sh`.
+/// The interpreter that a script's first line names, with its arguments, as shell words; none for plain `sh`. Without its `-e`, a script
+/// would go on after a command that failed.
 pub(super) fn interpreter(script: &str) -> Option<String> {
-    let line = script.strip_prefix("#!")?.lines().next()?.trim();
-    let mut words = line.split_whitespace();
-    let program = words.next()?;
-    let program = if program.ends_with("/env") { words.next()? } else { program };
-    (program.rsplit('/').next() != Some("sh")).then(|| program.to_owned())
+    let line = script.strip_prefix("#!")?.lines().next()?;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let words = match words.as_slice() {
+        [env, "-S", rest @ ..] | [env, rest @ ..] if env.ends_with("/env") => rest,
+        words => words,
+    };
+    match words {
+        [] => None,
+        [program] if program.rsplit('/').next() == Some("sh") => None,
+        words => Some(words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")),
+    }
 }

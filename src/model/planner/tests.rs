@@ -282,7 +282,11 @@ fn no_task_of_a_following_site_gets_around_the_proof() {
 #[test]
 fn a_script_is_run_by_the_interpreter_of_its_first_line() {
     assert_eq!(interpreter("#!/usr/bin/env python3\nprint()").unwrap(), "python3");
-    assert_eq!(interpreter("#!/usr/bin/python3 -u\n").unwrap(), "/usr/bin/python3");
+    assert_eq!(interpreter("#!/usr/bin/env -S python3 -u\n").unwrap(), "python3 -u");
+    assert_eq!(interpreter("#! /bin/bash -e\n").unwrap(), "/bin/bash -e");
+    assert_eq!(interpreter("#!/bin/sh -eu\n").unwrap(), "/bin/sh -eu");
+    assert_eq!(interpreter("#!/opt/x; $(id)\n").unwrap(), "'/opt/x;' '$(id)'");
     assert_eq!(interpreter("#!/bin/sh\n"), None);
+    assert_eq!(interpreter("#!\n"), None);
     assert_eq!(interpreter("echo"), None);
 }
