@@ -48,7 +48,9 @@ fn letting_go_of_a_second_attempt_names_its_step_once() {
     let mut scheduler = Scheduler::new(Arc::new(p));
     let host = HostIndex(0);
     let inputs = [Input::Start, Input::Connected(host), Input::StepEnded(host, FAILED), Input::RetryDue(host)];
-    inputs.into_iter().for_each(|input| drop(scheduler.on(input)));
+    for input in inputs {
+        scheduler.on(input);
+    }
     let actions: Vec<Action> = (0..3).flat_map(|_| scheduler.on(Input::Interrupt)).collect();
     let settled = actions.iter().find_map(|a| if let Action::Settle(s) = a { Some(s.in_force.len()) } else { None });
     assert_eq!(settled, Some(1), "{actions:?}");
