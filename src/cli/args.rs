@@ -171,7 +171,7 @@ pub struct Flags {
     /// Limit of steps that have none of their own, such as 90s or 10m
     #[arg(long, global = true, value_name = "TIME", env = "FLEET_TIMEOUT", value_parser = duration)]
     pub timeout: Option<Duration>,
-    /// Limit of a TCP connection; the SSH handshake may take twice that [default: 10s]
+    /// Limit of a TCP connection; the SSH handshake may take twice that, and 20s [default: 10s]
     #[arg(long, global = true, value_name = "TIME", env = "FLEET_CONNECT_TIMEOUT", value_parser = duration)]
     pub connect_timeout: Option<Duration>,
     /// Answer every question with yes

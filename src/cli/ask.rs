@@ -43,18 +43,18 @@ pub fn line(flags: &Flags, question: &str, instead: &str) -> Result<String, Fail
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).map(|_| answer)
     };
-    Ok(interruptible(read)?.trim().to_owned())
+    Ok(interruptible(read)??.trim().to_owned())
 }
 
 /// Waits for the person, or for a signal. Left to itself, Ctrl-C would end fleet with the terminal's echo still off.
-fn interruptible(read: impl FnOnce() -> io::Result<String> + Send + 'static) -> Result<String, Failure> {
+fn interruptible(read: impl FnOnce() -> io::Result<String> + Send + 'static) -> Result<io::Result<String>, Failure> {
     let terminal = File::open("/dev/tty").ok();
     let before = terminal.as_ref().and_then(|terminal| tcgetattr(terminal).ok());
     let answered = async {
         let (mut signals, _listening) = interrupts::listen()?;
         // A thread that still reads when a signal has come is left behind when fleet ends.
         let signal = tokio::select! {
-            answer = spawn_blocking(read) => return Ok(answer.map_err(Failure::environment)??),
+            answer = spawn_blocking(read) => return answer.map_err(Failure::environment),
             signal = signals.recv() => signal,
         };
         if let (Some(terminal), Some(before)) = (&terminal, &before) {
@@ -94,8 +94,12 @@ pub fn secret(flags: &Flags, question: &str, instead: &str) -> Result<SecretStri
     if !is_interactive(flags) {
         return Err(Failure::environment(format!("cannot ask: {question}\nhint: {}; use {instead}", why_not(flags))));
     }
-    let question = format!("{question} ");
-    interruptible(|| rpassword::prompt_password(question)).map(SecretString::from)
+    let asked = format!("{question} ");
+    let answer = interruptible(|| rpassword::prompt_password(asked))?.map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => Failure::refused(format!("no answer to: {question}")),
+        _ => Failure::environment(error),
+    })?;
+    Ok(SecretString::from(answer))
 }
 
 /// Reads a secret from the first line of a file that only its owner can read.

@@ -35,8 +35,7 @@ impl SshConnector {
             connect: host.connect_timeout,
         };
         let types = self.known_hosts.pinned_types(dial.address, dial.port);
-        // Who allows less or more for the connection means the handshake too, as with OpenSSH's ConnectTimeout; 10 s make 20 s.
-        let handshake = host.connect_timeout.saturating_mul(2);
+        let handshake = self.timeouts.handshake_of(host.connect_timeout);
         let mut link = link::connect(&dial, handshake, &types, self.judge(host)).await?;
         login::login(&mut link, host, &self.credentials, self.timeouts.auth).await?;
         Ok(SshSession::new(link, self.timeouts))

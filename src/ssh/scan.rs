@@ -31,7 +31,7 @@ pub async fn scan_host_key(
         // Having seen the key is all: a refusal is the quickest way out.
         Err(ConnectError::HostKey { message: "only looking".to_owned() })
     });
-    let end = link::connect(&dial, timeouts.handshake, prefer, judge).await;
+    let end = link::connect(&dial, timeouts.handshake_of(connect_timeout), prefer, judge).await;
     match (seen.lock().ok().and_then(|mut key| key.take()), end) {
         (Some(key), _) => Ok(key),
         (None, Err(error)) => Err(error),

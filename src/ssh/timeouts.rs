@@ -31,6 +31,14 @@ impl Default for Timeouts {
     }
 }
 
+impl Timeouts {
+    /// The handshake's limit: twice the connection's, if that is less. Who wants to wait less for the one means both, as with
+    /// OpenSSH's `ConnectTimeout`.
+    pub(super) fn handshake_of(&self, connect: Duration) -> Duration {
+        self.handshake.min(connect.saturating_mul(2))
+    }
+}
+
 /// `20 s`, `0.5 s`.
 pub(super) fn in_words(limit: Duration) -> String {
     format!("{} s", limit.as_secs_f64())

@@ -4,6 +4,7 @@ mod interrupts;
 mod limits;
 mod login;
 mod many;
+mod reconnect;
 mod records;
 mod rollout;
 mod steps;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::command::CommandTemplate;
 use super::super::diagnostic::{Diagnostic, nearest};
 use super::super::inventory::{Host, Stage};
-use super::super::name::{TaskName, VarName};
+use super::super::name::{HostName, TaskName, VarName};
 use super::super::plan::{
     Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands,
 };
@@ -32,8 +32,8 @@ pub struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     pub fn new(request: Request<'a>) -> Result<Self, PlanError> {
-        let targeted: BTreeSet<_> = request.hosts.iter().collect();
-        let hosts: Vec<&Host> = request.site.hosts.iter().filter(|host| targeted.contains(&host.name)).collect();
+        let names: BTreeSet<&HostName> = request.hosts.iter().collect();
+        let hosts: Vec<&Host> = request.site.hosts.iter().filter(|host| names.contains(&host.name)).collect();
         let variables = hosts.iter().map(|host| Variables::new(request, host)).collect::<Result<_, _>>();
         let mut tasks = request.tasks.iter().rev().filter_map(|name| phases::find(request.recipe, name.as_str()).ok());
         Ok(Self {
@@ -115,7 +115,9 @@ impl<'a> Builder<'a> {
         for role in flat.roles() {
             if !self.request.site.hosts.iter().any(|host| host.roles.contains(role)) {
                 let message = format!("no host of site `{}` has the role `{role}`", self.request.site.name);
-                self.problems.push(Diagnostic::new(&self.request.recipe.source, flat.span.clone(), message));
+                let label = format!("give it to one: roles = [\"{role}\"] in {}", self.request.site.source.path);
+                self.problems
+                    .push(Diagnostic::new(&self.request.recipe.source, flat.span.clone(), message).label(label));
             }
         }
         if chosen.is_empty() {

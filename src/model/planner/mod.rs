@@ -106,8 +106,8 @@ pub fn plan_command(
     let single = targets.len() == 1;
     let mut hosts = Vec::new();
     for (site, names) in targets {
-        let targeted: BTreeSet<_> = names.iter().collect();
-        for host in site.hosts.iter().filter(|host| targeted.contains(&host.name)) {
+        let names: BTreeSet<&HostName> = names.iter().collect();
+        for host in site.hosts.iter().filter(|host| names.contains(&host.name)) {
             hosts.push(plan_host(site, host, overrides, login, single)?);
         }
     }

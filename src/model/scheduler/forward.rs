@@ -103,6 +103,9 @@ impl Scheduler {
         if outcome.is_success() {
             if self.mode == Mode::Rolling {
                 self.ready.push_back(host);
+            } else if self.is_last_of_phase(host, at) {
+                // It was through just then: the stop took nothing away from it.
+                self.settle_if_through(host);
             }
             return;
         }
@@ -138,6 +141,11 @@ impl Scheduler {
         } else {
             self.drop_out(host);
         }
+    }
+
+    fn is_last_of_phase(&self, host: HostIndex, at: StepIndex) -> bool {
+        let steps = self.plan.phases.get(at.phase).map(|phase| phase.steps.as_slice()).unwrap_or_default();
+        !steps.iter().skip(at.step + 1).any(|step| step.commands.contains_key(&host))
     }
 
     /// Within the budget: the host alone undoes what it did in this phase and takes no further part.

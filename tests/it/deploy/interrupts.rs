@@ -172,3 +172,45 @@ fn a_reader_that_goes_away_does_not_stop_a_deployment() {
         }
     }
 }
+
+#[test]
+fn a_command_that_ended_well_after_an_interrupt_has_succeeded() {
+    let site = Site::start("", &["web1", "web2"], RECIPE);
+    site.program("web1", "job", &format!("while [ ! -e {}/go ]; do sleep 0.02; done", site.shared().display()));
+    site.program("web2", "job", &format!("touch {}/working; exec sleep 600", site.shared().display()));
+    let mut running = working(&site, &["mysite", "--json", "run", "--", "job"]);
+    interrupt(&mut running, Signal::INT, 1);
+    site.touch("go");
+    running.wait_for_text("succeeded after");
+    interrupt(&mut running, Signal::INT, 2);
+    let output = running.wait().expect_code(130);
+    check_stream(&output);
+    assert_eq!(outcomes(&output), ["web1 succeeded", "web2 held"]);
+}
+
+#[test]
+fn ctrl_c_on_a_terminal_is_heard_beside_the_live_view() {
+    let site = site();
+    // The view tells when the step runs that does not end by itself.
+    let dialogue = [("deploy/work", "\x03"), ("no new step starts", "\x03")];
+    let (code, shown) = terminal::run(&site.command(&["mysite", "deploy"]), &dialogue);
+    assert_eq!(code, Some(130), "{shown}");
+    assert!(shown.contains("running steps are being ended"), "{shown}");
+    assert!(shown.contains("mysite deploy was interrupted"), "{shown}");
+    assert!(site["web1"].commands().is_empty());
+}
+
+#[test]
+fn a_host_that_answers_nothing_any_more_is_let_go_of_at_once() {
+    let site = site();
+    let mut running = working(&site, &["mysite", "deploy", "--json"]);
+    site["web1"].freeze();
+    for level in 1..=3 {
+        interrupt(&mut running, Signal::INT, level);
+    }
+    let output = running.wait().expect_code(13);
+    check_stream(&output);
+    assert_eq!(outcomes(&output), ["web1 unknown"]);
+    site["web1"].thaw();
+    site.touch("go");
+}

@@ -115,3 +115,51 @@ fn a_step_that_a_signal_ends_is_told_as_such() {
     let output = running.wait().expect_code(10);
     assert!(output.stdout.contains("deploy/job: ended by signal SEGV"), "{}", output.stdout);
 }
+
+#[test]
+fn a_step_that_asks_is_not_answered_and_one_that_kills_itself_is_told() {
+    let recipe = "[[task.deploy.step]]\nname = \"job\"\nrun = \"job\"\n";
+    let hosts = ["asks", "kills", "vanishes"];
+    let site = Site::start("", &hosts, recipe);
+    site.program("asks", "job", "printf 'Continue? '; read -r answer; echo \"got <$answer> $?\"; cat; [ ! -t 0 ]");
+    site.program("kills", "job", "kill -KILL 0");
+    site.program("vanishes", "job", "nosuchprogram");
+    let output = site.fleet(&["mysite", "deploy", "--max-fail", "100%"]).expect_code(10);
+    assert!(output.stderr.contains("asks     | job | Continue? got <> 1\n"), "{}", output.stderr);
+    assert!(output.stdout.contains("asks      succeeded"), "{}", output.stdout);
+    assert!(output.stdout.contains("kills: failed: deploy/job: ended by signal KILL"), "{}", output.stdout);
+    assert!(output.stdout.contains("vanishes: failed: deploy/job: exit status 127"), "{}", output.stdout);
+    assert!(
+        output.stdout.contains("    | job: 2: nosuchprogram: not found")
+            || output.stdout.contains("nosuchprogram: not found"),
+        "{}",
+        output.stdout
+    );
+}
+
+#[test]
+fn output_that_can_be_no_value_fails_its_step_and_says_why() {
+    let recipe = "[[task.deploy.step]]\nname = \"job\"\nrun = \"job\"\nregister = \"value\"\nundo = \"touch undone\"\n[[task.deploy.step]]\nname = \"use\"\nrun = \"printf %s {{value}} | wc -c\"\n";
+    let hosts = ["largest", "larger", "nul", "latin1", "empty"];
+    let site = Site::start("", &hosts, recipe);
+    site.program("largest", "job", "head -c 65536 /dev/zero | tr '\\0' x");
+    site.program("larger", "job", "head -c 65537 /dev/zero | tr '\\0' x");
+    site.program("nul", "job", "printf 'a\\0b'");
+    site.program("latin1", "job", "printf 'caf\\351'");
+    site.program("empty", "job", "echo; echo");
+    let output = site.fleet(&["mysite", "deploy", "--max-fail", "100%", "--json"]).expect_code(10);
+    check_stream(&output);
+    assert_eq!(
+        outcomes(&output),
+        ["empty succeeded", "larger rolled-back", "largest succeeded", "latin1 rolled-back", "nul rolled-back"],
+        "{}",
+        output.stderr.lines().filter(|line| line.len() < 300).collect::<Vec<_>>().join("\n")
+    );
+    for (host, told) in [("larger", "more than 65536 bytes"), ("nul", "a NUL byte"), ("latin1", "not UTF-8")] {
+        let events = output.events();
+        let ended = events.iter().find(|e| e["event"] == "step-finished" && e["host"] == host).unwrap();
+        assert!(ended["outcome"]["reason"].as_str().unwrap().contains(told), "{ended}");
+        assert!(site[host].home().join("undone").exists());
+    }
+    assert!(output.stderr.contains("| use      | 65536") || output.stderr.contains("| use | 65536"), "largest");
+}

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use super::{Site, check_stream, outcomes, snapshot};
+use crate::support::files;
 use crate::support::sshd::{Settings, Sshd};
 
 const RECIPE: &str = r#"
@@ -93,7 +94,7 @@ fn a_host_that_is_down_refuses() {
 #[test]
 fn a_key_that_the_host_does_not_know_is_told() {
     let site = site();
-    crate::support::files::write(&site["bad"].authorized_keys(), "", 0o600);
+    files::write(&site["bad"].authorized_keys(), "", 0o600);
     insta::assert_snapshot!(deploy(&site));
 }
 
@@ -108,4 +109,29 @@ fn what_listens_and_says_nothing_is_given_up() {
     let output = site.fleet(&["mysite", "deploy", "--connect-timeout", "500ms"]).expect_code(11);
     assert!(site.journal().is_empty());
     insta::assert_snapshot!(snapshot(&output).replace(&port.to_string(), "[PORT]"));
+}
+
+#[test]
+fn what_is_typed_wrong_contacts_nothing() {
+    let site = site();
+    let empty = Site::start("", &["web3"], RECIPE);
+    std::fs::remove_file(empty.root().join("keys/fleet")).unwrap();
+    for (args, code, told) in [
+        (&["mysite", "dploy"][..], 2, "did you mean `deploy`?"),
+        (&["mysite", "run"], 2, "fleet mysite run -- uptime"),
+        (&["mysite", "deploy", "--skip", "wrk"], 2, "wrk"),
+        (&["mysite", "deploy", "-e", "fleet.host=x"], 2, "set by fleet itself"),
+        (&["mysit", "deploy"], 4, "did you mean `mysite`?"),
+        (&["mysite", "deploy", "-l", "web9"], 4, "web9"),
+    ] {
+        let output = site.fleet(args).expect_code(code);
+        assert!(output.stderr.contains(told), "{args:?}: {}", output.stderr);
+        assert_eq!(output.stdout, "");
+    }
+    let output = empty.fleet(&["mysite", "deploy"]).expect_code(5);
+    assert!(output.stderr.contains("fleet generate-keys"), "{}", output.stderr);
+    for (_, host) in site.hosts().chain(empty.hosts()) {
+        assert_no_login(host);
+    }
+    assert!(!site.root().join(".fleet").exists(), "nothing is on record either");
 }

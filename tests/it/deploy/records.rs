@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use super::{Site, check_stream, outcomes, snapshot};
 use crate::support::files;
 use crate::support::output::Output;
 use crate::support::process::{signal, wait_for};
 use crate::support::tools::tool;
 use crate::support::user::is_root;
-use rustix::process::Signal;
 
 const RECIPE: &str = r#"
 [[task.deploy.step]]
@@ -172,5 +173,9 @@ fn a_run_that_was_killed_is_unfinished_and_damage_is_told_with_its_place() {
     site.fleet(&["mysite", "hello"]).expect_code(0);
     let listed = site.fleet(&["runs"]).expect_code(0).stdout;
     assert_eq!(listed.lines().count(), 3, "{listed}");
+    // What it had started has gone on, and comes to its end.
+    let runs_somewhere = || site.hosts().any(|(_, host)| !host.commands().is_empty());
+    assert!(runs_somewhere());
     std::fs::remove_file(site.shared().join("wait")).unwrap();
+    wait_for("the end of what ran", || (!runs_somewhere()).then_some(()));
 }

@@ -136,3 +136,40 @@ undo = "echo undone {{value}}"
     }
     assert!(story(&output).contains(&"host-finished fish rolled-back".to_owned()));
 }
+
+#[test]
+fn secret_output_is_neither_shown_nor_recorded_and_can_be_used() {
+    let recipe = r#"
+[[task.deploy.step]]
+name = "token"
+run = "echo hunter2; echo hunter2 >&2"
+register = "token"
+secret-output = true
+[[task.deploy.step]]
+name = "use"
+run = "printf %s {{token}} | wc -c"
+"#;
+    let site = Site::start("", &["web1"], recipe);
+    let output = site.fleet(&["mysite", "deploy", "-v"]).expect_code(0);
+    assert!(output.stderr.contains("web1 | use   | 7\n"), "{}", output.stderr);
+    let json = site.fleet(&["mysite", "deploy", "--json"]).expect_code(0);
+    assert!(!format!("{}{}", output.all(), json.all()).contains("hunter2"));
+    for run in std::fs::read_dir(site.root().join(".fleet/runs")).unwrap() {
+        for file in std::fs::read_dir(run.unwrap().path()).unwrap().map(|file| file.unwrap().path()) {
+            // The recipe's own text, which says it here, is in the plan.
+            let is_plan = file.ends_with("plan.json");
+            assert!(is_plan || !files::read(&file).contains("hunter2"), "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn an_account_that_may_run_nothing_is_told() {
+    let recipe = "[[task.deploy.step]]\nname = \"job\"\nrun = \"touch @SHARED@/ran\"\n";
+    let mut site = Site::start("", &["unused"], recipe);
+    let shell = vec![("web1", Sshd::settings().login_shell("nologin"))];
+    site.add_site_on("closed", "recipe = \"test\"", shell);
+    let output = site.fleet(&["closed", "deploy"]).expect_code(10);
+    insta::assert_snapshot!(snapshot(&output));
+    assert!(site.has("ran").is_none());
+}

@@ -1,8 +1,11 @@
 //! What a failure leaves behind: within the budget and beyond it, undo in order, undo that fails, hold.
 
-use super::{Site, check_stream, outcomes, snapshot, story};
-use crate::support::process::signal;
 use rustix::process::Signal;
+
+use super::{Site, check_stream, outcomes, snapshot, story};
+use crate::support::files;
+use crate::support::output::Output;
+use crate::support::process::{signal, wait_for};
 
 /// Each step notes what it does; the program `NAME` of a host makes its step fail.
 const RECIPE: &str = r#"
@@ -48,7 +51,7 @@ fn site(head: &str) -> Site {
     Site::start(head, &HOSTS, RECIPE)
 }
 
-fn deploy(site: &Site, code: i32) -> crate::support::output::Output {
+fn deploy(site: &Site, code: i32) -> Output {
     let output = site.fleet(&["mysite", "deploy", "-P", "1", "--json"]).expect_code(code);
     check_stream(&output);
     output
@@ -160,7 +163,7 @@ fn a_host_that_dies_in_a_step_is_unknown_and_nothing_is_undone_there() {
     site.program("web2", "bad-restart", "touch \"$HOME/running\"; exec sleep 600");
     let running = site.spawn(&["mysite", "deploy", "-P", "1", "--json"]);
     let home = site["web2"].home();
-    crate::support::process::wait_for("the step", || home.join("running").exists().then_some(()));
+    wait_for("the step", || home.join("running").exists().then_some(()));
     site.host("web2").stop();
     let output = running.wait().expect_code(13);
     check_stream(&output);
@@ -179,9 +182,7 @@ fn a_connection_that_is_cut_in_a_step_leaves_it_unknown_and_running() {
     site.program("web1", "bad-restart", "echo $$ >\"$HOME/running\"; exec sleep 600");
     let running = site.spawn(&["mysite", "deploy", "-P", "1", "--json"]);
     let file = site["web1"].home().join("running");
-    let pid = crate::support::process::wait_for("the step", || {
-        crate::support::files::try_read(&file)?.trim().parse::<u32>().ok()
-    });
+    let pid = wait_for("the step", || files::try_read(&file)?.trim().parse::<u32>().ok());
     site["web1"].cut_connections();
     let output = running.wait().expect_code(13);
     check_stream(&output);
@@ -189,38 +190,4 @@ fn a_connection_that_is_cut_in_a_step_leaves_it_unknown_and_running() {
     assert!(site["web1"].commands().contains(&pid), "what ran goes on");
     signal(pid, Signal::KILL);
     insta::assert_snapshot!(snapshot(&site.fleet(&["show"]).expect_code(0)));
-}
-
-#[test]
-fn a_connection_that_is_cut_between_two_steps_is_made_again() {
-    let recipe = r#"
-[[task.deploy.step]]
-name = "first"
-run = "true"
-[[task.deploy.step]]
-name = "wait"
-on = "db"
-run = "touch @SHARED@/waiting; while [ ! -e @SHARED@/go ]; do sleep 0.02; done"
-[[task.deploy.step]]
-name = "last"
-run = "echo $SSH_CONNECTION"
-"#;
-    let phases =
-        recipe.replace("[[task.deploy.step]]", "[[task.deploy.phase]]\nname = \"@\"\n[[task.deploy.phase.step]]");
-    let phases = phases.replacen('@', "one", 1).replacen("name = \"@\"", "name = \"two\"", 1).replacen(
-        "name = \"@\"",
-        "name = \"three\"",
-        1,
-    );
-    let site = Site::start("", &["web1", "web2"], &phases);
-    let running = site.spawn(&["mysite", "deploy", "--json"]);
-    crate::support::process::wait_for("the first host", || site.has("waiting"));
-    site["web2"].cut_connections();
-    site["web2"].wait_for_log("Connection closed");
-    site.touch("go");
-    let output = running.wait().expect_code(0);
-    check_stream(&output);
-    assert!(story(&output).contains(&"connection-lost web2".to_owned()), "{:#?}", story(&output));
-    assert_eq!(site["web2"].logins("publickey"), 2);
-    assert_eq!(site["web1"].logins("publickey"), 1);
 }
