@@ -53,6 +53,9 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         return dry_run(context, plans.iter().map(|(plan, _)| plan));
     }
     for (plan, _) in &plans {
+        for note in &plan.left_out {
+            say(&format!("note: {note}"));
+        }
         confirm(context, plan)?;
     }
     for (plan, _) in &plans {

@@ -41,6 +41,9 @@ pub struct Plan {
     /// The variable that a success of this plan proves, when it covers the whole site and the whole task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proves: Option<VarName>,
+    /// The phases that have no host among the targeted ones, and why, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// What follows when failures pass the budget.

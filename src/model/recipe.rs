@@ -188,13 +188,6 @@ impl Recipe {
         self.vars.contains_key(name)
             || self.steps().flat_map(Step::templates).any(|text| text.names().any(|n| n == name))
     }
-
-    /// Is the variable declared, registered by a step, or fleet's own?
-    pub fn knows(&self, name: &VarName) -> bool {
-        is_built_in(name)
-            || self.vars.contains_key(name)
-            || self.steps().any(|step| step.register.as_ref() == Some(name))
-    }
 }
 
 /// Is it one of the variables that fleet sets itself: `fleet.run`, `fleet.site`, `fleet.host`, `fleet.address`, `fleet.stage`?

@@ -93,11 +93,6 @@ impl Targets {
         self.sites.iter().flat_map(|(site, hosts)| hosts.iter().map(move |host| (site, host)))
     }
 
-    /// Are these all hosts of the site?
-    pub fn covers(&self, site: &Site) -> bool {
-        self.sites.iter().any(|(name, hosts)| *name == site.name && hosts.len() == site.hosts.len())
-    }
-
     /// Puts the chosen hosts into the inventory's order; `None` when there are none.
     fn of(inventory: &Inventory, chosen: &Chosen<'_>) -> Option<Self> {
         let hosts = |site: &Site| -> Vec<HostName> {

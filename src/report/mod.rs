@@ -55,11 +55,6 @@ pub trait Reporter: Send {
         Ok(())
     }
 
-    /// So many events of output were left out, because their reader was too slow for them. Only people are ever treated so.
-    fn left_out(&mut self, _events: usize) -> io::Result<()> {
-        Ok(())
-    }
-
     /// Time has gone by, at least every 100 ms while the run lasts. Only the live view cares.
     fn tick(&mut self, _now: Timestamp) -> io::Result<()> {
         Ok(())

@@ -32,10 +32,6 @@ impl<W: Write + Send> Reporter for Plain<W> {
         }
         self.out.flush()
     }
-
-    fn left_out(&mut self, events: usize) -> io::Result<()> {
-        writeln!(self.out, "==> {events} pieces of output were left out here; `fleet logs` has them")
-    }
 }
 
 #[cfg(test)]

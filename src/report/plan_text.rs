@@ -26,6 +26,9 @@ pub fn plan(plan: &Plan, color: bool) -> String {
         plan.parallel.min(plan.hosts.len()),
         plan.max_failures
     );
+    for note in &plan.left_out {
+        let _ = writeln!(out, "{}", Tone::Warning.paint(note, color));
+    }
     for phase in &plan.phases {
         let _ = writeln!(out, "\n{}", Tone::Heading.paint(&heading(plan, phase), color));
         for step in &phase.steps {

@@ -110,6 +110,7 @@ impl Record {
     }
 
     /// The folder of the run.
+    #[cfg(test)]
     pub fn folder(&self) -> &Path {
         &self.folder
     }

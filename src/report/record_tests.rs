@@ -43,6 +43,7 @@ pub(crate) fn plan() -> Plan {
         on_failure: OnFailure::Undo,
         parallel: 32,
         proves: None,
+        left_out: Vec::new(),
     }
 }
 

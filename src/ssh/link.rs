@@ -83,7 +83,7 @@ fn handshake_failure(error: &russh::Error, heard: bool) -> String {
         russh::Error::IO(e) => e.to_string(),
         russh::Error::NoCommonAlgo { kind, ours, theirs } => format!(
             "no common algorithm ({kind:?}): the server offers {}; fleet knows {}",
-            theirs.join(", "),
+            printable(theirs.join(", ").as_bytes()),
             ours.join(", ")
         ),
         e => format!("key exchange: {e}"),

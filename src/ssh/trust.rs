@@ -4,6 +4,7 @@ use super::ConnectError;
 use super::dial::target;
 use super::host_key::HostKey;
 use super::known_hosts::{Verdict, lookup_name};
+use crate::model::shell::quote;
 
 /// A host whose key was looked at.
 pub(super) struct Offer<'a> {
@@ -28,11 +29,11 @@ impl Offer<'_> {
             ),
             Verdict::Changed { path, line, pinned } => format!(
                 "THE KEY OF {host} HAS CHANGED: it offers {offered}; pinned is {} ({}, line {line})\n\
-                 hint: this may be an attack; verify the new key with the host's owner, then `ssh-keygen -R '{}' -f {}` and `fleet {site} trust`",
+                 hint: this may be an attack; verify the new key with the host's owner, then `ssh-keygen -R {} -f {}` and `fleet {site} trust`",
                 pinned.fingerprint(),
                 path.display(),
-                lookup_name(address, *port),
-                path.display(),
+                quote(&lookup_name(address, *port)),
+                quote(&path.to_string_lossy()),
             ),
             Verdict::Revoked { path, line } => format!(
                 "the key of {host} is revoked ({}, line {line}): it offers {offered}\n\
@@ -41,11 +42,11 @@ impl Offer<'_> {
             ),
             Verdict::OtherTypeKnown { path, line, types } => format!(
                 "{host} offers a key of another type than the pinned: it offers {offered}; pinned is {} ({}, line {line})\n\
-                 hint: this may be an attack; verify the new key with the host's owner, then `ssh-keygen -R '{}' -f {}` and `fleet {site} trust`",
+                 hint: this may be an attack; verify the new key with the host's owner, then `ssh-keygen -R {} -f {}` and `fleet {site} trust`",
                 types.join(", "),
                 path.display(),
-                lookup_name(address, *port),
-                path.display(),
+                quote(&lookup_name(address, *port)),
+                quote(&path.to_string_lossy()),
             ),
         };
         Err(ConnectError::HostKey { message })

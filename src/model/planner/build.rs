@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::command::CommandTemplate;
 use super::super::diagnostic::{Diagnostic, nearest};
-use super::super::inventory::{Host, Stage};
+use super::super::inventory::{Host, Site, Stage};
 use super::super::name::{HostName, TaskName, VarName};
 use super::super::plan::{
     Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands,
@@ -18,8 +18,11 @@ use super::{PlanError, Request, Variables, batches, plan_host, width};
 /// Builds one plan.
 pub struct Builder<'a> {
     request: Request<'a>,
-    /// The targeted hosts, in the inventory's order: a [`HostIndex`] is a place here.
+    targeted: BTreeSet<&'a HostName>,
+    /// The targeted hosts that have something to do, in the inventory's order: a [`HostIndex`] is a place here.
     hosts: Vec<&'a Host>,
+    /// Phases that have no host, and why.
+    left_out: Vec<String>,
     /// The variable that these tasks prove.
     proves: Option<VarName>,
     /// A variable that some task of the recipe proves, and that a command of this plan uses as it was given, and not as a step of the
@@ -31,9 +34,17 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub fn new(request: Request<'a>) -> Result<Self, PlanError> {
-        let names: BTreeSet<&HostName> = request.hosts.iter().collect();
-        let hosts: Vec<&Host> = request.site.hosts.iter().filter(|host| names.contains(&host.name)).collect();
+    pub fn new(request: Request<'a>, flat: &[FlatPhase<'_>]) -> Result<Self, PlanError> {
+        let targeted: BTreeSet<&HostName> = request.hosts.iter().collect();
+        let (mut chosen, mut left_out) = (BTreeSet::new(), Vec::new());
+        for phase in flat {
+            match choose(phase, request.site, &targeted) {
+                Ok(hosts) => chosen.extend(hosts),
+                Err(reason) => left_out.push(format!("phase `{}` is left out: {reason}", phase.name)),
+            }
+        }
+        // A host for which nothing is planned is not even connected to.
+        let hosts: Vec<&Host> = request.site.hosts.iter().filter(|host| chosen.contains(&host.name)).collect();
         let variables = hosts.iter().map(|host| Variables::new(request, host)).collect::<Result<_, _>>();
         let mut tasks = request.tasks.iter().rev().filter_map(|name| phases::find(request.recipe, name.as_str()).ok());
         Ok(Self {
@@ -41,6 +52,8 @@ impl<'a> Builder<'a> {
             takes_proof: None,
             variables: variables.map_err(PlanError::Variable)?,
             problems: Vec::new(),
+            left_out,
+            targeted,
             request,
             hosts,
         })
@@ -62,7 +75,7 @@ impl<'a> Builder<'a> {
         let tasks: Vec<_> = names.iter().filter_map(|name| phases::find(recipe, name).ok()).collect();
         let declared = |policy| tasks.iter().any(|task| task.on_failure == Some(policy));
         let on_test = site.stage.as_ref().is_some_and(|stage| stage.value == Stage::Test);
-        let whole = overrides.steps.is_all() && hosts.len() == site.hosts.len();
+        let whole = overrides.steps.is_all() && self.targeted.len() == site.hosts.len();
         Ok(Plan {
             v: PLAN_VERSION,
             sites: vec![site.name.clone()],
@@ -76,6 +89,7 @@ impl<'a> Builder<'a> {
                 OnFailure::Undo
             },
             proves: self.proves.filter(|_| whole),
+            left_out: self.left_out,
             hosts,
         })
     }
@@ -103,15 +117,9 @@ impl<'a> Builder<'a> {
 
     fn phase(&mut self, flat: &FlatPhase<'_>, all: &[FlatPhase<'_>]) -> Option<PlanPhase> {
         let rollout = &self.request.site.rollout;
-        let chosen: Vec<HostIndex> = self
-            .hosts
-            .iter()
-            .enumerate()
-            .filter(|(_, host)| flat.on.as_ref().is_none_or(|role| host.roles.contains(role)))
-            .filter(|(_, host)| flat.steps.iter().any(|step| step.is_for(host)))
-            .map(|(index, _)| HostIndex(index))
-            .take(if flat.once { 1 } else { usize::MAX })
-            .collect();
+        let names = choose(flat, self.request.site, &self.targeted).unwrap_or_default();
+        let hosts = self.hosts.iter().enumerate().filter(|(_, host)| names.contains(&host.name));
+        let chosen: Vec<HostIndex> = hosts.map(|(index, _)| HostIndex(index)).collect();
         for role in flat.roles() {
             if !self.request.site.hosts.iter().any(|host| host.roles.contains(role)) {
                 let message = format!("no host of site `{}` has the role `{role}`", self.request.site.name);
@@ -222,6 +230,34 @@ impl<'a> Builder<'a> {
         }
         bound
     }
+}
+
+/// The hosts of a phase, or why it has none.
+///
+/// A phase that runs once on a role runs on the first host of the site that has it, or not at all: another one, such as the replica of a
+/// database, is no substitute for a host that is not targeted.
+fn choose<'a>(
+    phase: &FlatPhase<'_>,
+    site: &'a Site,
+    targeted: &BTreeSet<&HostName>,
+) -> Result<BTreeSet<&'a HostName>, String> {
+    let is_for = |host: &&Host| {
+        phase.on.as_ref().is_none_or(|role| host.roles.contains(role))
+            && phase.steps.iter().any(|step| step.is_for(host))
+    };
+    let mut hosts = site.hosts.iter().filter(is_for).map(|host| &host.name);
+    let any_will_do = phase.roles().is_empty();
+    let chosen: BTreeSet<&HostName> = match phase.once {
+        false => hosts.filter(|name| targeted.contains(name)).collect(),
+        true if any_will_do => hosts.find(|name| targeted.contains(name)).into_iter().collect(),
+        true => match hosts.next() {
+            Some(name) if !targeted.contains(name) => {
+                return Err(format!("it runs once, on {name}, which is not targeted"));
+            }
+            first => first.into_iter().collect(),
+        },
+    };
+    if chosen.is_empty() { Err("no targeted host has its roles".to_owned()) } else { Ok(chosen) }
 }
 
 /// The interpreter that a script's first line names, with its arguments, as shell words; none for plain `sh`. Without its `-e`, a script

@@ -93,7 +93,7 @@ pub struct Request<'a> {
 pub fn plan(request: Request<'_>) -> Result<Plan, PlanError> {
     let mut flat = phases::flatten(request.recipe, request.tasks)?;
     phases::select(&mut flat, &request.overrides.steps)?;
-    build::Builder::new(request)?.build(&flat)
+    build::Builder::new(request, &flat)?.build(&flat)
 }
 
 /// Plans one command on all hosts of all sites: what `fleet SITE run -- CMD` does.
@@ -138,6 +138,7 @@ pub fn plan_command(
         // An ad-hoc command has no undo.
         on_failure: OnFailure::Hold,
         proves: None,
+        left_out: Vec::new(),
         hosts,
     })
 }

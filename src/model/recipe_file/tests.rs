@@ -142,10 +142,6 @@ fn a_recipe_is_read_as_it_is_written() {
     assert_eq!(tool.ends, [StepName::parse("on").unwrap()]);
     let again = recipe.steps().find(|step| step.name.as_str() == "again").unwrap();
     assert_eq!(again.retry, Some(Retry { times: 3, delay: std::time::Duration::from_secs(1) }));
-
-    assert!(recipe.knows(&VarName::parse("revision").unwrap()), "registered");
-    assert!(recipe.knows(&VarName::parse("fleet.run").unwrap()), "built in");
-    assert!(!recipe.knows(&VarName::parse("backup.id").unwrap()));
 }
 
 #[test]

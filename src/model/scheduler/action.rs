@@ -38,7 +38,7 @@ pub enum Action {
     Retry(HostIndex, Duration),
     /// Undo the step on the host.
     Undo(HostIndex, StepIndex),
-    /// End what is running on the host: its connection attempt, step or undo.
+    /// End what is running on the host: its connection attempt or its step.
     End(HostIndex),
     /// Pause, then say [`Input::SoakOver`].
     Soak(Duration),

@@ -117,6 +117,7 @@ impl Scheduler {
         }
         let path = self.step(at).map(|s| s.path.to_string()).unwrap_or_default();
         let reason = format!("{path}: {}", outcome.describe());
+        let interrupted = self.interrupts > 1;
         let state = self.host(host);
         state.reason = Some(reason);
         state.dropped = Some(Drop::Failed);
@@ -124,6 +125,11 @@ impl Scheduler {
             StepOutcome::Unknown { .. } => state.frozen = Some(HostOutcome::Unknown),
             // The interrupt stopped the rollout already; this host did not fail.
             StepOutcome::Cancelled => {
+                state.dropped = None;
+                return;
+            }
+            // It was ended in its guard.
+            StepOutcome::NotStarted { .. } if interrupted => {
                 state.dropped = None;
                 return;
             }

@@ -305,7 +305,8 @@ impl Scheduler {
                 }
             }
             2 => {
-                let busy = |s: &HostState| matches!(s.activity, Activity::Running(..) | Activity::Undoing(_));
+                // Not the undos: a host whose undo is cut off is left half way.
+                let busy = |s: &HostState| matches!(s.activity, Activity::Running(..));
                 for host in self.hosts().filter(|h| self.hosts.get(h.0).is_some_and(busy)) {
                     self.actions.push(Action::End(host));
                 }

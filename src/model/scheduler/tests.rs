@@ -74,6 +74,7 @@ fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         on_failure: OnFailure::Undo,
         parallel: 32,
         proves: None,
+        left_out: Vec::new(),
     }
 }
 
