@@ -27,21 +27,25 @@ struct KeyRing<'a> {
     passphrase: Option<SecretString>,
     /// Its keys may be used as well, so a key that it has needs no passphrase.
     agent: Option<PathBuf>,
+    in_agent: Vec<PublicKeyLine>,
     identities: Vec<Identity>,
 }
 
 impl<'a> KeyRing<'a> {
     fn new(flags: &'a Flags, agent: Option<PathBuf>) -> Result<Self, Failure> {
         let passphrase = flags.passphrase_file.as_deref().map(ask::secret_file).transpose()?;
-        Ok(Self { flags, passphrase, agent, identities: Vec::new() })
+        Ok(Self { flags, passphrase, agent, in_agent: Vec::new(), identities: Vec::new() })
     }
 
     /// Does the agent hold the key of this file? Its public half is beside it.
-    async fn agent_has(&self, path: &Path) -> bool {
+    async fn agent_has(&mut self, path: &Path) -> bool {
         let mut public = path.as_os_str().to_owned();
         public.push(".pub");
         match (&self.agent, PublicKeyLine::load(Path::new(&public))) {
-            (Some(agent), Ok(key)) => agent_has(agent, &key).await,
+            (Some(agent), Ok(key)) if agent_has(agent, &key).await => {
+                self.in_agent.push(key);
+                true
+            }
             _ => false,
         }
     }
@@ -87,8 +91,9 @@ fn password(flags: &Flags, question: &str) -> Result<Option<SecretString>, Failu
     }
 }
 
-fn credentials(identities: Vec<Identity>, agent: Option<PathBuf>, password: Option<SecretString>) -> Arc<Credentials> {
-    Arc::new(Credentials { identities, agent, password: password.map(PasswordGate::new) })
+fn credentials(ring: KeyRing<'_>, password: Option<SecretString>) -> Arc<Credentials> {
+    let KeyRing { identities, agent, in_agent: agent_first, .. } = ring;
+    Arc::new(Credentials { identities, agent, agent_first, password: password.map(PasswordGate::new) })
 }
 
 /// The keys that the hosts or the command line name.
@@ -148,7 +153,7 @@ pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<impl 
              hint: fleet generate-keys, then fleet SITE distribute-keys",
         ));
     }
-    connector(context, credentials(ring.identities, agent(), password)).map(WithHint)
+    connector(context, credentials(ring, password)).map(WithHint)
 }
 
 /// The way in before the project's key is there: whatever the person has now.
@@ -169,14 +174,14 @@ pub async fn for_distribution(context: &Context<'_>, hosts: &[PlanHost]) -> Resu
         let user = hosts.first().map(|host| host.user.to_string()).unwrap_or_default();
         password = Some(ask::secret(context.flags, &format!("Password of {user}:"), "--password-file FILE")?);
     }
-    connector(context, credentials(ring.identities, agent(), password))
+    connector(context, credentials(ring, password))
 }
 
 /// The way in with the project's key and nothing else.
 pub async fn for_proof(context: &Context<'_>) -> Result<SshConnector, Failure> {
     let mut ring = KeyRing::new(context.flags, None)?;
     ring.add(KEY, &context.project.root.join(KEY)).await?;
-    connector(context, credentials(ring.identities, None, None))
+    connector(context, credentials(ring, None))
 }
 
 fn connector(context: &Context<'_>, credentials: Arc<Credentials>) -> Result<SshConnector, Failure> {

@@ -65,7 +65,10 @@ pub fn secret(flags: &Flags, question: &str, instead: &str) -> Result<SecretStri
     if !is_interactive(flags) {
         return Err(Failure::environment(format!("cannot ask: {question}\nhint: {}; use {instead}", why_not(flags))));
     }
-    let answer = rpassword::prompt_password(format!("{question} ")).map_err(Failure::environment)?;
+    let answer = rpassword::prompt_password(format!("{question} ")).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => Failure::refused(format!("no answer to: {question}")),
+        _ => Failure::environment(error),
+    })?;
     Ok(SecretString::from(answer))
 }
 

@@ -11,9 +11,10 @@ use crate::files::project::{self, LoadOptions, Project};
 use crate::model::exit;
 use crate::model::inventory::Site;
 use crate::model::name::{HostName, SiteName, UserName};
-use crate::model::planner::DEFAULT_PARALLEL;
+use crate::model::planner::{DEFAULT_PARALLEL, Proof};
 use crate::model::recipe::Recipe;
 use crate::model::selector::{Selector, Targets, restrict};
+use crate::report::history;
 
 /// The recipes inside the binary.
 const BUILT_IN: [(&str, &str); 1] = [("git-site", include_str!("../../recipes/git-site.toml"))];
@@ -77,6 +78,13 @@ impl<'a> Context<'a> {
             0 => hosts.max(1),
             width => width,
         }
+    }
+
+    /// What the site that this one follows has proven last.
+    pub fn proof(&self, site: &Site) -> Result<Option<Proof>, Failure> {
+        let Some(followed) = &site.follows else { return Ok(None) };
+        let proven = history::last_proven(&self.runs(), &followed.value)?;
+        Ok(proven.map(|(run, proven)| Proof { name: proven.name, value: proven.value, run }))
     }
 
     /// The folder of the records.

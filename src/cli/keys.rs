@@ -10,13 +10,14 @@ use super::args::{Flags, SiteArgs};
 use super::context::{self, Context, print, say};
 use super::failure::Failure;
 use super::{access, ask, interrupts, trust};
-use crate::keys::rollout::{Distribution, HostKeyResult, distribute_to_all};
+use crate::keys::rollout::{Distribution, HostKeyOutcome, HostKeyResult, distribute_to_all};
 use crate::keys::store::generate_pair;
 use crate::model::event::Signal;
 use crate::model::exit;
 use crate::model::printable::printable;
 use crate::report::columns::{Cell, columns};
 use crate::report::paint::Tone;
+use crate::ssh::ConnectError;
 use crate::ssh::key::PublicKeyLine;
 
 /// Makes the project's key pair.
@@ -89,6 +90,11 @@ pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Fa
         for warning in &outcome.warnings {
             say(&format!("{}: warning: {}", outcome.host, printable(warning.to_string().as_bytes())));
         }
+    }
+    let no_login =
+        |outcome: &HostKeyOutcome| matches!(&outcome.result, HostKeyResult::NoLogin(ConnectError::Auth { .. }));
+    if outcomes.iter().any(no_login) {
+        say("hint: a way in that works now: -i KEY, --ask-pass, --password-file FILE, or an agent (ssh-add)");
     }
     Ok(match interrupted {
         Some(Signal::Int) => exit::INTERRUPTED,

@@ -16,11 +16,10 @@ use crate::model::exit;
 use crate::model::inventory::{Site, Stage};
 use crate::model::name::{HostName, RunId, SiteName, TaskName};
 use crate::model::plan::Plan;
-use crate::model::planner::{self, Proof, Request};
+use crate::model::planner::{self, Request};
 use crate::model::shell::quote;
 use crate::report::Reporter;
 use crate::report::background::Background;
-use crate::report::history;
 use crate::report::json::Json;
 use crate::report::narrator::{Detail, Telling};
 use crate::report::outlet::Outlet;
@@ -97,11 +96,7 @@ fn plan_tasks(
 ) -> Result<Plan, Failure> {
     let recipe = context.recipe(site)?;
     let overrides = context.flags.overrides();
-    let proof = match &site.follows {
-        Some(followed) => history::last_proven(&context.runs(), &followed.value)?,
-        None => None,
-    };
-    let proof = proof.map(|(run, proven)| Proof { name: proven.name, value: proven.value, run });
+    let proof = context.proof(site)?;
     let login = context::login_user()?;
     let request =
         Request { site, hosts, recipe, tasks, overrides: &overrides, run, login: &login, proof: proof.as_ref() };

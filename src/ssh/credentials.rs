@@ -10,6 +10,8 @@ use russh::keys::PrivateKey;
 use secrecy::SecretString;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::key::PublicKeyLine;
+
 /// What to log in with, in this order: identities, the agent's keys, the password.
 #[derive(Debug, Default)]
 pub struct Credentials {
@@ -17,6 +19,8 @@ pub struct Credentials {
     pub identities: Vec<Identity>,
     /// The agent's socket (`SSH_AUTH_SOCK`), when its keys may be used.
     pub agent: Option<PathBuf>,
+    /// Keys of the agent that go first there, since somebody named their files: a server looks at a few only.
+    pub agent_first: Vec<PublicKeyLine>,
     /// A password, shared by all hosts.
     pub password: Option<PasswordGate>,
 }

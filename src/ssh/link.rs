@@ -201,7 +201,7 @@ impl client::Handler for Client {
         result
     }
 
-    // A dropped ChannelOpenHandle is a refusal.
+    // russh accepts every channel that a server opens, unless it is told otherwise: a dropped `ChannelOpenHandle` is a refusal.
 
     async fn server_channel_open_forwarded_tcpip(
         &mut self,

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::ConnectError;
 use super::agent::{self, Agent};
 use super::credentials::{Credentials, Identity, PasswordGate};
+use super::key::PublicKeyLine;
 use super::link::{Client, Link};
 use super::timeouts::in_words;
 use crate::model::plan::PlanHost;
@@ -126,7 +127,7 @@ impl Login<'_> {
         }
         let Some(path) = &credentials.agent else { return Ok(false) };
         let binding = handle.agent_session_binding().cloned();
-        let (mut agent, listed) = match timeout(self.limit, agent::open(path, binding.as_ref())).await {
+        let (mut agent, mut listed) = match timeout(self.limit, agent::open(path, binding.as_ref())).await {
             Ok(Ok(opened)) => opened,
             Ok(Err(e)) => {
                 self.remarks.push(format!("agent {}: {e}", path.display()));
@@ -140,6 +141,8 @@ impl Login<'_> {
         if listed.is_empty() {
             self.remarks.push("the agent has no keys".to_owned());
         }
+        let first = |key: &PublicKeyLine| credentials.agent_first.iter().any(|first| first.data() == key.data());
+        listed.sort_by_key(|identity| !PublicKeyLine::of(&identity.public_key()).is_ok_and(|key| first(&key)));
         for identity in listed {
             if !self.takes(MethodKind::PublicKey) {
                 return Ok(false);

@@ -120,6 +120,10 @@ fn a_name_or_a_text_that_is_not_utf8_is_told_with_its_place() {
     assert!(output.stderr.contains("the file's name is the site's: rename the file"), "{}", output.stderr);
     let said = check("[[host]]\nname = \"web1\"\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>());
     assert!(said.contains("hosts/shop.toml:1:1") || said.contains("invalid"), "{said}");
+    let project = Project::new();
+    project.write("recipes/own.toml", b"[recipe]\ndoc = \"caf\xe9\"\n");
+    let output = project.fleet(&["check"]).expect_code(3);
+    assert!(output.stderr.contains("byte 0xe9\n --> recipes/own.toml:2:11"), "{}", output.stderr);
     // Editors on Windows leave these two, and they are harmless.
     let project = Project::new();
     project.write("hosts/shop.toml", "\u{feff}".to_owned() + &site("", 1).replace('\n', "\r\n"));

@@ -1,6 +1,7 @@
 //! `fleet SITE distribute-keys`: in by what there is now, the key added with every foreign byte kept, and proven by a second login.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -22,20 +23,21 @@ struct Agent {
 impl Agent {
     /// Holds the key at a path of the project.
     fn with(project: &Project, key: &str) -> Self {
-        Self::with_passphrase(project, key, "")
-    }
-
-    fn with_passphrase(project: &Project, key: &str, passphrase: &str) -> Self {
         let socket = project.home().join("agent");
         let mut agent = Command::new(tool("ssh-agent"));
         let process = agent.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
-        wait_for("the agent", || socket.exists().then_some(()));
+        wait_for("the agent", || UnixStream::connect(&socket).ok());
+        let agent = Self { process, socket };
+        agent.add(project, key, "");
+        agent
+    }
+
+    fn add(&self, project: &Project, key: &str, passphrase: &str) {
         let askpass = project.home().join("askpass");
         files::write(&askpass, format!("#!/bin/sh\necho '{passphrase}'\n"), 0o700);
         let mut add = Command::new(tool("ssh-add"));
-        add.env("SSH_ASKPASS", askpass).env("SSH_ASKPASS_REQUIRE", "force").env("SSH_AUTH_SOCK", &socket);
+        add.env("SSH_ASKPASS", askpass).env("SSH_ASKPASS_REQUIRE", "force").env("SSH_AUTH_SOCK", &self.socket);
         run(add.arg("-q").arg(project.root().join(key)));
-        Self { process, socket }
     }
 }
 
@@ -112,7 +114,14 @@ fn a_key_with_a_passphrase_needs_none_while_the_agent_holds_it() {
     run(Command::new(tool("ssh-keygen"))
         .args(["-q", "-p", "-P", "", "-N", "phrase", "-f"])
         .arg(ready.root().join("old")));
-    let agent = Agent::with_passphrase(&ready, "old", "phrase");
+    // More keys than a server looks at, and the named one is the last of them.
+    ready.generate_key_at("other0", "");
+    let agent = Agent::with(&ready, "other0");
+    for other in ["other1", "other2", "other3", "other4", "other5"] {
+        ready.generate_key_at(other, "");
+        agent.add(&ready, other, "");
+    }
+    agent.add(&ready, "old", "phrase");
     let args = ["-i", "old", "mysite", "run", "--", "true"];
     ready.run(&args, ready.command(&args).env("SSH_AUTH_SOCK", &agent.socket)).expect_code(0);
     let output = ready.fleet(&args).expect_code(5);

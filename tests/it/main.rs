@@ -9,6 +9,8 @@ mod broken_files;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod consent;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod deploy;
@@ -28,6 +30,10 @@ mod keys;
 mod known_hosts;
 #[cfg(test)]
 mod layering;
+#[cfg(test)]
+mod not_utf8;
+#[cfg(test)]
+mod passwords;
 #[cfg(test)]
 mod quoting;
 #[cfg(test)]

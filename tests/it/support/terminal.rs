@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Mode, OFlags, fcntl_setfl};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use super::process::wait_for;
 use super::tools::tool;
@@ -38,7 +38,8 @@ pub fn run(command: &Command, dialogue: &[(&str, &str)]) -> (Option<i32>, String
             let found = all.get(answered..)?.windows(text.len()).position(|window| window == text.as_bytes());
             // The reader is done when nobody has the terminal open any more.
             assert!(found.is_some() || !done, "it ended without {text:?}:\n{}", String::from_utf8_lossy(&all));
-            found.map(|at| answered + at + text.len())
+            // A person types a secret later than the program needs to switch the echo off.
+            found.filter(|_| !is_for_a_secret(text) || !echoes(&to)).map(|at| answered + at + text.len())
         });
         to.write_all(reply.as_bytes()).unwrap();
     }
@@ -79,6 +80,14 @@ fn start(command: &Command, terminal: OwnedFd) -> Child {
         .stderr(Stdio::from(terminal))
         .spawn()
         .unwrap()
+}
+
+fn is_for_a_secret(question: &str) -> bool {
+    ["assword", "assphrase", "Again"].iter().any(|word| question.contains(word))
+}
+
+fn echoes(controller: &File) -> bool {
+    tcgetattr(controller).unwrap().local_modes.contains(LocalModes::ECHO)
 }
 
 fn open() -> (File, OwnedFd) {
