@@ -4,10 +4,17 @@ use std::fs::File;
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use secrecy::SecretString;
+use tokio::runtime::Handle;
+use tokio::task::{block_in_place, spawn_blocking};
 
 use super::args::Flags;
+use super::context::say;
 use super::failure::Failure;
+use super::interrupts;
+use crate::model::event::Signal;
+use crate::model::exit;
 
 /// Bytes of a secret file that are looked at.
 const LONGEST_SECRET: u64 = 64 << 10;
@@ -32,9 +39,31 @@ pub fn line(flags: &Flags, question: &str, instead: &str) -> Result<String, Fail
     }
     write!(io::stderr(), "{question} ")?;
     io::stderr().flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(answer.trim().to_owned())
+    let read = || {
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer).map(|_| answer)
+    };
+    Ok(interruptible(read)??.trim().to_owned())
+}
+
+/// Waits for the person, or for a signal. Left to itself, Ctrl-C would end fleet with the terminal's echo still off.
+fn interruptible(read: impl FnOnce() -> io::Result<String> + Send + 'static) -> Result<io::Result<String>, Failure> {
+    let terminal = File::open("/dev/tty").ok();
+    let before = terminal.as_ref().and_then(|terminal| tcgetattr(terminal).ok());
+    let answered = async {
+        let (mut signals, _listening) = interrupts::listen()?;
+        // A thread that still reads when a signal has come is left behind when fleet ends.
+        let signal = tokio::select! {
+            answer = spawn_blocking(read) => return answer.map_err(Failure::environment),
+            signal = signals.recv() => signal,
+        };
+        if let (Some(terminal), Some(before)) = (&terminal, &before) {
+            let _ = tcsetattr(terminal, OptionalActions::Now, before);
+        }
+        say("\ninterrupted");
+        Err(Failure::Told(if signal == Some(Signal::Term) { exit::TERMINATED } else { exit::INTERRUPTED }))
+    };
+    block_in_place(|| Handle::current().block_on(answered))
 }
 
 /// Asks a question that is answered with `yes`.
@@ -65,7 +94,8 @@ pub fn secret(flags: &Flags, question: &str, instead: &str) -> Result<SecretStri
     if !is_interactive(flags) {
         return Err(Failure::environment(format!("cannot ask: {question}\nhint: {}; use {instead}", why_not(flags))));
     }
-    let answer = rpassword::prompt_password(format!("{question} ")).map_err(|error| match error.kind() {
+    let asked = format!("{question} ");
+    let answer = interruptible(|| rpassword::prompt_password(asked))?.map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => Failure::refused(format!("no answer to: {question}")),
         _ => Failure::environment(error),
     })?;

@@ -13,6 +13,7 @@ mod run;
 mod show;
 mod trust;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -54,7 +55,12 @@ pub fn main() -> ExitCode {
             return ExitCode::from(exit::ENVIRONMENT);
         }
     };
-    let code = runtime.block_on(dispatch(&cli)).unwrap_or_else(|failure| tell(&cli.flags, failure));
+    // A panic of a worker costs its host only; one that comes here was told by Rust itself.
+    let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(dispatch(&cli))));
+    let code = match ended {
+        Ok(ended) => ended.unwrap_or_else(|failure| tell(&cli.flags, failure)),
+        Err(_) => tell(&cli.flags, Failure::Message(exit::BUG, "fleet failed, and that is a bug".to_owned())),
+    };
     // What hangs in a resolver or a terminal does not hold up the end.
     runtime.shutdown_background();
     ExitCode::from(code)

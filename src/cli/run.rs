@@ -205,9 +205,16 @@ fn reporters(context: &Context<'_>, plan: &Plan, run: &RunId) -> Result<Reportin
         _ => Detail::Normal,
     };
     let telling = Telling { detail, color: context::stderr_colour(flags), zone: context::zone() };
-    let people: Box<dyn Reporter> =
-        if live { Box::new(Terminal::stderr(telling)) } else { Box::new(Plain::new(io::stderr(), telling)) };
-    reporters.push(Box::new(Background::start(people).map_err(Failure::environment)?));
+    let outlet = || Outlet::new(io::stderr()).map_err(Failure::environment);
+    reporters.push(match (live, ad_hoc) {
+        // A view may skip what a terminal that stands still does not show; where output itself is told, nothing may be missing.
+        (true, false) => {
+            let view = Box::new(Terminal::stderr(io::stderr(), telling));
+            Box::new(Background::start(view).map_err(Failure::environment)?)
+        }
+        (true, true) => Box::new(Terminal::stderr(outlet()?, telling)),
+        (false, _) => Box::new(Plain::new(outlet()?, telling)),
+    });
     Ok(Reporting(Reporters::new(reporters)))
 }
 

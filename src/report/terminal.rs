@@ -36,20 +36,18 @@ pub struct Terminal<W: Write> {
     over: bool,
 }
 
-impl Terminal<io::Stderr> {
-    /// Shows it on standard error. With [`Detail::Trouble`](super::Detail::Trouble) only troubles scroll by, and the view shows what
+impl<W: Write> Terminal<W> {
+    /// Shows it on `out`, which leads to standard error. With [`Detail::Trouble`](super::Detail::Trouble) only troubles scroll by, and the view shows what
     /// goes well; with [`Detail::Normal`](super::Detail::Normal) all output does, as people want it for an ad-hoc command.
-    pub fn stderr(telling: Telling) -> Self {
+    pub fn stderr(out: W, telling: Telling) -> Self {
         let term = console::Term::stderr();
         let size = move || {
             let (height, width) = term.size();
             (usize::from(height), usize::from(width))
         };
-        Self::new(io::stderr(), Box::new(size), telling)
+        Self::new(out, Box::new(size), telling)
     }
-}
 
-impl<W: Write> Terminal<W> {
     /// Shows it on `out`, a terminal of that size.
     pub fn new(out: W, size: ScreenSize, telling: Telling) -> Self {
         let narrator = Narrator::new(telling);

@@ -135,7 +135,7 @@ async fn a_byte_order_mark_and_options_are_told() {
 
     let home = Home::with_file(format!("{FOREIGN}\nfrom=\"10.0.0.1\u{1b}\" {key}\n"));
     let result = home.distribute(shell, &key).await.unwrap();
-    let options = Warning::Options { line: 2, options: "from=\"10.0.0.1\\u{1b}\"".into() };
+    let options = Warning::Options { line: 2, options: "from=\"10.0.0.1\\x1b\"".into() };
     assert_eq!(result, Distributed { change: Change::AlreadyThere, warnings: vec![options] });
 }
 
