@@ -201,7 +201,7 @@ pub enum Refusal {
 /// Makes sure that the key is in the login user's `authorized_keys`.
 pub async fn distribute(session: &mut dyn Session, public_key: &PublicKeyLine) -> Result<Distributed, DistributeError> {
     for _ in 0..ATTEMPTS {
-        let (before, mut warnings) = read(session).await?;
+        let Some((before, mut warnings)) = read(session).await? else { continue };
         let review = review(before.as_ref().map_or(&[], |file| &file.content), public_key);
         if review.byte_order_mark {
             warnings.push(Warning::ByteOrderMark);
@@ -235,16 +235,17 @@ struct HostFile {
     content: Vec<u8>,
 }
 
-async fn read(session: &mut dyn Session) -> Result<(Option<HostFile>, Vec<Warning>), DistributeError> {
+/// None: somebody replaced the file while it was read.
+async fn read(session: &mut dyn Session) -> Result<Option<(Option<HostFile>, Vec<Warning>)>, DistributeError> {
     let answers = run(session, format!("limit={LARGEST_FILE}\n{FIND}{READ}")).await?;
     match Answers::parse(&answers)? {
-        Answers { end: End::None, warnings } => Ok((None, warnings)),
+        Answers { end: End::None, warnings } => Ok(Some((None, warnings))),
         Answers { end: End::Content { checksum, content }, warnings } => {
             // A file cut short must not pass for the whole: our key could be in the rest.
             if checksum.split_once(' ').and_then(|(_, size)| size.parse().ok()) != Some(content.len()) {
-                return Err(DistributeError::NotStarted { reason: "authorized_keys did not arrive whole".to_owned() });
+                return Ok(None);
             }
-            Ok((Some(HostFile { checksum, content: content.to_vec() }), warnings))
+            Ok(Some((Some(HostFile { checksum, content: content.to_vec() }), warnings)))
         }
         Answers { .. } => Err(not_understood()),
     }

@@ -21,8 +21,8 @@ pub fn plan(plan: &Plan, color: bool) -> String {
     };
     let _ = writeln!(
         out,
-        "\n{} hosts, {} at a time, {} may fail, beyond that {follows}",
-        plan.hosts.len(),
+        "\n{}, {} at a time, {} may fail, beyond that {follows}",
+        if plan.hosts.len() == 1 { "1 host".to_owned() } else { format!("{} hosts", plan.hosts.len()) },
         plan.parallel.min(plan.hosts.len()),
         plan.max_failures
     );

@@ -1,11 +1,11 @@
 //! From flat phases to the phases of a plan: hosts, batches, commands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::command::CommandTemplate;
 use super::super::diagnostic::{Diagnostic, nearest};
 use super::super::inventory::{Host, Stage};
-use super::super::name::{TaskName, VarName};
+use super::super::name::{HostName, TaskName, VarName};
 use super::super::plan::{
     Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands,
 };
@@ -30,7 +30,8 @@ pub struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     pub fn new(request: Request<'a>) -> Result<Self, PlanError> {
-        let hosts: Vec<&Host> = request.site.hosts.iter().filter(|host| request.hosts.contains(&host.name)).collect();
+        let names: BTreeSet<&HostName> = request.hosts.iter().collect();
+        let hosts: Vec<&Host> = request.site.hosts.iter().filter(|host| names.contains(&host.name)).collect();
         let variables = hosts.iter().map(|host| Variables::new(request, host)).collect::<Result<_, _>>();
         let mut tasks = request.tasks.iter().rev().filter_map(|name| phases::find(request.recipe, name.as_str()).ok());
         Ok(Self {
@@ -113,7 +114,9 @@ impl<'a> Builder<'a> {
         for role in flat.roles() {
             if !self.request.site.hosts.iter().any(|host| host.roles.contains(role)) {
                 let message = format!("no host of site `{}` has the role `{role}`", self.request.site.name);
-                self.problems.push(Diagnostic::new(&self.request.recipe.source, flat.span.clone(), message));
+                let label = format!("give it to one: roles = [\"{role}\"] in {}", self.request.site.source.path);
+                self.problems
+                    .push(Diagnostic::new(&self.request.recipe.source, flat.span.clone(), message).label(label));
             }
         }
         if chosen.is_empty() {

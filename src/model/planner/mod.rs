@@ -13,7 +13,7 @@ mod variables;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::command::CommandTemplate;
@@ -106,6 +106,7 @@ pub fn plan_command(
     let single = targets.len() == 1;
     let mut hosts = Vec::new();
     for (site, names) in targets {
+        let names: BTreeSet<&HostName> = names.iter().collect();
         for host in site.hosts.iter().filter(|host| names.contains(&host.name)) {
             hosts.push(plan_host(site, host, overrides, login, single)?);
         }
