@@ -54,7 +54,11 @@ fn interruptible(read: impl FnOnce() -> io::Result<String> + Send + 'static) -> 
         let (mut signals, _listening) = interrupts::listen()?;
         // A thread that still reads when a signal has come is left behind when fleet ends.
         let signal = tokio::select! {
-            answer = spawn_blocking(read) => return answer.map_err(Failure::environment),
+            answer = spawn_blocking(read) => match answer.map_err(Failure::environment)? {
+                // The reader may learn of it first.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Some(Signal::Int),
+                answer => return Ok(answer),
+            },
             signal = signals.recv() => signal,
         };
         if let (Some(terminal), Some(before)) = (&terminal, &before) {

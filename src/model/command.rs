@@ -19,7 +19,7 @@ use super::template::Template;
 pub struct CommandTemplate {
     /// Shell text, or the content of a script.
     pub text: Template,
-    /// The interpreter of a script that is not for `sh`: `/usr/bin/python3`.
+    /// The interpreter of a script that is not for plain `sh`, with its arguments, as shell words: `/bin/bash -e`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interpreter: Option<String>,
     /// Folder to run in; the login folder when there is none.
@@ -77,7 +77,7 @@ impl CommandTemplate {
 pub struct RemoteCommand {
     /// Shell text, or the content of a script.
     pub text: String,
-    /// The interpreter of a script that is not for `sh`.
+    /// The interpreter of a script that is not for plain `sh`, with its arguments, as shell words.
     pub interpreter: Option<String>,
     /// Folder to run in.
     pub cwd: Option<String>,
@@ -190,7 +190,6 @@ cat <&5 >"$f" || exit; exec 5<&-; n=$(wc -c <"$f") || exit
 [ $n -eq {length} ] || {{ echo "fleet: the script arrived incomplete" >&2; exit 1; }}
 {interpreter} "$f""#,
                     length = self.text.len() + 1,
-                    interpreter = quote(interpreter)
                 );
             }
         }

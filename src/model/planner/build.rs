@@ -10,6 +10,7 @@ use super::super::plan::{
     Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands,
 };
 use super::super::recipe::{Action, Spanned, Step, StepGuard};
+use super::super::shell::quote;
 use super::super::template::Template;
 use super::phases::{self, FlatPhase, FlatStep};
 use super::{PlanError, Request, Variables, batches, plan_host, width};
@@ -21,8 +22,9 @@ pub struct Builder<'a> {
     hosts: Vec<&'a Host>,
     /// The variable that these tasks prove.
     proves: Option<VarName>,
-    /// Some command uses that variable as it was given, and not as a step of the plan registers it.
-    takes_proof: bool,
+    /// A variable that some task of the recipe proves, and that a command of this plan uses as it was given, and not as a step of the
+    /// plan registers it.
+    takes_proof: Option<VarName>,
     /// For each host.
     variables: Vec<Variables>,
     problems: Vec<Diagnostic>,
@@ -36,7 +38,7 @@ impl<'a> Builder<'a> {
         let mut tasks = request.tasks.iter().rev().filter_map(|name| phases::find(request.recipe, name.as_str()).ok());
         Ok(Self {
             proves: tasks.find_map(|task| task.proves.clone()),
-            takes_proof: false,
+            takes_proof: None,
             variables: variables.map_err(PlanError::Variable)?,
             problems: Vec::new(),
             request,
@@ -80,13 +82,12 @@ impl<'a> Builder<'a> {
 
     /// A site that follows another one gets exactly what was proven there, or nothing.
     fn check_proof(&self) -> Result<(), PlanError> {
-        let Request { site, proof, tasks, overrides, .. } = self.request;
-        let (Some(follows), Some(variable), true) = (&site.follows, &self.proves, self.takes_proof) else {
-            return Ok(());
-        };
+        let Request { site, recipe, proof, overrides, .. } = self.request;
+        let (Some(follows), Some(variable)) = (&site.follows, &self.takes_proof) else { return Ok(()) };
         let followed = follows.value.clone();
         let Some(proof) = proof.filter(|proof| proof.name == *variable) else {
-            let task = tasks.iter().map(TaskName::as_str).collect::<Vec<_>>().join(" ");
+            let proving = recipe.tasks.iter().find(|task| task.proves.as_ref() == Some(variable));
+            let task = proving.map(|task| task.name.to_string()).unwrap_or_default();
             return Err(PlanError::Unproven { site: site.name.clone(), followed, variable: variable.clone(), task });
         };
         match overrides.vars.get(variable).filter(|given| **given != proof.value) {
@@ -200,8 +201,10 @@ impl<'a> Builder<'a> {
     /// Puts in all that is known; what stays open is registered by an earlier step, or a problem.
     fn bind(&mut self, text: &Spanned<Template>, host: HostIndex) -> Template {
         let Some(variables) = self.variables.get(host.0) else { return text.value.clone() };
-        self.takes_proof |=
-            text.value.names().any(|name| self.proves.as_ref() == Some(name) && !variables.is_registered(name));
+        let is_proven =
+            |name: &&VarName| self.request.recipe.tasks.iter().any(|task| task.proves.as_ref() == Some(*name));
+        let given = text.value.names().filter(|name| !variables.is_registered(name)).find(is_proven);
+        self.takes_proof = self.takes_proof.take().or_else(|| given.cloned());
         let bound = text.value.bind(|name| variables.value(name));
         for name in bound.names().filter(|name| !variables.is_registered(name)) {
             let host = self.hosts.get(host.0).map(|host| host.name.to_string()).unwrap_or_default();
@@ -221,11 +224,18 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The interpreter that a script's first line names, unless it is `sh`.
+/// The interpreter that a script's first line names, with its arguments, as shell words; none for plain `sh`. Without its `-e`, a script
+/// would go on after a command that failed.
 pub(super) fn interpreter(script: &str) -> Option<String> {
-    let line = script.strip_prefix("#!")?.lines().next()?.trim();
-    let mut words = line.split_whitespace();
-    let program = words.next()?;
-    let program = if program.ends_with("/env") { words.next()? } else { program };
-    (program.rsplit('/').next() != Some("sh")).then(|| program.to_owned())
+    let line = script.strip_prefix("#!")?.lines().next()?;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let words = match words.as_slice() {
+        [env, "-S", rest @ ..] | [env, rest @ ..] if env.ends_with("/env") => rest,
+        words => words,
+    };
+    match words {
+        [] => None,
+        [program] if program.rsplit('/').next() == Some("sh") => None,
+        words => Some(words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")),
+    }
 }

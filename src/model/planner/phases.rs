@@ -103,10 +103,11 @@ fn add_task<'a>(recipe: &'a Recipe, task: &'a Task, phases: &mut Vec<FlatPhase<'
 }
 
 fn unique(name: &str, phases: &[FlatPhase<'_>]) -> Result<PhaseName, PlanError> {
-    let taken = |name: &str| phases.iter().any(|phase| phase.name.as_str() == name);
+    // One look at all phases for all numbers: a task may name another ten thousand times.
+    let taken: BTreeSet<&str> = phases.iter().map(|phase| phase.name.as_str()).collect();
     let numbered = (2..).map(|n| format!("{name}-{n}"));
-    let name = std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default();
-    Ok(PhaseName::parse(&name)?)
+    let mut names = std::iter::once(name.to_owned()).chain(numbered);
+    Ok(PhaseName::parse(&names.find(|name| !taken.contains(name.as_str())).unwrap_or_default())?)
 }
 
 fn phase_steps<'a>(recipe: &'a Recipe, phase: &'a Phase, name: &PhaseName) -> Result<Vec<FlatStep<'a>>, PlanError> {

@@ -267,10 +267,26 @@ fn batches_repeat_the_last_size_and_are_never_empty() {
     assert_eq!(sizes(&[]), [10]);
 }
 
+/// `deploy` asks for what was proven; so must every other way to bring the same variable to the hosts.
+#[test]
+fn no_task_of_a_following_site_gets_around_the_proof() {
+    let more = format!("{RECIPE}[task.pull]\n[[task.pull.step]]\nname = \"pull\"\nrun = \"pull {{{{revision}}}}\"\n");
+    let mut case = Case::of(&format!("follows = \"s-test\"\n{SITES}"), &more);
+    let refused = case.plan(&["pull"]).unwrap_err().to_string();
+    assert!(refused.ends_with("hint: fleet s-test deploy"), "{refused}");
+    case.overrides.vars.insert(VarName::parse("revision").unwrap(), "evil".to_owned());
+    assert!(matches!(case.plan(&["pull"]), Err(PlanError::Unproven { .. })));
+    assert!(case.plan(&["close"]).is_ok(), "a task that does not use it needs no proof");
+}
+
 #[test]
 fn a_script_is_run_by_the_interpreter_of_its_first_line() {
     assert_eq!(interpreter("#!/usr/bin/env python3\nprint()").unwrap(), "python3");
-    assert_eq!(interpreter("#!/usr/bin/python3 -u\n").unwrap(), "/usr/bin/python3");
+    assert_eq!(interpreter("#!/usr/bin/env -S python3 -u\n").unwrap(), "python3 -u");
+    assert_eq!(interpreter("#! /bin/bash -e\n").unwrap(), "/bin/bash -e");
+    assert_eq!(interpreter("#!/bin/sh -eu\n").unwrap(), "/bin/sh -eu");
+    assert_eq!(interpreter("#!/opt/x; $(id)\n").unwrap(), "'/opt/x;' '$(id)'");
     assert_eq!(interpreter("#!/bin/sh\n"), None);
+    assert_eq!(interpreter("#!\n"), None);
     assert_eq!(interpreter("echo"), None);
 }

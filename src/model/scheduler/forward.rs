@@ -70,7 +70,10 @@ impl Scheduler {
     }
 
     pub(super) fn run_next(&mut self, host: HostIndex) {
-        let from = self.host(host).next;
+        let from = match self.host(host).activity {
+            Activity::Pausing(at, attempt) => return self.start_step(host, at, attempt + 1),
+            _ => self.host(host).next,
+        };
         let found = self.current_phase().and_then(|phase| {
             let steps = phase.steps.iter().enumerate().skip(from);
             steps.filter(|(_, step)| step.commands.contains_key(&host)).map(|(i, _)| i).next()
@@ -171,18 +174,15 @@ impl Scheduler {
             | StepOutcome::Cancelled
             | StepOutcome::Unknown { .. } => true,
         };
-        let done = Done { at, undone: false };
-        let state = self.host(host);
-        // Another attempt of the same step has the same effect.
-        if sent && state.done.last() != Some(&done) {
-            state.done.push(done);
+        if sent {
+            self.host(host).note(Done { at, succeeded: outcome.is_success(), undone: false });
         }
     }
 
+    /// The next attempt waits for its place within the width like any other step.
     pub(super) fn on_retry_due(&mut self, host: HostIndex) {
-        let Activity::Pausing(at, attempt) = self.host(host).activity else { return };
-        if self.mode == Mode::Rolling {
-            self.start_step(host, at, attempt + 1);
+        if matches!(self.host(host).activity, Activity::Pausing(..)) && self.mode == Mode::Rolling {
+            self.ready.push_back(host);
         }
     }
 }

@@ -60,7 +60,19 @@ struct HostState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Done {
     at: StepIndex,
+    /// Else it may have done a part of its work.
+    succeeded: bool,
     undone: bool,
+}
+
+impl HostState {
+    /// Remembers a step that was sent. Another attempt of the same step has the same effect.
+    fn note(&mut self, done: Done) {
+        match self.done.last_mut().filter(|last| last.at == done.at) {
+            Some(last) => *last = done,
+            None => self.done.push(done),
+        }
+    }
 }
 
 /// Why a host takes no further part.

@@ -1,3 +1,5 @@
+mod doubts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -47,9 +47,9 @@ impl Scheduler {
 
     fn freeze_all(&mut self) {
         for host in self.hosts() {
-            let has_effect = !self.in_force(host).is_empty();
+            let undoable = self.is_undoable(host);
             let state = self.host(host);
-            if has_effect && state.frozen.is_none() && !state.settled {
+            if undoable && state.frozen.is_none() && !state.settled {
                 state.frozen = Some(HostOutcome::Held);
                 let before = state.reason.take().map(|reason| format!("{reason}; ")).unwrap_or_default();
                 state.reason = Some(format!("{before}not undone: a step that runs once for the site is in doubt"));
@@ -129,7 +129,7 @@ impl Scheduler {
         for host in self.hosts() {
             let at = match self.host(host).activity {
                 Activity::Running(at, _) => {
-                    self.host(host).done.push(Done { at, undone: false });
+                    self.host(host).note(Done { at, succeeded: false, undone: false });
                     at
                 }
                 Activity::Undoing(at) => at,
@@ -164,11 +164,14 @@ impl Scheduler {
     /// Settles a host early, when nothing lies before it and nothing behind it can be undone.
     pub(super) fn settle_if_through(&mut self, host: HostIndex) {
         let through = self.host(host).dropped.is_some() || !self.comes_later(host);
-        let undoable =
-            self.hosts.get(host.0).is_some_and(|s| s.done.iter().any(|d| !d.undone && self.has_undo(host, d.at)));
-        if through && !undoable {
+        if through && !self.is_undoable(host) {
             self.settle(host);
         }
+    }
+
+    /// Is there a step whose undo could still run?
+    fn is_undoable(&self, host: HostIndex) -> bool {
+        self.hosts.get(host.0).is_some_and(|s| s.done.iter().any(|d| !d.undone && self.has_undo(host, d.at)))
     }
 
     fn comes_later(&self, host: HostIndex) -> bool {
@@ -219,7 +222,10 @@ impl Scheduler {
         let done = self.hosts.get(host.0).map(|state| state.done.as_slice()).unwrap_or_default();
         for done in done.iter().filter(|done| !done.undone) {
             let Some(step) = self.step(done.at) else { continue };
-            paths.retain(|path| !step.ends.contains(path));
+            // One that failed to end it has perhaps ended nothing.
+            if done.succeeded {
+                paths.retain(|path| !step.ends.contains(path));
+            }
             if step.ends.is_empty() && self.has_undo(host, done.at) {
                 paths.push(step.path.clone());
             }
