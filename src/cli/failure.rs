@@ -52,7 +52,7 @@ impl From<SelectorError> for Failure {
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         match error {
-            PlanError::Diagnostics(diagnostics) => Self::Diagnostics(diagnostics),
+            PlanError::Diagnostics(diagnostics) | PlanError::Roles(diagnostics) => Self::Diagnostics(diagnostics),
             PlanError::UnknownTask { .. } | PlanError::UnknownStep { .. } => Self::usage(error.to_string()),
             PlanError::Variable(_) | PlanError::Name(_) => Self::Message(exit::INVALID, error.to_string()),
             PlanError::Unproven { .. } | PlanError::OtherProven { .. } => Self::refused(error.to_string()),

@@ -3,6 +3,7 @@
 mod access;
 mod args;
 mod ask;
+mod check;
 mod context;
 mod descriptors;
 mod failure;
@@ -93,7 +94,7 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::List { explain: Some(selector), .. } => show::explain(&Context::load(flags)?, selector),
         Verb::List { explain: None, site } => show::list(&Context::load(flags)?, site.as_deref()),
         Verb::Tasks { site } => show::tasks(&Context::load(flags)?, site),
-        Verb::Check => Ok(show::check(&Context::load(flags)?)),
+        Verb::Check => check::check(&Context::load(flags)?),
         Verb::Init => init(flags),
         Verb::Demo { keep, serve } => show_demo(*keep, *serve).await,
         Verb::Runs => show::runs(&Context::load(flags)?),

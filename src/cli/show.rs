@@ -1,8 +1,8 @@
-//! Commands that only read: `list`, `tasks`, `check`, `runs`, `show`, `logs`.
+//! Commands that only read: `list`, `tasks`, `runs`, `show`, `logs`.
 
 use std::io::{self, IsTerminal as _};
 
-use super::context::{self, Context, print, say};
+use super::context::{self, Context, print};
 use super::failure::Failure;
 use crate::model::exit;
 use crate::model::inventory::Site;
@@ -65,16 +65,6 @@ pub fn tasks(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
         }
     }
     Ok(exit::SUCCESS)
-}
-
-/// Everything was read already; what is left is to say so.
-pub fn check(context: &Context<'_>) -> u8 {
-    let sites = context.project.inventory.sites.len();
-    let hosts: usize = context.project.inventory.sites.values().map(|site| site.hosts.len()).sum();
-    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    let recipes = count(context.project.recipes.len(), "recipe");
-    say(&format!("{} with {}, {recipes}: no errors", count(sites, "site"), count(hosts, "host")));
-    exit::SUCCESS
 }
 
 pub fn runs(context: &Context<'_>) -> Result<u8, Failure> {

@@ -138,15 +138,24 @@ fn unfold(
     };
     let host_names = parse_all(entry, &name.span, &names(name)?, HostName::parse)?;
     let addresses = if let Some(address) = address {
-        parse_all(entry, &address.span, &names(address)?, Address::parse)?
+        parse_all(entry, &address.span, &names(address)?, parse_address)?
     } else {
         let texts: Vec<_> = host_names.iter().map(ToString::to_string).collect();
-        parse_all(entry, &name.span, &texts, Address::parse)?
+        parse_all(entry, &name.span, &texts, parse_address)?
     };
     Some(host_names.into_iter().zip(addresses).collect())
 }
 
 /// Parses all names; the first that is wrong is told, as the others are wrong in the same way.
+/// A colon is part of an IPv6 address and of nothing else.
+fn parse_address(text: &str) -> Result<Address, String> {
+    let without_zone = text.split('%').next().unwrap_or_default();
+    if text.contains(':') && without_zone.parse::<std::net::Ipv6Addr>().is_err() {
+        return Err(format!("address `{text}` is no IPv6 address; a port is a key of its own: port = 22"));
+    }
+    Address::parse(text).map_err(|error| error.to_string())
+}
+
 fn parse_all<T, E: ToString>(
     entry: &Table<'_>,
     span: &Range<usize>,

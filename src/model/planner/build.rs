@@ -13,6 +13,7 @@ use super::super::recipe::{Action, Spanned, Step, StepGuard};
 use super::super::shell::quote;
 use super::super::template::Template;
 use super::phases::{self, FlatPhase, FlatStep};
+use super::variables::misspelt_in_site;
 use super::{PlanError, Request, Variables, batches, plan_host, width};
 
 /// Builds one plan.
@@ -31,10 +32,16 @@ pub struct Builder<'a> {
     /// For each host.
     variables: Vec<Variables>,
     problems: Vec<Diagnostic>,
+    /// Phases on a role that no host of the site has.
+    roles: Vec<Diagnostic>,
 }
 
 impl<'a> Builder<'a> {
     pub fn new(request: Request<'a>, flat: &[FlatPhase<'_>]) -> Result<Self, PlanError> {
+        let misspelt = misspelt_in_site(request.site, request.recipe);
+        if !misspelt.is_empty() {
+            return Err(PlanError::Variable(misspelt.join("\n")));
+        }
         let targeted: BTreeSet<&HostName> = request.hosts.iter().collect();
         let (mut chosen, mut left_out) = (BTreeSet::new(), Vec::new());
         for phase in flat {
@@ -52,6 +59,7 @@ impl<'a> Builder<'a> {
             takes_proof: None,
             variables: variables.map_err(PlanError::Variable)?,
             problems: Vec::new(),
+            roles: Vec::new(),
             left_out,
             targeted,
             request,
@@ -65,6 +73,9 @@ impl<'a> Builder<'a> {
         self.check_proof()?;
         if !self.problems.is_empty() {
             return Err(PlanError::Diagnostics(self.problems));
+        }
+        if !self.roles.is_empty() {
+            return Err(PlanError::Roles(self.roles));
         }
         let names: Vec<&str> = tasks.iter().map(TaskName::as_str).collect();
         if phases.is_empty() {
@@ -124,8 +135,7 @@ impl<'a> Builder<'a> {
             if !self.request.site.hosts.iter().any(|host| host.roles.contains(role)) {
                 let message = format!("no host of site `{}` has the role `{role}`", self.request.site.name);
                 let label = format!("give it to one: roles = [\"{role}\"] in {}", self.request.site.source.path);
-                self.problems
-                    .push(Diagnostic::new(&self.request.recipe.source, flat.span.clone(), message).label(label));
+                self.roles.push(Diagnostic::new(&self.request.recipe.source, flat.span.clone(), message).label(label));
             }
         }
         if chosen.is_empty() {

@@ -34,6 +34,9 @@ pub enum PlanError {
     /// The recipe and the inventory do not fit together.
     #[error("{} problems in the recipe", .0.len())]
     Diagnostics(Vec<Diagnostic>),
+    /// Phases on a role that no host of the site has.
+    #[error("{} phases on a role that no host has", .0.len())]
+    Roles(Vec<Diagnostic>),
     /// A variable that nobody sets.
     #[error("{0}")]
     Variable(String),

@@ -193,7 +193,7 @@ fn a_phase_whose_role_is_not_targeted_is_left_out() {
 #[test]
 fn a_role_that_no_host_of_the_site_has_is_an_error() {
     let case = Case::of(&SITES.replace("\"db\"", "\"dbx\""), RECIPE);
-    let Err(PlanError::Diagnostics(errors)) = case.plan(&["deploy"]) else { panic!() };
+    let Err(PlanError::Roles(errors)) = case.plan(&["deploy"]) else { panic!() };
     assert_eq!(errors[0].message, "no host of site `s` has the role `db`");
 }
 

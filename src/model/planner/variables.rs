@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::diagnostic::nearest;
-use super::super::inventory::{Host, Origin, Setting};
+use super::super::inventory::{Host, Origin, Setting, Site};
 use super::super::name::{RunId, VarName};
+use super::super::recipe::Recipe;
 use super::Request;
 
 /// What the site that this one follows has proven.
@@ -35,6 +36,22 @@ pub fn misspelt(request: Request<'_>) -> Option<(&VarName, Option<&str>)> {
     let unknown = overrides.vars.keys().find(|name| !recipe.uses(name) && !inventory().any(|known| known == *name))?;
     let known = recipe.vars.keys().chain(inventory()).map(VarName::as_str);
     Some((unknown, nearest(unknown.as_str(), known)))
+}
+
+/// Variables in the site's own file that nothing in the recipe uses and that look like one that it declares: a misspelt `restart`
+/// would deploy without one.
+pub fn misspelt_in_site(site: &Site, recipe: &Recipe) -> Vec<String> {
+    let settings = site.vars.iter().chain(site.hosts.iter().flat_map(|host| &host.vars));
+    let unused = settings.filter(|(name, _)| !recipe.uses(name));
+    let told = unused.filter_map(|(name, setting)| {
+        let own = matches!(&setting.origin, Origin::File { path, .. } if *path == site.source.path);
+        let meant = nearest(name.as_str(), recipe.vars.keys().map(VarName::as_str)).filter(|_| own)?;
+        Some(format!(
+            "{}: recipe `{}` knows no variable `{name}`; did you mean `{meant}`?",
+            setting.origin, recipe.name
+        ))
+    });
+    told.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 impl Variables {

@@ -1,0 +1,75 @@
+//! `fleet check`: read everything, plan everything, contact nothing.
+
+use std::collections::BTreeSet;
+
+use super::context::{self, Context, say};
+use super::failure::Failure;
+use crate::model::diagnostic::Diagnostic;
+use crate::model::exit;
+use crate::model::inventory::Site;
+use crate::model::name::{HostName, RunId, TaskName};
+use crate::model::plan::Plan;
+use crate::model::planner::{self, PlanError, Request};
+use crate::model::recipe::{Recipe, Task};
+
+/// Every file was read already; what is left is to plan every task of every site, and to say how it went.
+pub fn check(context: &Context<'_>) -> Result<u8, Failure> {
+    let sites = &context.project.inventory.sites;
+    let mut diagnostics: Vec<Diagnostic> = Vec::new();
+    let (mut errors, mut notes) = (BTreeSet::new(), BTreeSet::new());
+    for site in sites.values().filter(|site| site.recipe.is_some()) {
+        let recipe = context.recipe(site)?;
+        // A task that others are made of may need what they register, and is planned with them.
+        let parts: BTreeSet<&TaskName> = recipe.tasks.iter().flat_map(Task::uses).map(|used| &used.name).collect();
+        for task in recipe.tasks.iter().filter(|task| !parts.contains(&task.name)) {
+            match plan_all(context, site, recipe, &task.name)? {
+                // What is not proven yet will be; a task may be for sites with other roles.
+                Ok(_) | Err(PlanError::Unproven { .. } | PlanError::OtherProven { .. } | PlanError::Empty(_)) => {}
+                Err(PlanError::Roles(roles)) => {
+                    notes.extend(roles.into_iter().map(|role| format!("task `{}`: {}", task.name, role.message)));
+                }
+                Err(PlanError::Diagnostics(found)) => {
+                    let new = found.into_iter().filter(|d| !diagnostics.contains(d));
+                    diagnostics.extend(new.collect::<Vec<_>>());
+                }
+                Err(error) => drop(errors.insert(error.to_string())),
+            }
+        }
+    }
+    for note in &notes {
+        say(&format!("note: {note}"));
+    }
+    if !diagnostics.is_empty() {
+        return Err(Failure::Diagnostics(diagnostics));
+    }
+    if !errors.is_empty() {
+        return Err(Failure::Message(exit::INVALID, errors.into_iter().collect::<Vec<_>>().join("\n")));
+    }
+    let hosts: usize = sites.values().map(|site| site.hosts.len()).sum();
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let recipes = count(context.project.recipes.len(), "recipe");
+    say(&format!("{} with {}, {recipes}: no errors", count(sites.len(), "site"), count(hosts, "host")));
+    Ok(exit::SUCCESS)
+}
+
+fn plan_all(
+    context: &Context<'_>,
+    site: &Site,
+    recipe: &Recipe,
+    task: &TaskName,
+) -> Result<Result<Plan, PlanError>, Failure> {
+    let hosts: Vec<HostName> = site.hosts.iter().map(|host| host.name.clone()).collect();
+    let run = RunId::parse("RUN").map_err(Failure::environment)?;
+    let login = context::login_user()?;
+    let request = Request {
+        site,
+        hosts: &hosts,
+        recipe,
+        tasks: std::slice::from_ref(task),
+        overrides: &context.flags.overrides(),
+        run: &run,
+        login: &login,
+        proof: None,
+    };
+    Ok(planner::plan(request))
+}
