@@ -16,6 +16,7 @@ use super::worker::{Message, Order, ReadyGuard, Task, Worker};
 use super::{Observer, Run};
 use crate::model::command::{CommandTemplate, RemoteCommand};
 use crate::model::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Signal};
+use crate::model::masking::Masker;
 use crate::model::name::{HostLabel, PhaseName, StepPath, VarName};
 use crate::model::outcome::StepOutcome;
 use crate::model::plan::{Guard, HostIndex, Plan, PlanStep, StepCommands};
@@ -63,6 +64,8 @@ pub struct Dispatcher<'a> {
     inputs: VecDeque<Input>,
     /// Steps and undos whose command could not be made, and why.
     not_started: VecDeque<(HostIndex, String)>,
+    /// The secret values that steps registered.
+    masker: Masker,
     /// What the operator interrupted with last.
     signal: Signal,
     /// What the observer has not seen yet.
@@ -85,6 +88,7 @@ impl<'a> Dispatcher<'a> {
             timers: FuturesUnordered::new(),
             inputs: VecDeque::from([Input::Start]),
             not_started: VecDeque::new(),
+            masker: Masker::default(),
             signal: Signal::Int,
             events: Vec::new(),
             orders: Vec::new(),
@@ -293,6 +297,7 @@ impl<'a> Dispatcher<'a> {
                 idle_timeout: planned.idle_timeout,
                 capture: planned.register.is_some(),
                 secret: planned.secret_output,
+                masker: self.masker.clone(),
                 stop,
             })
         });
@@ -312,6 +317,7 @@ impl<'a> Dispatcher<'a> {
                 idle_timeout: planned.idle_timeout,
                 capture: false,
                 secret: planned.secret_output,
+                masker: self.masker.clone(),
                 stop,
             })
         });
@@ -394,7 +400,9 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn register(&mut self, host: HostIndex, at: StepIndex, name: &VarName, value: &str) {
-        if !self.step(at).secret_output {
+        if self.step(at).secret_output {
+            self.masker.add(value);
+        } else {
             self.tell(Fact::Registered { host: self.label(host), name: name.clone(), value: value.to_owned() });
         }
         let once = self.run.plan.phases.get(at.phase).is_some_and(|phase| phase.once);

@@ -413,8 +413,9 @@ async fn secret_output_reaches_neither_events_nor_record_but_later_steps() {
     let mut read = step("read", &[0], "print hunter2", None);
     read.register = Some(VarName::parse("token").unwrap());
     read.secret_output = true;
-    let steps = vec![read, step("use", &[0], "use {{token}}", None)];
+    let steps = vec![read, step("use", &[0], "use {{token}}", None), step("show", &[0], "print a {{token}} b", None)];
     let (_, memory) = play(plan(1, vec![phase("p", &[0], steps)]), &network).await;
     assert!(sent(&network).contains(&"web1: use hunter2".to_owned()));
-    assert!(!serde_json::to_string(&memory.events).unwrap().contains("hunter2"));
+    let told = serde_json::to_string(&memory.events).unwrap();
+    assert!(!told.contains("hunter2") && told.contains("a *** b"), "{told}");
 }

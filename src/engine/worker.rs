@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::lines::Lines;
 use crate::model::command::{RemoteCommand, signal_of_status};
 use crate::model::event::Stream;
+use crate::model::masking::Masker;
 use crate::model::outcome::{StepOutcome, TimeLimit};
 use crate::model::plan::{HostIndex, PlanHost};
 use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Session};
@@ -31,6 +32,8 @@ pub struct Task {
     pub capture: bool,
     /// Tell nobody what it prints.
     pub secret: bool,
+    /// What must not be seen of what it prints.
+    pub masker: Masker,
     pub stop: CancellationToken,
 }
 
@@ -177,11 +180,13 @@ impl Worker {
                     capture.extend(chunk.bytes.iter().take(room));
                 }
                 if let Some(bytes) = lines.push(&chunk.bytes).filter(|_| !task.secret) {
+                    let bytes = task.masker.mask(bytes);
                     let _ = messages.send((index, Message::Output(chunk.stream, bytes))).await;
                 }
             }
             for (stream, lines) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
                 if let Some(bytes) = lines.finish().filter(|_| !task.secret) {
+                    let bytes = task.masker.mask(bytes);
                     let _ = messages.send((index, Message::Output(stream, bytes))).await;
                 }
             }

@@ -14,6 +14,7 @@ pub mod graph;
 pub mod host_summary;
 pub mod inventory;
 pub mod inventory_file;
+pub mod masking;
 pub mod name;
 pub mod outcome;
 pub mod plan;
