@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use super::args::Flags;
 use super::ask;
-use super::context::Context;
+use super::context::{Context, say};
 use super::failure::Failure;
 use crate::model::plan::PlanHost;
 use crate::ssh::key::{self, KeyError, PublicKeyLine};
@@ -118,7 +118,12 @@ fn home(path: &str) -> PathBuf {
 
 /// The pinned host keys.
 pub fn known_hosts(context: &Context<'_>) -> Result<Arc<KnownHosts>, Failure> {
-    KnownHosts::load(&context.known_hosts()).map(Arc::new).map_err(Failure::environment)
+    let path = context.known_hosts();
+    let known_hosts = KnownHosts::load(&path).map_err(Failure::environment)?;
+    for (line, reason) in known_hosts.skipped() {
+        say(&format!("warning: {}:{line} is not used: {reason}", path.display()));
+    }
+    Ok(Arc::new(known_hosts))
 }
 
 /// Says what to type when a login fails for want of a key.

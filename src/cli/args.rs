@@ -290,6 +290,12 @@ pub fn normalize(mut argv: Vec<String>) -> Vec<String> {
         };
         at += step;
     }
+    if argv.get(at).is_some_and(|word| word == "help") {
+        // `fleet help logs`, as with git; a site cannot be called so.
+        argv.remove(at);
+        argv.push("--help".to_owned());
+        return if argv.len() > at + 1 { normalize(argv) } else { argv };
+    }
     if let Some(word) = argv.get_mut(at) {
         let dashed = word.replace('_', "-");
         if command.find_subcommand(&dashed).is_some_and(|found| !found.is_hide_set()) {
@@ -326,6 +332,8 @@ mod tests {
             "fleet -P4 --user root --set=a=b SITE mysite deploy"
         );
         assert_eq!(normalized("fleet --help"), "fleet --help");
+        assert_eq!(normalized("fleet help"), "fleet --help");
+        assert_eq!(normalized("fleet help logs"), "fleet logs --help");
         assert_eq!(normalized("fleet !a,b run"), "fleet SITE !a,b run");
     }
 }

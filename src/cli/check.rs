@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::access;
 use super::context::{self, Context, say};
 use super::failure::Failure;
 use crate::model::diagnostic::Diagnostic;
@@ -36,6 +37,7 @@ pub fn check(context: &Context<'_>) -> Result<u8, Failure> {
             }
         }
     }
+    access::known_hosts(context)?;
     for note in &notes {
         say(&format!("note: {note}"));
     }

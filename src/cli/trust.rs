@@ -4,9 +4,9 @@ use futures::StreamExt as _;
 use futures::stream;
 
 use super::args::SiteArgs;
-use super::ask;
 use super::context::{self, Context, print, say};
 use super::failure::Failure;
+use super::{access, ask};
 use crate::files;
 use crate::keys::fingerprints::Fingerprints;
 use crate::keys::trust::{Decision, Offered, PinState, Refusal, TrustDecision, decide};
@@ -27,7 +27,7 @@ use crate::ssh::{HostKey, Timeouts, scan_host_key};
 pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let listed = args.fingerprints.as_deref().map(read_fingerprints).transpose()?;
     let hosts = hosts(context, &args.selector)?;
-    let known = KnownHosts::load(&context.known_hosts()).map_err(Failure::environment)?;
+    let known = access::known_hosts(context)?;
     let width = context.width(hosts.len());
     let scans = hosts.iter().map(|host| scan(host, &known));
     let scans: Vec<_> = stream::iter(scans).buffered(width).collect().await;

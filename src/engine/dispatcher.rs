@@ -242,6 +242,7 @@ impl<'a> Dispatcher<'a> {
                         outcome: settled.outcome,
                         reason: settled.reason,
                         in_force: settled.in_force,
+                        kept: settled.kept,
                     });
                 }
                 Action::Finish => {}

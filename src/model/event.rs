@@ -157,6 +157,9 @@ pub enum Fact {
         /// The steps whose effect is still there although the run did not succeed.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         in_force: Vec<StepPath>,
+        /// The steps that ran, may have changed something, and have no undo, although the run did not succeed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kept: Vec<StepPath>,
     },
     /// All hosts of a batch are through it.
     BatchFinished {

@@ -21,6 +21,8 @@ pub struct HostSummary {
     pub reason: Option<String>,
     /// The steps whose effect is still there although the run did not succeed.
     pub in_force: Vec<StepPath>,
+    /// The steps that ran and have no undo although the run did not succeed.
+    pub kept: Vec<StepPath>,
     /// When fleet began to connect.
     pub started: Option<Timestamp>,
     /// When it settled.
@@ -35,6 +37,8 @@ pub struct HostSummary {
     pub tail: Tail,
     /// The first step, or undo, that did not succeed and was not tried again.
     pub failure: Option<Failure>,
+    /// The undo that failed after that.
+    pub undo_failure: Option<Failure>,
     /// Variables that its steps set.
     pub registered: BTreeMap<VarName, String>,
     steps: Vec<StepSummary>,
@@ -103,6 +107,7 @@ impl HostSummary {
             outcome: None,
             reason: None,
             in_force: Vec::new(),
+            kept: Vec::new(),
             started: None,
             finished: None,
             connected: false,
@@ -110,6 +115,7 @@ impl HostSummary {
             activity: None,
             tail: Tail::default(),
             failure: None,
+            undo_failure: None,
             registered: BTreeMap::new(),
             steps: Vec::new(),
         }
@@ -167,10 +173,11 @@ impl HostSummary {
                 self.end(at, step, StepKind::Undo, Some(outcome), Some(Duration::from_millis(*millis)));
             }
             Fact::Registered { name, value, .. } => drop(self.registered.insert(name.clone(), value.clone())),
-            Fact::HostFinished { outcome, reason, in_force, .. } => {
+            Fact::HostFinished { outcome, reason, in_force, kept, .. } => {
                 self.outcome = Some(*outcome);
                 self.reason.clone_from(reason);
                 self.in_force.clone_from(in_force);
+                self.kept.clone_from(kept);
                 self.finished = Some(at);
                 self.connected = false;
                 if *outcome == HostOutcome::Succeeded {
@@ -230,6 +237,9 @@ impl HostSummary {
         if self.failure.as_ref().is_none_or(|failure| failure.outcome == StepOutcome::Cancelled) {
             let (step, outcome, tail) = (step.clone(), outcome.clone(), self.tail.clone());
             self.failure = Some(Failure { step, kind, outcome, attempts, tail });
+        } else if kind == StepKind::Undo {
+            let (step, outcome, tail) = (step.clone(), outcome.clone(), self.tail.clone());
+            self.undo_failure = Some(Failure { step, kind, outcome, attempts, tail });
         }
     }
 

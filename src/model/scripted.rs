@@ -130,7 +130,13 @@ impl Script {
     /// `host-finished`.
     pub fn settle(&mut self, name: &str, outcome: HostOutcome, reason: Option<&str>, in_force: &[&str]) -> &mut Self {
         let in_force = in_force.iter().map(|path| step(path)).collect();
-        self.fact(Fact::HostFinished { host: host(name), outcome, reason: reason.map(str::to_owned), in_force })
+        self.fact(Fact::HostFinished {
+            host: host(name),
+            outcome,
+            reason: reason.map(str::to_owned),
+            in_force,
+            kept: Vec::new(),
+        })
     }
 
     /// `run-finished`.

@@ -237,8 +237,15 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         (hosts(), steps()).prop_map(|(host, step)| Fact::UndoStarted { host, step }),
         (hosts(), steps(), any_step_outcome(), any::<u64>())
             .prop_map(|(host, step, outcome, millis)| Fact::UndoFinished { host, step, outcome, millis }),
-        (hosts(), any_host_outcome(), any::<Option<String>>(), prop::collection::vec(steps(), 0..3))
-            .prop_map(|(host, outcome, reason, in_force)| Fact::HostFinished { host, outcome, reason, in_force }),
+        (hosts(), any_host_outcome(), any::<Option<String>>(), prop::collection::vec(steps(), 0..3)).prop_map(
+            |(host, outcome, reason, in_force)| Fact::HostFinished {
+                host,
+                outcome,
+                reason,
+                kept: in_force.clone(),
+                in_force
+            }
+        ),
         (phases(), any::<usize>()).prop_map(|(phase, batch)| Fact::BatchFinished { phase, batch }),
         any::<String>().prop_map(|reason| Fact::RolloutStopped { reason }),
         any::<u8>().prop_map(|level| Fact::Interrupted { level, signal: Signal::Int }),

@@ -150,11 +150,12 @@ fn trouble(text: &mut String, group: &[&HostSummary], color: bool) {
         let doing = if activity.kind == StepKind::Undo { "undoing" } else { "running" };
         _ = writeln!(text, "  was {doing} {} when the record ends", activity.step);
     }
-    if let Some(failure) = &host.failure {
+    for failure in host.failure.iter().chain(&host.undo_failure) {
         let lines: Vec<String> = last_lines(&failure.tail, LAST_LINES).collect();
         if !lines.is_empty() {
             let whose = if group.len() > 1 { format!(" on {}", host.host) } else { String::new() };
-            _ = writeln!(text, "  last lines of {}{whose}:", failure.step);
+            let what = if failure.kind == StepKind::Undo { "the undo of " } else { "" };
+            _ = writeln!(text, "  last lines of {what}{}{whose}:", failure.step);
             for line in lines {
                 _ = writeln!(text, "    | {line}");
             }
@@ -162,6 +163,9 @@ fn trouble(text: &mut String, group: &[&HostSummary], color: bool) {
     }
     if host.undone().next().is_some() {
         _ = writeln!(text, "  undone: {}", paths(host.undone()));
+        if !host.kept.is_empty() {
+            _ = writeln!(text, "  ran, and has no undo: {}", paths(&host.kept));
+        }
     }
     for (step, outcome) in host.not_undone() {
         let outcome = outcome.describe();

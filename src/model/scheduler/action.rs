@@ -69,6 +69,8 @@ pub struct Settlement {
     pub reason: Option<String>,
     /// What this run did on it and is still there, unless it succeeded.
     pub in_force: Vec<StepPath>,
+    /// What ran and has no undo, unless it succeeded.
+    pub kept: Vec<StepPath>,
 }
 
 /// A step's place: phase, and step within it.

@@ -187,7 +187,7 @@ impl Scheduler {
     }
 
     fn settle_as(&mut self, host: HostIndex, stopped: bool) {
-        let in_force = self.in_force(host);
+        let (in_force, kept) = (self.in_force(host), self.kept(host));
         let state = self.host(host);
         if std::mem::replace(&mut state.settled, true) {
             return;
@@ -212,8 +212,16 @@ impl Scheduler {
             outcome,
             reason: state.reason.take().filter(|_| !succeeded),
             in_force: if succeeded { Vec::new() } else { in_force },
+            kept: if succeeded { Vec::new() } else { kept },
         };
         self.actions.push(Action::Settle(settlement));
+    }
+
+    /// The steps that ran and that nothing takes back.
+    fn kept(&self, host: HostIndex) -> Vec<StepPath> {
+        let done = self.hosts.get(host.0).map(|state| state.done.as_slice()).unwrap_or_default();
+        let kept = done.iter().filter(|done| !self.has_undo(host, done.at)).filter_map(|done| self.step(done.at));
+        kept.map(|step| step.path.clone()).collect()
     }
 
     /// The steps whose effect is still there: those with an undo that was not run and that no later step took away.
