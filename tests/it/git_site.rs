@@ -122,6 +122,30 @@ fn a_rollback_goes_to_the_revision_and_the_database_before_the_last_deployment()
     });
 }
 
+/// Else it would leave the code where it is, and take from the database what was entered between the two.
+#[test]
+fn a_rollback_does_not_stop_at_a_deployment_that_changed_no_commit() {
+    everywhere(|mut host| {
+        let head = host.head();
+        let first = host.vars["fleet.run"].clone();
+        for run in [&first, "20261123-000000-0001"] {
+            host.set("fleet.run", run);
+            host.set("revision", "v2");
+            for task in DEPLOY.into_iter().chain(["migrate"]).chain(OPEN) {
+                host.done(task);
+            }
+        }
+        assert_ne!(host.head(), head);
+        host.set("fleet.run", "20261124-000000-0002");
+        for task in ["rollback-pin", "rollback-check", "backup", "rollback-database", "pull", "rollback-note"] {
+            host.done(task);
+        }
+        assert_eq!((&host.vars["deployment"], host.head()), (&first, head));
+        assert_eq!(host.read("data"), "data\n");
+        assert!(host.fails("rollback-pin").contains("no deployment is left"));
+    });
+}
+
 #[test]
 fn revisions_are_tags_branches_of_the_remote_or_commits_and_nothing_else() {
     everywhere(|mut host| {
