@@ -111,6 +111,7 @@ fn step(name: &str, hosts: &[usize], run: &str, undo: Option<&str>) -> PlanStep 
         idle_timeout: None,
         retry: None,
         register: None,
+        read_only: false,
         secret_output: false,
         commands: hosts.iter().map(|h| (HostIndex(*h), commands.clone())).collect(),
     }

@@ -118,6 +118,9 @@ pub struct PlanStep {
     /// The variable that its standard output becomes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub register: Option<VarName>,
+    /// It changes nothing on the host.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
     /// Its output is neither shown nor recorded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub secret_output: bool,

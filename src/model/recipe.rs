@@ -130,6 +130,8 @@ pub struct Step {
     pub retry: Option<Retry>,
     /// The variable that its standard output becomes.
     pub register: Option<VarName>,
+    /// It changes nothing on the host: a host that ran only such steps is untouched. It has no undo.
+    pub read_only: bool,
     /// Its output is neither shown nor recorded.
     pub secret_output: bool,
     /// The steps, of whatever task, whose effect this one takes away again.

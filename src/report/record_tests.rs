@@ -56,6 +56,7 @@ fn plan_step(path: &str) -> PlanStep {
         idle_timeout: None,
         retry: None,
         register: None,
+        read_only: false,
         secret_output: false,
         commands: BTreeMap::new(),
     }

@@ -154,7 +154,7 @@ fn who_leaves_at_a_question_has_contacted_nobody() {
     let ready = hosts(&user, &["web1"], Sshd::settings);
     let before = ready["web1"].calls();
     let leave = |key: &str| ready.fleet_pty(&["mysite", "run", "--ask-pass", "--", "true"], &[("Password: ", key)]);
-    assert_eq!(leave("\x03").code, None, "a shell sees 130");
+    leave("\x03").expect_code(130);
     let output = leave("\x04").expect_code(6);
     assert!(output.stdout.contains("error: no answer to: Password:"), "{}", output.stdout);
     assert_eq!(ready["web1"].calls(), before);

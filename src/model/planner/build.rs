@@ -176,6 +176,7 @@ impl<'a> Builder<'a> {
             idle_timeout: step.idle_timeout,
             retry: step.retry,
             register: step.register.clone(),
+            read_only: step.read_only,
             secret_output: step.secret_output,
             commands,
         }

@@ -120,6 +120,7 @@ pub fn plan_command(
         idle_timeout: None,
         retry: None,
         register: None,
+        read_only: false,
         secret_output: false,
         commands: all.iter().map(|host| (*host, commands.clone())).collect(),
     };

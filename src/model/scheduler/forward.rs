@@ -180,7 +180,7 @@ impl Scheduler {
             | StepOutcome::Cancelled
             | StepOutcome::Unknown { .. } => true,
         };
-        if sent {
+        if sent && !self.step(at).is_some_and(|step| step.read_only) {
             self.host(host).note(Done { at, succeeded: outcome.is_success(), undone: false });
         }
     }

@@ -41,6 +41,7 @@ fn phase(name: &str, batches: &[&[usize]], steps: &[&str]) -> PlanPhase {
             idle_timeout: None,
             retry: None,
             register: None,
+            read_only: false,
             secret_output: false,
             commands: batches
                 .iter()
@@ -331,6 +332,13 @@ fn the_third_interrupt_lets_go_and_says_what_is_unknown() {
         log[4..].join(" | "),
         "0 held [close/maintenance] | 1 unknown [close/maintenance] | 2 unknown [close/maintenance]"
     );
+}
+
+#[test]
+fn a_host_that_only_looked_is_untouched_when_the_run_stops() {
+    let mut p = plan(2, vec![phase("check", &[&[0, 1]], &["look"]), phase("act", &[&[0, 1]], &["x"])]);
+    p.phases[0].steps[0].read_only = true;
+    assert_eq!(Play::of(p).step(1, "look", FAILED).run()[3..].join(" | "), "0 untouched | 1 failed");
 }
 
 #[test]

@@ -169,6 +169,14 @@ fn a_run_that_was_killed_is_unfinished_and_damage_is_told_with_its_place() {
     files::write(&events, whole.replacen("{\"v\":1", "{\"v\":99", 1), 0o600);
     let newer = site.fleet(&["show"]).expect_code(5);
     assert!(newer.stderr.contains("written by a newer fleet"), "{}", newer.stderr);
+    // Logs are read without the events, and whatever is in them.
+    let log = runs(&site)[0].join("web1.log");
+    files::write(&log, [files::read(&log).as_bytes(), b"\x00\xff garbage\n2026"].concat(), 0o600);
+    let told = site.fleet(&["logs", "last", "web1"]).expect_code(0).stdout;
+    assert!(told.contains("| closing\n") && told.ends_with(" garbage\n2026\n"), "{told:?}");
+    files::write(&runs(&site)[0].join("plan.json"), "{", 0o600);
+    let damaged = site.fleet(&["logs", "last"]).expect_code(5);
+    assert!(damaged.stderr.contains("plan.json:1: not written by fleet, or damaged"), "{}", damaged.stderr);
     // A run that cannot be read does not hide the others.
     site.fleet(&["mysite", "hello"]).expect_code(0);
     let listed = site.fleet(&["runs"]).expect_code(0).stdout;

@@ -134,3 +134,26 @@ fn what_is_announced_is_on_disk_before_it_happens() {
     let last: serde_json::Value = serde_json::from_str(seen.lines().last().unwrap()).unwrap();
     assert_eq!((last["event"].as_str(), last["step"].as_str()), (Some("step-started"), Some("deploy/look")));
 }
+
+#[test]
+fn a_canary_that_fails_leaves_the_others_untouched() {
+    let recipe = r#"
+[[task.deploy.phase]]
+name = "roll"
+rolling = true
+[[task.deploy.phase.step]]
+name = "pull"
+run = "echo {{fleet.host}} pull >>@SHARED@/journal; exit 1"
+undo = "echo {{fleet.host}} unpull >>@SHARED@/journal"
+"#;
+    let site = Site::start("", &["web1", "web2", "web3"], recipe);
+    let output = site.fleet(&["mysite", "deploy", "--serial", "1,100%", "--json"]).expect_code(10);
+    check_stream(&output);
+    assert_eq!(site.journal(), ["web1 pull", "web1 unpull"]);
+    assert_eq!(outcomes(&output), ["web1 rolled-back", "web2 untouched", "web3 untouched"]);
+    // Two canaries may fail where two failures are borne; the third one is too many.
+    let output = site.fleet(&["mysite", "deploy", "--serial", "1", "--max-fail", "2", "--json"]).expect_code(10);
+    check_stream(&output);
+    assert_eq!(outcomes(&output), ["web1 rolled-back", "web2 rolled-back", "web3 rolled-back"]);
+    assert!(output.stderr.contains("the rollout stops: 3 hosts failed, 2 allowed"), "{}", output.stderr);
+}

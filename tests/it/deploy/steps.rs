@@ -1,8 +1,12 @@
 //! What a step can say: user, folder, environment, script, retry; and login shells that are not `sh`.
 
+use std::process::Command;
+
 use super::{Site, check_stream, snapshot, story};
 use crate::support::files;
+use crate::support::process::wait_for;
 use crate::support::sshd::Sshd;
+use crate::support::tools::tool;
 use crate::support::user::TestUser;
 
 #[test]
@@ -172,4 +176,18 @@ fn an_account_that_may_run_nothing_is_told() {
     let output = site.fleet(&["closed", "deploy"]).expect_code(10);
     insta::assert_snapshot!(snapshot(&output));
     assert!(site.has("ran").is_none());
+}
+
+#[test]
+fn a_time_limit_ends_what_runs_as_another_user_too() {
+    let user = TestUser::create();
+    let name = &user.name;
+    let step = format!("name = \"job\"\nrun = \"id -un; sleep 600 & sleep 600\"\nas = \"{name}\"\ntimeout = \"1s\"\n");
+    let site = Site::start("", &["web1"], &format!("[[task.deploy.step]]\n{step}"));
+    let output = site.fleet(&["mysite", "deploy"]).expect_code(10);
+    assert!(output.stderr.contains(&format!("web1 | job | {name}\n")), "{}", output.stderr);
+    assert!(output.stderr.contains("FAILED: ran into its timeout of 1 s after 1."), "{}", output.stderr);
+    // sudo clears the environment by which the fixture knows its processes.
+    let left = || Command::new(tool("pgrep")).args(["-u", name]).output().unwrap().stdout;
+    wait_for("the end of all that ran", || left().is_empty().then_some(()));
 }

@@ -191,3 +191,15 @@ fn a_connection_that_is_cut_in_a_step_leaves_it_unknown_and_running() {
     signal(pid, Signal::KILL);
     insta::assert_snapshot!(snapshot(&site.fleet(&["show"]).expect_code(0)));
 }
+#[test]
+fn an_undo_that_fails_within_the_budget_holds_that_host_alone() {
+    let site = site("[rollout]\nbatches = [1]\nmax-failures = 1");
+    site.program("web2", "bad-restart", "");
+    site.program("web2", "bad-unpull", "");
+    let output = deploy(&site, 10);
+    assert_eq!(outcomes(&output), ["web1 succeeded", "web2 held", "web3 succeeded"]);
+    assert!(!site.journal().contains(&"web2 reopen".to_owned()) && !site.journal().contains(&"web2 open".to_owned()));
+    assert!(site.journal().ends_with(&["web1 open".to_owned(), "web3 open".to_owned()]), "{:?}", site.journal());
+    assert!(output.stderr.contains("  still in force: close/close, roll/pull\n"), "{}", output.stderr);
+    assert!(output.stderr.contains("fleet mysite run -l web2 -- COMMAND"), "{}", output.stderr);
+}
