@@ -23,7 +23,14 @@ stage = "test"                # test, demo or production; production asks before
 # follows = "mysite-test"     # get exactly the revision that was proven there
 
 [vars]
-home = "/srv/mysite"          # the checkout of the site's code on each host
+home = "/srv/mysite"          # the checkout of the site's code: `git clone` it on each host first
+# What these do is shell text, run in the checkout. Deployments without `backup` and `restore` cannot take a migration back.
+# backup = 'pg_dump -Fc mysite >"$BACKUP/mysite"'
+# restore = 'pg_restore --clean -d mysite "$BACKUP/mysite"'
+# migrate = "./manage.py migrate"
+# restart = "sudo systemctl restart mysite"
+# health = "curl -fsS http://127.0.0.1:8000/health"    # it is asked while visitors still get the maintenance page
+# crontab = ""                # the login user's crontab is off during a deployment; empty leaves it alone
 
 [[host]]
 name = "web1"

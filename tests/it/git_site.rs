@@ -123,6 +123,59 @@ fn a_rollback_goes_to_the_revision_and_the_database_before_the_last_deployment()
 }
 
 #[test]
+fn a_host_that_drops_out_while_it_rolls_runs_its_former_code_again() {
+    let recipe = recipe();
+    let roll = recipe["task"]["roll"]["phase"][0]["tasks"].as_array().unwrap();
+    let roll: Vec<_> = roll.iter().map(|task| task.as_str().unwrap()).collect();
+    everywhere(|mut host| {
+        let head = host.head();
+        host.set("health", "[ \"$(cat VERSION)\" = v1 ]");
+        for task in ["deploy-pin", "maintenance-on"] {
+            host.done(task);
+        }
+        let health = roll.iter().position(|task| *task == "health").unwrap();
+        for task in &roll[..health] {
+            host.done(task);
+        }
+        assert_eq!(host.read("running"), "v2\n");
+        host.fails("health");
+        for task in roll[..=health].iter().rev() {
+            host.undo(task);
+        }
+        assert_eq!((host.head(), host.read("running")), (head, "v1\n".to_owned()));
+        assert!(host.exists("home/maintenance.flag"), "it stays closed");
+        // The database may not be back yet: that is no reason to leave it so.
+        host.set("restart", "false\necho never >>../running");
+        host.undo("former-code-if-undone");
+        assert_eq!(host.read("running"), "v1\n");
+    });
+}
+
+/// Else it would leave the code where it is, and take from the database what was entered between the two.
+#[test]
+fn a_rollback_does_not_stop_at_a_deployment_that_changed_no_commit() {
+    everywhere(|mut host| {
+        let head = host.head();
+        let first = host.vars["fleet.run"].clone();
+        for run in [&first, "20261123-000000-0001"] {
+            host.set("fleet.run", run);
+            host.set("revision", "v2");
+            for task in DEPLOY.into_iter().chain(["migrate"]).chain(OPEN) {
+                host.done(task);
+            }
+        }
+        assert_ne!(host.head(), head);
+        host.set("fleet.run", "20261124-000000-0002");
+        for task in ["rollback-pin", "rollback-check", "backup", "rollback-database", "pull", "rollback-note"] {
+            host.done(task);
+        }
+        assert_eq!((&host.vars["deployment"], host.head()), (&first, head));
+        assert_eq!(host.read("data"), "data\n");
+        assert!(host.fails("rollback-pin").contains("no deployment is left"));
+    });
+}
+
+#[test]
 fn revisions_are_tags_branches_of_the_remote_or_commits_and_nothing_else() {
     everywhere(|mut host| {
         let (v1, v2) = (host.git("upstream", &["rev-parse", "v1"]), host.git("upstream", &["rev-parse", "v2"]));
@@ -245,7 +298,17 @@ fn a_backup_is_whole_or_refused() {
         assert_eq!(about, format!("site mysite\nhost web1\nrun 20261122-084512-7f3a\nrevision {}\n", host.head()));
         assert!(host.fails("backup").contains("is there already"), "a backup is never written over");
 
-        assert!(host.fails("restore-check").contains("20261122-084512-7f3a"), "it says which there are");
+        // What there is, the newest first, and the question last, in no more lines than a failed step has in the table.
+        for day in 10..20 {
+            fs::create_dir(host.path(&format!("home/.git/fleet/backups/202611{day}-000000-0000"))).unwrap();
+        }
+        fs::create_dir(host.path("home/.git/fleet/backups/20261130-000000-0000.partial")).unwrap();
+        let error = host.fails("restore-check");
+        let lines: Vec<_> = error.lines().collect();
+        assert_eq!(lines[..3], ["the newest are:", "20261122-084512-7f3a", "20261119-000000-0000"]);
+        assert_eq!((lines.len(), lines[9]), (10, "which backup? say -e backup-id=RUN"));
+        host.set("backup-id", "20261111");
+        assert!(host.fails("restore-check").starts_with("no whole backup is called 20261111; the newest are:\n"));
         host.set("backup-id", "20261122-084512-7f3a");
         host.done("restore-check");
         fs::write(host.path("data"), "later\n").unwrap();

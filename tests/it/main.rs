@@ -17,6 +17,8 @@ mod deploy;
 #[cfg(test)]
 mod distributing;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod fixtures;
