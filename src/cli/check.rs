@@ -26,6 +26,8 @@ pub fn check(context: &Context<'_>) -> Result<u8, Failure> {
             match plan_all(context, site, recipe, &task.name)? {
                 // What is not proven yet will be; a task may be for sites with other roles.
                 Ok(_) | Err(PlanError::Unproven { .. } | PlanError::OtherProven { .. } | PlanError::Empty(_)) => {}
+                // It may be set with each run.
+                Err(PlanError::Unset(message)) => drop(notes.insert(message)),
                 Err(PlanError::Roles(roles)) => {
                     notes.extend(roles.into_iter().map(|role| format!("task `{}`: {}", task.name, role.message)));
                 }

@@ -54,7 +54,9 @@ impl From<PlanError> for Failure {
         match error {
             PlanError::Diagnostics(diagnostics) | PlanError::Roles(diagnostics) => Self::Diagnostics(diagnostics),
             PlanError::UnknownTask { .. } | PlanError::UnknownStep { .. } => Self::usage(error.to_string()),
-            PlanError::Variable(_) | PlanError::Name(_) => Self::Message(exit::INVALID, error.to_string()),
+            PlanError::Unset(_) | PlanError::Variable(_) | PlanError::Name(_) => {
+                Self::Message(exit::INVALID, error.to_string())
+            }
             PlanError::Unproven { .. } | PlanError::OtherProven { .. } => Self::refused(error.to_string()),
             PlanError::Empty(_) => Self::Message(exit::NO_MATCH, error.to_string()),
         }

@@ -57,7 +57,7 @@ impl<'a> Builder<'a> {
         Ok(Self {
             proves: tasks.find_map(|task| task.proves.clone()),
             takes_proof: None,
-            variables: variables.map_err(PlanError::Variable)?,
+            variables: variables.map_err(PlanError::Unset)?,
             problems: Vec::new(),
             roles: Vec::new(),
             left_out,

@@ -37,7 +37,10 @@ pub enum PlanError {
     /// Phases on a role that no host of the site has.
     #[error("{} phases on a role that no host has", .0.len())]
     Roles(Vec<Diagnostic>),
-    /// A variable that nobody sets.
+    /// A variable that the recipe requires and nobody sets.
+    #[error("{0}")]
+    Unset(String),
+    /// A misspelt variable in a site's file.
     #[error("{0}")]
     Variable(String),
     /// The site follows another one, and nothing has been proven there.
