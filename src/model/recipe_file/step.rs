@@ -56,11 +56,11 @@ impl<'a> Reader<'a> {
         let (timeout, idle_timeout) = (limit("timeout"), limit("idle-timeout"));
         let retry = retry.and_then(|retry| read_retry(&retry));
         let register = table.parsed("register", settable).map(|register| register.value);
-        let read_only = table.item("read-only");
-        if let (Some(key), true) = (&read_only, table.item("undo").is_some()) {
+        let key = table.item("read-only");
+        let read_only = key.as_ref().and_then(Item::boolean).is_some_and(|read_only| read_only.value);
+        if let (Some(key), true) = (&key, read_only && table.item("undo").is_some()) {
             key.tell_key("a step that is `read-only` has nothing to undo", "leave out one of the two");
         }
-        let read_only = read_only.as_ref().and_then(Item::boolean).is_some_and(|read_only| read_only.value);
         let secret_output = table.boolean("secret-output").is_some_and(|secret| secret.value);
         table.finish();
         // Only now: a step with a bad name is read to its end too.
