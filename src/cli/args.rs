@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::model::duration::parse_duration;
 use crate::model::inventory::Share;
@@ -24,6 +24,7 @@ use crate::model::printable::printable;
     disable_help_subcommand = true,
     override_usage = "fleet SITE TASK [TASK...] [flags]\n       fleet SITE run -- COMMAND...\n       fleet SITE trust | distribute-keys\n       fleet VERB [flags]",
     after_help = "SITE is a site, a list `a,b`, a glob `shop-*`, `all`, or a selector `site:role`, `site:host`, `!site:host`.\n\
+                  Each flag has an environment variable: FLEET_LIMIT for --limit, and so on.\n\
                   Begin with `fleet demo` to see it work, or with `fleet init` in an empty folder."
 )]
 pub struct Cli {
@@ -235,6 +236,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|e| e.to_string())
 }
 
+/// Reads the command line.
+pub fn parse(argv: Vec<String>) -> Result<Cli, clap::Error> {
+    let hide = |command: clap::Command| command.mut_args(|arg| arg.hide_env(true));
+    let names: Vec<String> = Cli::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    // Said once, at the end of the help, and not with every flag.
+    let command = names.into_iter().fold(hide(Cli::command()), |command, name| command.mut_subcommand(name, hide));
+    Cli::from_arg_matches(&command.try_get_matches_from(normalize(argv))?)
+}
+
 /// The verbs that a site may not be called like.
 pub fn reserved_names() -> Vec<String> {
     let later =
@@ -269,7 +279,7 @@ pub fn utf8(
 }
 
 /// Puts `SITE` before a first word that is no verb, and gives verbs their dashes.
-pub fn normalize(mut argv: Vec<String>) -> Vec<String> {
+fn normalize(mut argv: Vec<String>) -> Vec<String> {
     let command = Cli::command();
     let takes_value = |flag: &dyn Fn(&clap::Arg) -> bool| {
         command.get_arguments().find(|arg| flag(arg)).is_some_and(|arg| arg.get_action().takes_values())

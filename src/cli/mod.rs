@@ -17,7 +17,7 @@ mod trust;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 
 use crate::demo::{self, DemoOptions};
 use crate::model::diagnostic::nearest;
@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(exit::USAGE);
         }
     };
-    let cli = match Cli::try_parse_from(args::normalize(argv)) {
+    let cli = match args::parse(argv) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();

@@ -2,7 +2,7 @@
 
 use super::super::outcome::{HostOutcome, StepOutcome};
 use super::super::plan::{HostIndex, OnFailure};
-use super::{Action, Activity, Done, Drop, Mode, Scheduler, StepIndex};
+use super::{Action, Activity, Done, Dropout, Mode, Scheduler, StepIndex};
 
 impl Scheduler {
     pub(super) fn in_current_batch(&self, host: HostIndex) -> bool {
@@ -120,7 +120,7 @@ impl Scheduler {
         let interrupted = self.interrupts > 1;
         let state = self.host(host);
         state.reason = Some(reason);
-        state.dropped = Some(Drop::Failed);
+        state.dropped = Some(Dropout::Failed);
         match outcome {
             StepOutcome::Unknown { .. } => state.frozen = Some(HostOutcome::Unknown),
             // The interrupt stopped the rollout already; this host did not fail.

@@ -49,7 +49,7 @@ struct HostState {
     /// The steps that were sent, in the order in which they ran.
     done: Vec<Done>,
     /// Takes no further part in the rollout.
-    dropped: Option<Drop>,
+    dropped: Option<Dropout>,
     /// No undo may run on it.
     frozen: Option<HostOutcome>,
     reason: Option<String>,
@@ -77,7 +77,7 @@ impl HostState {
 
 /// Why a host takes no further part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Drop {
+enum Dropout {
     Unreachable,
     Failed,
 }
@@ -235,7 +235,7 @@ impl Scheduler {
         state.activity = Activity::Away;
         state.reason = Some(reason);
         if !interrupted {
-            state.dropped = Some(Drop::Unreachable);
+            state.dropped = Some(Dropout::Unreachable);
             self.failures += 1;
             self.settle(host);
         }
@@ -329,7 +329,7 @@ impl Scheduler {
         for state in &mut self.hosts {
             if let Activity::Pausing(..) = state.activity {
                 state.activity = Activity::Idle;
-                state.dropped = Some(Drop::Failed);
+                state.dropped = Some(Dropout::Failed);
                 state.reason = Some("a step failed, and the run stopped before another attempt".to_owned());
             }
         }

@@ -3,7 +3,7 @@
 use super::super::name::StepPath;
 use super::super::outcome::{HostOutcome, StepOutcome};
 use super::super::plan::{HostIndex, OnFailure};
-use super::{Action, Activity, Done, Drop, Mode, Scheduler, Settlement, StepIndex};
+use super::{Action, Activity, Done, Dropout, Mode, Scheduler, Settlement, StepIndex};
 
 impl Scheduler {
     /// All that ran has ended: go back phase by phase, or hold.
@@ -195,9 +195,9 @@ impl Scheduler {
         let undone = state.done.iter().any(|done| done.undone);
         let outcome = match (state.frozen, state.dropped) {
             (Some(frozen), _) => frozen,
-            (None, Some(Drop::Unreachable)) => HostOutcome::Unreachable,
-            (None, Some(Drop::Failed)) if in_force.is_empty() && undone => HostOutcome::RolledBack,
-            (None, Some(Drop::Failed)) => HostOutcome::Failed,
+            (None, Some(Dropout::Unreachable)) => HostOutcome::Unreachable,
+            (None, Some(Dropout::Failed)) if in_force.is_empty() && undone => HostOutcome::RolledBack,
+            (None, Some(Dropout::Failed)) => HostOutcome::Failed,
             (None, None) if !stopped => HostOutcome::Succeeded,
             (None, None) if undone => HostOutcome::RolledBack,
             (None, None) if state.done.is_empty() => HostOutcome::Untouched,
