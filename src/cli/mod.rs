@@ -123,6 +123,7 @@ async fn site(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     if verb != "run" && !args.command.is_empty() {
         return Err(Failure::usage(format!("only `run` takes a command after two dashes, `{verb}` does not")));
     }
+    refuse_order(context, args, &verb)?;
     match verb.as_str() {
         "run" => run::command(context, args).await,
         "trust" => trust::trust(context, args).await,
@@ -132,6 +133,20 @@ async fn site(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
             run::tasks(context, args).await
         }
     }
+}
+
+/// `fleet deploy mysite` and `fleet mysite list`: both words mean something, in the other order.
+fn refuse_order(context: &Context<'_>, args: &SiteArgs, second: &str) -> Result<(), Failure> {
+    let is_task = |name: &str| context.project.recipes.values().any(|recipe| recipe.task(name).is_some());
+    if args::verbs().iter().any(|verb| verb == second) && !is_task(second) {
+        return Err(Failure::usage(format!("`{second}` is a verb and stands alone\nhint: fleet {second}")));
+    }
+    let first = args.selector.replace('_', "-");
+    let swapped = is_task(&first) || SITE_VERBS.contains(&first.as_str());
+    if swapped && context.targets(&args.selector).is_err() && context.targets(second).is_ok() {
+        return Err(Failure::usage(format!("the site comes first\nhint: fleet {} {first}", quote(second))));
+    }
+    Ok(())
 }
 
 /// `trsut` is no task of the site but near to `trust`, and the recipe, or the lack of one, is not the trouble.

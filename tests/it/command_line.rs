@@ -99,6 +99,8 @@ fn slips_are_answered_with_what_was_meant() {
         ),
         (&["shop", "depoly"], 2, "error: recipe `shop` has no task `depoly`; did you mean `deploy`?\n"),
         (&["shop", "trsut"], 2, "error: `shop` has no task `trsut`; did you mean `trust`?\n"),
+        (&["deploy", "shop"], 2, "error: the site comes first\nhint: fleet shop deploy\n"),
+        (&["shop", "runs"], 2, "error: `runs` is a verb and stands alone\nhint: fleet runs\n"),
         (
             &["shop", "distribute_key"],
             2,
