@@ -134,13 +134,15 @@ fn ssh_keygen_finds_the_same_lines() {
             format!("{start}{name}{blank}{key}{end}")
         });
     let file = folder.path().join("known_hosts");
-    // Not generated: a tab after a marker, which OpenSSH misreads when a blank follows later, so that it misses the revocation.
+    // Not generated: a tab after a marker, which OpenSSH misreads when a blank follows later, so that it misses the revocation; and a
+    // name that ends the file, to which `ssh-keygen` gives the key of the line before.
     // Each case starts a few processes.
     let mut runner = TestRunner::new(Config { cases: 150, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&(prop::collection::vec(line, 0..6), any::<bool>()), |(lines, newline)| {
         let mut text = lines.concat();
-        if !newline {
-            text.truncate(text.trim_end().len());
+        let cut = text.trim_end();
+        if !newline && cut.lines().last().is_some_and(|line| line.trim().contains([' ', '\t'])) {
+            text.truncate(cut.len());
         }
         files::write(&file, &text, 0o600);
         let known = KnownHosts::load(&file).unwrap();
