@@ -5,11 +5,11 @@
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, HashAlg, PublicKey};
-use sha2::{Digest as _, Sha256};
 
+use super::key::fingerprint_of;
 use super::known_hosts::lookup_name;
 
 /// A host's public key.
@@ -46,7 +46,7 @@ impl HostKey {
 
     /// `SHA256:…`, as `ssh-keygen -l` prints it.
     pub fn fingerprint(&self) -> String {
-        format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(&self.blob)))
+        fingerprint_of(&self.blob)
     }
 
     /// The line that pins it in a `known_hosts` file, without its newline.
