@@ -197,16 +197,16 @@ impl Worker {
 }
 
 fn outcome_of(end: ExecEnd, task: &Task) -> StepOutcome {
-    let seconds = |limit: Option<Duration>| limit.unwrap_or_default().as_secs();
+    let millis = |limit: Option<Duration>| u64::try_from(limit.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
     match end {
         ExecEnd::Exited(0) => StepOutcome::Succeeded,
         ExecEnd::Exited(status) => match signal_of_status(status) {
             Some(signal) => StepOutcome::Signaled { signal: signal.to_owned() },
             None => StepOutcome::Failed { status },
         },
-        ExecEnd::TimedOut => StepOutcome::TimedOut { limit: TimeLimit::Timeout, seconds: seconds(task.timeout) },
+        ExecEnd::TimedOut => StepOutcome::TimedOut { limit: TimeLimit::Timeout, millis: millis(task.timeout) },
         ExecEnd::IdleTimedOut => {
-            StepOutcome::TimedOut { limit: TimeLimit::IdleTimeout, seconds: seconds(task.idle_timeout) }
+            StepOutcome::TimedOut { limit: TimeLimit::IdleTimeout, millis: millis(task.idle_timeout) }
         }
         ExecEnd::Stopped => StepOutcome::Cancelled,
         ExecEnd::NotStarted(reason) => StepOutcome::NotStarted { reason },

@@ -1,5 +1,7 @@
 //! How a step and a host ended: one closed enum per level.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// How one attempt of a step, or of an undo, ended.
@@ -27,8 +29,8 @@ pub enum StepOutcome {
     TimedOut {
         /// `timeout` or `idle-timeout`.
         limit: TimeLimit,
-        /// The limit, in seconds.
-        seconds: u64,
+        /// The limit, in milliseconds.
+        millis: u64,
     },
     /// The command succeeded, but what it printed cannot become the value of a variable.
     Unusable {
@@ -81,9 +83,12 @@ impl StepOutcome {
             Self::Skipped { reason } => format!("skipped: {reason}"),
             Self::Failed { status } => format!("exit status {status}"),
             Self::Signaled { signal } => format!("ended by signal {signal}"),
-            Self::TimedOut { limit: TimeLimit::Timeout, seconds } => format!("ran into its timeout of {seconds} s"),
-            Self::TimedOut { limit: TimeLimit::IdleTimeout, seconds } => {
-                format!("ran into its idle-timeout of {seconds} s")
+            Self::TimedOut { limit, millis } => {
+                let limit = match limit {
+                    TimeLimit::Timeout => "timeout",
+                    TimeLimit::IdleTimeout => "idle-timeout",
+                };
+                format!("ran into its {limit} of {} s", Duration::from_millis(*millis).as_secs_f64())
             }
             Self::Unusable { reason } => reason.clone(),
             Self::Cancelled => "cancelled".to_owned(),

@@ -120,7 +120,12 @@ fn the_table_of_exit_codes() {
         ("no hosts at all", 0, 0, vec![]),
         ("a step failed", 0, 10, vec![good(), (failed(), Some(H::Failed))]),
         ("ended by a signal", 0, 10, vec![(Some(S::Signaled { signal: "KILL".into() }), Some(H::RolledBack))]),
-        ("timed out", 0, 10, vec![(Some(S::TimedOut { limit: TimeLimit::Timeout, seconds: 5 }), Some(H::RolledBack))]),
+        (
+            "timed out",
+            0,
+            10,
+            vec![(Some(S::TimedOut { limit: TimeLimit::Timeout, millis: 5000 }), Some(H::RolledBack))],
+        ),
         ("held", 0, 10, vec![good(), (Some(S::Succeeded), Some(H::Held))]),
         (
             "failed, rolled back, untouched",
@@ -181,7 +186,7 @@ fn any_step_outcome() -> impl Strategy<Value = StepOutcome> {
         any::<String>().prop_map(|reason| StepOutcome::Skipped { reason }),
         (1u8..).prop_map(|status| StepOutcome::Failed { status }),
         Just(StepOutcome::Signaled { signal: "TERM".into() }),
-        any::<u64>().prop_map(|seconds| StepOutcome::TimedOut { limit: TimeLimit::IdleTimeout, seconds }),
+        any::<u64>().prop_map(|millis| StepOutcome::TimedOut { limit: TimeLimit::IdleTimeout, millis }),
         Just(StepOutcome::Cancelled),
         any::<String>().prop_map(|reason| StepOutcome::NotStarted { reason }),
         any::<String>().prop_map(|reason| StepOutcome::Unknown { reason }),

@@ -26,14 +26,14 @@ fn limits_end_the_whole_process_group_and_a_daemon_is_left_alone() {
         "{}",
         output.stderr
     );
-    for (host, limit, seconds) in
-        [("endless", "timeout", 2), ("silent", "idle-timeout", 1), ("stubborn", "idle-timeout", 1)]
+    for (host, limit, millis) in
+        [("endless", "timeout", 2000), ("silent", "idle-timeout", 1000), ("stubborn", "idle-timeout", 1000)]
     {
         let events = output.events();
         let ended = events.iter().find(|e| e["event"] == "step-finished" && e["host"] == host).unwrap();
         assert_eq!(
-            (&ended["outcome"]["limit"], &ended["outcome"]["seconds"]),
-            (&limit.into(), &seconds.into()),
+            (&ended["outcome"]["limit"], &ended["outcome"]["millis"]),
+            (&limit.into(), &millis.into()),
             "{ended}"
         );
         wait_for("the end of all that ran", || site[host].commands().is_empty().then_some(()));
