@@ -37,6 +37,8 @@ mod not_utf8;
 #[cfg(test)]
 mod passwords;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod quoting;
 #[cfg(test)]
 mod reading;

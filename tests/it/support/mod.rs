@@ -5,6 +5,7 @@
 //! * [`sshd::Sshd`]: a host of its own: `sshd` on a loopback port, with its own home folder, keys and log.
 //! * [`user::TestUser`]: a real user with a password, which only root can make.
 //! * [`bystander::Bystander`]: a port that nobody may call.
+//! * [`proxy::Proxy`]: a network that delays, swallows and cuts, between `fleet` and any port.
 //! * [`git::Upstream`]: a repository to deploy from.
 
 #![expect(dead_code, reason = "a fixture offers what a test may ask of it; not every test exists yet")]
@@ -16,6 +17,7 @@ pub mod hosts;
 pub mod output;
 pub mod process;
 pub mod project;
+pub mod proxy;
 pub mod sshd;
 pub mod terminal;
 pub mod tools;
