@@ -132,10 +132,10 @@ struct WithHint(SshConnector);
 impl Connect for WithHint {
     fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
         let hint = |error| match error {
-            ConnectError::Auth { user, reason } if !reason.contains("\nhint: ") => {
+            ConnectError::Auth { user, reason, refused } if !reason.contains("\nhint: ") => {
                 let site = &host.site;
                 let hint = format!("`fleet {site} distribute-keys` brings the project's key to hosts that lack it");
-                ConnectError::Auth { user, reason: format!("{reason}\nhint: {hint}") }
+                ConnectError::Auth { user, reason: format!("{reason}\nhint: {hint}"), refused }
             }
             other => other,
         };

@@ -22,7 +22,7 @@ use crate::model::printable::printable;
     name = "fleet",
     version,
     disable_help_subcommand = true,
-    override_usage = "fleet SITE TASK [TASK...] [flags]\n       fleet SITE run -- COMMAND...\n       fleet SITE trust | distribute-keys\n       fleet VERB [flags]",
+    override_usage = "fleet SITE TASK [TASK...] [flags]\n       fleet SITE run -- COMMAND...\n       fleet SITE trust | distribute-keys | status | check | unlock\n       fleet VERB [flags]",
     after_help = "SITE is a site, a list `a,b`, a glob `shop-*`, `all`, or a selector `site:role`, `site:host`, `!site:host`.\n\
                   Each flag has an environment variable: FLEET_LIMIT for --limit, and so on.\n\
                   Begin with `fleet demo` to see it work, or with `fleet init` in an empty folder."
@@ -36,7 +36,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Run tasks, a command, `trust` or `distribute-keys` on a site
+    /// Run tasks, a command, `trust`, `distribute-keys`, `status`, `check` or `unlock` on a site
     #[command(name = "SITE", hide = true)]
     Site(SiteArgs),
     /// Make the key pair keys/fleet, never over an existing one
@@ -93,6 +93,26 @@ pub enum Verb {
         #[arg(long)]
         step: Option<String>,
     },
+    /// Go on with a run whose controller ended, or that was let go of
+    Resume(ResumeArgs),
+    /// Take back what a run has done, also one that has ended
+    Undo {
+        /// The run, a unique beginning of its name, or `last`
+        #[arg(default_value = "last")]
+        run: String,
+    },
+    /// Show a run that another process carries out, live
+    Attach {
+        /// The run, a unique beginning of its name, or `last`
+        #[arg(default_value = "last")]
+        run: String,
+    },
+    /// End the running steps of a run on its hosts, then undo or hold by its policy
+    Cancel {
+        /// The run, a unique beginning of its name, or `last`
+        #[arg(default_value = "last")]
+        run: String,
+    },
     /// Print a completion script
     Completions {
         /// The shell
@@ -101,10 +121,26 @@ pub enum Verb {
 }
 
 #[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The run, a unique beginning of its name, or `last`
+    #[arg(default_value = "last")]
+    pub run: String,
+    /// Go on with the plan of then, although recipe or inventory have changed
+    #[arg(long)]
+    pub as_planned: bool,
+    /// A step whose outcome is unknown, or bad, counts as done; STEP or HOST:STEP, may be given again
+    #[arg(long, value_name = "STEP")]
+    pub assume_done: Vec<String>,
+    /// A step whose outcome is unknown, or bad, runs once more; STEP or HOST:STEP, may be given again
+    #[arg(long, value_name = "STEP")]
+    pub rerun: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub struct SiteArgs {
     /// Which sites and hosts
     pub selector: String,
-    /// Tasks of the site's recipe, or `run`, `trust`, `distribute-keys`
+    /// Tasks of the site's recipe, or `run`, `trust`, `distribute-keys`, `status`, `check`, `unlock`
     pub tasks: Vec<String>,
     /// With `run`: the command. One word is shell text, several are quoted words
     #[arg(last = true)]
@@ -175,6 +211,9 @@ pub struct Flags {
     /// Limit of a TCP connection; the SSH handshake may take twice that, and 20s [default: 10s]
     #[arg(long, global = true, value_name = "TIME", env = "FLEET_CONNECT_TIMEOUT", value_parser = duration)]
     pub connect_timeout: Option<Duration>,
+    /// How long a lost connection is tried to be made again, before its host is detached [default: 10m]
+    #[arg(long, global = true, value_name = "TIME", env = "FLEET_RECONNECT_TIMEOUT", value_parser = duration)]
+    pub reconnect_timeout: Option<Duration>,
     /// Answer every question with yes
     #[arg(short, long, global = true, env = "FLEET_YES", value_parser = switch)]
     pub yes: bool,
@@ -205,6 +244,7 @@ impl Flags {
             user: self.user.clone(),
             identity: self.identity.as_ref().map(|path| path.display().to_string()),
             connect_timeout: self.connect_timeout,
+            reconnect_timeout: self.reconnect_timeout,
             vars: self.set.iter().cloned().collect(),
             parallel: self.parallel,
             serial: (!self.serial.is_empty()).then(|| self.serial.clone()),
@@ -247,9 +287,8 @@ pub fn parse(argv: Vec<String>) -> Result<Cli, clap::Error> {
 
 /// The verbs that a site may not be called like.
 pub fn reserved_names() -> Vec<String> {
-    let later =
-        ["resume", "undo", "attach", "cancel", "doctor", "help", "all", "defaults", "run", "trust", "distribute-keys"];
-    let site = ["rotate-keys", "revoke-keys", "status", "unlock"];
+    let later = ["doctor", "help", "all", "defaults", "run", "trust", "distribute-keys"];
+    let site = ["rotate-keys", "revoke-keys", "status", "unlock", "check"];
     let verbs = Cli::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect::<Vec<_>>();
     verbs.into_iter().chain(later.into_iter().chain(site).map(str::to_owned)).collect()
 }

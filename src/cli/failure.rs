@@ -29,6 +29,15 @@ impl Failure {
         Self::Message(exit::ENVIRONMENT, message.to_string())
     }
 
+    /// Its first line.
+    pub fn in_short(&self) -> String {
+        match self {
+            Self::Message(_, message) => message.lines().next().unwrap_or_default().to_owned(),
+            Self::Diagnostics(errors) => errors.first().map(|error| error.message.clone()).unwrap_or_default(),
+            Self::Told(_) => String::new(),
+        }
+    }
+
     pub fn refused(message: impl Into<String>) -> Self {
         Self::Message(exit::REFUSED, message.into())
     }

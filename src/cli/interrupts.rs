@@ -1,6 +1,6 @@
 //! Signals of the operator, as messages.
 //!
-//! INT and TERM interrupt, again and again if need be. HUP (a closed terminal) and PIPE are no reason to stop in the middle of a
+//! INT and TERM interrupt, again and again if need be; USR1 is how `fleet cancel` tells the process that carries out a run. HUP (a closed terminal) and PIPE are no reason to stop in the middle of a
 //! deployment: the run goes on, and its record with it.
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +18,8 @@ pub fn listen() -> Result<(mpsc::Receiver<Signal>, JoinSet<()>), Failure> {
     let kinds = [
         (SignalKind::interrupt(), Some(Signal::Int)),
         (SignalKind::terminate(), Some(Signal::Term)),
+        // `fleet cancel` from another terminal.
+        (SignalKind::user_defined1(), Some(Signal::Cancel)),
         (SignalKind::hangup(), None),
     ];
     for (kind, told) in kinds {

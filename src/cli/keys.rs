@@ -97,7 +97,7 @@ pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Fa
         say("hint: a way in that works now: -i KEY, --ask-pass, --password-file FILE, or an agent (ssh-add)");
     }
     Ok(match interrupted {
-        Some(Signal::Int) => exit::INTERRUPTED,
+        Some(Signal::Int | Signal::Cancel) => exit::INTERRUPTED,
         Some(Signal::Term) => exit::TERMINATED,
         None => exit::worst(outcomes.iter().map(|o| exit_code(&o.result))),
     })

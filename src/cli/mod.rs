@@ -3,13 +3,16 @@
 mod access;
 mod args;
 mod ask;
+mod attach;
 mod check;
 mod context;
 mod descriptors;
 mod failure;
+mod hosts;
 mod init;
 mod interrupts;
 mod keys;
+mod resume;
 mod run;
 mod show;
 mod trust;
@@ -30,7 +33,7 @@ use context::{Context, print, say};
 use failure::Failure;
 
 /// What can be done with a site besides the tasks of its recipe.
-const SITE_VERBS: [&str; 3] = ["run", "trust", "distribute-keys"];
+const SITE_VERBS: [&str; 6] = ["run", "trust", "distribute-keys", "status", "check", "unlock"];
 
 /// Runs `fleet`.
 pub fn main() -> ExitCode {
@@ -100,6 +103,10 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::Runs => show::runs(&Context::load(flags)?),
         Verb::Show { run } => show::show(&Context::load(flags)?, run),
         Verb::Logs { run, host, step } => show::logs(&Context::load(flags)?, run, host.as_deref(), step.as_deref()),
+        Verb::Resume(args) => resume::resume(&Context::load(flags)?, args).await,
+        Verb::Undo { run } => resume::undo(&Context::load(flags)?, run).await,
+        Verb::Attach { run } => attach::attach(&Context::load(flags)?, run).await,
+        Verb::Cancel { run } => resume::cancel(&Context::load(flags)?, run).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "fleet", &mut script);
@@ -128,6 +135,9 @@ async fn site(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
         "run" => run::command(context, args).await,
         "trust" => trust::trust(context, args).await,
         "distribute-keys" => keys::distribute(context, args).await,
+        "status" => hosts::status(context, args).await,
+        "check" => hosts::check(context, args).await,
+        "unlock" => hosts::unlock(context, args).await,
         _ => {
             refuse_slip(context, args, &verb)?;
             run::tasks(context, args).await
@@ -138,7 +148,9 @@ async fn site(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
 /// `fleet deploy mysite` and `fleet mysite list`: both words mean something, in the other order.
 fn refuse_order(context: &Context<'_>, args: &SiteArgs, second: &str) -> Result<(), Failure> {
     let is_task = |name: &str| context.project.recipes.values().any(|recipe| recipe.task(name).is_some());
-    if args::verbs().iter().any(|verb| verb == second) && !is_task(second) {
+    // `check` is a verb of its own and one of a site's.
+    let of_site = SITE_VERBS.contains(&second);
+    if args::verbs().iter().any(|verb| verb == second) && !of_site && !is_task(second) {
         return Err(Failure::usage(format!("`{second}` is a verb and stands alone\nhint: fleet {second}")));
     }
     let first = args.selector.replace('_', "-");
@@ -173,7 +185,8 @@ fn nothing_to_do(context: &Context<'_>, word: &str) -> Failure {
     }
     let site = quote(word);
     Failure::usage(format!(
-        "what is to be done with `{word}`?\nhint: fleet tasks {site} shows its tasks; others are run, trust, distribute-keys"
+        "what is to be done with `{word}`?\nhint: fleet tasks {site} shows its tasks; others are {}",
+        SITE_VERBS.join(", ")
     ))
 }
 

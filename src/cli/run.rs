@@ -10,14 +10,15 @@ use super::args::SiteArgs;
 use super::context::{self, Context, print, say};
 use super::failure::{Failure, with_cause};
 use super::{access, ask, descriptors, interrupts};
-use crate::engine::{self, Observer};
+use crate::engine::{self, Observer, Resumed, Unwritten};
 use crate::model::event::Event;
 use crate::model::exit;
 use crate::model::inventory::{Site, Stage};
 use crate::model::name::{HostName, RunId, SiteName, TaskName};
-use crate::model::plan::Plan;
-use crate::model::planner::{self, Request};
+use crate::model::plan::{AD_HOC, Plan};
+use crate::model::planner::{self, Asked, Request};
 use crate::model::shell::quote;
+use crate::model::summary::Summary;
 use crate::report::Reporter;
 use crate::report::background::Background;
 use crate::report::json::Json;
@@ -25,10 +26,11 @@ use crate::report::narrator::{Detail, Telling};
 use crate::report::outlet::Outlet;
 use crate::report::plain::Plain;
 use crate::report::plan_text;
-use crate::report::record::Record;
+use crate::report::record::{RECORD, Record};
 use crate::report::reporters::Reporters;
 use crate::report::table;
 use crate::report::terminal::Terminal;
+use crate::ssh::Connect;
 
 /// Runs tasks on each targeted site, one site after another; the first that does not succeed is the last.
 pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
@@ -41,32 +43,39 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         .map_err(|e| Failure::usage(e.to_string()))?;
     let sites = context.sites(&targets);
     refuse_followers(&sites)?;
-    let mut plans: VecDeque<(Plan, RunId)> = VecDeque::new();
+    let mut plans: VecDeque<(Plan, Asked, RunId)> = VecDeque::new();
     for (site, hosts) in sites {
         let mut run = fresh_run_id()?;
-        while plans.iter().any(|(_, other)| *other == run) {
+        while plans.iter().any(|(_, _, other)| *other == run) {
             run = fresh_run_id()?;
         }
-        plans.push_back((plan_tasks(context, site, hosts, &tasks, &run)?, run));
+        let asked = Asked {
+            site: site.name.clone(),
+            hosts: hosts.to_vec(),
+            tasks: tasks.clone(),
+            overrides: context.flags.overrides(),
+            login: context::login_user()?,
+        };
+        plans.push_back((plan_tasks(context, &asked, &run)?, asked, run));
     }
     if context.flags.dry_run {
-        return dry_run(context, plans.iter().map(|(plan, _)| plan));
+        return dry_run(context, plans.iter().map(|(plan, ..)| plan));
     }
-    for (plan, _) in &plans {
+    for (plan, ..) in &plans {
         for note in &plan.left_out {
             say(&format!("note: {note}"));
         }
-        confirm(context, plan)?;
+        confirm(context, plan, &plan.task)?;
     }
-    for (plan, _) in &plans {
+    for (plan, ..) in &plans {
         descriptors::suffice_for(plan)?;
     }
-    let hosts: Vec<_> = plans.iter().flat_map(|(plan, _)| plan.hosts.clone()).collect();
+    let hosts: Vec<_> = plans.iter().flat_map(|(plan, ..)| plan.hosts.clone()).collect();
     let connector = Arc::new(access::for_runs(context, &hosts).await?);
-    while let Some((plan, run)) = plans.pop_front() {
-        let code = execute(context, plan, run, Arc::clone(&connector) as _).await?;
+    while let Some((plan, asked, run)) = plans.pop_front() {
+        let code = execute(context, (plan, Some(&asked)), run, Arc::clone(&connector) as _).await?;
         if code != exit::SUCCESS {
-            let left: Vec<&str> = plans.iter().flat_map(|(plan, _)| &plan.sites).map(SiteName::as_str).collect();
+            let left: Vec<&str> = plans.iter().flat_map(|(plan, ..)| &plan.sites).map(SiteName::as_str).collect();
             if !left.is_empty() {
                 say(&format!("not begun, because of that: {}", left.join(", ")));
             }
@@ -90,19 +99,15 @@ fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), Failure> {
     }
 }
 
-fn plan_tasks(
-    context: &Context<'_>,
-    site: &Site,
-    hosts: &[HostName],
-    tasks: &[TaskName],
-    run: &RunId,
-) -> Result<Plan, Failure> {
+/// Plans what was asked for, with the files as they are now.
+pub fn plan_tasks(context: &Context<'_>, asked: &Asked, run: &RunId) -> Result<Plan, Failure> {
+    let Asked { site, hosts, tasks, overrides, login } = asked;
+    let Some(site) = context.project.inventory.sites.get(site) else {
+        return Err(Failure::Message(exit::NO_MATCH, format!("there is no site `{site}` any more")));
+    };
     let recipe = context.recipe(site)?;
-    let overrides = context.flags.overrides();
     let proof = context.proof(site)?;
-    let login = context::login_user()?;
-    let request =
-        Request { site, hosts, recipe, tasks, overrides: &overrides, run, login: &login, proof: proof.as_ref() };
+    let request = Request { site, hosts, recipe, tasks, overrides, run, login, proof: proof.as_ref() };
     if let Some((name, meant)) = planner::misspelt(request) {
         let hint = meant.map_or_else(
             || format!("fleet tasks {} shows its variables", site.name),
@@ -136,10 +141,10 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
     if context.flags.dry_run {
         return dry_run(context, [&plan]);
     }
-    confirm(context, &plan)?;
+    confirm(context, &plan, &plan.task)?;
     descriptors::suffice_for(&plan)?;
     let connector = Arc::new(access::for_runs(context, &plan.hosts).await?);
-    execute(context, plan, fresh_run_id()?, connector).await
+    execute(context, (plan, None), fresh_run_id()?, connector).await
 }
 
 fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>) -> Result<u8, Failure> {
@@ -155,14 +160,14 @@ fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>)
 }
 
 /// Production is asked for by name.
-fn confirm(context: &Context<'_>, plan: &Plan) -> Result<(), Failure> {
+pub fn confirm(context: &Context<'_>, plan: &Plan, what: &str) -> Result<(), Failure> {
     for name in &plan.sites {
         let site = context.project.inventory.sites.get(name);
         let stage = site.and_then(|site| site.stage.as_ref()).map(|stage| stage.value);
         if stage == Some(Stage::Production) {
             let hosts = plan.hosts.iter().filter(|host| host.site == *name).count();
             let hosts = if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") };
-            let question = format!("{} on production, {hosts}. Type `{name}` to go on:", plan.task);
+            let question = format!("{what} on production, {hosts}. Type `{name}` to go on:");
             ask::confirm_by_name(context.flags, &question, name.as_str())?;
         }
     }
@@ -181,8 +186,9 @@ fn fresh_run_id() -> Result<RunId, Failure> {
 struct Reporting(Reporters);
 
 impl Observer for Reporting {
-    fn observe(&mut self, events: &[Event]) {
+    fn observe(&mut self, events: &[Event]) -> Result<(), Unwritten> {
         self.0.report_all(events);
+        if self.0.has(RECORD) { Ok(()) } else { Err(Unwritten) }
     }
 
     fn tick(&mut self) {
@@ -190,16 +196,14 @@ impl Observer for Reporting {
     }
 }
 
-fn reporters(context: &Context<'_>, plan: &Plan, run: &RunId) -> Result<Reporting, Failure> {
+/// What shows a run, besides its record.
+pub fn views(context: &Context<'_>, ad_hoc: bool) -> Result<Vec<Box<dyn Reporter>>, Failure> {
     let flags = context.flags;
-    let record =
-        Record::create(&context.runs(), run, plan).map_err(|e| Failure::Message(exit::ENVIRONMENT, with_cause(&e)))?;
-    let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(record)];
+    let mut reporters: Vec<Box<dyn Reporter>> = Vec::new();
     if flags.json {
         reporters.push(Box::new(Json::new(Outlet::new(io::stdout()).map_err(Failure::environment)?)));
     }
     let live = io::stderr().is_terminal() && !flags.verbose && !flags.quiet;
-    let ad_hoc = plan.task == "run";
     let detail = match (flags.quiet, flags.verbose) {
         (true, _) => Detail::Trouble,
         (_, true) => Detail::Verbose,
@@ -218,31 +222,53 @@ fn reporters(context: &Context<'_>, plan: &Plan, run: &RunId) -> Result<Reportin
         (true, true) => Box::new(Terminal::stderr(outlet()?, telling)),
         (false, _) => Box::new(Plain::new(outlet()?, telling)),
     });
-    Ok(Reporting(Reporters::new(reporters)))
+    Ok(reporters)
 }
 
 async fn execute(
     context: &Context<'_>,
-    plan: Plan,
+    (plan, asked): (Plan, Option<&Asked>),
     id: RunId,
-    connector: Arc<dyn crate::ssh::Connect>,
+    connector: Arc<dyn Connect>,
 ) -> Result<u8, Failure> {
-    let mut reporting = reporters(context, &plan, &id)?;
+    let record = Record::create(&context.runs(), &id, &plan, asked)
+        .map_err(|e| Failure::Message(exit::ENVIRONMENT, with_cause(&e)))?;
+    carry_out(context, record, Work { plan, id, connector, resumed: None }).await
+}
+
+/// A run, new or resumed.
+pub struct Work {
+    pub plan: Plan,
+    pub id: RunId,
+    pub connector: Arc<dyn Connect>,
+    pub resumed: Option<Resumed>,
+}
+
+/// Carries out a run, shows it, and gives its exit code.
+pub async fn carry_out(context: &Context<'_>, record: Record, work: Work) -> Result<u8, Failure> {
+    let Work { plan, id, connector, resumed } = work;
+    let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(record)];
+    reporters.extend(views(context, plan.task == AD_HOC)?);
+    let mut reporting = Reporting(Reporters::new(reporters));
+    if let Some(resumed) = &resumed {
+        reporting.0.recall(&resumed.summary);
+    }
     let (interrupts, listening) = interrupts::listen()?;
-    let run =
-        engine::Run { plan: Arc::new(plan), id, by: context::operator(), connector, interrupts, now: Timestamp::now };
+    let run = engine::Run {
+        plan: Arc::new(plan),
+        id,
+        by: context::operator(),
+        resumed,
+        connector,
+        interrupts,
+        now: Timestamp::now,
+    };
     let code = engine::execute(run, &mut reporting).await.exit_code();
     drop(listening);
     let (json, color) = (context.flags.json, context::stdout_colour(context.flags));
     let last_words = tokio::task::spawn_blocking(move || {
         // The reporters' own summary also knows which of them were dropped.
-        let text = table::table(&reporting.0.finish(), color);
-        // The deployment is over: whoever closed standard output does not change how it ended.
-        if json {
-            say(&text);
-        } else {
-            let _ = print(&text);
-        }
+        tell_end(&reporting.0.finish(), json, color);
     });
     // Whoever leaves them unread (`| less`, Ctrl-S) can still go with Ctrl-C.
     let (mut interrupts, _listening) = interrupts::listen()?;
@@ -251,4 +277,15 @@ async fn execute(
         _ = interrupts.recv() => {}
     }
     Ok(code)
+}
+
+/// The final table.
+pub fn tell_end(summary: &Summary, json: bool, color: bool) {
+    let text = table::table(summary, color);
+    // The deployment is over: whoever closed standard output does not change how it ended.
+    if json {
+        say(&text);
+    } else {
+        let _ = print(&text);
+    }
 }

@@ -1,6 +1,6 @@
 //! The owner of a run.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,17 +12,18 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::worker::{Message, Order, ReadyGuard, Task, Worker};
-use super::{Observer, Run};
-use crate::model::command::{CommandTemplate, RemoteCommand};
+use super::host::{Busy, Host};
+use super::worker::{Message, Order, Worker};
+use super::{Observer, Run, Unwritten};
+use crate::model::durable::{Scope, StepKey};
 use crate::model::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Signal};
 use crate::model::masking::Masker;
 use crate::model::name::{HostLabel, PhaseName, StepPath, VarName};
 use crate::model::outcome::StepOutcome;
-use crate::model::plan::{Guard, HostIndex, Plan, PlanStep, StepCommands};
+use crate::model::past::Past;
+use crate::model::plan::{HostIndex, Plan, PlanStep};
 use crate::model::scheduler::{Action, Input, Scheduler, StepIndex};
 use crate::model::summary::Summary;
-use crate::model::template::Template;
 
 /// Messages that wait for the dispatcher. Filled by the workers, who wait when it is full; emptied by the dispatcher alone.
 const MESSAGES: usize = 256;
@@ -30,56 +31,50 @@ const MESSAGES: usize = 256;
 /// How long finished workers may take to say good-bye to their hosts.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// What a host is busy with.
-#[derive(Debug, Clone, Copy)]
-enum Busy {
-    Connecting,
-    Step(StepIndex, u32),
-    Undo(StepIndex),
-}
-
-/// A host as the dispatcher sees it.
-#[derive(Default)]
-struct Host {
-    orders: Option<mpsc::Sender<Order>>,
-    busy: Option<Busy>,
-    stop: CancellationToken,
-    registered: BTreeMap<VarName, String>,
-    /// What the undo of a step gets, as it was when the step ended: a later step may register the same variable anew.
-    kept: HashMap<StepIndex, BTreeMap<VarName, String>>,
-}
-
 pub struct Dispatcher<'a> {
-    run: Run,
+    pub(super) run: Run,
     observer: &'a mut dyn Observer,
     scheduler: Scheduler,
     summary: Summary,
-    hosts: Vec<Host>,
+    pub(super) hosts: Vec<Host>,
+    /// What an earlier controller did.
+    pub(super) past: Option<Past>,
+    /// Nothing can be written down any more.
+    unwritten: bool,
+    /// When the run began, for the hosts' history.
+    pub(super) began: jiff::Timestamp,
     workers: JoinSet<()>,
     owners: HashMap<tokio::task::Id, HostIndex>,
     sender: mpsc::Sender<(HostIndex, Message)>,
-    messages: mpsc::Receiver<(HostIndex, Message)>,
+    pub(super) messages: mpsc::Receiver<(HostIndex, Message)>,
     timers: FuturesUnordered<BoxFuture<'static, Input>>,
     /// Inputs that need no waiting.
     inputs: VecDeque<Input>,
     /// Steps and undos whose command could not be made, and why.
-    not_started: VecDeque<(HostIndex, String)>,
+    pub(super) not_started: VecDeque<(HostIndex, String)>,
     /// The secret values that steps registered.
-    masker: Masker,
+    pub(super) masker: Masker,
     /// What the operator interrupted with last.
     signal: Signal,
     /// What the observer has not seen yet.
     events: Vec<Event>,
     /// What the workers get as soon as the observer has seen it.
-    orders: Vec<(HostIndex, Order)>,
+    pub(super) orders: Vec<(HostIndex, Order)>,
 }
 
 impl<'a> Dispatcher<'a> {
     pub fn new(run: Run, observer: &'a mut dyn Observer) -> Self {
         let (sender, messages) = mpsc::channel(MESSAGES);
+        let scheduler = match &run.resumed {
+            Some(resumed) => Scheduler::resume(&run.plan, &resumed.past, resumed.direction),
+            None => Scheduler::new(Arc::clone(&run.plan)),
+        };
         Self {
-            scheduler: Scheduler::new(Arc::clone(&run.plan)),
-            summary: Summary::default(),
+            scheduler,
+            summary: run.resumed.as_ref().map(|resumed| resumed.summary.clone()).unwrap_or_default(),
+            past: None,
+            unwritten: false,
+            began: (run.now)(),
             hosts: run.plan.hosts.iter().map(|_| Host::default()).collect(),
             workers: JoinSet::new(),
             owners: HashMap::new(),
@@ -99,12 +94,17 @@ impl<'a> Dispatcher<'a> {
 
     pub async fn run(mut self) -> Summary {
         let plan = Arc::clone(&self.run.plan);
-        self.tell(Fact::RunStarted {
-            sites: plan.sites.clone(),
-            task: plan.task.clone(),
-            hosts: plan.hosts.iter().map(|host| host.label.clone()).collect(),
-            by: self.run.by.clone(),
-        });
+        if self.run.resumed.is_some() {
+            self.tell_resumed();
+            self.remember();
+        } else {
+            self.tell(Fact::RunStarted {
+                sites: plan.sites.clone(),
+                task: plan.task.clone(),
+                hosts: plan.hosts.iter().map(|host| host.label.clone()).collect(),
+                by: self.run.by.clone(),
+            });
+        }
         self.flush();
         let mut ticks = interval(Duration::from_millis(100));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -134,14 +134,21 @@ impl<'a> Dispatcher<'a> {
                     // A worker ends when it has no more orders; before that only by a panic.
                     self.on_worker_ended(joined.map_or_else(|error| error.id(), |(id, ())| id));
                 }
-                Some(signal) = self.run.interrupts.recv() => {
-                    self.signal = signal;
-                    self.inputs.push_back(Input::Interrupt);
-                }
+                Some(signal) = self.run.interrupts.recv() => self.on_signal(signal),
                 _ = ticks.tick() => self.observer.tick(),
             }
         }
         self.finish(&plan).await
+    }
+
+    /// Every signal is one interrupt more; a cancellation ends the running steps, and never lets go of them.
+    fn on_signal(&mut self, signal: Signal) {
+        self.signal = signal;
+        let more = match signal {
+            Signal::Int | Signal::Term => 1,
+            Signal::Cancel => 2_u8.saturating_sub(self.summary.interrupts),
+        };
+        self.inputs.extend(std::iter::repeat_n(Input::Interrupt, usize::from(more)));
     }
 
     /// Is there nothing to be done without waiting?
@@ -150,8 +157,13 @@ impl<'a> Dispatcher<'a> {
     }
 
     async fn finish(mut self, plan: &Plan) -> Summary {
+        self.wait_for_releases().await;
         let exit_code = self.summary.exit_code();
-        let proven = plan.proves.as_ref().filter(|_| exit_code == 0).and_then(|name| self.proven(name));
+        let proven = plan
+            .proves
+            .as_ref()
+            .filter(|_| exit_code == 0 && !self.summary.is_undo())
+            .and_then(|name| self.proven(name));
         self.tell(Fact::RunFinished { exit_code, proven });
         self.flush();
         // Without orders the workers close their connections and end. One that hangs is dropped with the set.
@@ -169,16 +181,21 @@ impl<'a> Dispatcher<'a> {
         values.all(|other| other == value).then(|| Proven { name: name.clone(), value: value.clone() })
     }
 
-    fn tell(&mut self, fact: Fact) {
+    pub(super) fn tell(&mut self, fact: Fact) {
         let event = Event { v: EVENT_VERSION, at: (self.run.now)(), run: self.run.id.clone(), fact };
         self.summary.apply(&event);
         self.events.push(event);
     }
 
     /// Shows the observer what has happened and what is about to, and only then lets it happen.
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         if !self.events.is_empty() {
-            self.observer.observe(&std::mem::take(&mut self.events));
+            let written = self.observer.observe(&std::mem::take(&mut self.events));
+            if let (Err(Unwritten), false) = (written, self.unwritten) {
+                self.unwritten = true;
+                self.orders.clear();
+                self.inputs.push_front(Input::LetGo);
+            }
         }
         for (host, order) in std::mem::take(&mut self.orders) {
             let sent = self.host(host).orders.as_ref().is_some_and(|orders| orders.try_send(order).is_ok());
@@ -188,22 +205,22 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    fn host(&mut self, host: HostIndex) -> &mut Host {
+    pub(super) fn host(&mut self, host: HostIndex) -> &mut Host {
         #[expect(clippy::indexing_slicing, reason = "a HostIndex is made only from this plan's hosts")]
         &mut self.hosts[host.0]
     }
 
-    fn label(&self, host: HostIndex) -> HostLabel {
+    pub(super) fn label(&self, host: HostIndex) -> HostLabel {
         #[expect(clippy::indexing_slicing, reason = "a HostIndex is made only from this plan's hosts")]
         self.run.plan.hosts[host.0].label.clone()
     }
 
-    fn step(&self, at: StepIndex) -> &PlanStep {
+    pub(super) fn step(&self, at: StepIndex) -> &PlanStep {
         #[expect(clippy::indexing_slicing, reason = "the scheduler names only steps of this plan")]
         &self.run.plan.phases[at.phase].steps[at.step]
     }
 
-    fn path(&self, at: StepIndex) -> StepPath {
+    pub(super) fn path(&self, at: StepIndex) -> StepPath {
         self.step(at).path.clone()
     }
 
@@ -216,8 +233,10 @@ impl<'a> Dispatcher<'a> {
         for action in actions {
             match action {
                 Action::Connect(host) => self.connect(host),
-                Action::Run(host, at, attempt) => self.start_step(host, at, attempt),
-                Action::Undo(host, at) => self.start_undo(host, at),
+                Action::Run(host, at, attempt) => self.start_step(host, at, attempt, false),
+                Action::Watch(host, at, attempt) => self.start_step(host, at, attempt, true),
+                Action::Undo(host, at, attempt) => self.start_undo(host, at, attempt, false),
+                Action::WatchUndo(host, at, attempt) => self.start_undo(host, at, attempt, true),
                 Action::Retry(host, delay) => self.after(delay, Input::RetryDue(host)),
                 Action::Soak(delay) => self.after(delay, Input::SoakOver),
                 Action::End(host) => self.host(host).stop.cancel(),
@@ -235,16 +254,7 @@ impl<'a> Dispatcher<'a> {
                 }
                 Action::RolloutStopped(reason) => self.tell(Fact::RolloutStopped { reason }),
                 Action::Interrupted(level) => self.tell(Fact::Interrupted { level, signal: self.signal }),
-                Action::Settle(settled) => {
-                    self.host(settled.host).orders = None;
-                    self.tell(Fact::HostFinished {
-                        host: self.label(settled.host),
-                        outcome: settled.outcome,
-                        reason: settled.reason,
-                        in_force: settled.in_force,
-                        kept: settled.kept,
-                    });
-                }
+                Action::Settle(settled) => self.settle(settled),
                 Action::Finish => {}
             }
         }
@@ -259,8 +269,13 @@ impl<'a> Dispatcher<'a> {
         let Some(host) = self.run.plan.hosts.get(index.0).cloned() else { return };
         // One order at a time, so one place is enough.
         let (orders, receiver) = mpsc::channel(1);
+        let lock = self.lock(index);
+        let secrets = self.secrets(index);
         let worker = Worker {
             index,
+            lock,
+            secrets,
+            scope: Scope::default(),
             host,
             connector: Arc::clone(&self.run.connector),
             messages: self.sender.clone(),
@@ -273,7 +288,7 @@ impl<'a> Dispatcher<'a> {
         self.orders.push((index, Order::Connect(stop)));
     }
 
-    fn busy(&mut self, host: HostIndex, busy: Busy) -> CancellationToken {
+    pub(super) fn busy(&mut self, host: HostIndex, busy: Busy) -> CancellationToken {
         let stop = CancellationToken::new();
         let state = self.host(host);
         state.busy = Some(busy);
@@ -281,91 +296,38 @@ impl<'a> Dispatcher<'a> {
         stop
     }
 
-    fn start_step(&mut self, host: HostIndex, at: StepIndex, attempt: u32) {
-        self.tell(Fact::StepStarted { host: self.label(host), step: self.path(at), attempt });
-        let stop = self.busy(host, Busy::Step(at, attempt));
-        let planned = self.step(at);
-        let task = self.commands(host, at).and_then(|commands| {
-            let guard = match &commands.guard {
-                None => None,
-                Some(Guard::Unless(command)) => Some(ReadyGuard::Unless(self.ready(host, command)?)),
-                Some(Guard::OnlyIf(command)) => Some(ReadyGuard::OnlyIf(self.ready(host, command)?)),
-            };
-            Ok(Task {
-                guard,
-                command: self.ready(host, &commands.run)?,
-                timeout: planned.timeout,
-                idle_timeout: planned.idle_timeout,
-                capture: planned.register.is_some(),
-                secret: planned.secret_output,
-                masker: self.masker.clone(),
-                stop,
-            })
-        });
-        self.execute(host, task);
-    }
-
-    fn start_undo(&mut self, host: HostIndex, at: StepIndex) {
-        self.tell(Fact::UndoStarted { host: self.label(host), step: self.path(at) });
-        let stop = self.busy(host, Busy::Undo(at));
-        let planned = self.step(at);
-        let task = self.commands(host, at).and_then(|commands| {
-            let undo = commands.undo.as_ref().ok_or("the step has no undo")?;
-            Ok(Task {
-                guard: None,
-                command: Self::bound(undo, self.hosts.get(host.0).and_then(|host| host.kept.get(&at)))?,
-                timeout: planned.timeout,
-                idle_timeout: planned.idle_timeout,
-                capture: false,
-                secret: planned.secret_output,
-                masker: self.masker.clone(),
-                stop,
-            })
-        });
-        self.execute(host, task);
-    }
-
-    fn commands(&self, host: HostIndex, at: StepIndex) -> Result<&StepCommands, String> {
-        self.step(at).commands.get(&host).ok_or_else(|| "the step is not for this host".to_owned())
-    }
-
-    /// The command with all that earlier steps registered.
-    fn ready(&self, host: HostIndex, command: &CommandTemplate) -> Result<RemoteCommand, String> {
-        Self::bound(command, self.hosts.get(host.0).map(|host| &host.registered))
-    }
-
-    fn bound(command: &CommandTemplate, values: Option<&BTreeMap<VarName, String>>) -> Result<RemoteCommand, String> {
-        let bound = command.bind(|name| values.and_then(|values| values.get(name)).cloned());
-        bound
-            .finish()
-            .map_err(|name| format!("`{name}` was to be registered by an earlier step, which was skipped or failed"))
-    }
-
-    fn execute(&mut self, host: HostIndex, task: Result<Task, String>) {
-        match task {
-            Ok(task) => self.orders.push((host, Order::Execute(Box::new(task)))),
-            // Later: the actions that came together with this one are to be told first.
-            Err(reason) => self.not_started.push_back((host, reason)),
-        }
-    }
-
-    fn on_message(&mut self, host: HostIndex, message: Message) {
+    pub(super) fn on_message(&mut self, host: HostIndex, message: Message) {
         match message {
-            Message::Connected => {
-                self.tell(Fact::Connected { host: self.label(host) });
-                // In the middle of a step it was lost and is there again; the step goes on.
-                if let Some(Busy::Connecting) = self.host(host).busy {
-                    self.host(host).busy = None;
-                    self.inputs.push_back(Input::Connected(host));
+            Message::Connected => self.tell(Fact::Connected { host: self.label(host) }),
+            Message::Locked => {
+                self.host(host).locked = true;
+                self.tell(Fact::LockAcquired { host: self.label(host) });
+            }
+            Message::Secret(at, value) => {
+                if let Some(name) = self.step(at).register.clone() {
+                    self.register(host, at, &name, &value);
+                    self.keep_for_undo(host, at);
                 }
+            }
+            Message::Ready => {
+                self.host(host).busy = None;
+                self.inputs.push_back(Input::Connected(host));
             }
             Message::ConnectFailed(reason) => {
                 self.host(host).busy = None;
                 self.inputs.push_back(Input::ConnectFailed(host, reason));
             }
-            Message::ConnectionLost(reason) => self.tell(Fact::ConnectionLost { host: self.label(host), reason }),
+            Message::Refused(outcome, reason) => {
+                self.host(host).busy = None;
+                self.inputs.push_back(Input::Refused(host, outcome, reason));
+            }
+            Message::ConnectionLost { reason, step_goes_on } => {
+                self.tell(Fact::ConnectionLost { host: self.label(host), reason, step_goes_on });
+            }
+            Message::Reattached => self.tell(Fact::Reattached { host: self.label(host) }),
+            Message::Released(released) => self.on_released(host, released),
             Message::Output(stream, bytes) => {
-                if let Some(Busy::Step(at, _) | Busy::Undo(at)) = self.host(host).busy {
+                if let Some(Busy::Step(at, _) | Busy::Undo(at, _)) = self.host(host).busy {
                     let (host, step) = (self.label(host), self.path(at));
                     self.tell(Fact::Output { host, step, stream, data: OutputData(bytes) });
                 }
@@ -383,6 +345,7 @@ impl<'a> Dispatcher<'a> {
                     self.register(host, at, &name, &value);
                 }
                 self.keep_for_undo(host, at);
+                self.spend(host, at, StepKey::run(host, at, attempt), &outcome);
                 let actions = self.scheduler.on(Input::StepEnded(host, outcome.clone()));
                 let step = self.path(at);
                 let retrying = actions.iter().any(|action| matches!(action, Action::Retry(h, _) if *h == host));
@@ -392,36 +355,24 @@ impl<'a> Dispatcher<'a> {
                 });
                 self.act(actions);
             }
-            Some(Busy::Undo(at)) => {
+            Some(Busy::Undo(at, attempt)) => {
+                self.spend(host, at, StepKey::undo(host, at, attempt), &outcome);
                 self.tell(Fact::UndoFinished { host: label, step: self.path(at), outcome: outcome.clone(), millis });
                 self.inputs.push_back(Input::UndoEnded(host, outcome));
             }
-            Some(Busy::Connecting) | None => {}
+            Some(Busy::Connecting | Busy::Releasing(_)) | None => {}
         }
     }
 
-    fn register(&mut self, host: HostIndex, at: StepIndex, name: &VarName, value: &str) {
-        if self.step(at).secret_output {
-            self.masker.add(value);
-        } else {
-            self.tell(Fact::Registered { host: self.label(host), name: name.clone(), value: value.to_owned() });
+    /// The step's end is about to be on record: its output needs no room on the host any more, unless nothing else has it.
+    fn spend(&mut self, host: HostIndex, at: StepIndex, key: StepKey, outcome: &StepOutcome) {
+        let planned = self.step(at);
+        let open = matches!(outcome, StepOutcome::Detached { .. } | StepOutcome::Unknown { .. });
+        if open || !planned.durable || (planned.secret_output && planned.register.is_some()) {
+            return;
         }
-        let once = self.run.plan.phases.get(at.phase).is_some_and(|phase| phase.once);
-        let hosts = if once { self.hosts.as_mut_slice() } else { std::slice::from_mut(self.host(host)) };
-        for host in hosts {
-            host.registered.insert(name.clone(), value.to_owned());
-        }
-    }
-
-    fn keep_for_undo(&mut self, host: HostIndex, at: StepIndex) {
-        let undo = self.commands(host, at).ok().and_then(|commands| commands.undo.as_ref());
-        let names = undo.into_iter().flat_map(CommandTemplate::templates).flat_map(Template::names);
-        let registered = self.hosts.get(host.0).map(|host| &host.registered);
-        let value = |name: &VarName| Some((name.clone(), registered?.get(name)?.clone()));
-        let values: BTreeMap<_, _> = names.filter_map(value).collect();
-        if !values.is_empty() {
-            self.host(host).kept.insert(at, values);
-        }
+        let user = planned.commands.get(&host).and_then(|commands| commands.run.as_user.clone());
+        self.host(host).spent.push((user, key));
     }
 
     fn on_worker_ended(&mut self, id: tokio::task::Id) {
@@ -431,14 +382,18 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn on_worker_gone(&mut self, host: HostIndex, why: &str) {
-        match self.host(host).busy {
+        match self.host(host).busy.clone() {
             Some(Busy::Connecting) => {
                 self.host(host).busy = None;
                 self.inputs.push_back(Input::ConnectFailed(host, why.to_owned()));
             }
-            Some(Busy::Step(..) | Busy::Undo(_)) => {
-                self.on_ended(host, StepOutcome::Unknown { reason: why.to_owned() }, None, Duration::ZERO);
+            Some(Busy::Step(at, _) | Busy::Undo(at, _)) => {
+                let reason = why.to_owned();
+                let durable = self.step(at).durable;
+                let outcome = if durable { StepOutcome::Detached { reason } } else { StepOutcome::Unknown { reason } };
+                self.on_ended(host, outcome, None, Duration::ZERO);
             }
+            Some(Busy::Releasing(_)) => self.on_released(host, Err(why.to_owned())),
             None => {}
         }
     }

@@ -6,10 +6,19 @@
 //! Rejected: shared run state behind a lock. With one owner there is no order of events to argue about, and a worker that panics takes
 //! nothing with it.
 
+mod claim;
 mod dispatcher;
+mod durable;
+mod host;
 mod lines;
+mod locks;
+mod output;
+mod resume;
+mod steps;
 mod worker;
 
+#[cfg(test)]
+mod resume_tests;
 #[cfg(test)]
 mod tests;
 
@@ -18,19 +27,40 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::model::event::{Event, Signal};
+use crate::model::event::{Direction, Event, Signal};
 use crate::model::name::RunId;
-use crate::model::plan::Plan;
+use crate::model::past::{OpenStep, Past};
+use crate::model::plan::{HostIndex, Plan};
 use crate::model::summary::Summary;
 use crate::ssh::Connect;
+pub use claim::ask;
 
 /// Sees every event of a run, in order, before what it announces is done.
 pub trait Observer: Send {
-    /// Takes events that came together. When it returns, they are written.
-    fn observe(&mut self, events: &[Event]);
+    /// Takes events that came together. When it returns, they are written; with an error, they can not be written any more, and
+    /// what they announce must not be done.
+    fn observe(&mut self, events: &[Event]) -> Result<(), Unwritten>;
 
     /// Comes ten times a second, for displays.
     fn tick(&mut self);
+}
+
+/// The record of the run is at its end: its disk is full, or gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unwritten;
+
+/// What a run was that is resumed.
+pub struct Resumed {
+    /// What happened so far, and what the operator decided about it.
+    pub past: Past,
+    /// The fold over what happened so far.
+    pub summary: Summary,
+    /// Which way it goes on.
+    pub direction: Direction,
+    /// Decisions to be told, in the past already.
+    pub decided: Vec<(OpenStep, crate::model::event::Decision)>,
+    /// How much is on record of the output of the step in flight: host, standard output, standard error, in bytes.
+    pub recorded: Vec<(HostIndex, u64, u64)>,
 }
 
 /// A run to be carried out.
@@ -41,6 +71,8 @@ pub struct Run {
     pub id: RunId,
     /// Who started it: `user@controller`.
     pub by: String,
+    /// What it goes on from, when an earlier controller began it.
+    pub resumed: Option<Resumed>,
     /// Makes the connections.
     pub connector: Arc<dyn Connect>,
     /// A message each time the operator interrupts. The sender lives as long as the run.

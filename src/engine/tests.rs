@@ -8,7 +8,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::{Observer, Run, execute};
+use super::{Observer, Run, Unwritten, execute};
 use crate::model::command::CommandTemplate;
 use crate::model::event::{Event, Fact, Signal, Stream};
 use crate::model::name::{Address, HostLabel, HostName, PhaseName, RunId, SiteName, StepPath, UserName, VarName};
@@ -54,10 +54,16 @@ impl Connect for Arc<Network> {
 impl Session for ScriptedSession {
     fn exec<'a>(&'a mut self, exec: Exec<'a>) -> BoxFuture<'a, ExecEnd> {
         async move {
-            let text = exec.command.text.as_str();
+            let text = exec.command.text();
             if text == "die" && self.network.connections.lock().unwrap()[&self.host] == 1 {
                 self.alive = false;
                 return ExecEnd::NotStarted("broken pipe".to_owned());
+            }
+            // The run comes to the host, or leaves it.
+            if text.starts_with("_run=") {
+                let bytes = b"ready\nreleased\n".to_vec();
+                exec.output.send(OutputChunk { stream: Stream::Stdout, bytes }).await.unwrap();
+                return ExecEnd::Exited(0);
             }
             let before = {
                 let mut sent = self.network.sent.lock().unwrap();
@@ -98,11 +104,11 @@ impl Session for ScriptedSession {
     }
 }
 
-fn text(text: &str) -> CommandTemplate {
+pub(super) fn text(text: &str) -> CommandTemplate {
     CommandTemplate::shell(Template::parse(text, Language::Shell).unwrap())
 }
 
-fn step(name: &str, hosts: &[usize], run: &str, undo: Option<&str>) -> PlanStep {
+pub(super) fn step(name: &str, hosts: &[usize], run: &str, undo: Option<&str>) -> PlanStep {
     let commands = StepCommands { run: text(run), undo: undo.map(text), guard: None };
     PlanStep {
         path: StepPath::parse(&format!("p/{name}")).unwrap(),
@@ -111,13 +117,15 @@ fn step(name: &str, hosts: &[usize], run: &str, undo: Option<&str>) -> PlanStep 
         idle_timeout: None,
         retry: None,
         register: None,
+        idempotent: false,
+        durable: false,
         read_only: false,
         secret_output: false,
         commands: hosts.iter().map(|h| (HostIndex(*h), commands.clone())).collect(),
     }
 }
 
-fn phase(name: &str, hosts: &[usize], steps: Vec<PlanStep>) -> PlanPhase {
+pub(super) fn phase(name: &str, hosts: &[usize], steps: Vec<PlanStep>) -> PlanPhase {
     PlanPhase {
         name: PhaseName::parse(name).unwrap(),
         once: false,
@@ -127,7 +135,7 @@ fn phase(name: &str, hosts: &[usize], steps: Vec<PlanStep>) -> PlanPhase {
     }
 }
 
-fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
+pub(super) fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
     let host = |i: usize| PlanHost {
         label: HostLabel::parse(&format!("web{}", i + 1)).unwrap(),
         site: SiteName::parse("s").unwrap(),
@@ -137,6 +145,8 @@ fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         user: UserName::parse("u").unwrap(),
         identity: None,
         connect_timeout: Duration::from_secs(1),
+        reconnect_timeout: Duration::from_secs(1),
+        keepalive: Duration::from_secs(15),
         roles: Vec::new(),
     };
     Plan {
@@ -163,7 +173,7 @@ struct Memory {
 }
 
 impl Observer for Memory {
-    fn observe(&mut self, events: &[Event]) {
+    fn observe(&mut self, events: &[Event]) -> Result<(), Unwritten> {
         for event in events {
             if let Fact::StepStarted { step, host, .. } = &event.fact {
                 if let Some((name, interrupts)) = &self.interrupt_at
@@ -181,6 +191,7 @@ impl Observer for Memory {
             }
             self.events.push(event.clone());
         }
+        Ok(())
     }
 
     fn tick(&mut self) {}
@@ -197,6 +208,7 @@ async fn play_with(plan: Plan, network: &Arc<Network>, mut memory: Memory) -> (S
     }
     let run = Run {
         plan: Arc::new(plan),
+        resumed: None,
         id: RunId::parse("20260101-000000-0000").unwrap(),
         by: "me@here".to_owned(),
         connector: Arc::new(Arc::clone(network)),
@@ -315,10 +327,11 @@ async fn a_connection_that_broke_before_the_command_was_sent_is_made_again() {
         .filter_map(|e| match e.fact {
             Fact::Connected { .. } => Some("connected"),
             Fact::ConnectionLost { .. } => Some("lost"),
+            Fact::Reattached { .. } => Some("again"),
             _ => None,
         })
         .collect();
-    assert_eq!(told, ["connected", "lost", "connected"], "who looks sees that it is there again");
+    assert_eq!(told, ["connected", "lost", "again"], "who looks sees that it is there again");
 }
 
 /// The step of the first host needs what a skipped step was to register, so it fails before anything is sent.

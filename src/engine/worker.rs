@@ -6,26 +6,46 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::lines::Lines;
+use super::claim::Lock;
+use super::output::{LONGEST_VALUE, Output};
 use crate::model::command::{RemoteCommand, signal_of_status};
+use crate::model::durable::{DurableStep, Scope};
 use crate::model::event::Stream;
 use crate::model::masking::Masker;
-use crate::model::outcome::{StepOutcome, TimeLimit};
+use crate::model::outcome::{HostOutcome, StepOutcome, TimeLimit};
 use crate::model::plan::{HostIndex, PlanHost};
-use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Session};
+use crate::model::scheduler::StepIndex;
+use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
 
 /// What a worker is told to do.
 pub enum Order {
-    /// Connect.
+    /// Connect, and lock the site if the run does.
     Connect(CancellationToken),
     /// Run a step or an undo.
     Execute(Box<Task>),
+    /// Give the lock back.
+    Release {
+        /// For the host's history.
+        line: String,
+        /// The run may go on some day: what it left on the host stays until another one comes.
+        keep: bool,
+    },
+}
+
+/// What is run.
+pub enum Work {
+    /// A command that is lost with its connection.
+    Plain(RemoteCommand),
+    /// A step that outlives it.
+    Durable(Box<DurableStep>),
 }
 
 /// A command with its guard and limits.
 pub struct Task {
     pub guard: Option<ReadyGuard>,
-    pub command: RemoteCommand,
+    pub work: Work,
+    /// An earlier controller may have started it, and so much of its output is on record.
+    pub watch: Option<Recorded>,
     pub timeout: Option<Duration>,
     pub idle_timeout: Option<Duration>,
     /// Keep standard output for a variable.
@@ -37,6 +57,13 @@ pub struct Task {
     pub stop: CancellationToken,
 }
 
+/// Bytes of a step's output that are on record, after masking.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recorded {
+    pub out: u64,
+    pub err: u64,
+}
+
 /// A guard whose command is final.
 pub enum ReadyGuard {
     Unless(RemoteCommand),
@@ -46,14 +73,29 @@ pub enum ReadyGuard {
 /// What a worker tells.
 pub enum Message {
     Connected,
+    /// The lock was taken.
+    Locked,
+    /// The value that a step of the past registered, and that is on record nowhere.
+    Secret(StepIndex, String),
+    /// It is connected, locked if need be, and ready for steps.
+    Ready,
     ConnectFailed(String),
-    ConnectionLost(String),
+    /// The host is there, and cannot take part.
+    Refused(HostOutcome, String),
+    ConnectionLost {
+        reason: String,
+        step_goes_on: bool,
+    },
+    Reattached,
     Output(Stream, Vec<u8>),
-    Ended { outcome: StepOutcome, captured: Option<String>, took: Duration },
+    Ended {
+        outcome: StepOutcome,
+        captured: Option<String>,
+        took: Duration,
+    },
+    /// The lock was given back, or not, and why.
+    Released(Result<(), String>),
 }
-
-/// The longest value that a step's output may become.
-const LONGEST_VALUE: usize = 64 * 1024;
 
 /// Chunks of output that wait for the dispatcher; with 32 KiB packets half a MiB a host. Filled by the session, emptied here.
 const CHUNKS: usize = 16;
@@ -64,6 +106,12 @@ pub struct Worker {
     pub connector: Arc<dyn Connect>,
     pub messages: mpsc::Sender<(HostIndex, Message)>,
     pub session: Option<Box<dyn Session>>,
+    /// The lock that the run takes, when it takes one.
+    pub lock: Option<Lock>,
+    /// Steps of the past whose values are to be read again.
+    pub secrets: Vec<(StepIndex, Task)>,
+    /// How a durable step leaves the login session.
+    pub scope: Scope,
 }
 
 impl Worker {
@@ -71,11 +119,9 @@ impl Worker {
     pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         while let Some(order) = orders.recv().await {
             let message = match order {
-                Order::Connect(stop) => match self.connect(&stop).await {
-                    Ok(()) => Message::Connected,
-                    Err(reason) => Message::ConnectFailed(reason),
-                },
+                Order::Connect(stop) => self.begin(&stop).await,
                 Order::Execute(task) => self.execute(*task).await,
+                Order::Release { line, keep } => Message::Released(self.release(&line, keep).await),
             };
             self.tell(message).await;
         }
@@ -84,24 +130,65 @@ impl Worker {
         }
     }
 
-    async fn tell(&mut self, message: Message) {
+    async fn begin(&mut self, stop: &CancellationToken) -> Message {
+        if let Err(error) = self.connect(stop).await {
+            return Message::ConnectFailed(error.to_string());
+        }
+        self.tell(Message::Connected).await;
+        if let Err(refusal) = self.claim(stop).await {
+            return refusal;
+        }
+        for (at, secret) in std::mem::take(&mut self.secrets) {
+            let Work::Durable(durable) = &secret.work else { continue };
+            let mut output = Output::of(&secret, Recorded::default());
+            let end = self.watch(durable, &secret, &mut output).await;
+            if let (ExecEnd::Exited(0), Some(Ok(value))) = (end, output.captured().map(value_of)) {
+                self.tell(Message::Secret(at, value)).await;
+            }
+        }
+        Message::Ready
+    }
+
+    pub(super) async fn tell(&mut self, message: Message) {
         // The dispatcher is gone only when it let go of the run; then nobody listens, rightly.
         let _ = self.messages.send((self.index, message)).await;
     }
 
-    async fn connect(&mut self, stop: &CancellationToken) -> Result<(), String> {
+    pub(super) async fn connect(&mut self, stop: &CancellationToken) -> Result<(), ConnectFailure> {
         let connected: Result<Box<dyn Session>, ConnectError> = tokio::select! {
             connected = self.connector.connect(&self.host) => connected,
-            () = stop.cancelled() => return Err("interrupted".to_owned()),
+            () = stop.cancelled() => return Err(ConnectFailure::Interrupted),
         };
-        self.session = Some(connected.map_err(|error| error.to_string())?);
+        self.session = Some(connected.map_err(ConnectFailure::Failed)?);
         Ok(())
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.is_alive())
     }
 
     async fn execute(&mut self, task: Task) -> Message {
         let started = Instant::now();
-        let (outcome, captured) = self.guarded(&task).await;
+        let (outcome, captured) = self.watched(&task).await;
         Message::Ended { outcome, captured, took: started.elapsed() }
+    }
+
+    /// A step that may run already is not asked for its guard again: its answer may be another one by now.
+    async fn watched(&mut self, task: &Task) -> (StepOutcome, Option<String>) {
+        let (Some(recorded), Work::Durable(step)) = (task.watch, &task.work) else {
+            return match task.watch {
+                Some(_) => {
+                    let reason = "it was sent by a controller that is gone, and is not durable".to_owned();
+                    (StepOutcome::Unknown { reason }, None)
+                }
+                None => self.guarded(task).await,
+            };
+        };
+        let mut output = Output::of(task, recorded);
+        match self.watch(step, task, &mut output).await {
+            ExecEnd::Absent => self.guarded(task).await,
+            end => self.ended(end, task, output).await,
+        }
     }
 
     async fn guarded(&mut self, task: &Task) -> (StepOutcome, Option<String>) {
@@ -110,14 +197,24 @@ impl Worker {
             Some(ReadyGuard::Unless(command)) => (command, true, "`unless` says it is done"),
             Some(ReadyGuard::OnlyIf(command)) => (command, false, "`only-if` says it is not for now"),
         };
-        match self.attempt(guard, task, &mut None).await {
+        let mut output = Output::of_guard(task);
+        let end = self.attempt(guard, task, &mut output).await;
+        self.tell_rest(&mut output).await;
+        match end {
             ExecEnd::Exited(status) if (status == 0) == skips_on_success => {
                 (StepOutcome::Skipped { reason: reason.to_owned() }, None)
             }
             ExecEnd::Exited(_) => self.captured(task).await,
             // A guard changes nothing: when it is lost, the step has certainly not begun.
-            ExecEnd::Lost(why) => (StepOutcome::NotStarted { reason: format!("its guard was lost: {why}") }, None),
-            end @ (ExecEnd::TimedOut | ExecEnd::IdleTimedOut | ExecEnd::Stopped | ExecEnd::NotStarted(_)) => {
+            ExecEnd::Lost(why) | ExecEnd::Unknown(why) => {
+                (StepOutcome::NotStarted { reason: format!("its guard was lost: {why}") }, None)
+            }
+            end @ (ExecEnd::TimedOut
+            | ExecEnd::IdleTimedOut
+            | ExecEnd::Stopped
+            | ExecEnd::NotStarted(_)
+            | ExecEnd::Absent
+            | ExecEnd::Detached(_)) => {
                 let reason = format!("its guard: {}", outcome_of(end, task).describe());
                 (StepOutcome::NotStarted { reason }, None)
             }
@@ -125,75 +222,86 @@ impl Worker {
     }
 
     async fn captured(&mut self, task: &Task) -> (StepOutcome, Option<String>) {
-        let mut capture = task.capture.then(Vec::new);
-        let end = self.attempt(&task.command, task, &mut capture).await;
-        let outcome = outcome_of(end, task);
-        match capture.filter(|_| outcome == StepOutcome::Succeeded).map(value_of) {
-            None => (outcome, None),
-            Some(Ok(value)) => (outcome, Some(value)),
-            Some(Err(reason)) => (StepOutcome::Unusable { reason }, None),
-        }
+        let mut output = Output::of(task, Recorded::default());
+        let end = match &task.work {
+            Work::Plain(command) => self.attempt(command, task, &mut output).await,
+            Work::Durable(step) => self.start(step, task, &mut output).await,
+        };
+        self.ended(end, task, output).await
     }
 
-    /// Runs a command; when the connection turns out to be gone before it was sent, once more on a new one.
-    async fn attempt(&mut self, command: &RemoteCommand, task: &Task, capture: &mut Option<Vec<u8>>) -> ExecEnd {
-        if self.session.as_ref().is_some_and(|session| session.is_alive()) {
-            let end = self.exec(command, task, capture).await;
-            let dead = self.session.as_ref().is_none_or(|session| !session.is_alive());
-            match end {
-                ExecEnd::NotStarted(reason) if dead => self.tell(Message::ConnectionLost(reason)).await,
+    /// Runs a plain command; when the connection turns out to be gone before it was sent, once more on a new one.
+    async fn attempt(&mut self, command: &RemoteCommand, task: &Task, output: &mut Output) -> ExecEnd {
+        if self.is_connected() {
+            match self.exec(Remote::Plain(command), task, output).await {
+                ExecEnd::NotStarted(reason) if !self.is_connected() => self.lost(reason, false).await,
                 ExecEnd::Lost(reason) => {
-                    self.tell(Message::ConnectionLost(reason.clone())).await;
+                    self.lost(reason.clone(), false).await;
                     return ExecEnd::Lost(reason);
                 }
                 end => return end,
             }
         } else {
-            self.tell(Message::ConnectionLost("the connection broke between two steps".to_owned())).await;
+            self.lost("the connection broke between two steps".to_owned(), false).await;
         }
-        match self.connect(&task.stop).await {
-            Ok(()) => {
-                self.tell(Message::Connected).await;
-                self.exec(command, task, capture).await
-            }
+        match self.reconnect().await {
+            Ok(()) => self.exec(Remote::Plain(command), task, output).await,
             Err(reason) => ExecEnd::NotStarted(reason),
         }
     }
 
-    async fn exec(&mut self, command: &RemoteCommand, task: &Task, capture: &mut Option<Vec<u8>>) -> ExecEnd {
+    pub(super) async fn lost(&mut self, reason: String, step_goes_on: bool) {
+        self.tell(Message::ConnectionLost { reason, step_goes_on }).await;
+    }
+
+    pub(super) async fn exec(&mut self, command: Remote<'_>, task: &Task, told: &mut Output) -> ExecEnd {
         let Some(session) = self.session.as_mut() else {
             return ExecEnd::NotStarted("no connection".to_owned());
         };
         let (output, mut chunks) = mpsc::channel::<OutputChunk>(CHUNKS);
-        let exec =
-            Exec { command, timeout: task.timeout, idle_timeout: task.idle_timeout, stop: task.stop.clone(), output };
+        // The host keeps to a durable step's limit itself.
+        let timeout = if let Remote::Plain(_) = command { task.timeout } else { None };
+        let exec = Exec { command, timeout, idle_timeout: task.idle_timeout, stop: task.stop.clone(), output };
         let (index, messages) = (self.index, &self.messages);
         let forward = async {
-            let (mut stdout, mut stderr) = (Lines::default(), Lines::default());
             while let Some(chunk) = chunks.recv().await {
-                let lines = match chunk.stream {
-                    Stream::Stdout => &mut stdout,
-                    Stream::Stderr => &mut stderr,
-                };
-                if let (Some(capture), Stream::Stdout) = (capture.as_mut(), chunk.stream) {
-                    let room = (LONGEST_VALUE + 1).saturating_sub(capture.len());
-                    capture.extend(chunk.bytes.iter().take(room));
-                }
-                if let Some(bytes) = lines.push(&chunk.bytes).filter(|_| !task.secret) {
-                    let bytes = task.masker.mask(bytes);
+                if let Some(bytes) = told.take(&chunk) {
                     let _ = messages.send((index, Message::Output(chunk.stream, bytes))).await;
-                }
-            }
-            for (stream, lines) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
-                if let Some(bytes) = lines.finish().filter(|_| !task.secret) {
-                    let bytes = task.masker.mask(bytes);
-                    let _ = messages.send((index, Message::Output(stream, bytes))).await;
                 }
             }
         };
         // The session drops its sender at the end of the command, and with it ends the forwarding.
         tokio::join!(session.exec(exec), forward).0
     }
+
+    /// Tells what is left of the output, and how the step ended.
+    async fn ended(&mut self, end: ExecEnd, task: &Task, mut output: Output) -> (StepOutcome, Option<String>) {
+        // Of a step that goes on, half a line is read again by whoever watches it next.
+        if !matches!(end, ExecEnd::Detached(_)) {
+            self.tell_rest(&mut output).await;
+        }
+        let outcome = outcome_of(end, task);
+        match output.captured().filter(|_| outcome == StepOutcome::Succeeded).map(value_of) {
+            None => (outcome, None),
+            Some(Ok(value)) => (outcome, Some(value)),
+            Some(Err(reason)) => (StepOutcome::Unusable { reason }, None),
+        }
+    }
+
+    async fn tell_rest(&mut self, output: &mut Output) {
+        for (stream, bytes) in output.finish() {
+            self.tell(Message::Output(stream, bytes)).await;
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectFailure {
+    #[error("interrupted")]
+    Interrupted,
+    #[error(transparent)]
+    Failed(#[from] ConnectError),
 }
 
 fn outcome_of(end: ExecEnd, task: &Task) -> StepOutcome {
@@ -210,7 +318,10 @@ fn outcome_of(end: ExecEnd, task: &Task) -> StepOutcome {
         }
         ExecEnd::Stopped => StepOutcome::Cancelled,
         ExecEnd::NotStarted(reason) => StepOutcome::NotStarted { reason },
-        ExecEnd::Lost(reason) => StepOutcome::Unknown { reason },
+        // Both only when nobody asked further: a watch that found nothing is followed by a start.
+        ExecEnd::Absent => StepOutcome::NotStarted { reason: "it was never started".to_owned() },
+        ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) => StepOutcome::Unknown { reason },
+        ExecEnd::Detached(reason) => StepOutcome::Detached { reason },
     }
 }
 

@@ -18,7 +18,7 @@ use crate::model::event::Stream;
 use crate::model::printable::printable;
 use crate::model::shell::quote;
 use crate::ssh::key::PublicKeyLine;
-use crate::ssh::{Exec, ExecEnd, OutputChunk, Session};
+use crate::ssh::{Exec, ExecEnd, OutputChunk, Remote, Session};
 
 use super::authorized_keys::{Decision, review};
 
@@ -335,7 +335,7 @@ pub(super) async fn run(session: &mut dyn Session, text: String) -> Result<Vec<u
     // Filled by the session, emptied below; both end together.
     let (output, mut chunks) = mpsc::channel::<OutputChunk>(16);
     let stop = CancellationToken::new();
-    let exec = Exec { command: &command, timeout: Some(TIMEOUT), idle_timeout: None, stop, output };
+    let exec = Exec { command: Remote::Plain(&command), timeout: Some(TIMEOUT), idle_timeout: None, stop, output };
     let collect = async {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         while let Some(chunk) = chunks.recv().await {
@@ -361,7 +361,10 @@ pub(super) async fn run(session: &mut dyn Session, text: String) -> Result<Vec<u
         }
         ExecEnd::Stopped => Err(DistributeError::Unknown { reason: "stopped".to_owned() }),
         ExecEnd::NotStarted(reason) => Err(DistributeError::NotStarted { reason }),
-        ExecEnd::Lost(reason) => Err(DistributeError::Unknown { reason }),
+        ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) | ExecEnd::Detached(reason) => {
+            Err(DistributeError::Unknown { reason })
+        }
+        ExecEnd::Absent => Err(DistributeError::NotStarted { reason: "it was never started".to_owned() }),
     }
 }
 

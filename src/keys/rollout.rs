@@ -101,6 +101,7 @@ pub async fn prove(connector: &dyn Connect, host: &PlanHost) -> Result<(), Conne
         Err(error) => Err(ConnectError::Auth {
             user: host.user.to_string(),
             reason: format!("the login works, but no command runs ({error})"),
+            refused: true,
         }),
     }
 }
@@ -207,6 +208,8 @@ mod tests {
             user: UserName::parse("release").unwrap(),
             identity: None,
             connect_timeout: Duration::from_secs(1),
+            reconnect_timeout: Duration::from_secs(1),
+            keepalive: Duration::from_secs(15),
             roles: Vec::new(),
         }
     }
@@ -246,7 +249,7 @@ mod tests {
     impl Session for Script {
         fn exec<'a>(&'a mut self, exec: Exec<'a>) -> BoxFuture<'a, ExecEnd> {
             Box::pin(async move {
-                let answer = if exec.command.text.contains("answer added") { "added\n" } else { "none\n" };
+                let answer = if exec.command.text().contains("answer added") { "added\n" } else { "none\n" };
                 let chunk = OutputChunk { stream: crate::model::event::Stream::Stdout, bytes: answer.into() };
                 exec.output.send(chunk).await.unwrap();
                 ExecEnd::Exited(0)
@@ -326,7 +329,7 @@ mod tests {
             fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
                 assert_eq!(self.0.open.load(Ordering::SeqCst), 1, "the first session is there");
                 let user = host.user.to_string();
-                Box::pin(async { Err(ConnectError::Auth { user, reason: "no".into() }) })
+                Box::pin(async { Err(ConnectError::Auth { user, reason: "no".into(), refused: true }) })
             }
         }
         let login = Hosts::new(1);

@@ -97,7 +97,9 @@ pub struct Wire {
     pub stdin: Vec<u8>,
     /// Both streams carry `BEGIN PID\n` before the first byte of the command's output; what comes earlier is noise of the login shell.
     pub begin: String,
-    /// Both streams carry `\nEND STATUS\n` after the last byte, however long a daemon may keep them open.
+    /// Both streams carry `END WORDS\n` after the last byte, however long a daemon may keep them open: the exit status, and for a
+    /// durable step what [`super::durable::StepEnd`] reads. No newline stands before it: a line that ends with one could be told only
+    /// when it is known that no mark follows, which is when the next line comes.
     pub end: String,
 }
 
@@ -118,30 +120,11 @@ impl RemoteCommand {
     /// The command runs in the foreground and the watcher of the leash in the background, not the other way round: a shell without job
     /// control lets its background commands ignore INT and QUIT, and a service started by a step would inherit that.
     pub fn wire(&self, nonce: &str) -> Wire {
-        let exec = match &self.as_user {
-            Some(user) => format!("exec sudo -n -H -u {user} -- /bin/sh -s"),
-            None => "exec /bin/sh -s".to_owned(),
-        };
+        let exec = self.login_command();
         let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));
-        let text = self.shell_text();
         // The leash is used once the mark on standard output is there; by then, the other one is too.
         let mark = r#"exec 2>&6 6>&-; printf '%s %s\n' "$FLEET_MARK" $$ >&2; printf '%s %s\n' "$FLEET_MARK" $$"#;
-        let mut variables = format!("FLEET_MARK={begin}");
-        let mut documents = Documents::new(nonce);
-        let inner = if text.len() <= ENVIRONMENT_LIMIT {
-            let _ = write!(variables, " FLEET_TEXT={}", quote(&text));
-            format!(r#"{mark}; eval "$FLEET_TEXT""#)
-        } else {
-            // Half a text must not run: its last line tells that it is whole.
-            documents.add(4, &format!("{text}\nfleet-whole"));
-            format!(
-                "{mark}; FLEET_TEXT=$(cat <&4) || exit; exec 4<&-
-case $FLEET_TEXT in *fleet-whole) eval \"${{FLEET_TEXT%fleet-whole}}\";; *) echo fleet: the command arrived incomplete >&2; exit 1;; esac"
-            )
-        };
-        if self.interpreter.is_some() {
-            documents.add(5, &self.text);
-        }
+        let Payload { variables, inner, redirections, bodies } = self.payload(nonce, mark);
         // One compound command: sh reads all of it before it runs any, and what follows on standard input is the leash.
         // Standard error of the waiting shell is taken from it, or it would say "Terminated" there: 6 is the real one,
         // which the command's shell takes for itself, since dash redirects in the waiting shell; `6>&6` hands it over in ksh. `kill -TERM -- -PID` is an error in dash and busybox.
@@ -151,23 +134,50 @@ exec 3<&0 6>&2 2>/dev/null
 {{ while read -r s p; do kill -"$s" "-$p" || kill -"$s" "$p"; done; }} <&3 >/dev/null 2>&1 6>&- &
 w=$!
 s=; command -v setsid >/dev/null 2>&1 && s=setsid
-{variables} $s /bin/sh -c {inner} sh </dev/null 3<&- 6>&6 {redirections}
+FLEET_MARK={begin} {variables} $s /bin/sh -c {inner} sh </dev/null 3<&- 6>&6 {redirections}
 {bodies}r=$?
 kill $w
-printf '\n%s %s\n' {end} $r; printf '\n%s %s\n' {end} $r >&6
+printf '%s %s\n' {end} $r; printf '%s %s\n' {end} $r >&6
 exit $r
 }}
 "#,
-            inner = quote(&inner),
-            redirections = documents.redirections,
-            bodies = documents.bodies,
         );
         Wire { exec, stdin: stdin.into_bytes(), begin, end }
     }
 
+    /// What the login shell gets: a plain shell, of the user whom the command runs as.
+    pub(super) fn login_command(&self) -> String {
+        match &self.as_user {
+            Some(user) => format!("exec sudo -n -H -u {user} -- /bin/sh -s"),
+            None => "exec /bin/sh -s".to_owned(),
+        }
+    }
+
+    /// The command as the argument of a shell that does `first` before it.
+    pub(super) fn payload(&self, nonce: &str, first: &str) -> Payload {
+        let text = self.shell_text();
+        let mut variables = String::new();
+        let mut documents = Documents::new(nonce);
+        let inner = if text.len() <= ENVIRONMENT_LIMIT {
+            let _ = write!(variables, "FLEET_TEXT={}", quote(&text));
+            format!(r#"{first}; eval "$FLEET_TEXT""#)
+        } else {
+            // Half a text must not run: its last line tells that it is whole.
+            documents.add(4, &format!("{text}\nfleet-whole"));
+            format!(
+                "{first}; FLEET_TEXT=$(cat <&4) || exit; exec 4<&-
+case $FLEET_TEXT in *fleet-whole) eval \"${{FLEET_TEXT%fleet-whole}}\";; *) echo fleet: the command arrived incomplete >&2; exit 1;; esac"
+            )
+        };
+        if self.interpreter.is_some() {
+            documents.add(5, &self.text);
+        }
+        Payload { variables, inner: quote(&inner), redirections: documents.redirections, bodies: documents.bodies }
+    }
+
     /// What the command's shell evaluates. The text starts on its first line, so that the shell's messages name the right one.
     fn shell_text(&self) -> String {
-        let mut all = "unset FLEET_MARK FLEET_TEXT; ".to_owned();
+        let mut all = "unset FLEET_MARK FLEET_TEXT FLEET_PID; ".to_owned();
         for (name, value) in &self.env {
             let _ = write!(all, "export {} || exit; ", quote(&format!("{name}={value}")));
         }
@@ -195,6 +205,18 @@ cat <&5 >"$f" || exit; exec 5<&-; n=$(wc -c <"$f") || exit
         }
         all
     }
+}
+
+/// The pieces of the line that starts the command's shell.
+pub(super) struct Payload {
+    /// Assignments before it.
+    pub variables: String,
+    /// The argument of `sh -c`, quoted.
+    pub inner: String,
+    /// The here-documents of `bodies`.
+    pub redirections: String,
+    /// What follows on the next line.
+    pub bodies: String,
 }
 
 /// Here-documents: texts of any length, byte for byte, that stand in no process list and in no environment.

@@ -40,6 +40,22 @@ pub enum Fact {
         /// Who started it, as `user@controller`.
         by: String,
     },
+    /// The run goes on after its controller ended, or was let go of. What the events before say of the end of hosts is taken back.
+    RunResumed {
+        /// Which way it goes on.
+        direction: Direction,
+        /// Who resumed it, as `user@controller`.
+        by: String,
+    },
+    /// The operator decided about a step whose outcome is not known, or not good.
+    StepDecided {
+        /// The host.
+        host: HostLabel,
+        /// The step.
+        step: StepPath,
+        /// What was decided.
+        decision: Decision,
+    },
     /// A connection to the host is being made.
     HostStarted {
         /// The host.
@@ -47,6 +63,16 @@ pub enum Fact {
     },
     /// The host was reached, its key verified, and the login done.
     Connected {
+        /// The host.
+        host: HostLabel,
+    },
+    /// The run holds the lock of the site on the host.
+    LockAcquired {
+        /// The host.
+        host: HostLabel,
+    },
+    /// The lock of the site is given back.
+    LockReleased {
         /// The host.
         host: HostLabel,
     },
@@ -74,6 +100,18 @@ pub enum Fact {
         step: StepPath,
         /// Attempt, from 1.
         attempt: u32,
+    },
+    /// A resumed run asks the host for an attempt of a step, or of an undo, that was about to be sent by an earlier controller.
+    StepResumed {
+        /// The host.
+        host: HostLabel,
+        /// The step.
+        step: StepPath,
+        /// Attempt, from 1.
+        attempt: u32,
+        /// It is an undo.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        undo: bool,
     },
     /// A guard said that there is nothing to do.
     StepSkipped {
@@ -126,6 +164,14 @@ pub enum Fact {
         host: HostLabel,
         /// What was seen.
         reason: String,
+        /// A durable step goes on there while fleet tries to reach the host again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        step_goes_on: bool,
+    },
+    /// The host is connected again, and its running step is watched from the byte at which it was lost.
+    Reattached {
+        /// The host.
+        host: HostLabel,
     },
     /// An undo's command is about to be sent. This line is on disk before the command is.
     UndoStarted {
@@ -133,6 +179,9 @@ pub enum Fact {
         host: HostLabel,
         /// The step that is being undone.
         step: StepPath,
+        /// Attempt, from 1: an undo that failed may be run again by `fleet undo`.
+        #[serde(default = "first", skip_serializing_if = "is_first")]
+        attempt: u32,
     },
     /// An undo ended.
     UndoFinished {
@@ -160,6 +209,9 @@ pub enum Fact {
         /// The steps that ran, may have changed something, and have no undo, although the run did not succeed.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         kept: Vec<StepPath>,
+        /// The run still holds the site's lock there.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        locked: bool,
     },
     /// All hosts of a batch are through it.
     BatchFinished {
@@ -197,6 +249,47 @@ pub enum Fact {
     },
 }
 
+fn first() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_first(attempt: &u32) -> bool {
+    *attempt == 1
+}
+
+/// Which way a run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// With the next step; or, if the rollout had stopped, with what follows a stop.
+    Forward,
+    /// Back: what it did is undone.
+    Back,
+    /// Running steps are ended, then what follows a stop.
+    Cancel,
+}
+
+/// What an operator decides about a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decision {
+    /// It counts as succeeded.
+    AssumeDone,
+    /// It runs once more.
+    Rerun,
+}
+
+impl Decision {
+    /// In words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::AssumeDone => "assumed to be done",
+            Self::Rerun => "is to run again",
+        }
+    }
+}
+
 /// A variable's value that a whole, successful run proved on a site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proven {
@@ -214,6 +307,8 @@ pub enum Signal {
     Int,
     /// `kill`, a shutdown.
     Term,
+    /// `fleet cancel`, from another terminal.
+    Cancel,
 }
 
 /// Standard output or standard error.
@@ -265,6 +360,11 @@ impl Fact {
     pub fn host(&self) -> Option<&HostLabel> {
         match self {
             Self::HostStarted { host }
+            | Self::StepDecided { host, .. }
+            | Self::StepResumed { host, .. }
+            | Self::LockAcquired { host }
+            | Self::LockReleased { host }
+            | Self::Reattached { host }
             | Self::Connected { host }
             | Self::StepStarted { host, .. }
             | Self::StepSkipped { host, .. }
@@ -276,6 +376,7 @@ impl Fact {
             | Self::UndoFinished { host, .. }
             | Self::HostFinished { host, .. } => Some(host),
             Self::RunStarted { .. }
+            | Self::RunResumed { .. }
             | Self::PhaseStarted { .. }
             | Self::BatchStarted { .. }
             | Self::BatchFinished { .. }

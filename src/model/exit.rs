@@ -2,7 +2,7 @@
 
 use super::event::Signal;
 use super::outcome::{HostOutcome, StepOutcome};
-use super::summary::{HostSummary, Summary};
+use super::summary::{HostSummary, StepKind, Summary};
 
 /// Every targeted host succeeded.
 pub const SUCCESS: u8 = 0;
@@ -73,25 +73,51 @@ impl Summary {
         let interrupt = match (self.interrupts, self.signal) {
             (0, _) => SUCCESS,
             (_, Some(Signal::Term)) => TERMINATED,
-            (_, Some(Signal::Int) | None) => INTERRUPTED,
+            (_, Some(Signal::Int | Signal::Cancel) | None) => INTERRUPTED,
         };
-        let unreachable = self.hosts().any(|host| host.outcome == Some(HostOutcome::Unreachable));
-        worst(self.hosts().map(|host| host_code(host, unreachable)).chain([interrupt]))
+        let ended = |outcome| self.hosts().any(|host| host.outcome == Some(outcome));
+        let cause = match (ended(HostOutcome::Locked), ended(HostOutcome::Unreachable)) {
+            (true, _) => LOCKED,
+            (false, true) => UNREACHABLE,
+            (false, false) => FAILED,
+        };
+        let code = |host| if self.is_undo() { undone_code(host) } else { host_code(host, cause) };
+        worst(self.hosts().map(code).chain([interrupt]))
     }
 }
 
-/// `unreachable`: is any host of the run? Then it explains why hosts were left out or rolled back without a failed step.
-fn host_code(host: &HostSummary, unreachable: bool) -> u8 {
+/// `cause`: why hosts were left out or rolled back without a failed step.
+fn host_code(host: &HostSummary, cause: u8) -> u8 {
     let steps = worst(host.steps().filter_map(|step| step.outcome.as_ref()).map(step_code));
     let own = match host.outcome {
-        None | Some(HostOutcome::Unknown) => UNKNOWN,
+        None | Some(HostOutcome::Unknown | HostOutcome::Detached) => UNKNOWN,
         Some(HostOutcome::Succeeded) => SUCCESS,
         Some(HostOutcome::Unreachable) => UNREACHABLE,
-        Some(HostOutcome::RolledBack | HostOutcome::Untouched) if unreachable => UNREACHABLE,
-        // Rolled back or untouched without that: something else stopped the rollout.
-        Some(HostOutcome::Failed | HostOutcome::Held | HostOutcome::RolledBack | HostOutcome::Untouched) => FAILED,
+        Some(HostOutcome::Locked) => LOCKED,
+        Some(HostOutcome::RolledBack | HostOutcome::Untouched) => cause,
+        Some(HostOutcome::Failed | HostOutcome::Held) => FAILED,
     };
     worst([own, steps])
+}
+
+/// Of a run that is undone, only the undos count.
+fn undone_code(host: &HostSummary) -> u8 {
+    let undos = host.steps().filter(|step| step.kind == StepKind::Undo);
+    let undos = worst(undos.filter_map(|step| step.outcome.as_ref()).map(step_code));
+    let own = match host.outcome {
+        None | Some(HostOutcome::Unknown | HostOutcome::Detached) => UNKNOWN,
+        Some(HostOutcome::Locked) => LOCKED,
+        Some(HostOutcome::Held) => FAILED,
+        // What failed before, or was never reached, has nothing left to take back.
+        Some(
+            HostOutcome::Succeeded
+            | HostOutcome::Untouched
+            | HostOutcome::RolledBack
+            | HostOutcome::Failed
+            | HostOutcome::Unreachable,
+        ) => SUCCESS,
+    };
+    worst([own, undos])
 }
 
 /// What the last attempt of a step, or of an undo, means. Cancelled and not started are consequences: their cause counts.
@@ -101,7 +127,7 @@ fn step_code(outcome: &StepOutcome) -> u8 {
         | StepOutcome::Signaled { .. }
         | StepOutcome::TimedOut { .. }
         | StepOutcome::Unusable { .. } => FAILED,
-        StepOutcome::Unknown { .. } => UNKNOWN,
+        StepOutcome::Unknown { .. } | StepOutcome::Detached { .. } => UNKNOWN,
         StepOutcome::Succeeded
         | StepOutcome::Skipped { .. }
         | StepOutcome::Cancelled

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::event::{Fact, Stream};
+use super::event::{Decision, Fact, Stream};
 use super::name::{HostLabel, StepPath, VarName};
 use super::outcome::{HostOutcome, StepOutcome};
 use super::tail::Tail;
@@ -31,6 +31,8 @@ pub struct HostSummary {
     pub connected: bool,
     /// How often the connection broke.
     pub connections_lost: u32,
+    /// The run holds the site's lock there.
+    pub locked: bool,
     /// What it is doing.
     pub activity: Option<Activity>,
     /// What the current step printed, or the last one.
@@ -112,6 +114,7 @@ impl HostSummary {
             finished: None,
             connected: false,
             connections_lost: 0,
+            locked: false,
             activity: None,
             tail: Tail::default(),
             failure: None,
@@ -153,13 +156,19 @@ impl HostSummary {
             Fact::HostStarted { .. } => {
                 self.started.get_or_insert(at);
             }
-            Fact::Connected { .. } => self.connected = true,
+            Fact::Connected { .. } | Fact::Reattached { .. } => self.connected = true,
+            Fact::LockAcquired { .. } => self.locked = true,
+            Fact::LockReleased { .. } => self.locked = false,
+            Fact::StepDecided { step, decision, .. } => self.decide(at, step, *decision),
             Fact::ConnectionLost { .. } => {
                 self.connected = false;
                 self.connections_lost = self.connections_lost.saturating_add(1);
             }
             Fact::StepStarted { step, attempt, .. } => self.begin(at, step, StepKind::Run, *attempt),
-            Fact::UndoStarted { step, .. } => self.begin(at, step, StepKind::Undo, 1),
+            Fact::StepResumed { step, attempt, undo, .. } => {
+                self.begin(at, step, if *undo { StepKind::Undo } else { StepKind::Run }, *attempt);
+            }
+            Fact::UndoStarted { step, attempt, .. } => self.begin(at, step, StepKind::Undo, *attempt),
             Fact::Output { stream, data, .. } => self.print(at, *stream, &data.0),
             Fact::StepSkipped { step, reason, .. } => {
                 let outcome = StepOutcome::Skipped { reason: reason.clone() };
@@ -185,11 +194,16 @@ impl HostSummary {
                 }
                 if let Some(left) = self.activity.take() {
                     let reason = "the run let go of it while it was running".to_owned();
-                    self.end(at, &left.step, left.kind, Some(&StepOutcome::Unknown { reason }), None);
+                    let outcome = match outcome {
+                        HostOutcome::Detached => StepOutcome::Detached { reason },
+                        _ => StepOutcome::Unknown { reason },
+                    };
+                    self.end(at, &left.step, left.kind, Some(&outcome), None);
                 }
             }
             // Not about a host; `Summary::apply` keeps them.
             Fact::RunStarted { .. }
+            | Fact::RunResumed { .. }
             | Fact::PhaseStarted { .. }
             | Fact::BatchStarted { .. }
             | Fact::BatchFinished { .. }
@@ -197,6 +211,26 @@ impl HostSummary {
             | Fact::Interrupted { .. }
             | Fact::ReporterDropped { .. }
             | Fact::RunFinished { .. } => {}
+        }
+    }
+
+    /// The run goes on: how it ended before is over, and what it has done stays.
+    pub(super) fn reopen(&mut self) {
+        self.outcome = None;
+        self.reason = None;
+        self.in_force.clear();
+        self.kept.clear();
+        self.finished = None;
+        self.connected = false;
+        self.connections_lost = 0;
+        self.activity = None;
+    }
+
+    /// A person says how a step ended, or that it is to run again.
+    fn decide(&mut self, at: Timestamp, step: &StepPath, decision: Decision) {
+        self.failure.take_if(|failure| &failure.step == step);
+        if decision == Decision::AssumeDone {
+            self.end(at, step, StepKind::Run, Some(&StepOutcome::Succeeded), None);
         }
     }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::diagnostic::Source;
 use super::name::{Address, HostName, RecipeName, RoleName, SiteName, UserName, VarName};
 
@@ -51,6 +53,10 @@ pub struct Host {
     pub identity: Option<Setting<String>>,
     /// Limit of the TCP connection.
     pub connect_timeout: Setting<Duration>,
+    /// How long a lost connection is tried to be made again.
+    pub reconnect_timeout: Setting<Duration>,
+    /// Between two signs of life that are asked of the host.
+    pub keepalive: Setting<Duration>,
     /// Its roles.
     pub roles: Vec<RoleName>,
     /// Its own variables.
@@ -69,7 +75,8 @@ pub struct Rollout {
 }
 
 /// A number of hosts, or a percentage of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Share {
     /// So many hosts.
     Hosts(usize),

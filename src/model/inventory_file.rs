@@ -87,6 +87,10 @@ fn cycles(stems: &[&str], follows: &[Follows<'_>]) -> Vec<Diagnostic> {
     walk(&edges).cycles.iter().filter_map(told).collect()
 }
 
+fn limit(table: &Table<'_>, key: &'static str) -> Option<Setting<Duration>> {
+    table.item(key).and_then(|item| item.limit()).map(|limit| setting(table, limit))
+}
+
 /// The settings that defaults, sites and hosts share.
 #[derive(Debug, Clone, Default)]
 struct Ssh {
@@ -94,6 +98,8 @@ struct Ssh {
     port: Option<Setting<u16>>,
     identity: Option<Setting<String>>,
     connect_timeout: Option<Setting<Duration>>,
+    reconnect_timeout: Option<Setting<Duration>>,
+    keepalive: Option<Setting<Duration>>,
 }
 
 impl Ssh {
@@ -106,10 +112,9 @@ impl Ssh {
             user: table.parsed("user", UserName::parse).map(|user| setting(table, user)),
             port: table.item("port").and_then(|item| port(&item)).map(|port| setting(table, port)),
             identity: table.parsed("identity", identity).map(|path| setting(table, path)),
-            connect_timeout: table
-                .item("connect-timeout")
-                .and_then(|item| item.limit())
-                .map(|limit| setting(table, limit)),
+            connect_timeout: limit(table, "connect-timeout"),
+            reconnect_timeout: limit(table, "reconnect-timeout"),
+            keepalive: limit(table, "keepalive"),
         }
     }
 
@@ -120,6 +125,8 @@ impl Ssh {
             port: self.port.or_else(|| below.port.clone()),
             identity: self.identity.or_else(|| below.identity.clone()),
             connect_timeout: self.connect_timeout.or_else(|| below.connect_timeout.clone()),
+            reconnect_timeout: self.reconnect_timeout.or_else(|| below.reconnect_timeout.clone()),
+            keepalive: self.keepalive.or_else(|| below.keepalive.clone()),
         }
     }
 }

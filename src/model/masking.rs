@@ -18,6 +18,11 @@ pub struct Masker {
 }
 
 impl Masker {
+    /// Is there nothing to mask?
+    pub fn is_empty(&self) -> bool {
+        self.secrets.is_empty()
+    }
+
     /// Adds a value.
     pub fn add(&mut self, value: &str) {
         let lines = value.lines().map(|line| line.trim().as_bytes()).filter(|line| line.len() >= SHORTEST);

@@ -44,8 +44,13 @@ pub enum StepOutcome {
         /// Why.
         reason: String,
     },
-    /// The command was sent and nobody knows how it ended.
+    /// The command was sent and nobody knows how it ended, nor can it be found out.
     Unknown {
+        /// What was seen last.
+        reason: String,
+    },
+    /// It is running on the host, or has ended there, and nobody listens: `fleet resume` finds out.
+    Detached {
         /// What was seen last.
         reason: String,
     },
@@ -72,7 +77,8 @@ impl StepOutcome {
             | Self::Unusable { .. }
             | Self::Cancelled
             | Self::NotStarted { .. }
-            | Self::Unknown { .. } => false,
+            | Self::Unknown { .. }
+            | Self::Detached { .. } => false,
         }
     }
 
@@ -94,6 +100,7 @@ impl StepOutcome {
             Self::Cancelled => "cancelled".to_owned(),
             Self::NotStarted { reason } => format!("not started: {reason}"),
             Self::Unknown { reason } => format!("outcome unknown: {reason}"),
+            Self::Detached { reason } => format!("not watched any more: {reason}"),
         }
     }
 }
@@ -112,10 +119,14 @@ pub enum HostOutcome {
     Failed,
     /// It could not be reached, trusted or logged in to; nothing was done on it.
     Unreachable,
+    /// Another run works on the site there; nothing was done on it.
+    Locked,
     /// Left as it is for a person: an undo failed, or the policy is to hold.
     Held,
     /// The outcome of a step is not known.
     Unknown,
+    /// The connection is lost, and what was begun goes on there: `fleet resume` picks it up.
+    Detached,
 }
 
 impl HostOutcome {
@@ -127,8 +138,10 @@ impl HostOutcome {
             Self::RolledBack => "rolled back",
             Self::Failed => "failed",
             Self::Unreachable => "unreachable",
+            Self::Locked => "locked",
             Self::Held => "held",
             Self::Unknown => "unknown",
+            Self::Detached => "detached",
         }
     }
 }

@@ -46,6 +46,64 @@ pub struct Plan {
     pub left_out: Vec<String>,
 }
 
+/// How long a lost connection is tried to be made again when nobody says otherwise.
+pub const RECONNECT_TIMEOUT: Duration = Duration::from_secs(600);
+/// Between two signs of life when nobody says otherwise.
+pub const KEEPALIVE: Duration = Duration::from_secs(15);
+
+fn default_reconnect_timeout() -> Duration {
+    RECONNECT_TIMEOUT
+}
+
+fn default_keepalive() -> Duration {
+    KEEPALIVE
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
+impl Plan {
+    /// In what another plan of the same tasks differs from this one, in words; none when it is the same.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        if self == other {
+            return None;
+        }
+        let host = self.hosts.iter().zip(&other.hosts).find(|(a, b)| a != b);
+        if let Some((host, _)) = host {
+            return Some(format!("host {} is described in another way", host.label));
+        }
+        let steps =
+            |plan: &Self| -> Vec<PlanStep> { plan.phases.iter().flat_map(|phase| phase.steps.clone()).collect() };
+        let (before, now) = (steps(self), steps(other));
+        if let Some(gone) = before.iter().find(|step| !now.iter().any(|other| other.path == step.path)) {
+            return Some(format!("step {} is not there any more", gone.path));
+        }
+        if let Some(new) = now.iter().find(|step| !before.iter().any(|other| other.path == step.path)) {
+            return Some(format!("step {} is new", new.path));
+        }
+        let changed = before.iter().zip(&now).find(|(a, b)| a != b);
+        Some(changed.map_or_else(
+            || "hosts, batches or limits of the rollout are others".to_owned(),
+            |(step, _)| format!("step {} is another one", step.path),
+        ))
+    }
+
+    /// Does a run of it keep other runs away from its sites? Not an ad-hoc command, which also puts right what a run has left, and not
+    /// what only looks.
+    pub fn locks(&self) -> bool {
+        self.task != AD_HOC && self.phases.iter().flat_map(|phase| &phase.steps).any(|step| !step.read_only)
+    }
+}
+
+/// The task of an ad-hoc command.
+pub const AD_HOC: &str = "run";
+
 /// What follows when failures pass the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -77,6 +135,12 @@ pub struct PlanHost {
     pub identity: Option<String>,
     /// Limit of the TCP connection.
     pub connect_timeout: Duration,
+    /// How long a lost connection is tried to be made again.
+    #[serde(default = "default_reconnect_timeout")]
+    pub reconnect_timeout: Duration,
+    /// Between two signs of life that are asked of the host; after four without an answer the connection is lost.
+    #[serde(default = "default_keepalive")]
+    pub keepalive: Duration,
     /// Its roles.
     pub roles: Vec<RoleName>,
 }
@@ -100,6 +164,7 @@ pub struct PlanPhase {
 /// One remote command of a phase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::struct_excessive_bools, reason = "they are what the author of a recipe says of a step")]
 pub struct PlanStep {
     /// Its place in the plan.
     pub path: StepPath,
@@ -118,6 +183,12 @@ pub struct PlanStep {
     /// The variable that its standard output becomes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub register: Option<VarName>,
+    /// It may run again without harm.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idempotent: bool,
+    /// It outlives its connection ([`super::durable`]).
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub durable: bool,
     /// It changes nothing on the host.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,

@@ -103,6 +103,7 @@ pub enum PhaseBody {
 
 /// One remote command.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are what the author of a recipe says of a step")]
 pub struct Step {
     /// Its name.
     pub name: StepName,
@@ -130,6 +131,8 @@ pub struct Step {
     pub retry: Option<Retry>,
     /// The variable that its standard output becomes.
     pub register: Option<VarName>,
+    /// It outlives its connection and its controller.
+    pub durable: bool,
     /// It changes nothing on the host: a host that ran only such steps is untouched. It has no undo.
     pub read_only: bool,
     /// Its output is neither shown nor recorded.

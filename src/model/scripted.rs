@@ -119,12 +119,9 @@ impl Script {
 
     /// A whole undo.
     pub fn undo(&mut self, name: &str, path: &str, outcome: StepOutcome) -> &mut Self {
-        self.fact(Fact::UndoStarted { host: host(name), step: step(path) }).wait(0.5).fact(Fact::UndoFinished {
-            host: host(name),
-            step: step(path),
-            outcome,
-            millis: 500,
-        })
+        self.fact(Fact::UndoStarted { host: host(name), step: step(path), attempt: 1 })
+            .wait(0.5)
+            .fact(Fact::UndoFinished { host: host(name), step: step(path), outcome, millis: 500 })
     }
 
     /// `host-finished`.
@@ -136,6 +133,7 @@ impl Script {
             reason: reason.map(str::to_owned),
             in_force,
             kept: Vec::new(),
+            locked: false,
         })
     }
 

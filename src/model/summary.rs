@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::event::{Event, Fact, Proven, Signal};
+use super::event::{Direction, Event, Fact, Proven, Signal};
 pub use super::host_summary::{Activity, Failure, HostSummary, StepKind, StepSummary, elapsed};
 use super::name::{HostLabel, PhaseName, RunId, SiteName};
 use super::outcome::HostOutcome;
@@ -43,6 +43,8 @@ pub struct Summary {
     pub dropped: Vec<(String, String)>,
     /// The exit code that the run told when it ended.
     pub told_exit_code: Option<u8>,
+    /// Which way it was resumed last.
+    pub resumed: Option<Direction>,
     /// What the run proved.
     pub proven: Option<Proven>,
     hosts: Vec<HostSummary>,
@@ -91,6 +93,17 @@ impl Summary {
                 phase.finished = phase.finished.max(*batch);
                 phase.batches = phase.batches.max(*batch);
             }
+            Fact::RunResumed { direction, .. } => {
+                self.resumed = Some(*direction);
+                self.finished = None;
+                self.told_exit_code = None;
+                self.proven = None;
+                self.stopped = None;
+                self.interrupts = 0;
+                self.signal = None;
+                self.dropped.clear();
+                self.hosts.iter_mut().for_each(HostSummary::reopen);
+            }
             Fact::RolloutStopped { reason } => {
                 self.stopped.get_or_insert_with(|| reason.clone());
             }
@@ -105,6 +118,11 @@ impl Summary {
                 self.proven.clone_from(proven);
             }
             Fact::HostStarted { host }
+            | Fact::StepDecided { host, .. }
+            | Fact::StepResumed { host, .. }
+            | Fact::LockAcquired { host }
+            | Fact::LockReleased { host }
+            | Fact::Reattached { host }
             | Fact::Connected { host }
             | Fact::StepStarted { host, .. }
             | Fact::StepSkipped { host, .. }
@@ -148,6 +166,11 @@ impl Summary {
     /// How long the run took; until its last event when it is not finished.
     pub fn duration(&self) -> Option<Duration> {
         Some(elapsed(self.started?, self.finished.or(self.latest)?))
+    }
+
+    /// Was it told to take everything back? Then that is what makes it a success.
+    pub fn is_undo(&self) -> bool {
+        self.resumed == Some(Direction::Back)
     }
 
     /// How many hosts ended like that.

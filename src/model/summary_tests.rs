@@ -238,8 +238,8 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
             name: VarName::parse("x").unwrap(),
             value
         }),
-        (hosts(), any::<String>()).prop_map(|(host, reason)| Fact::ConnectionLost { host, reason }),
-        (hosts(), steps()).prop_map(|(host, step)| Fact::UndoStarted { host, step }),
+        (hosts(), any::<String>()).prop_map(|(host, reason)| Fact::ConnectionLost { host, reason, step_goes_on: true }),
+        (hosts(), steps()).prop_map(|(host, step)| Fact::UndoStarted { host, step, attempt: 1 }),
         (hosts(), steps(), any_step_outcome(), any::<u64>())
             .prop_map(|(host, step, outcome, millis)| Fact::UndoFinished { host, step, outcome, millis }),
         (hosts(), any_host_outcome(), any::<Option<String>>(), prop::collection::vec(steps(), 0..3)).prop_map(
@@ -248,6 +248,7 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
                 outcome,
                 reason,
                 kept: in_force.clone(),
+                locked: false,
                 in_force
             }
         ),

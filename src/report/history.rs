@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::log::LogLine;
-use super::record::{EVENTS_FILE, PLAN_FILE, log_name};
+use super::log::{LogLine, began};
+use super::record::{EVENTS_FILE, PLAN_FILE, REQUEST_FILE, log_name};
 use crate::model::diagnostic::nearest;
 use crate::model::event::{EVENT_VERSION, Event, Fact, Proven};
 use crate::model::name::{RunId, SiteName};
 use crate::model::plan::Plan;
-use crate::model::summary::{Failure, StepKind, Summary};
+use crate::model::planner::Asked;
+use crate::model::summary::{Failure, Summary};
 use crate::model::tail::Tail;
 
 /// Of the end of a file, when only its last lines matter.
@@ -203,6 +204,29 @@ pub fn load(runs: &Path, typed: &str) -> Result<(Plan, Summary), HistoryError> {
     Ok((plan, summary))
 }
 
+/// The plan of a run and all its events.
+pub fn load_events(runs: &Path, run: &RunId) -> Result<(Plan, Vec<Event>), HistoryError> {
+    let folder = runs.join(run.as_str());
+    let plan = load_plan(&folder)?;
+    let mut events = Vec::new();
+    read_events(&folder.join(EVENTS_FILE), |event| events.push(event))?;
+    Ok((plan, events))
+}
+
+/// What was asked for, so that it can be planned again; none for an ad-hoc command.
+pub fn load_request(runs: &Path, run: &RunId) -> Result<Option<Asked>, HistoryError> {
+    let path = runs.join(run.as_str()).join(REQUEST_FILE);
+    match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| HistoryError::Damaged {
+            line: source.line(),
+            path,
+            source,
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(unreadable(&path)(source)),
+    }
+}
+
 /// What the newest run that proved anything on exactly this site proved, and which run that was.
 pub fn last_proven(runs: &Path, site: &SiteName) -> Result<Option<(RunId, Proven)>, HistoryError> {
     for run in run_ids(runs)?.into_iter().rev() {
@@ -213,10 +237,11 @@ pub fn last_proven(runs: &Path, site: &SiteName) -> Result<Option<(RunId, Proven
         }
         // All of it, because a damaged record could hide that this run proved something else.
         let mut found = None;
-        read_events(&path, |event| {
-            if let Fact::RunFinished { exit_code: 0, proven } = event.fact {
-                found = proven;
-            }
+        read_events(&path, |event| match event.fact {
+            Fact::RunFinished { exit_code: 0, proven } => found = proven,
+            // Whatever comes of it, it is not what it was.
+            Fact::RunResumed { .. } => found = None,
+            _ => {}
         })?;
         if let Some(proven) = found {
             return Ok(Some((run, proven)));
@@ -311,7 +336,7 @@ fn first_event(path: &Path) -> Result<Option<Event>, HistoryError> {
     if bytes.ends_with(b"\n") { parse_event(&bytes, path, 1).map(Some) } else { Ok(None) }
 }
 
-/// The `run-finished` near the end of a file of events.
+/// The `run-finished` near the end of a file of events, unless the run was resumed after it.
 fn run_finished(path: &Path) -> Result<Option<Fact>, HistoryError> {
     let bytes = match end_of(path) {
         Ok(bytes) => bytes,
@@ -319,15 +344,13 @@ fn run_finished(path: &Path) -> Result<Option<Fact>, HistoryError> {
         Err(source) => return Err(unreadable(path)(source)),
     };
     let events = bytes.split(|&b| b == b'\n').rev().filter_map(|line| serde_json::from_slice::<Event>(line).ok());
-    Ok(events.map(|event| event.fact).find(|fact| matches!(fact, Fact::RunFinished { .. })))
+    let ends = |fact: &Fact| matches!(fact, Fact::RunFinished { .. } | Fact::RunResumed { .. });
+    Ok(events.map(|event| event.fact).find(ends).filter(|fact| matches!(fact, Fact::RunFinished { .. })))
 }
 
 /// The last lines that the failed step, or its undo, printed.
 fn last_lines(path: &Path, failure: &Failure) -> io::Result<Tail> {
-    let began = match failure.kind {
-        StepKind::Run => &b"started"[..],
-        StepKind::Undo => b"undo started",
-    };
+    let began = began(failure.kind);
     let mut tail = Tail::default();
     // Where the end of the log begins within the step, its start is not seen.
     let mut within = true;
@@ -338,7 +361,9 @@ fn last_lines(path: &Path, failure: &Failure) -> io::Result<Tail> {
         match line.stream() {
             Some(stream) if within => {
                 tail.push(stream, line.text);
-                tail.push(stream, b"\n");
+                if line.is_ended() {
+                    tail.push(stream, b"\n");
+                }
             }
             Some(_) => {}
             None if line.text.starts_with(began) => {

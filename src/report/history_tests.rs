@@ -13,7 +13,7 @@ fn id(name: &str) -> RunId {
 
 /// Records the events as that run.
 fn record(runs: &Path, run: &str, events: &[Event]) -> PathBuf {
-    let mut record = Record::create(runs, &id(run), &plan()).unwrap();
+    let mut record = Record::create(runs, &id(run), &plan(), None).unwrap();
     for event in events {
         record.report(&Event { run: id(run), ..event.clone() }).unwrap();
         record.commit().unwrap();

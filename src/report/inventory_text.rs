@@ -4,6 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use super::columns::{Cell, columns, headings};
 use super::paint::Tone;
+use super::time::limit;
 use crate::model::fold::fold_names;
 use crate::model::inventory::{Host, Origin, Setting, Site};
 use crate::model::name::{HostName, RoleName, VarName};
@@ -39,7 +40,7 @@ pub fn explain<'a>(
     let batches: Vec<String> = site.rollout.batches.value.iter().map(ToString::to_string).collect();
     rows.push(row("rollout.batches", &batches.join(", "), &site.rollout.batches.origin));
     rows.push(row("rollout.max-failures", &site.rollout.max_failures.value, &site.rollout.max_failures.origin));
-    let soak = format!("{} s", site.rollout.soak.value.as_secs());
+    let soak = limit(site.rollout.soak.value);
     rows.push(row("rollout.soak", &soak, &site.rollout.soak.origin));
     let mut out = format!("{}\n{}", Tone::Heading.paint(site.name.as_str(), color), columns(&rows, color));
     for (host, vars) in hosts {
@@ -47,8 +48,13 @@ pub fn explain<'a>(
         rows.push(row("port", &host.port.value, &host.port.origin));
         rows.extend(host.user.as_ref().map(|s| row("user", &s.value, &s.origin)));
         rows.extend(host.identity.as_ref().map(|s| row("identity", &s.value, &s.origin)));
-        let timeout = format!("{} s", host.connect_timeout.value.as_secs());
-        rows.push(row("connect-timeout", &timeout, &host.connect_timeout.origin));
+        for (name, setting) in [
+            ("connect-timeout", &host.connect_timeout),
+            ("reconnect-timeout", &host.reconnect_timeout),
+            ("keepalive", &host.keepalive),
+        ] {
+            rows.push(row(name, &limit(setting.value), &setting.origin));
+        }
         for (name, setting) in vars {
             rows.push(row(&format!("vars.{name}"), &setting.value, &setting.origin));
         }

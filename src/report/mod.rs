@@ -10,9 +10,11 @@ use std::io;
 use jiff::Timestamp;
 
 use crate::model::event::Event;
+use crate::model::summary::Summary;
 
 pub mod background;
 pub mod columns;
+pub mod follow;
 pub mod history;
 pub mod inventory_text;
 pub mod json;
@@ -25,6 +27,7 @@ pub mod paint;
 pub mod plain;
 pub mod plan_text;
 pub mod record;
+pub mod recorded;
 pub mod reporters;
 pub mod table;
 pub mod terminal;
@@ -54,6 +57,9 @@ pub trait Reporter: Send {
     fn commit(&mut self) -> io::Result<()> {
         Ok(())
     }
+
+    /// The run goes on from there: what is told next follows on what this is a fold of.
+    fn recall(&mut self, _past: &Summary) {}
 
     /// Time has gone by, at least every 100 ms while the run lasts. Only the live view cares.
     fn tick(&mut self, _now: Timestamp) -> io::Result<()> {

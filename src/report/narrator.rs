@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::paint::Tone;
 use super::time::{duration, time_of_day};
-use crate::model::event::{Event, Fact};
+use crate::model::event::{Direction, Event, Fact};
 use crate::model::exit;
 use crate::model::fold::fold_names;
 use crate::model::name::{HostLabel, SiteName, StepPath};
@@ -58,6 +58,11 @@ impl Narrator {
     /// Tells it like that.
     pub fn new(telling: Telling) -> Self {
         Self { telling, summary: Summary::default(), host_width: 0, step_width: 0 }
+    }
+
+    /// Begins with what is known already.
+    pub fn recall(&mut self, past: &Summary) {
+        self.summary = past.clone();
     }
 
     /// What is known so far.
@@ -113,8 +118,35 @@ impl Narrator {
             }
             Fact::HostStarted { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "connecting"),
             Fact::Connected { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "connected"),
-            Fact::ConnectionLost { host, reason } => {
-                let text = format!("connection lost: {}", printable(reason.as_bytes()));
+            Fact::RunResumed { direction, by } => {
+                let how = match direction {
+                    Direction::Forward => "resumed",
+                    Direction::Back => "undone",
+                    Direction::Cancel => "cancelled",
+                };
+                let hosts = self.summary.hosts();
+                self.host_width = hosts.map(|host| host.host.as_str().len()).max().unwrap_or_default().min(COLUMN);
+                let by = printable(by.as_bytes());
+                self.heading(at, Detail::Normal, &format!("run {} is {how} by {by}", event.run))
+            }
+            Fact::StepResumed { host, step, undo, .. } => {
+                let kind = if *undo { StepKind::Undo } else { StepKind::Run };
+                self.about_step(at, (host, step, kind), Detail::Normal, Tone::Dim, "taken up again")
+            }
+            Fact::StepDecided { host, step, decision } => {
+                self.about_step(at, (host, step, StepKind::Run), Detail::Normal, Tone::Warning, decision.describe())
+            }
+            Fact::LockAcquired { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "locked"),
+            Fact::LockReleased { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "lock given back"),
+            Fact::Reattached { host } => self.about_host(at, host, Detail::Trouble, Tone::Good, "connected again"),
+            Fact::ConnectionLost { host, reason, step_goes_on } => {
+                // The reason often begins with the same words.
+                let reason = printable(reason.as_bytes());
+                let goes_on = if *step_goes_on { ", step goes on, retrying" } else { ", retrying" };
+                let text = match reason.strip_prefix("connection lost") {
+                    Some(rest) => format!("connection lost{goes_on}{rest}"),
+                    None => format!("connection lost{goes_on}: {reason}"),
+                };
                 self.about_host(at, host, Detail::Trouble, Tone::Warning, &text)
             }
             Fact::Registered { host, name, value } => {
@@ -127,7 +159,7 @@ impl Narrator {
                 let text = if *attempt > 1 { format!("started, attempt {attempt}") } else { "started".to_owned() };
                 self.about_step(at, (host, step, StepKind::Run), Detail::Normal, Tone::Dim, &text)
             }
-            Fact::UndoStarted { host, step } => {
+            Fact::UndoStarted { host, step, .. } => {
                 self.about_step(at, (host, step, StepKind::Undo), Detail::Normal, Tone::Warning, "started")
             }
             Fact::StepSkipped { host, step, reason } => {
@@ -207,7 +239,7 @@ impl Narrator {
         match outcome {
             // Because of another trouble, which is told by itself.
             StepOutcome::Cancelled => return self.about_step(at, place, Detail::Normal, Tone::Warning, &text),
-            StepOutcome::Unknown { .. } => {}
+            StepOutcome::Unknown { .. } | StepOutcome::Detached { .. } => {}
             StepOutcome::Succeeded
             | StepOutcome::Skipped { .. }
             | StepOutcome::Failed { .. }
@@ -234,8 +266,7 @@ impl Narrator {
         let mut hints = Vec::new();
         if let Some(reason) = &known.reason {
             let (reason, all) = reason_and_hints(reason);
-            text.push_str(": ");
-            text.push_str(&reason);
+            text = because(&text, &reason);
             // Those of a failed step were told when it failed.
             hints = if known.failure.is_none() { all } else { hints };
         }
@@ -248,8 +279,10 @@ impl Narrator {
             HostOutcome::RolledBack
             | HostOutcome::Failed
             | HostOutcome::Unreachable
+            | HostOutcome::Locked
             | HostOutcome::Held
-            | HostOutcome::Unknown => Detail::Trouble,
+            | HostOutcome::Unknown
+            | HostOutcome::Detached => Detail::Trouble,
         };
         let mut lines = self.about_host(at, host, detail, Tone::of(outcome), &text);
         lines.extend(self.hints(at, host, &hints));
@@ -291,6 +324,15 @@ pub(super) fn reason_and_hints(text: &str) -> (String, Vec<String>) {
     (reason, parts.map(|hint| format!("hint: {}", printable(hint.as_bytes()))).collect())
 }
 
+/// `held: the undo of roll/pull failed`, `locked by run ...`: not `locked: locked by run ...`.
+pub(super) fn because(outcome: &str, reason: &str) -> String {
+    match reason.strip_prefix(outcome) {
+        _ if reason.is_empty() => outcome.to_owned(),
+        Some(rest) => format!("{outcome}{rest}"),
+        None => format!("{outcome}: {reason}"),
+    }
+}
+
 /// `a, b`.
 pub(super) fn paths<'a>(steps: impl IntoIterator<Item = &'a StepPath>) -> String {
     steps.into_iter().map(StepPath::as_str).collect::<Vec<_>>().join(", ")
@@ -307,7 +349,7 @@ pub(super) fn interrupt_in_words(level: u8) -> &'static str {
         0 => "",
         1 => "interrupted: no new step starts; Ctrl-C again ends the running ones",
         2 => "interrupted: running steps are being ended; Ctrl-C again lets go of them",
-        _ => "interrupted: fleet lets go, steps may still be running",
+        _ => "interrupted: fleet lets go, steps go on",
     }
 }
 

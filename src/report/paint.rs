@@ -28,7 +28,12 @@ impl Tone {
             HostOutcome::Succeeded => Self::Good,
             HostOutcome::Untouched => Self::Dim,
             HostOutcome::RolledBack => Self::Warning,
-            HostOutcome::Failed | HostOutcome::Unreachable | HostOutcome::Held | HostOutcome::Unknown => Self::Bad,
+            HostOutcome::Failed
+            | HostOutcome::Unreachable
+            | HostOutcome::Locked
+            | HostOutcome::Held
+            | HostOutcome::Unknown
+            | HostOutcome::Detached => Self::Bad,
         }
     }
 

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use super::Reporter;
 use super::narrator::{Narrator, Telling};
 use crate::model::event::Event;
+use crate::model::summary::Summary;
 
 /// Writes what happens as prefixed lines.
 pub struct Plain<W> {
@@ -22,6 +23,10 @@ impl<W: Write> Plain<W> {
 impl<W: Write + Send> Reporter for Plain<W> {
     fn name(&self) -> &'static str {
         "plain"
+    }
+
+    fn recall(&mut self, past: &Summary) {
+        self.narrator.recall(past);
     }
 
     fn report(&mut self, event: &Event) -> io::Result<()> {

@@ -4,8 +4,8 @@
 //! commands, and those that a later run depends on, survive a power cut. Only the owner can read any of it.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -17,15 +17,20 @@ use crate::model::event::{Event, Fact};
 use crate::model::name::{HostLabel, RunId};
 use crate::model::outcome::StepOutcome;
 use crate::model::plan::Plan;
+use crate::model::planner::Asked;
 use crate::model::printable::printable;
 
 /// The plan, in the folder of a run.
 pub const PLAN_FILE: &str = "plan.json";
+/// What was asked for, in the folder of a run of tasks.
+pub const REQUEST_FILE: &str = "request.json";
+/// The process that writes the record, while one does.
+const CONTROLLER_FILE: &str = "controller";
 /// The events, one a line, in the folder of a run.
 pub const EVENTS_FILE: &str = "events.jsonl";
 
 /// What this reporter is called.
-pub(super) const RECORD: &str = "record";
+pub const RECORD: &str = "record";
 
 /// Logs that are open at the same time: far below the usual limit of 1024 descriptors, which the connections need too.
 const OPEN_LOGS: usize = 128;
@@ -50,6 +55,14 @@ pub enum RecordError {
         #[source]
         source: io::Error,
     },
+    /// Another process works on the run.
+    #[error("run {run} is still going on here, in process {pid}", pid = pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string()))]
+    Busy {
+        /// The run.
+        run: RunId,
+        /// The process, if it is known.
+        pid: Option<i32>,
+    },
     /// A host's name does not serve as a file name.
     #[error("host `{host}` cannot have a log of that name")]
     HostName {
@@ -67,11 +80,30 @@ pub struct Record {
     line: Vec<u8>,
     /// Something was written that must survive a power cut.
     dirty: bool,
+    /// An earlier controller began it.
+    reopened: bool,
+}
+
+/// Writes down which process has the lock of the record. The lock goes with the process, however it ends; this file stays.
+fn note_controller(folder: &Path) -> io::Result<()> {
+    files::replace(&folder.join(CONTROLLER_FILE), 0o600, format!("{}\n", std::process::id()).as_bytes())
+}
+
+/// The process that works on the run; none when nobody does.
+pub fn controller(runs: &Path, run: &RunId) -> Option<i32> {
+    let folder = runs.join(run.as_str());
+    let events = File::open(folder.join(EVENTS_FILE)).ok()?;
+    match events.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            std::fs::read_to_string(folder.join(CONTROLLER_FILE)).ok()?.trim().parse().ok()
+        }
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
 }
 
 impl Record {
-    /// Makes the folder of the run in `runs`, with the plan in it.
-    pub fn create(runs: &Path, run: &RunId, plan: &Plan) -> Result<Self, RecordError> {
+    /// Makes the folder of the run in `runs`, with the plan in it, and with what was asked for.
+    pub fn create(runs: &Path, run: &RunId, plan: &Plan, asked: Option<&Asked>) -> Result<Self, RecordError> {
         for host in &plan.hosts {
             log_name(&host.label).ok_or_else(|| RecordError::HostName { host: host.label.to_string() })?;
         }
@@ -81,18 +113,23 @@ impl Record {
             io::ErrorKind::AlreadyExists => RecordError::Exists { run: run.clone(), path: folder.clone() },
             _ => RecordError::Unwritable { path: folder.clone(), source },
         })?;
-        Self::fill(runs, &folder, plan).inspect_err(|_| {
+        Self::fill(runs, &folder, plan, asked).inspect_err(|_| {
             // Nothing was started: no trace is better than a run that looks unfinished.
             _ = std::fs::remove_dir_all(&folder);
         })
     }
 
     /// Writes the first files into the new folder of the run.
-    fn fill(runs: &Path, folder: &Path, plan: &Plan) -> Result<Self, RecordError> {
+    fn fill(runs: &Path, folder: &Path, plan: &Plan, asked: Option<&Asked>) -> Result<Self, RecordError> {
         let plan_path = folder.join(PLAN_FILE);
         let mut bytes = serde_json::to_vec_pretty(plan).map_err(io::Error::from).map_err(unwritable(&plan_path))?;
         bytes.push(b'\n');
         files::create_new(&plan_path, 0o600, &bytes).map_err(unwritable(&plan_path))?;
+        if let Some(asked) = asked {
+            let path = folder.join(REQUEST_FILE);
+            let bytes = serde_json::to_vec_pretty(asked).map_err(io::Error::from).map_err(unwritable(&path))?;
+            files::create_new(&path, 0o600, &bytes).map_err(unwritable(&path))?;
+        }
         let events_path = folder.join(EVENTS_FILE);
         // O_EXCL: fails on anything that is there already, a link included.
         let events = OpenOptions::new()
@@ -105,8 +142,38 @@ impl Record {
         for path in [folder, runs] {
             File::open(path).and_then(|folder| folder.sync_all()).map_err(unwritable(path))?;
         }
+        // Nobody else knows of the file yet.
+        events.try_lock().map_err(io::Error::from).map_err(unwritable(&events_path))?;
+        note_controller(folder).map_err(unwritable(folder))?;
+        Ok(Self::new(folder, events, false))
+    }
+
+    fn new(folder: &Path, events: File, reopened: bool) -> Self {
         let (folder, limits) = (folder.to_owned(), LogLimits::default());
-        Ok(Self { folder, events, logs: BTreeMap::new(), limits, line: Vec::new(), dirty: false })
+        Self { folder, events, logs: BTreeMap::new(), limits, line: Vec::new(), dirty: false, reopened }
+    }
+
+    /// Goes on with the record of a run, which no other process may be writing. A line that a crash has torn is cut off.
+    pub fn reopen(runs: &Path, run: &RunId) -> Result<Self, RecordError> {
+        let folder = runs.join(run.as_str());
+        let path = folder.join(EVENTS_FILE);
+        let mut events = OpenOptions::new().read(true).append(true).open(&path).map_err(unwritable(&path))?;
+        match events.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(RecordError::Busy { run: run.clone(), pid: controller(runs, run) });
+            }
+            Err(TryLockError::Error(error)) => return Err(unwritable(&path)(error)),
+        }
+        let cut = |events: &mut File| {
+            let mut bytes = Vec::new();
+            events.read_to_end(&mut bytes)?;
+            let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+            events.set_len(whole as u64)?;
+            note_controller(&folder)
+        };
+        cut(&mut events).map_err(unwritable(&path))?;
+        Ok(Self::new(&folder, events, true))
     }
 
     /// The folder of the run.
@@ -124,7 +191,9 @@ impl Record {
         }
         if !self.logs.contains_key(host) {
             let name = log_name(host).ok_or(io::ErrorKind::InvalidFilename)?;
-            let log = HostLog::create(&self.folder.join(name), self.limits)?;
+            let path = self.folder.join(name);
+            let log =
+                if self.reopened { HostLog::reopen(&path, self.limits)? } else { HostLog::create(&path, self.limits)? };
             self.logs.insert(host.clone(), log);
         }
         self.logs.get_mut(host).ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -143,6 +212,7 @@ impl Record {
                     _ => log.say(at, step.as_str(), &format!("started, attempt {attempt}")),
                 }
             }
+            Fact::StepResumed { step, .. } => log.say(at, step.as_str(), "taken up again"),
             Fact::UndoStarted { step, .. } => {
                 log.turn(at, step.as_str())?;
                 log.say(at, step.as_str(), "undo started")
@@ -161,8 +231,16 @@ impl Record {
                 log.say(at, step.as_str(), &format!("undo {}", ended(outcome, *millis)))
             }
             Fact::Connected { .. } => log.say(at, "-", "connected"),
-            Fact::ConnectionLost { reason, .. } => {
-                log.say(at, "-", &format!("connection lost: {}", printable(reason.as_bytes())))
+            Fact::Reattached { .. } => log.say(at, "-", "connected again"),
+            Fact::LockAcquired { .. } => log.say(at, "-", "locked"),
+            Fact::LockReleased { .. } => log.say(at, "-", "lock given back"),
+            Fact::StepDecided { step, decision, .. } => {
+                log.turn(at, step.as_str())?;
+                log.say(at, step.as_str(), decision.describe())
+            }
+            Fact::ConnectionLost { reason, step_goes_on, .. } => {
+                let goes_on = if *step_goes_on { ", the step goes on" } else { "" };
+                log.say(at, "-", &format!("connection lost{goes_on}: {}", printable(reason.as_bytes())))
             }
             Fact::HostFinished { outcome, reason, .. } => {
                 log.turn(at, "-")?;
@@ -174,6 +252,7 @@ impl Record {
             Fact::HostStarted { .. }
             | Fact::Registered { .. }
             | Fact::RunStarted { .. }
+            | Fact::RunResumed { .. }
             | Fact::PhaseStarted { .. }
             | Fact::BatchStarted { .. }
             | Fact::BatchFinished { .. }
@@ -184,7 +263,7 @@ impl Record {
         }
     }
 
-    fn take(&mut self, event: &Event) -> io::Result<()> {
+    fn write(&mut self, event: &Event) -> io::Result<()> {
         if !matches!(event.fact, Fact::Output { .. }) {
             self.line.clear();
             serde_json::to_writer(&mut self.line, event)?;
@@ -205,7 +284,7 @@ impl Reporter for Record {
     }
 
     fn report(&mut self, event: &Event) -> io::Result<()> {
-        self.take(event).map_err(|error| self.place(&error))
+        self.write(event).map_err(|error| self.place(&error))
     }
 
     fn commit(&mut self) -> io::Result<()> {
@@ -232,7 +311,14 @@ fn unwritable(path: &Path) -> impl FnOnce(io::Error) -> RecordError {
 fn must_last(fact: &Fact) -> bool {
     match fact {
         Fact::RunStarted { .. }
+        | Fact::RunResumed { .. }
+        | Fact::StepDecided { .. }
+        | Fact::StepResumed { .. }
+        | Fact::LockAcquired { .. }
         | Fact::StepStarted { .. }
+        // Then the host may forget what the step has printed.
+        | Fact::StepFinished { .. }
+        | Fact::UndoFinished { .. }
         | Fact::Registered { .. }
         | Fact::UndoStarted { .. }
         | Fact::HostFinished { .. }
@@ -243,9 +329,9 @@ fn must_last(fact: &Fact) -> bool {
         | Fact::BatchStarted { .. }
         | Fact::StepSkipped { .. }
         | Fact::Output { .. }
-        | Fact::StepFinished { .. }
         | Fact::ConnectionLost { .. }
-        | Fact::UndoFinished { .. }
+        | Fact::Reattached { .. }
+        | Fact::LockReleased { .. }
         | Fact::BatchFinished { .. }
         | Fact::RolloutStopped { .. }
         | Fact::Interrupted { .. }
@@ -264,7 +350,7 @@ fn one_line(reason: &str) -> String {
 }
 
 /// The name of a host's log. The alphabet of labels has no `/`; it is checked again here, where a mistake would write elsewhere.
-pub(super) fn log_name(host: &HostLabel) -> Option<String> {
+pub fn log_name(host: &HostLabel) -> Option<String> {
     let host = host.as_str();
     let fits = !host.starts_with(['.', '-']) && !host.contains(['/', '\0']) && host.len() <= 250;
     fits.then(|| format!("{host}.log"))

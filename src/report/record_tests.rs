@@ -19,6 +19,8 @@ pub(crate) fn plan() -> Plan {
         user: UserName::parse("release").unwrap(),
         identity: None,
         connect_timeout: Duration::from_secs(10),
+        reconnect_timeout: Duration::from_secs(1),
+        keepalive: Duration::from_secs(15),
         roles: vec![],
     };
     let batches = vec![vec![HostIndex(0)], vec![HostIndex(1), HostIndex(2), HostIndex(3)], vec![HostIndex(4)]];
@@ -56,6 +58,8 @@ fn plan_step(path: &str) -> PlanStep {
         idle_timeout: None,
         retry: None,
         register: None,
+        idempotent: false,
+        durable: true,
         read_only: false,
         secret_output: false,
         commands: BTreeMap::new(),
@@ -70,7 +74,7 @@ fn mode(path: &Path) -> u32 {
 fn a_deployment_is_written_down() {
     let folder = tempfile::tempdir().unwrap();
     let runs = folder.path().join(".fleet/runs");
-    let mut record = Record::create(&runs, &run(), &plan()).unwrap();
+    let mut record = Record::create(&runs, &run(), &plan(), None).unwrap();
     let events = rolling_deployment();
     for event in &events {
         record.report(event).unwrap();
@@ -94,7 +98,7 @@ fn a_deployment_is_written_down() {
     }
     names.sort();
     let logs = ["web1.log", "web2.log", "web3.log", "web4.log", "web5.log"];
-    assert_eq!(names, ["events.jsonl", "plan.json"].into_iter().chain(logs).collect::<Vec<_>>());
+    assert_eq!(names, ["controller", "events.jsonl", "plan.json"].into_iter().chain(logs).collect::<Vec<_>>());
     let log = std::fs::read_to_string(record.folder().join("web2.log")).unwrap();
     insta::assert_snapshot!(log.replace('\x1b', "ESC").replace('\r', "CR"), @r#"
     2026-11-22T08:45:15.623Z - fleet| connected
@@ -113,7 +117,7 @@ fn a_deployment_is_written_down() {
 #[test]
 fn a_line_is_there_before_the_command_is_sent() {
     let folder = tempfile::tempdir().unwrap();
-    let mut record = Record::create(folder.path(), &run(), &plan()).unwrap();
+    let mut record = Record::create(folder.path(), &run(), &plan(), None).unwrap();
     let mut script = Script::default();
     script.begin("web1", "roll/migrate");
     record.report(&script.events[0]).unwrap();
@@ -127,15 +131,15 @@ fn a_line_is_there_before_the_command_is_sent() {
 #[test]
 fn a_run_is_never_written_over_another() {
     let folder = tempfile::tempdir().unwrap();
-    drop(Record::create(folder.path(), &run(), &plan()).unwrap());
-    let error = Record::create(folder.path(), &run(), &plan()).err().unwrap();
+    drop(Record::create(folder.path(), &run(), &plan(), None).unwrap());
+    let error = Record::create(folder.path(), &run(), &plan(), None).err().unwrap();
     assert!(matches!(error, RecordError::Exists { .. }), "{error}");
     // Nor through a link that somebody put there.
     let elsewhere = folder.path().join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
     let other = RunId::parse("20261122-090000-0000").unwrap();
     std::os::unix::fs::symlink(&elsewhere, folder.path().join(other.as_str())).unwrap();
-    assert!(Record::create(folder.path(), &other, &plan()).is_err());
+    assert!(Record::create(folder.path(), &other, &plan(), None).is_err());
     assert_eq!(elsewhere.read_dir().unwrap().count(), 0);
 }
 
@@ -144,7 +148,7 @@ fn a_place_that_cannot_be_written_is_told_before_anything_is_contacted() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     files::create_new(&file, 0o600, b"").unwrap();
-    let error = Record::create(&file.join("runs"), &run(), &plan()).err().unwrap();
+    let error = Record::create(&file.join("runs"), &run(), &plan(), None).err().unwrap();
     let text = error.to_string();
     assert!(text.contains("file/runs"), "{text}");
     assert!(text.contains("hint: "), "{text}");
@@ -153,7 +157,7 @@ fn a_place_that_cannot_be_written_is_told_before_anything_is_contacted() {
 #[test]
 fn a_disk_that_fills_up_drops_the_record_and_says_where() {
     let folder = tempfile::tempdir().unwrap();
-    let mut record = Record::create(folder.path(), &run(), &plan()).unwrap();
+    let mut record = Record::create(folder.path(), &run(), &plan(), None).unwrap();
     record.events = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut reporters = crate::report::Reporters::new(vec![Box::new(record)]);
     reporters.report_all(&rolling_deployment());
@@ -176,7 +180,7 @@ fn a_log_has_no_name_outside_its_folder() {
 #[test]
 fn many_hosts_do_not_exhaust_the_descriptors() {
     let folder = tempfile::tempdir().unwrap();
-    let mut record = Record::create(folder.path(), &run(), &plan()).unwrap();
+    let mut record = Record::create(folder.path(), &run(), &plan(), None).unwrap();
     for round in 0..2 {
         for n in 0..OPEN_LOGS * 2 {
             let label = host(&format!("web{n}"));

@@ -25,6 +25,17 @@ impl Reporters {
         Self { summary: Summary::default(), reporters }
     }
 
+    /// Goes on from what is known of the run already.
+    pub fn recall(&mut self, past: &Summary) {
+        self.summary = past.clone();
+        self.reporters.iter_mut().for_each(|reporter| reporter.recall(past));
+    }
+
+    /// Is a reporter of that name left?
+    pub fn has(&self, name: &str) -> bool {
+        self.reporters.iter().any(|reporter| reporter.name() == name)
+    }
+
     /// Takes an event. When this returns, it is on disk.
     pub fn report(&mut self, event: &Event) {
         self.report_all(std::slice::from_ref(event));

@@ -5,14 +5,15 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::columns::{Cell, columns, headings};
-use super::narrator::{last_lines, paths, reason_and_hints, short};
+use super::narrator::{because, last_lines, paths, reason_and_hints, short};
 use super::paint::Tone;
 use super::record::RECORD;
 use super::time::duration;
 use crate::model::exit;
 use crate::model::fold::fold_names;
-use crate::model::name::SiteName;
-use crate::model::outcome::HostOutcome;
+use crate::model::name::{HostLabel, SiteName};
+use crate::model::outcome::{HostOutcome, StepOutcome};
+use crate::model::plan::AD_HOC;
 use crate::model::printable::printable;
 use crate::model::summary::{Failure, HostSummary, StepKind, Summary};
 
@@ -55,8 +56,12 @@ pub(super) fn hosts_and_result(summary: &Summary, color: bool) -> String {
 fn host_table(summary: &Summary, color: bool) -> String {
     let hosts: Vec<&HostSummary> = summary.hosts().collect();
     let failed = hosts.iter().any(|host| host.failure.is_some());
-    let mut rows =
-        vec![headings(if failed { &["HOST", "OUTCOME", "TIME", "FAILED STEP"] } else { &["HOST", "OUTCOME", "TIME"] })];
+    // One that nobody watches any more has not failed.
+    let open = |failure: &Failure| matches!(failure.outcome, StepOutcome::Detached { .. });
+    let open = hosts.iter().any(|host| host.failure.as_ref().is_some_and(open));
+    let mut heads = vec!["HOST", "OUTCOME", "TIME"];
+    heads.extend(failed.then_some(if open { "STEP" } else { "FAILED STEP" }));
+    let mut rows = vec![headings(&heads)];
     let groups = if hosts.len() > ROWS {
         alike(&hosts, |host| (host.outcome, host.failure.as_ref().map(failure_in_words)))
     } else {
@@ -138,13 +143,20 @@ fn trouble(text: &mut String, group: &[&HostSummary], color: bool) {
     let (tone, word) =
         host.outcome.map_or((Tone::Bad, "unfinished"), |outcome| (Tone::of(outcome), outcome.describe()));
     let (reason, hints) = reason_and_hints(host.reason.as_deref().unwrap_or_default());
-    let separator = if reason.is_empty() { "" } else { ": " };
-    _ = writeln!(text, "{}: {}{separator}{reason}", names(group), tone.paint(word, color));
+    let told = because(word, &reason);
+    let told = told.strip_prefix(word).unwrap_or_default();
+    _ = writeln!(text, "{}: {}{told}", names(group), tone.paint(word, color));
     for hint in hints {
         _ = writeln!(text, "  {hint}");
     }
-    if host.outcome == Some(HostOutcome::Unknown) {
-        _ = writeln!(text, "  nothing was undone on it since, and its command may still be running there");
+    match host.outcome {
+        Some(HostOutcome::Unknown) => {
+            _ = writeln!(text, "  nothing was undone on it since, and its command may still be running there");
+        }
+        Some(HostOutcome::Detached) => {
+            _ = writeln!(text, "  what was begun there goes on, or has ended: `fleet resume` finds out");
+        }
+        _ => {}
     }
     if let Some(activity) = &host.activity {
         let doing = if activity.kind == StepKind::Undo { "undoing" } else { "running" };
@@ -183,6 +195,9 @@ fn result(summary: &Summary, color: bool) -> String {
     let code = summary.told_exit_code.unwrap_or_else(|| summary.exit_code());
     let (word, tone) = match (summary.finished, code) {
         (None, _) => ("is unfinished", Tone::Bad),
+        (Some(_), exit::SUCCESS) if summary.is_undo() => ("was undone", Tone::Good),
+        (Some(_), exit::FAILED) if summary.is_undo() => ("was not undone on every host", Tone::Bad),
+        (Some(_), exit::LOCKED) => ("was kept away by another run", Tone::Bad),
         (Some(_), exit::SUCCESS) => ("succeeded", Tone::Good),
         (Some(_), exit::UNKNOWN) => ("ended in doubt", Tone::Bad),
         (Some(_), exit::UNREACHABLE) => ("did not reach every host", Tone::Bad),
@@ -219,7 +234,12 @@ fn what(summary: &Summary) -> String {
 /// What to type next; nothing when all is well.
 fn next(summary: &Summary) -> Vec<String> {
     let Some(run) = &summary.run else { return Vec::new() };
-    let left: Vec<&HostSummary> = summary.hosts().filter(|host| host.outcome != Some(HostOutcome::Succeeded)).collect();
+    let done = |host: &HostSummary| match host.outcome {
+        Some(HostOutcome::Succeeded) => true,
+        Some(HostOutcome::RolledBack | HostOutcome::Untouched) => summary.is_undo(),
+        _ => false,
+    };
+    let left: Vec<&HostSummary> = summary.hosts().filter(|host| !done(host)).collect();
     if left.is_empty() {
         return Vec::new();
     }
@@ -241,7 +261,22 @@ fn next(summary: &Summary) -> Vec<String> {
             format!("look first: {} is unknown", names(&unclear)),
         ));
     }
-    let held = attention(&[Some(HostOutcome::Held)]);
+    // A record that ends in the middle is of a run that still goes on, or whose controller ended.
+    let waits = left.iter().any(|host| host.locked || matches!(host.outcome, None | Some(HostOutcome::Detached)));
+    if waits && summary.task != AD_HOC {
+        let mut resume = format!("fleet resume {run}");
+        if let Some((host, step)) = undecided(&left) {
+            resume = format!("fleet resume {run} --assume-done {host}:{step}");
+            rows.push((resume.clone(), "when you know that the step is done".to_owned()));
+            rows.push((resume.replace("--assume-done", "--rerun"), "or run the step once more".to_owned()));
+        } else {
+            rows.push((resume, "go on with it".to_owned()));
+        }
+        rows.push((format!("fleet undo {run}"), "or take back what it has done".to_owned()));
+    }
+    let mut held = attention(&[Some(HostOutcome::Held)]);
+    // Those that only wait for the others need nothing.
+    held.retain(|host| !waits || host.failure.is_some() || host.undo_failure.is_some());
     if let Some(first) = held.first() {
         let limit = limit(if held.len() <= LIMIT_NAMES { &held } else { std::slice::from_ref(first) });
         rows.push((
@@ -250,7 +285,7 @@ fn next(summary: &Summary) -> Vec<String> {
         ));
     }
     // The command of an ad-hoc run is not known here, and is in the shell's history anyway.
-    if summary.task != "run" {
+    if summary.task != AD_HOC && !waits {
         let task = printable(summary.task.as_bytes());
         let command = if left.len() < all && left.len() <= LIMIT_NAMES {
             format!("fleet {sites} {task} -l {}", limit(&left))
@@ -262,6 +297,13 @@ fn next(summary: &Summary) -> Vec<String> {
     let cells: Vec<Vec<Cell>> =
         rows.into_iter().map(|(command, why)| vec![Cell::plain(command), Cell::plain(why)]).collect();
     columns(&cells, false).lines().map(str::to_owned).collect()
+}
+
+/// A step that a person has to decide about.
+fn undecided<'a>(hosts: &[&'a HostSummary]) -> Option<(&'a HostLabel, &'a str)> {
+    let unknown = hosts.iter().find(|host| host.outcome == Some(HostOutcome::Unknown))?;
+    let failure = unknown.failure.as_ref().filter(|failure| failure.kind == StepKind::Run)?;
+    Some((&unknown.host, failure.step.as_str()))
 }
 
 /// The hosts as an argument of `--limit`.

@@ -149,7 +149,8 @@ fn a_run_that_never_finished() {
     next:
       fleet show 20261122-084512-7f3a      all that is known about this run
       fleet mysite run -l web1 -- COMMAND  look first: web1 is unknown
-      fleet mysite deploy                  again, when the cause is gone
+      fleet resume 20261122-084512-7f3a    go on with it
+      fleet undo 20261122-084512-7f3a      or take back what it has done
     ");
 }
 

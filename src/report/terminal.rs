@@ -12,6 +12,7 @@ use super::Reporter;
 use super::narrator::{Narrator, Telling};
 use super::view::view;
 use crate::model::event::{Event, Fact};
+use crate::model::summary::Summary;
 use crate::model::summary::elapsed;
 
 /// Time between two drawings: faster than the eye asks for, slower than a host prints.
@@ -92,6 +93,10 @@ impl<W: Write> Terminal<W> {
 impl<W: Write + Send> Reporter for Terminal<W> {
     fn name(&self) -> &'static str {
         "terminal"
+    }
+
+    fn recall(&mut self, past: &Summary) {
+        self.narrator.recall(past);
     }
 
     fn report(&mut self, event: &Event) -> io::Result<()> {

@@ -15,6 +15,15 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
+/// A limit as somebody set it: `10 s`, `0.5 s`, `10 min`, `1 h`.
+pub fn limit(limit: Duration) -> String {
+    match limit.as_secs() {
+        seconds if seconds == 0 || limit.subsec_nanos() > 0 || seconds % 60 > 0 => format!("{} s", limit.as_secs_f64()),
+        seconds if seconds % 3600 == 0 => format!("{} h", seconds / 3600),
+        seconds => format!("{} min", seconds / 60),
+    }
+}
+
 /// Whole seconds, short: `7 s`, `3:07`, `2:05:00`. For what changes all the time.
 pub fn clock(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -49,6 +58,10 @@ mod tests {
         assert_eq!(words(7_500_000), "2 h 05 min");
         assert_eq!(clock(Duration::from_secs(7500)), "2:05:00");
         assert_eq!(clock(Duration::from_secs(90)), "1:30");
+        let limits =
+            [250, 1_000, 90_000, 600_000, 600_500, 7_200_000].map(|millis| limit(Duration::from_millis(millis)));
+        assert_eq!(limits, ["0.25 s", "1 s", "90 s", "10 min", "600.5 s", "2 h"]);
+        assert_eq!(limit(Duration::ZERO), "0 s");
     }
 
     #[test]

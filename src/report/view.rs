@@ -48,8 +48,10 @@ enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Ending {
     Unknown,
+    Detached,
     Held,
     Failed,
+    Locked,
     Unreachable,
     RolledBack,
 }
@@ -58,6 +60,8 @@ impl State {
     fn of(host: &HostSummary) -> Self {
         match host.outcome {
             Some(HostOutcome::Unknown) => Self::Ended(Ending::Unknown),
+            Some(HostOutcome::Detached) => Self::Ended(Ending::Detached),
+            Some(HostOutcome::Locked) => Self::Ended(Ending::Locked),
             Some(HostOutcome::Held) => Self::Ended(Ending::Held),
             Some(HostOutcome::Failed) => Self::Ended(Ending::Failed),
             Some(HostOutcome::Unreachable) => Self::Ended(Ending::Unreachable),
@@ -81,6 +85,8 @@ impl State {
             Self::Undoing => "undoing",
             Self::Running => "running",
             Self::Ended(Ending::Unknown) => HostOutcome::Unknown.describe(),
+            Self::Ended(Ending::Detached) => HostOutcome::Detached.describe(),
+            Self::Ended(Ending::Locked) => HostOutcome::Locked.describe(),
             Self::Ended(Ending::Held) => HostOutcome::Held.describe(),
             Self::Failed | Self::Ended(Ending::Failed) => HostOutcome::Failed.describe(),
             Self::Ended(Ending::Unreachable) => HostOutcome::Unreachable.describe(),
@@ -97,9 +103,8 @@ impl State {
         match self {
             Self::Running | Self::Connecting => Tone::Plain,
             Self::Undoing | Self::Lost | Self::Ended(Ending::RolledBack) => Tone::Warning,
-            Self::Failed | Self::Ended(Ending::Unknown | Ending::Held | Ending::Failed | Ending::Unreachable) => {
-                Tone::Bad
-            }
+            // All other endings are bad.
+            Self::Failed | Self::Ended(_) => Tone::Bad,
             Self::Waiting => Tone::Dim,
             Self::Done(outcome) => Tone::of(outcome),
         }

@@ -36,7 +36,7 @@ impl SshConnector {
         };
         let types = self.known_hosts.pinned_types(dial.address, dial.port);
         let handshake = self.timeouts.handshake_of(host.connect_timeout);
-        let mut link = link::connect(&dial, handshake, &types, self.judge(host)).await?;
+        let mut link = link::connect(&dial, handshake, &types, host.keepalive, self.judge(host)).await?;
         login::login(&mut link, host, &self.credentials, self.timeouts.auth).await?;
         Ok(SshSession::new(link, self.timeouts))
     }

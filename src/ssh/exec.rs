@@ -12,10 +12,11 @@ use russh::{Channel, ChannelMsg};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::framing::Framing;
+use super::framing::{self, Framing};
 use super::link::Link;
 use super::timeouts::{Timeouts, in_words};
-use super::{Exec, ExecEnd, OutputChunk};
+use super::{Exec, ExecEnd, OutputChunk, Remote};
+use crate::model::durable::{Entry, StepEnd, exit_status};
 use crate::model::event::Stream;
 use crate::model::printable::printable;
 
@@ -23,12 +24,17 @@ use crate::model::printable::printable;
 /// closed, and a strict `MaxSessions` makes the next command of a quick sequence wait for that.
 const PAUSES: [u64; 5] = [20, 40, 80, 160, 320];
 
+/// Lines to the leash that wait for the connection.
+const LEASH: usize = 8;
+
 /// Runs the command. The second value: may the connection be used again?
 pub(super) async fn run(link: &Link, timeouts: &Timeouts, exec: Exec<'_>) -> (ExecEnd, bool) {
-    if exec.stop.is_cancelled() {
+    // A step that is only watched may run already: it is ended when the host has been asked for it.
+    if exec.stop.is_cancelled() && !matches!(exec.command, Remote::Durable(_, Entry::Watch { .. })) {
         return (ExecEnd::NotStarted("stopped before it was sent".to_owned()), true);
     }
-    let wire = exec.command.wire(&format!("{:032x}", rand::random::<u128>()));
+    let nonce = format!("{:032x}", rand::random::<u128>());
+    let (wire, durable) = (exec.command.wire(&nonce), matches!(exec.command, Remote::Durable(..)));
     let channel = match timeout(timeouts.channel, open_channel(link)).await {
         Ok(Ok(channel)) => channel,
         Ok(Err(Some(refusal))) => return (ExecEnd::NotStarted(refusal), true),
@@ -44,9 +50,11 @@ pub(super) async fn run(link: &Link, timeouts: &Timeouts, exec: Exec<'_>) -> (Ex
         Ok(Err(_)) => return (ExecEnd::NotStarted(link.lost()), false),
         Err(_) => return (ExecEnd::NotStarted("the connection takes no requests".to_owned()), false),
     }
+    let ends = if durable { |words: &str| StepEnd::parse(words).is_some() } else { framing::is_number };
     let mut command = Command {
-        stdout: Framing::new(&wire),
-        stderr: Framing::new(&wire),
+        stdout: Framing::new(&wire, ends),
+        stderr: Framing::new(&wire, ends),
+        polls: durable.then(Polls::new),
         pending: VecDeque::new(),
         phase: Phase::Starting { by: Instant::now() + timeouts.channel },
         timeouts,
@@ -55,8 +63,8 @@ pub(super) async fn run(link: &Link, timeouts: &Timeouts, exec: Exec<'_>) -> (Ex
         exit: None,
         refused: false,
     };
-    // Commands to the leash: TERM and KILL, once each.
-    let (leash, mut lines) = mpsc::channel::<String>(2);
+    // Orders to the leash. Emptied as fast as the connection takes them; a question that finds no room is left out.
+    let (leash, mut lines) = mpsc::channel::<String>(LEASH);
     let feed = async {
         // Not waiting for the reply to the request saves a round trip. If it is a refusal, nobody reads this.
         writer.data_bytes(wire.stdin).await?;
@@ -90,8 +98,11 @@ pub(super) async fn run(link: &Link, timeouts: &Timeouts, exec: Exec<'_>) -> (Ex
             command.pending.clear();
         }
         if let Some(line) = command.next_line() {
-            // Room for both lines there are, so this never waits; and if the feed has ended, so has the connection.
+            // Questions leave room for the other lines there are; and if the feed has ended, so has the connection.
             let _ = leash.try_send(line);
+        }
+        if command.asks() && leash.capacity() > LEASH / 2 {
+            let _ = leash.try_send("poll\n".to_owned());
         }
     }
     let closed = timeout(timeouts.channel, writer.close()).await;
@@ -128,6 +139,38 @@ struct Command<'a> {
     /// What the channel said about the waiting shell.
     exit: Option<String>,
     refused: bool,
+    /// For a durable step: when to ask the host for what the step has printed.
+    polls: Option<Polls>,
+}
+
+/// Questions for output: soon after there was some, and seldom when there was none for long. A step that ends says so unasked.
+struct Polls {
+    next: Instant,
+    pause: Duration,
+}
+
+impl Polls {
+    const SHORTEST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    fn new() -> Self {
+        Self { next: Instant::now() + Self::SHORTEST, pause: Self::SHORTEST }
+    }
+
+    /// Output came: while more is on its way, there is nothing to ask for.
+    fn heard(&mut self) {
+        *self = Self::new();
+    }
+
+    fn due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.next <= now;
+        if due {
+            self.pause = (self.pause * 3 / 2).min(Self::LONGEST);
+            self.next = now + self.pause;
+        }
+        due
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -201,12 +244,12 @@ impl Command<'_> {
 
     /// Is all there that there is to wait for?
     fn ended(&mut self) -> Option<ExecEnd> {
-        let status = self.stdout.status()?;
+        let words = self.stdout.end()?;
         if self.stdout.pid().is_none() {
             return Some(self.without_end(None));
         }
-        if self.stderr.status().is_some() {
-            return Some(self.with_end(status));
+        if self.stderr.end().is_some() {
+            return Some(self.with_end(words));
         }
         if !matches!(self.phase, Phase::Ended { .. }) {
             self.phase = Phase::Ended { why: self.why(), by: Instant::now() + self.timeouts.channel };
@@ -218,6 +261,20 @@ impl Command<'_> {
         if let Phase::Running { heard, .. } = &mut self.phase {
             *heard = Instant::now();
         }
+        if let Some(polls) = &mut self.polls {
+            polls.heard();
+        }
+    }
+
+    /// When to ask for output. Not while some waits for a slow receiver.
+    fn next_question(&self) -> Option<Instant> {
+        self.polls.as_ref().filter(|_| self.pending.is_empty()).map(|polls| polls.next)
+    }
+
+    /// Is it time to ask for output?
+    fn asks(&mut self) -> bool {
+        let runs = matches!(self.phase, Phase::Running { .. } | Phase::Killed { .. }) && self.pending.is_empty();
+        self.polls.as_mut().filter(|_| runs).is_some_and(Polls::due)
     }
 
     fn why(&self) -> Option<Why> {
@@ -229,9 +286,21 @@ impl Command<'_> {
         }
     }
 
-    fn with_end(&self, status: u8) -> ExecEnd {
+    fn with_end(&self, words: &str) -> ExecEnd {
+        if self.polls.is_some() {
+            return match StepEnd::parse(words) {
+                Some(StepEnd::Exited(status)) => ExecEnd::Exited(status),
+                Some(StepEnd::TimedOut) => ExecEnd::TimedOut,
+                Some(StepEnd::IdleTimedOut) => ExecEnd::IdleTimedOut,
+                Some(StepEnd::Cancelled) => ExecEnd::Stopped,
+                Some(StepEnd::Absent) => ExecEnd::Absent,
+                Some(StepEnd::Unknown(reason)) => ExecEnd::Unknown(reason.to_owned()),
+                Some(StepEnd::Fault(reason)) => ExecEnd::NotStarted(reason),
+                None => ExecEnd::Lost(format!("an end that fleet does not know: {words}")),
+            };
+        }
         match self.why() {
-            None => ExecEnd::Exited(status),
+            None => ExecEnd::Exited(exit_status(words.parse().unwrap_or(255))),
             Some(Why::TimedOut) => ExecEnd::TimedOut,
             Some(Why::IdleTimedOut) => ExecEnd::IdleTimedOut,
             Some(Why::Stopped) => ExecEnd::Stopped,
@@ -240,8 +309,11 @@ impl Command<'_> {
 
     /// The channel ended, or with `lost` the connection, before the end mark came on both streams.
     fn without_end(&self, lost: Option<String>) -> ExecEnd {
-        if let (Some(status), Some(_)) = (self.stdout.status(), self.stdout.pid()) {
-            return self.with_end(status);
+        if let (Some(words), Some(_)) = (self.stdout.end(), self.stdout.pid())
+            // What is missing of a durable step's standard error can be asked for again.
+            && self.polls.is_none()
+        {
+            return self.with_end(words);
         }
         if self.refused {
             return ExecEnd::NotStarted("the server refuses to run commands".to_owned());
@@ -286,10 +358,14 @@ impl Command<'_> {
             Phase::Running { since, heard } => {
                 // While the receiver is slow, the silence is ours.
                 let idle = self.limits.1.filter(|_| self.pending.is_empty());
-                [self.limits.0.map(|limit| since + limit), idle.map(|limit| heard + limit)].into_iter().flatten().min()
+                let polls = self.next_question();
+                let limits = [self.limits.0.map(|limit| since + limit), idle.map(|limit| heard + limit), polls];
+                limits.into_iter().flatten().min()
             }
             Phase::Terminated { kill_at, .. } => Some(kill_at),
-            Phase::Killed { give_up_at, .. } => Some(give_up_at),
+            Phase::Killed { give_up_at, .. } => {
+                Some(self.next_question().map_or(give_up_at, |next| next.min(give_up_at)))
+            }
             // Left by `next_line` at once.
             Phase::Condemned { .. } | Phase::Doomed { .. } => None,
         }
@@ -305,15 +381,23 @@ impl Command<'_> {
                     "no sign of its shell in {limit}; do startup files of the login shell hang?"
                 )));
             }
-            Phase::Running { since, .. } => {
-                let timed_out = self.limits.0.is_some_and(|limit| since + limit <= now);
-                self.phase = Phase::Condemned { why: if timed_out { Why::TimedOut } else { Why::IdleTimedOut } };
+            Phase::Running { since, heard } => {
+                let over = |from: Instant, limit: Option<Duration>| limit.is_some_and(|limit| from + limit <= now);
+                if over(since, self.limits.0) {
+                    self.phase = Phase::Condemned { why: Why::TimedOut };
+                } else if over(heard, self.limits.1) {
+                    self.phase = Phase::Condemned { why: Why::IdleTimedOut };
+                }
             }
             Phase::Terminated { why, .. } => self.phase = Phase::Doomed { why },
-            Phase::Killed { .. } => return Some(ExecEnd::Lost("KILL did not end it".to_owned())),
+            Phase::Killed { give_up_at, .. } if give_up_at <= now => {
+                let reason = "KILL did not end it".to_owned();
+                return Some(if self.polls.is_some() { ExecEnd::Unknown(reason) } else { ExecEnd::Lost(reason) });
+            }
             // The status is certain; at worst, the last bytes of standard error are missing.
             Phase::Ended { .. } => return Some(self.without_end(None)),
-            Phase::Condemned { .. } | Phase::Doomed { .. } => {}
+            // Killed: it was time for a question.
+            Phase::Condemned { .. } | Phase::Doomed { .. } | Phase::Killed { .. } => {}
         }
         None
     }
@@ -326,6 +410,12 @@ impl Command<'_> {
         let pid = self.stdout.pid()?;
         let after_grace = Instant::now() + self.timeouts.grace;
         match self.phase {
+            // The host itself goes from TERM to KILL.
+            Phase::Condemned { why } if self.polls.is_some() => {
+                let give_up_at = after_grace + self.timeouts.grace + self.timeouts.channel;
+                self.phase = Phase::Killed { why, give_up_at };
+                Some(format!("stop {}\n", if let Why::IdleTimedOut = why { "idle" } else { "cancel" }))
+            }
             Phase::Condemned { why } => {
                 self.phase = Phase::Terminated { why, kill_at: after_grace };
                 Some(format!("TERM {pid}\n"))

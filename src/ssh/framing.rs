@@ -7,11 +7,16 @@ use crate::model::command::Wire;
 /// How much of the noise before the begin mark is kept for an error message.
 const NOISE_LIMIT: usize = 4 << 10;
 
+/// The longest words of a mark, in bytes.
+const LONGEST_WORDS: usize = 200;
+
 /// One stream of a command.
 #[derive(Debug)]
 pub(super) struct Framing {
     begin: Vec<u8>,
     end: Vec<u8>,
+    /// Can these words stand in an end mark?
+    ends: fn(&str) -> bool,
     state: State,
 }
 
@@ -22,7 +27,7 @@ enum State {
     /// Between the marks: bytes that may be the start of the end mark.
     Output { pid: u32, held: Vec<u8> },
     /// After the end mark. No pid: the waiting shell could not start the command.
-    Ended { pid: Option<u32>, status: u16, noise: Vec<u8> },
+    Ended { pid: Option<u32>, words: String, noise: Vec<u8> },
 }
 
 /// What stands at a place where a mark may stand.
@@ -31,16 +36,17 @@ enum Mark {
     /// All that is there fits, and more may come.
     Part,
     Whole {
-        number: u32,
+        words: String,
         length: usize,
     },
 }
 
 impl Framing {
-    pub fn new(wire: &Wire) -> Self {
+    pub fn new(wire: &Wire, ends: fn(&str) -> bool) -> Self {
         Self {
             begin: format!("{} ", wire.begin).into_bytes(),
-            end: format!("\n{} ", wire.end).into_bytes(),
+            end: format!("{} ", wire.end).into_bytes(),
+            ends,
             state: State::Noise(Vec::new()),
         }
     }
@@ -67,16 +73,16 @@ impl Framing {
     }
 
     fn read_noise(&mut self, mut noise: Vec<u8>) -> Vec<u8> {
-        let begin = find(&noise, &self.begin);
-        if let Some((_, Mark::Whole { number: pid, length })) = begin {
-            return self.read_output(pid, noise.get(length..).unwrap_or_default());
+        let begin = find(&noise, &self.begin, is_number);
+        if let Some((_, Mark::Whole { words, length })) = begin {
+            return self.read_output(words.parse().unwrap_or_default(), noise.get(length..).unwrap_or_default());
         }
         let mut keep = NOISE_LIMIT;
-        let end = find(&noise, &self.end);
+        let end = find(&noise, &self.end, self.ends);
         match end {
-            Some((start, Mark::Whole { number, .. })) => {
+            Some((start, Mark::Whole { words, .. })) => {
                 noise.truncate(start);
-                self.state = State::Ended { pid: None, status: status(number), noise };
+                self.state = State::Ended { pid: None, words, noise };
                 return Vec::new();
             }
             Some((start, _)) => keep = keep.max(noise.len() - start),
@@ -91,10 +97,10 @@ impl Framing {
     }
 
     fn read_output(&mut self, pid: u32, bytes: &[u8]) -> Vec<u8> {
-        let (output, state) = match find(bytes, &self.end) {
+        let (output, state) = match find(bytes, &self.end, self.ends) {
             None => (bytes, State::Output { pid, held: Vec::new() }),
-            Some((start, Mark::Whole { number, .. })) => {
-                let state = State::Ended { pid: Some(pid), status: status(number), noise: Vec::new() };
+            Some((start, Mark::Whole { words, .. })) => {
+                let state = State::Ended { pid: Some(pid), words, noise: Vec::new() };
                 (bytes.get(..start).unwrap_or_default(), state)
             }
             Some((start, _)) => {
@@ -115,11 +121,11 @@ impl Framing {
         }
     }
 
-    /// The exit status, once the end mark was there.
-    pub fn status(&self) -> Option<u8> {
+    /// The words of the end mark, once it was there.
+    pub fn end(&self) -> Option<&str> {
         match &self.state {
             State::Noise(_) | State::Output { .. } => None,
-            State::Ended { status, .. } => Some(u8::try_from(*status).unwrap_or(u8::MAX)),
+            State::Ended { words, .. } => Some(words),
         }
     }
 
@@ -132,38 +138,36 @@ impl Framing {
     }
 }
 
-/// Some shells report a signal as 256 + n (ksh93), most as 128 + n.
-fn status(number: u32) -> u16 {
-    let low = u16::try_from(number & 0x7f).unwrap_or_default();
-    if number > 255 { low | 0x80 } else { u16::try_from(number).unwrap_or_default() }
+/// A process id or an exit status.
+pub(super) fn is_number(words: &str) -> bool {
+    words.len() <= 10 && words.parse::<u32>().is_ok() && words.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The first whole mark, or the first place at the end of `bytes` where one may have started. Its length counts from the start of `bytes`.
-fn find(bytes: &[u8], mark: &[u8]) -> Option<(usize, Mark)> {
+fn find(bytes: &[u8], mark: &[u8], fits: fn(&str) -> bool) -> Option<(usize, Mark)> {
     let first = *mark.first()?;
     let mut from = 0;
     loop {
         let rest = bytes.get(from..)?;
         let start = from + rest.iter().position(|&b| b == first)?;
-        match mark_at(bytes.get(start..)?, mark) {
+        match mark_at(bytes.get(start..)?, mark, fits) {
             Mark::No => from = start + 1,
             Mark::Part => return Some((start, Mark::Part)),
-            Mark::Whole { number, length } => return Some((start, Mark::Whole { number, length: start + length })),
+            Mark::Whole { words, length } => return Some((start, Mark::Whole { words, length: start + length })),
         }
     }
 }
 
-/// Is there `MARK NUMBER\n` at the start of `bytes`?
-fn mark_at(bytes: &[u8], mark: &[u8]) -> Mark {
+/// Is there `MARK WORDS\n` at the start of `bytes`?
+fn mark_at(bytes: &[u8], mark: &[u8], fits: fn(&str) -> bool) -> Mark {
     let Some(rest) = bytes.strip_prefix(mark) else {
         return if mark.starts_with(bytes) { Mark::Part } else { Mark::No };
     };
-    let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-    let number = rest.get(..digits).and_then(|d| std::str::from_utf8(d).ok());
-    match (rest.get(digits), number.and_then(|n| n.parse().ok())) {
-        // No process has a number of more than ten digits.
-        (None, _) if digits <= 10 => Mark::Part,
-        (Some(b'\n'), Some(number)) => Mark::Whole { number, length: mark.len() + digits + 1 },
+    let length = rest.iter().take_while(|b| b.is_ascii_graphic() || **b == b' ').count();
+    let words = rest.get(..length).and_then(|words| std::str::from_utf8(words).ok()).unwrap_or_default();
+    match rest.get(length) {
+        None if length <= LONGEST_WORDS => Mark::Part,
+        Some(b'\n') if fits(words) => Mark::Whole { words: words.to_owned(), length: mark.len() + length + 1 },
         _ => Mark::No,
     }
 }
@@ -175,7 +179,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn framing() -> Framing {
-        Framing::new(&RemoteCommand::shell("true").wire("abc"))
+        Framing::new(&RemoteCommand::shell("true").wire("abc"), is_number)
     }
 
     fn read(chunks: &[&[u8]]) -> (Vec<u8>, Framing) {
@@ -186,44 +190,39 @@ mod tests {
 
     #[test]
     fn noise_and_marks_are_taken_off() {
-        let (output, framing) = read(&[b"Welcome!\nno newline here: abc-begin 42\nhi\n\nabc-end 3\nlate daemon"]);
+        let (output, framing) = read(&[b"Welcome!\nno newline here: abc-begin 42\nhi\nabc-end 3\nlate daemon"]);
         assert_eq!(output, b"hi\n");
-        assert_eq!((framing.pid(), framing.status()), (Some(42), Some(3)));
+        assert_eq!((framing.pid(), framing.end()), (Some(42), Some("3")));
     }
 
     #[test]
     fn output_without_a_final_newline_gets_none() {
-        assert_eq!(read(&[b"abc-begin 1\nx\nabc-end 0\n"]).0, b"x");
-        assert_eq!(read(&[b"abc-begin 1\n\nabc-end 0\n"]).0, b"");
-        assert_eq!(read(&[b"abc-begin 1\n\n\nabc-end 0\n"]).0, b"\n");
+        assert_eq!(read(&[b"abc-begin 1\nxabc-end 0\n"]).0, b"x");
+        assert_eq!(read(&[b"abc-begin 1\nabc-end 0\n"]).0, b"");
+        assert_eq!(read(&[b"abc-begin 1\n\nabc-end 0\n"]).0, b"\n");
     }
 
     #[test]
     fn what_only_looks_like_a_mark_is_output() {
-        for text in ["\nabc-end", "\nabc-end x\n", "\nabc-end 1x\n", "abc-end 0\n", "\nABC-end 0\n", "abc-begin 7\n"] {
-            let (output, framing) = read(&[b"abc-begin 1\n", text.as_bytes(), b"\nabc-end 9\n"]);
+        for text in ["abc-end", "abc-end x\n", "abc-end 1x\n", "ABC-end 0\n", "abc-begin 7\n"] {
+            let (output, framing) = read(&[b"abc-begin 1\n", text.as_bytes(), b"abc-end 9\n"]);
             assert_eq!(String::from_utf8(output).unwrap(), text);
-            assert_eq!(framing.status(), Some(9));
+            assert_eq!(framing.end(), Some("9"));
         }
     }
 
     #[test]
     fn half_a_mark_at_the_end_is_no_end() {
-        let (output, framing) = read(&[b"abc-begin 1\nhi\nabc-end 1"]);
+        let (output, framing) = read(&[b"abc-begin 1\nhiabc-end 1"]);
         assert_eq!(output, b"hi");
-        assert_eq!(framing.status(), None);
+        assert_eq!(framing.end(), None);
     }
 
     #[test]
     fn an_end_without_a_begin_is_known_as_such() {
-        let (_, framing) = read(&[b"sh: cannot fork\n\nabc-end 254\n"]);
-        assert_eq!((framing.pid(), framing.status()), (None, Some(254)));
+        let (_, framing) = read(&[b"sh: cannot fork\nabc-end 254\n"]);
+        assert_eq!((framing.pid(), framing.end()), (None, Some("254")));
         assert_eq!(framing.noise(), b"sh: cannot fork\n");
-    }
-
-    #[test]
-    fn signals_as_ksh_counts_them() {
-        assert_eq!(read(&[b"abc-begin 1\n\nabc-end 265\n"]).1.status(), Some(137));
     }
 
     #[test]
@@ -241,8 +240,8 @@ mod tests {
     fn tricky() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             Just(b"\n".to_vec()),
-            Just(b"\nabc-end ".to_vec()),
-            Just(b"\nabc-en".to_vec()),
+            Just(b"abc-end ".to_vec()),
+            Just(b"abc-en".to_vec()),
             Just(b"abc-begin ".to_vec()),
             Just(b"7".to_vec()),
             Just(b"abc-end 1\n".to_vec()),
@@ -254,11 +253,11 @@ mod tests {
     proptest! {
         #[test]
         fn any_chunking_gives_the_same_bytes(noise in tricky(), output in tricky(), cuts in prop::collection::vec(1usize..9, 1..40)) {
-            let whole = |mark: &[u8], bytes: &[u8]| matches!(find(bytes, mark), Some((_, Mark::Whole { .. })));
+            let whole = |mark: &[u8], bytes: &[u8]| matches!(find(bytes, mark, is_number), Some((_, Mark::Whole { .. })));
             prop_assume!(!whole(b"abc-begin ", &[&noise[..], b"abc-begin "].concat()));
-            prop_assume!(!whole(b"\nabc-end ", &[&noise[..], b"abc-begin "].concat()));
-            prop_assume!(!whole(b"\nabc-end ", &[&output[..], b"\n"].concat()));
-            let stream = [&noise[..], b"abc-begin 77\n", &output, b"\nabc-end 5\nlate"].concat();
+            prop_assume!(!whole(b"abc-end ", &[&noise[..], b"abc-begin "].concat()));
+            prop_assume!(!whole(b"abc-end ", &[&output[..], b"abc-end "].concat()));
+            let stream = [&noise[..], b"abc-begin 77\n", &output, b"abc-end 5\nlate"].concat();
             let mut framing = framing();
             let mut read = Vec::new();
             let (mut rest, mut cuts) = (&stream[..], cuts.iter().cycle());
@@ -268,7 +267,7 @@ mod tests {
                 rest = after;
             }
             prop_assert_eq!(read, output);
-            prop_assert_eq!((framing.pid(), framing.status()), (Some(77), Some(5)));
+            prop_assert_eq!((framing.pid(), framing.end()), (Some(77), Some("5")));
         }
     }
 }

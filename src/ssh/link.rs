@@ -50,6 +50,7 @@ pub(super) async fn connect(
     dial: &Dial<'_>,
     handshake: Duration,
     pinned_types: &[String],
+    keepalive: Duration,
     judge: Judge,
 ) -> Result<Link, ConnectError> {
     let stream = dial.dial().await?;
@@ -60,7 +61,7 @@ pub(super) async fn connect(
     let shared = Arc::new(Shared::default());
     let client = Client { judge, shared: shared.clone() };
     let failed = |reason| ConnectError::Handshake { address: dial.target(), reason };
-    match timeout(handshake, client::connect_stream(Arc::new(config(pinned_types)), stream, client)).await {
+    match timeout(handshake, client::connect_stream(Arc::new(config(pinned_types, keepalive)), stream, client)).await {
         Ok(Ok(handle)) => Ok(Link { handle, shared, _cut: guard }),
         Ok(Err(e)) => match shared.refused.lock().ok().and_then(|mut refused| refused.take()) {
             Some(refused) => Err(refused),
@@ -91,11 +92,11 @@ fn handshake_failure(error: &russh::Error, heard: bool) -> String {
 }
 
 /// russh's settings. The numbers were measured: see the comments.
-fn config(pinned_types: &[String]) -> client::Config {
+fn config(pinned_types: &[String], keepalive: Duration) -> client::Config {
     client::Config {
-        // A silent step may last for hours, but a dead peer is found in 60 s.
+        // A silent step may last for hours, but a dead peer is found after four intervals, by default in 60 s.
         inactivity_timeout: None,
-        keepalive_interval: Some(Duration::from_secs(15)),
+        keepalive_interval: Some(keepalive),
         keepalive_max: 3,
         // 2 MiB, the default, is 38 MiB/s at 20 ms. Memory is bounded by the channel's buffer: 100 packets.
         window_size: 16 << 20,
@@ -185,7 +186,7 @@ impl client::Handler for Client {
             }
             DisconnectReason::Error(e) => {
                 let words = match &e {
-                    russh::Error::KeepaliveTimeout => "connection lost: no sign of life for 60 s".to_owned(),
+                    russh::Error::KeepaliveTimeout => "connection lost: no sign of life".to_owned(),
                     russh::Error::Disconnect | russh::Error::HUP => "connection lost".to_owned(),
                     russh::Error::IO(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
                         "connection lost".to_owned()

@@ -37,7 +37,11 @@ pub(super) async fn login(
     let mut login = Login { host, limit, tried: Vec::new(), remarks: Vec::new(), offers: None };
     match login.run(&mut link.handle, credentials).await {
         Ok(()) => Ok(()),
-        Err(stop) => Err(ConnectError::Auth { user: host.user.to_string(), reason: login.reason(&stop, link) }),
+        Err(stop) => Err(ConnectError::Auth {
+            user: host.user.to_string(),
+            reason: login.reason(&stop, link),
+            refused: matches!(stop, Stop::Exhausted),
+        }),
     }
 }
 

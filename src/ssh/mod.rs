@@ -25,7 +25,8 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::command::RemoteCommand;
+use crate::model::command::{RemoteCommand, Wire};
+use crate::model::durable::{DurableStep, Entry};
 use crate::model::event::Stream;
 use crate::model::plan::PlanHost;
 
@@ -58,8 +59,8 @@ pub trait Session: Send {
 /// A command to run, with its limits.
 pub struct Exec<'a> {
     /// The command.
-    pub command: &'a RemoteCommand,
-    /// Longest running time.
+    pub command: Remote<'a>,
+    /// Longest running time. A durable step's is its own, since the host keeps to it.
     pub timeout: Option<Duration>,
     /// Longest time without a byte of output.
     pub idle_timeout: Option<Duration>,
@@ -67,6 +68,33 @@ pub struct Exec<'a> {
     pub stop: CancellationToken,
     /// Bounded: the channel's reader waits when the receiver is slow, and so, in the end, does the command.
     pub output: mpsc::Sender<OutputChunk>,
+}
+
+/// What is run in a channel.
+#[derive(Debug, Clone, Copy)]
+pub enum Remote<'a> {
+    /// A command that ends with its channel, or is lost with it.
+    Plain(&'a RemoteCommand),
+    /// A step that outlives its channel.
+    Durable(&'a DurableStep, Entry),
+}
+
+impl Remote<'_> {
+    /// What is sent, and what to expect; `nonce` is fresh random hex.
+    pub fn wire(&self, nonce: &str) -> Wire {
+        match self {
+            Self::Plain(command) => command.wire(nonce),
+            Self::Durable(step, entry) => step.wire(*entry, nonce),
+        }
+    }
+
+    /// The command's own text.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Plain(command) => &command.text,
+            Self::Durable(step, _) => &step.command.text,
+        }
+    }
 }
 
 /// Between TERM and KILL.
@@ -94,8 +122,14 @@ pub enum ExecEnd {
     Stopped,
     /// It was certainly not started.
     NotStarted(String),
-    /// It may have been started, and nobody knows how it ended.
+    /// A durable step that was only to be watched, and the host proves that it was never started.
+    Absent,
+    /// It may have been started, and nobody listens to it any more. A durable step can be asked for again.
     Lost(String),
+    /// A durable step that may have been started, and what became of it cannot be found out.
+    Unknown(String),
+    /// A durable step that goes on, and whose host could not be reached again.
+    Detached(String),
 }
 
 /// Why there is no connection. Each names the stage, so that the message does.
@@ -138,5 +172,18 @@ pub enum ConnectError {
         user: String,
         /// Which methods were tried and what the server still offers.
         reason: String,
+        /// The server said no. Else the connection broke, or nothing was answered in time.
+        refused: bool,
     },
+}
+
+impl ConnectError {
+    /// Would another attempt only be told the same?
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::HostKey { .. } => true,
+            Self::Auth { refused, .. } => *refused,
+            Self::Resolve { .. } | Self::Tcp { .. } | Self::Handshake { .. } => false,
+        }
+    }
 }

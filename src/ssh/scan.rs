@@ -9,6 +9,7 @@ use super::host_key::HostKey;
 use super::link;
 use super::timeouts::Timeouts;
 use crate::model::name::Address;
+use crate::model::plan::KEEPALIVE;
 
 /// Asks a host for its key. The key exchange proves that it holds the private half. `prefer`: types that are pinned already, so that a
 /// host with several keys shows one that can be compared.
@@ -31,7 +32,7 @@ pub async fn scan_host_key(
         // Having seen the key is all: a refusal is the quickest way out.
         Err(ConnectError::HostKey { message: "only looking".to_owned() })
     });
-    let end = link::connect(&dial, timeouts.handshake_of(connect_timeout), prefer, judge).await;
+    let end = link::connect(&dial, timeouts.handshake_of(connect_timeout), prefer, KEEPALIVE, judge).await;
     match (seen.lock().ok().and_then(|mut key| key.take()), end) {
         (Some(key), _) => Ok(key),
         (None, Err(error)) => Err(error),

@@ -95,7 +95,7 @@ fn slips_are_answered_with_what_was_meant() {
             &["shop"],
             2,
             "error: what is to be done with `shop`?\n\
-             hint: fleet tasks shop shows its tasks; others are run, trust, distribute-keys\n",
+             hint: fleet tasks shop shows its tasks; others are run, trust, distribute-keys, status, check, unlock\n",
         ),
         (&["shop", "depoly"], 2, "error: recipe `shop` has no task `depoly`; did you mean `deploy`?\n"),
         (&["shop", "trsut"], 2, "error: `shop` has no task `trsut`; did you mean `trust`?\n"),

@@ -1,11 +1,15 @@
 //! Deployments through the binary, on hosts of real `sshd`: what is typed, what is told, and what happened on the hosts.
 
+mod attach;
+mod crashes;
 mod interrupts;
 mod limits;
+mod locks;
 mod login;
 mod many;
 mod reconnect;
 mod records;
+mod resume;
 mod rollout;
 mod steps;
 mod undo;
@@ -59,6 +63,27 @@ impl Site {
     /// Does this file exist in `@SHARED@`?
     pub fn has(&self, name: &str) -> Option<()> {
         self.shared().join(name).exists().then_some(())
+    }
+
+    /// The spool on a host.
+    pub fn spool(&self, host: &str) -> PathBuf {
+        self.ready[host].home().join(".local/state/fleet")
+    }
+
+    /// The run that has the site's lock on a host.
+    pub fn holder(&self, host: &str) -> Option<String> {
+        let text = files::try_read(&self.spool(host).join("lock.mysite"))?;
+        Some(text.split_whitespace().next().unwrap_or_default().to_owned())
+    }
+
+    /// Fails unless the hosts are free, and nothing but what is kept for people is left on them.
+    #[track_caller]
+    pub fn check_free(&self) {
+        for (name, _) in self.ready.hosts() {
+            let Ok(entries) = std::fs::read_dir(self.spool(name)) else { continue };
+            let left: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            assert!(left.iter().all(|name| name == "history" || name == "last.mysite"), "{name}: {left:?}");
+        }
     }
 
     /// Makes an empty file in `@SHARED@`.

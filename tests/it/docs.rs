@@ -42,7 +42,7 @@ fn the_tables_name_the_keys_that_there_are() {
     let values = |key: &str| match key {
         // Given already; and of each two that exclude each other, one.
         "name" | "script" | "only-if" | "tasks" | "step" | "read-only" => None,
-        "once" | "rolling" | "idempotent" | "secret-output" => Some("true"),
+        "once" | "rolling" | "idempotent" | "durable" | "secret-output" => Some("true"),
         "retry" => Some("3"),
         "timeout" | "idle-timeout" => Some("\"1s\""),
         "env" => Some("{ A = \"b\" }"),
@@ -65,7 +65,7 @@ fn the_tables_name_the_keys_that_there_are() {
         ),
     );
     project.fleet(&["check"]).expect_code(0);
-    assert_eq!(keys("key of a step | means | default").len(), 18);
+    assert_eq!(keys("key of a step | means | default").len(), 19);
 }
 
 #[test]

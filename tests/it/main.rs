@@ -49,6 +49,8 @@ mod remote_command;
 #[cfg(test)]
 mod ssh_transport;
 #[cfg(test)]
+mod supervisor;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod trusting;

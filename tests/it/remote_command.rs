@@ -33,7 +33,7 @@ fn read(stream: impl Read, wire: &Wire, mut at_line: impl FnMut(&str)) -> (Strin
     stream.read_line(&mut line).unwrap();
     let pid = line.trim_end().strip_prefix(&format!("{} ", wire.begin)).unwrap_or_else(|| panic!("no begin: {line:?}"));
     let mut output = Vec::new();
-    let end = format!("\n{} ", wire.end);
+    let end = format!("{} ", wire.end);
     loop {
         let read = stream.read_until(b'\n', &mut output).unwrap();
         at_line(pid);

@@ -13,8 +13,8 @@ use fleet::model::event::Stream;
 use fleet::model::name::{Address, HostLabel, HostName, SiteName, UserName};
 use fleet::model::plan::PlanHost;
 use fleet::ssh::{
-    Connect, ConnectError, Credentials, Exec, ExecEnd, Identity, KnownHosts, OutputChunk, Session, SshConnector,
-    Timeouts,
+    Connect, ConnectError, Credentials, Exec, ExecEnd, Identity, KnownHosts, OutputChunk, Remote, Session,
+    SshConnector, Timeouts,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +53,8 @@ fn plan_host(port: u16) -> PlanHost {
         user: UserName::parse(&user::current()).unwrap(),
         identity: None,
         connect_timeout: Duration::from_secs(5),
+        reconnect_timeout: Duration::from_secs(1),
+        keepalive: Duration::from_secs(15),
         roles: Vec::new(),
     }
 }
@@ -110,7 +112,7 @@ async fn exec(
 ) -> ExecEnd {
     let (output, mut chunks) = mpsc::channel(4);
     let Limits { timeout, idle_timeout, stop } = limits;
-    let running = session.exec(Exec { command, timeout, idle_timeout, stop, output });
+    let running = session.exec(Exec { command: Remote::Plain(command), timeout, idle_timeout, stop, output });
     let reading = async {
         while let Some(chunk) = chunks.recv().await {
             watch(&chunk);

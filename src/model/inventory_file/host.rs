@@ -10,6 +10,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::document::{Item, Table};
 use crate::model::inventory::{Host, Setting};
 use crate::model::name::{Address, HostName, RoleName};
+use crate::model::plan::{KEEPALIVE, RECONNECT_TIMEOUT};
 use crate::model::range::{Pattern, RangeError};
 use crate::model::recipe::Spanned;
 
@@ -59,7 +60,10 @@ fn read_host(entry: &Table<'_>, ssh: &Ssh, left: &mut usize, seen: &mut Seen) ->
     *left = left.saturating_sub(pairs.len());
 
     let port = ssh.port.unwrap_or_else(|| Setting::default_of(22));
-    let connect_timeout = ssh.connect_timeout.unwrap_or_else(|| Setting::default_of(CONNECT_TIMEOUT));
+    let or = |set: Option<Setting<Duration>>, default| set.unwrap_or_else(|| Setting::default_of(default));
+    let connect_timeout = or(ssh.connect_timeout, CONNECT_TIMEOUT);
+    let reconnect_timeout = or(ssh.reconnect_timeout, RECONNECT_TIMEOUT);
+    let keepalive = or(ssh.keepalive, KEEPALIVE);
     let place = address.as_ref().unwrap_or(&name).span.clone();
     report_twins(entry, &name, &place, &pairs, port.value, seen);
     let host = |(name, address)| Host {
@@ -69,6 +73,8 @@ fn read_host(entry: &Table<'_>, ssh: &Ssh, left: &mut usize, seen: &mut Seen) ->
         user: ssh.user.clone(),
         identity: ssh.identity.clone(),
         connect_timeout: connect_timeout.clone(),
+        reconnect_timeout: reconnect_timeout.clone(),
+        keepalive: keepalive.clone(),
         roles: roles.clone(),
         vars: vars.clone(),
     };

@@ -186,6 +186,8 @@ impl<'a> Builder<'a> {
             idle_timeout: step.idle_timeout,
             retry: step.retry,
             register: step.register.clone(),
+            idempotent: step.idempotent,
+            durable: step.durable,
             read_only: step.read_only,
             secret_output: step.secret_output,
             commands,

@@ -16,17 +16,36 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::command::CommandTemplate;
 use super::inventory::{Host, Share, Site};
-use super::name::{HostLabel, HostName, NameError, PhaseName, RunId, StepPath, TaskName, UserName, VarName};
-use super::plan::{HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands};
+use super::name::{HostLabel, HostName, NameError, PhaseName, RunId, SiteName, StepPath, TaskName, UserName, VarName};
+use super::plan::{AD_HOC, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands};
 use super::recipe::{Recipe, settable};
 use super::template::Template;
 pub use error::PlanError;
 pub use variables::{Proof, Variables, misspelt};
 
+/// What was asked for when a run began: with it, the run can be planned again, and compared with what was planned then.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Asked {
+    /// The site.
+    pub site: SiteName,
+    /// The targeted hosts of the site.
+    pub hosts: Vec<HostName>,
+    /// The tasks, in order.
+    pub tasks: Vec<TaskName>,
+    /// What the command line set.
+    pub overrides: Overrides,
+    /// The login user when nobody sets one.
+    pub login: UserName,
+}
+
 /// What the command line sets, above all files.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Overrides {
     /// `--user`
     pub user: Option<UserName>,
@@ -34,6 +53,8 @@ pub struct Overrides {
     pub identity: Option<String>,
     /// `--connect-timeout`
     pub connect_timeout: Option<Duration>,
+    /// `--reconnect-timeout`
+    pub reconnect_timeout: Option<Duration>,
     /// `--set`
     pub vars: BTreeMap<VarName, String>,
     /// `--parallel`; 0 is all.
@@ -49,7 +70,8 @@ pub struct Overrides {
 }
 
 /// Which of a task's steps are planned. Steps are named as in the recipe, or by their path in the plan.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct StepSelection {
     /// `--start-at`: leave out all before it.
     pub start_at: Option<String>,
@@ -120,6 +142,8 @@ pub fn plan_command(
         idle_timeout: None,
         retry: None,
         register: None,
+        idempotent: false,
+        durable: false,
         read_only: false,
         secret_output: false,
         commands: all.iter().map(|host| (*host, commands.clone())).collect(),
@@ -132,7 +156,7 @@ pub fn plan_command(
     Ok(Plan {
         v: PLAN_VERSION,
         sites: targets.iter().map(|(site, _)| site.name.clone()).collect(),
-        task: "run".to_owned(),
+        task: AD_HOC.to_owned(),
         max_failures: overrides.max_fail.map_or(hosts.len(), |share| share.of(hosts.len())),
         parallel: width(overrides, hosts.len()),
         phases: vec![PlanPhase { name: PhaseName::parse("run")?, once: false, batches, soak, steps: vec![step] }],
@@ -169,6 +193,8 @@ fn plan_host(
         user: overrides.user.as_ref().or(host.user.as_ref().map(|user| &user.value)).unwrap_or(login).clone(),
         identity: overrides.identity.clone().or_else(|| host.identity.as_ref().map(|identity| identity.value.clone())),
         connect_timeout: overrides.connect_timeout.unwrap_or(host.connect_timeout.value),
+        reconnect_timeout: overrides.reconnect_timeout.unwrap_or(host.reconnect_timeout.value),
+        keepalive: host.keepalive.value,
         roles: host.roles.clone(),
     })
 }

@@ -61,6 +61,7 @@ impl<'a> Reader<'a> {
         if let (Some(key), true) = (&key, read_only && table.item("undo").is_some()) {
             key.tell_key("a step that is `read-only` has nothing to undo", "leave out one of the two");
         }
+        let durable = table.boolean("durable").is_none_or(|durable| durable.value);
         let secret_output = table.boolean("secret-output").is_some_and(|secret| secret.value);
         table.finish();
         // Only now: a step with a bad name is read to its end too.
@@ -80,6 +81,7 @@ impl<'a> Reader<'a> {
             idempotent: idempotent.unwrap_or_default(),
             retry,
             register,
+            durable,
             read_only,
             secret_output,
             ends,

@@ -15,6 +15,8 @@ pub enum Input {
     Connected(HostIndex),
     /// A host could not be reached, trusted or logged in to; the reason in words.
     ConnectFailed(HostIndex, String),
+    /// A host was reached, and can not take part: it is locked by another run, or has no room. The reason in words.
+    Refused(HostIndex, HostOutcome, String),
     /// An attempt of the host's running step ended.
     StepEnded(HostIndex, StepOutcome),
     /// The pause before another attempt is over.
@@ -25,6 +27,8 @@ pub enum Input {
     SoakOver,
     /// The operator pressed Ctrl-C, or asked in another way.
     Interrupt,
+    /// Nothing can be written down any more, so nothing new may start: what runs is let go of.
+    LetGo,
 }
 
 /// What is to be done now.
@@ -36,8 +40,12 @@ pub enum Action {
     Run(HostIndex, StepIndex, u32),
     /// Pause, then say [`Input::RetryDue`].
     Retry(HostIndex, Duration),
+    /// Watch an attempt of a step that an earlier controller may have started; start it only if it was not.
+    Watch(HostIndex, StepIndex, u32),
     /// Undo the step on the host.
-    Undo(HostIndex, StepIndex),
+    Undo(HostIndex, StepIndex, u32),
+    /// Watch an attempt of an undo that an earlier controller may have started; start it only if it was not.
+    WatchUndo(HostIndex, StepIndex, u32),
     /// End what is running on the host: its connection attempt or its step.
     End(HostIndex),
     /// Pause, then say [`Input::SoakOver`].
@@ -71,6 +79,8 @@ pub struct Settlement {
     pub in_force: Vec<StepPath>,
     /// What ran and has no undo, unless it succeeded.
     pub kept: Vec<StepPath>,
+    /// The run keeps its lock there: something may be running, or a person has to decide before another run may come.
+    pub keeps_lock: bool,
 }
 
 /// A step's place: phase, and step within it.

@@ -16,6 +16,8 @@ impl Scheduler {
                 self.actions.push(Action::PhaseStarted(self.phase));
                 self.start_batch();
             }
+            // A host that is being asked for its lock must not be left alone with it.
+            None if self.resumed && self.pending > 0 => {}
             None => self.finish(),
         }
     }
@@ -30,9 +32,10 @@ impl Scheduler {
         self.actions.push(Action::BatchStarted(self.phase, self.batch));
         self.open = 0;
         for host in batch {
+            let counts = self.counts_in_batch(host);
             let state = self.host(host);
             state.next = 0;
-            if state.dropped.is_none() && !state.settled {
+            if counts {
                 if state.activity == Activity::Idle {
                     self.ready.push_back(host);
                 }
@@ -44,9 +47,15 @@ impl Scheduler {
         }
     }
 
+    /// Does the end of the current batch wait for this host of it?
+    pub(super) fn counts_in_batch(&self, host: HostIndex) -> bool {
+        let rolls = self.state(host).is_some_and(|state| state.dropped.is_none() && !state.settled);
+        self.in_current_batch(host) && (rolls || self.undoes_in(host, self.phase))
+    }
+
     /// A host is through the current batch, or dropped out of it.
     pub(super) fn leave_batch(&mut self) {
-        self.open -= 1;
+        self.open = self.open.saturating_sub(1);
         if self.open == 0 {
             self.end_batch();
         }
@@ -74,9 +83,14 @@ impl Scheduler {
             Activity::Pausing(at, attempt) => return self.start_step(host, at, attempt + 1),
             _ => self.host(host).next,
         };
-        let found = self.current_phase().and_then(|phase| {
-            let steps = phase.steps.iter().enumerate().skip(from);
-            steps.filter(|(_, step)| step.commands.contains_key(&host)).map(|(i, _)| i).next()
+        if self.go_again(host) {
+            return;
+        }
+        let (phase, state) = (self.phase, self.state(host));
+        let found = self.current_phase().and_then(|phase_plan| {
+            let steps = phase_plan.steps.iter().enumerate().skip(from);
+            let finished = |step| state.is_some_and(|state| state.finished.contains(&StepIndex { phase, step }));
+            steps.filter(|(i, step)| step.commands.contains_key(&host) && !finished(*i)).map(|(i, _)| i).next()
         });
         let Some(step) = found else {
             self.settle_if_through(host);
@@ -91,6 +105,7 @@ impl Scheduler {
         let state = self.host(host);
         state.next = at.step + 1;
         state.activity = Activity::Running(at, attempt);
+        state.watched = false;
         self.active += 1;
         self.actions.push(Action::Run(host, at, attempt));
     }
@@ -100,6 +115,9 @@ impl Scheduler {
         self.active -= 1;
         self.host(host).activity = Activity::Idle;
         self.note_effect(host, at, outcome);
+        if self.is_left_open(host, at, attempt, outcome) {
+            return;
+        }
         if outcome.is_success() {
             if self.mode == Mode::Rolling {
                 self.ready.push_back(host);
@@ -119,13 +137,19 @@ impl Scheduler {
         let reason = format!("{path}: {}", outcome.describe());
         let interrupted = self.interrupts > 1;
         let state = self.host(host);
-        state.reason = Some(reason);
+        state.reason = Some(reason.clone());
         state.dropped = Some(Dropout::Failed);
         match outcome {
-            StepOutcome::Unknown { .. } => state.frozen = Some(HostOutcome::Unknown),
-            // The interrupt stopped the rollout already; this host did not fail.
+            StepOutcome::Unknown { .. } => {
+                state.frozen = Some(HostOutcome::Unknown);
+                state.doubt = true;
+            }
+            // The interrupt stopped the rollout already, or that of an earlier controller is heard of now; this host did not fail.
             StepOutcome::Cancelled => {
                 state.dropped = None;
+                if self.mode == Mode::Rolling {
+                    self.stop(reason);
+                }
                 return;
             }
             // It was ended in its guard.
@@ -178,7 +202,8 @@ impl Scheduler {
             | StepOutcome::TimedOut { .. }
             | StepOutcome::Unusable { .. }
             | StepOutcome::Cancelled
-            | StepOutcome::Unknown { .. } => true,
+            | StepOutcome::Unknown { .. }
+            | StepOutcome::Detached { .. } => true,
         };
         if sent && !self.step(at).is_some_and(|step| step.read_only) {
             self.host(host).note(Done { at, succeeded: outcome.is_success(), undone: false });
@@ -202,6 +227,7 @@ fn is_worth_retrying(outcome: &StepOutcome) -> bool {
         | StepOutcome::Unusable { .. }
         | StepOutcome::Cancelled
         | StepOutcome::NotStarted { .. }
-        | StepOutcome::Unknown { .. } => false,
+        | StepOutcome::Unknown { .. }
+        | StepOutcome::Detached { .. } => false,
     }
 }

@@ -13,15 +13,22 @@
 //! * A host that fails within the budget undoes the current phase and takes no further part, but settles only at the end of the
 //!   run: if the whole rollout is unwound later, so is what this host did in earlier phases.
 //! * When the undo of a `once` step fails, nothing before it is undone anywhere: a site whose database is in doubt is not reopened.
+//! * A host whose connection is lost for good is no failure, and nothing is undone because of it: its step goes on. The others go as
+//!   far as they can without it, and then the run waits, locked, for `fleet resume`. The same holds for a step of a resumed run whose
+//!   outcome cannot be found out: the operator is there, and decides. In a run that nobody looks at, an unknown step is a failure.
+//! * A resumed run is made anew from what happened on each host, not by feeding the old inputs in again: a record that a crash cut off has
+//!   not all of them, and what matters is what is true of each host. Which way it goes follows from that, too: forward, unless there
+//!   are more failures than the budget bears, or something was undone already.
 
 mod action;
 mod forward;
+mod resume;
 mod unwind;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::outcome::HostOutcome;
@@ -29,9 +36,10 @@ use super::plan::{HostIndex, Plan, PlanPhase, PlanStep};
 pub use action::{Action, Input, Settlement, StepIndex};
 
 /// What a host is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Activity {
     /// Not asked to connect yet, or not able to.
+    #[default]
     Away,
     Connecting,
     Idle,
@@ -41,7 +49,16 @@ enum Activity {
     Undoing(StepIndex),
 }
 
-#[derive(Debug, Clone)]
+/// Something that an earlier controller announced, and did not see the end of; or what a person wants to be done again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Watch(StepIndex, u32),
+    WatchUndo(StepIndex, u32),
+    Rerun(StepIndex, u32),
+}
+
+#[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each may be true with any other")]
 struct HostState {
     activity: Activity,
     /// The next step of the current phase.
@@ -54,6 +71,22 @@ struct HostState {
     frozen: Option<HostOutcome>,
     reason: Option<String>,
     settled: bool,
+    /// Steps that an earlier controller has brought to a good end.
+    finished: BTreeSet<StepIndex>,
+    /// What to begin with.
+    again: Option<Again>,
+    /// The running step was announced by an earlier controller.
+    watched: bool,
+    /// How often a step was tried by earlier controllers.
+    tries: BTreeMap<StepIndex, u32>,
+    /// How often the undo of a step was tried.
+    undos: BTreeMap<StepIndex, u32>,
+    /// Neither failed nor through: the rollout waits for it, and in the end for a person.
+    waits: bool,
+    /// An earlier controller has locked it.
+    locked: bool,
+    /// What is there may be anything, or still changes: no other run may come.
+    doubt: bool,
 }
 
 /// A step that was sent to a host.
@@ -119,24 +152,21 @@ pub struct Scheduler {
     /// Why the rollout cannot begin although the budget would bear it.
     missing_once: Option<String>,
     interrupts: u8,
+    /// The run ends before it is through, and is to be resumed.
+    suspended: bool,
+    /// It goes on with what another controller began.
+    resumed: bool,
+    /// Running steps are ended as soon as they are watched.
+    cancelling: bool,
     actions: Vec<Action>,
 }
 
 impl Scheduler {
     /// A scheduler at the beginning of the plan.
     pub fn new(plan: Arc<Plan>) -> Self {
-        let host = HostState {
-            activity: Activity::Away,
-            next: 0,
-            done: Vec::new(),
-            dropped: None,
-            frozen: None,
-            reason: None,
-            settled: false,
-        };
         let count = plan.hosts.len();
         Self {
-            hosts: vec![host; count],
+            hosts: vec![HostState::default(); count],
             mode: Mode::Gathering,
             phase: 0,
             batch: 0,
@@ -148,6 +178,9 @@ impl Scheduler {
             failures: 0,
             missing_once: None,
             interrupts: 0,
+            suspended: false,
+            resumed: false,
+            cancelling: false,
             actions: Vec::new(),
             plan,
         }
@@ -157,15 +190,18 @@ impl Scheduler {
     pub fn on(&mut self, input: Input) -> Vec<Action> {
         if self.mode != Mode::Finished {
             match input {
+                Input::Start if self.resumed => self.begin_resumed(),
                 Input::Start => self.begin_when_safe(),
                 Input::Connected(host) => self.on_connected(host),
-                Input::ConnectFailed(host, reason) => self.on_connect_failed(host, reason),
+                Input::ConnectFailed(host, reason) => self.on_missing(host, Dropout::Unreachable, reason),
+                Input::Refused(host, outcome, reason) => self.on_refused(host, outcome, reason),
                 Input::StepEnded(host, outcome) => self.on_step_ended(host, &outcome),
                 Input::RetryDue(host) => self.on_retry_due(host),
                 Input::UndoEnded(host, outcome) => self.on_undo_ended(host, &outcome),
                 Input::SoakOver if self.mode == Mode::Soaking => self.start_batch(),
                 Input::SoakOver => {}
                 Input::Interrupt => self.on_interrupt(),
+                Input::LetGo => self.let_go(),
             }
             self.pump();
         }
@@ -180,6 +216,10 @@ impl Scheduler {
     fn host(&mut self, host: HostIndex) -> &mut HostState {
         #[expect(clippy::indexing_slicing, reason = "a HostIndex is made only from this plan's hosts")]
         &mut self.hosts[host.0]
+    }
+
+    fn state(&self, host: HostIndex) -> Option<&HostState> {
+        self.hosts.get(host.0)
     }
 
     fn hosts(&self) -> impl Iterator<Item = HostIndex> + use<> {
@@ -203,7 +243,9 @@ impl Scheduler {
             self.start_phase();
         } else if self.pending == 0 {
             // Only now, so that all hosts that cannot be reached are told at once.
-            let count = || format!("{} of {} hosts could not be reached", self.failures, self.hosts.len());
+            let failed = self.hosts.iter().any(|state| state.dropped == Some(Dropout::Failed));
+            let trouble = if failed { "cannot take part" } else { "could not be reached" };
+            let count = || format!("{} of {} hosts {trouble}", self.failures, self.hosts.len());
             let reason = self.missing_once.take().unwrap_or_else(count);
             self.stop(reason);
         }
@@ -218,15 +260,20 @@ impl Scheduler {
         self.pending -= 1;
         match self.mode {
             Mode::Gathering => self.begin_when_safe(),
-            Mode::Rolling if self.in_current_batch(host) => self.ready.push_back(host),
+            Mode::Rolling if self.counts_in_batch(host) => self.ready.push_back(host),
             Mode::Rolling | Mode::Soaking => self.settle_if_through(host),
-            Mode::Draining | Mode::Unwinding(_) | Mode::Finished => {}
+            Mode::Draining => self.watch_again(host),
+            Mode::Unwinding(_) | Mode::Finished => {}
         }
     }
 
-    fn on_connect_failed(&mut self, host: HostIndex, reason: String) {
+    /// The host cannot take part.
+    fn on_missing(&mut self, host: HostIndex, why: Dropout, reason: String) {
         if self.host(host).activity != Activity::Connecting {
             return;
+        }
+        if self.resumed {
+            return self.on_away_again(host, reason, HostOutcome::Detached);
         }
         self.active -= 1;
         self.pending -= 1;
@@ -235,12 +282,13 @@ impl Scheduler {
         state.activity = Activity::Away;
         state.reason = Some(reason);
         if !interrupted {
-            state.dropped = Some(Dropout::Unreachable);
+            state.dropped = Some(why);
             self.failures += 1;
             self.settle(host);
         }
         let needed = self.plan.phases.iter().find(|p| p.once && p.batches.iter().flatten().any(|h| *h == host));
-        let needed = needed.map(|p| format!("the host of phase `{}`, which runs once, could not be reached", p.name));
+        let trouble = if why == Dropout::Failed { "cannot take part" } else { "could not be reached" };
+        let needed = needed.map(|p| format!("the host of phase `{}`, which runs once, {trouble}", p.name));
         match self.mode {
             Mode::Gathering => {
                 self.missing_once = self.missing_once.take().or(needed);
@@ -259,13 +307,62 @@ impl Scheduler {
         }
     }
 
+    /// A resumed run has lost a host for now, or to another run.
+    fn on_away_again(&mut self, host: HostIndex, reason: String, outcome: HostOutcome) {
+        self.active -= 1;
+        self.pending -= 1;
+        let state = self.host(host);
+        state.activity = Activity::Away;
+        state.reason = Some(reason);
+        let counts = self.counts_in_batch(host);
+        self.wait_for(host, outcome);
+        if self.mode == Mode::Rolling && counts && !self.host(host).waits {
+            self.leave_batch();
+        }
+    }
+
+    /// The host is there, and cannot take part. One that another run works on stops this one, whatever the budget.
+    fn on_refused(&mut self, host: HostIndex, outcome: HostOutcome, reason: String) {
+        if self.host(host).activity != Activity::Connecting {
+            return;
+        }
+        if outcome != HostOutcome::Locked {
+            return self.on_missing(host, Dropout::Failed, reason);
+        }
+        if self.resumed {
+            let state = self.host(host);
+            // Where this run has done nothing, the lock of another one is none of its business.
+            state.locked &= state.again.is_some() || !state.done.is_empty();
+            return self.on_away_again(host, reason, outcome);
+        }
+        self.active -= 1;
+        self.pending -= 1;
+        let label = self.plan.hosts.get(host.0).map(|host| host.label.to_string()).unwrap_or_default();
+        let state = self.host(host);
+        state.activity = Activity::Away;
+        state.reason = Some(reason);
+        state.frozen = Some(outcome);
+        self.settle(host);
+        let reason = format!("{label} is locked by another run");
+        match self.mode {
+            Mode::Gathering => {
+                self.missing_once.get_or_insert(reason);
+                self.begin_when_safe();
+            }
+            Mode::Rolling | Mode::Soaking => self.stop(reason),
+            Mode::Draining | Mode::Unwinding(_) | Mode::Finished => {}
+        }
+    }
+
     /// Starts what can be started, and turns round when the last running step has ended.
     fn pump(&mut self) {
         self.start_ready();
-        if self.mode == Mode::Draining && self.active == 0 {
+        if self.mode == Mode::Draining && self.active == 0 && self.unconnected.is_empty() {
             self.begin_unwinding();
             self.start_ready();
         }
+        self.suspend_if_stuck();
+        self.finish_resumed();
     }
 
     /// Starts what can be started within the width. Steps and undos go before new connections.
@@ -295,9 +392,8 @@ impl Scheduler {
         self.actions.push(Action::Interrupted(self.interrupts.min(3)));
         match self.interrupts {
             1 => {
-                for host in
-                    self.hosts().filter(|h| self.hosts.get(h.0).is_some_and(|s| s.activity == Activity::Connecting))
-                {
+                let connecting = |s: &HostState| s.activity == Activity::Connecting;
+                for host in self.hosts().filter(|h| self.hosts.get(h.0).is_some_and(connecting)) {
                     self.actions.push(Action::End(host));
                 }
                 if !matches!(self.mode, Mode::Draining | Mode::Unwinding(_)) {

@@ -22,6 +22,8 @@ fn host(i: usize) -> PlanHost {
         user: UserName::parse("u").unwrap(),
         identity: None,
         connect_timeout: Duration::from_secs(1),
+        reconnect_timeout: Duration::from_secs(1),
+        keepalive: Duration::from_secs(15),
         roles: Vec::new(),
     }
 }
@@ -41,6 +43,8 @@ fn phase(name: &str, batches: &[&[usize]], steps: &[&str]) -> PlanPhase {
             idle_timeout: None,
             retry: None,
             register: None,
+            idempotent: false,
+            durable: true,
             read_only: false,
             secret_output: false,
             commands: batches
@@ -155,11 +159,11 @@ impl Play {
                 inputs.push_back(Input::ConnectFailed(h, "refused".to_owned()));
             }
             Action::Connect(h) => inputs.push_back(Input::Connected(h)),
-            Action::Run(h, at, _) => {
+            Action::Run(h, at, _) | Action::Watch(h, at, _) => {
                 log.push(format!("{}:{}", h.0, name(at)));
                 inputs.push_back(Input::StepEnded(h, lookup(&self.steps, h, at).unwrap_or(StepOutcome::Succeeded)));
             }
-            Action::Undo(h, at) => {
+            Action::Undo(h, at, _) | Action::WatchUndo(h, at, _) => {
                 log.push(format!("{}:undo-{}", h.0, name(at)));
                 inputs.push_back(Input::UndoEnded(h, lookup(&self.undos, h, at).unwrap_or(StepOutcome::Succeeded)));
             }
@@ -323,14 +327,14 @@ fn an_interrupt_lets_running_steps_end_and_then_undoes() {
 }
 
 #[test]
-fn the_third_interrupt_lets_go_and_says_what_is_unknown() {
+fn the_third_interrupt_lets_go_and_says_what_goes_on() {
     // Host 0 answers before the interrupts, the others never do.
     let mut play = Play::of(deployment());
     play.interrupts = vec![5, 6, 7];
     let log = play.run();
     assert_eq!(
         log[4..].join(" | "),
-        "0 held [close/maintenance] | 1 unknown [close/maintenance] | 2 unknown [close/maintenance]"
+        "0 held [close/maintenance] | 1 detached [close/maintenance] | 2 detached [close/maintenance]"
     );
 }
 
@@ -378,7 +382,7 @@ struct Watch {
 impl Watch {
     fn see(&mut self, action: &Action, plan: &Plan) {
         match action {
-            Action::Connect(h) | Action::Run(h, ..) | Action::Undo(h, _) => {
+            Action::Connect(h) | Action::Run(h, ..) | Action::Undo(h, ..) => {
                 assert!(self.busy.insert(h.0), "host {} has two things to do", h.0);
                 assert!(self.busy.len() <= plan.parallel, "wider than allowed");
                 assert!(!self.settled.contains(&h.0), "host {} settled before", h.0);
@@ -396,7 +400,7 @@ impl Watch {
                 }
                 self.stack.entry(h.0).or_default().push(*at);
             }
-            Action::Undo(h, at) => {
+            Action::Undo(h, at, _) => {
                 let stack = self.stack.entry(h.0).or_default();
                 while stack.last().is_some_and(|top| top != at) {
                     let skipped = stack.pop().unwrap();
@@ -469,7 +473,7 @@ proptest! {
                         3 => StepOutcome::Skipped { reason: "unless".into() },
                         _ => StepOutcome::Succeeded,
                     })),
-                    Action::Undo(h, _) => waiting.push(Input::UndoEnded(h, if roll() % 8 == 0 { FAILED } else { StepOutcome::Succeeded })),
+                    Action::Undo(h, ..) => waiting.push(Input::UndoEnded(h, if roll() % 8 == 0 { FAILED } else { StepOutcome::Succeeded })),
                     Action::Soak(_) => waiting.push(Input::SoakOver),
                     _ => {}
                 }

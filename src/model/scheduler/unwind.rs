@@ -51,6 +51,7 @@ impl Scheduler {
             let state = self.host(host);
             if undoable && state.frozen.is_none() && !state.settled {
                 state.frozen = Some(HostOutcome::Held);
+                state.doubt = true;
                 let before = state.reason.take().map(|reason| format!("{reason}; ")).unwrap_or_default();
                 state.reason = Some(format!("{before}not undone: a step that runs once for the site is in doubt"));
             }
@@ -66,19 +67,26 @@ impl Scheduler {
         })
     }
 
-    fn has_undo(&self, host: HostIndex, at: StepIndex) -> bool {
+    pub(super) fn has_undo(&self, host: HostIndex, at: StepIndex) -> bool {
         self.step(at).and_then(|step| step.commands.get(&host)).is_some_and(|commands| commands.undo.is_some())
     }
 
     /// Undoes the host's last step of the phase, or leaves the phase when there is none.
     pub(super) fn undo_next(&mut self, host: HostIndex, phase: usize) {
+        if self.go_again(host) {
+            return;
+        }
         let done = self.hosts.get(host.0).map(|state| state.done.as_slice()).unwrap_or_default();
         let next = done.iter().rev().find(|d| !d.undone && d.at.phase >= phase && self.has_undo(host, d.at));
         match next.map(|d| d.at) {
             Some(at) => {
-                self.host(host).activity = Activity::Undoing(at);
+                let state = self.host(host);
+                state.activity = Activity::Undoing(at);
+                let attempt = state.undos.entry(at).or_default();
+                *attempt += 1;
+                let attempt = *attempt;
                 self.active += 1;
-                self.actions.push(Action::Undo(host, at));
+                self.actions.push(Action::Undo(host, at, attempt));
             }
             None => self.leave_undo(host),
         }
@@ -102,8 +110,10 @@ impl Scheduler {
         }
         let before = state.reason.take().map(|r| format!("{r}; ")).unwrap_or_default();
         state.reason = Some(format!("{before}undo of {path}: {}", outcome.describe()));
+        state.doubt = true;
         state.frozen = Some(match outcome {
             StepOutcome::Unknown { .. } => HostOutcome::Unknown,
+            StepOutcome::Detached { .. } => HostOutcome::Detached,
             _ => HostOutcome::Held,
         });
         match self.mode {
@@ -124,8 +134,9 @@ impl Scheduler {
         }
     }
 
-    /// The operator let go: whatever is running goes on without us.
+    /// Whatever is running goes on without us.
     pub(super) fn let_go(&mut self) {
+        self.suspended = true;
         for host in self.hosts() {
             let at = match self.host(host).activity {
                 Activity::Running(at, _) => {
@@ -136,8 +147,10 @@ impl Scheduler {
                 Activity::Away | Activity::Connecting | Activity::Idle | Activity::Pausing(..) => continue,
             };
             let path = self.step(at).map(|s| s.path.to_string()).unwrap_or_default();
+            let durable = self.step(at).is_some_and(|step| step.durable);
             let state = self.host(host);
-            state.frozen = Some(HostOutcome::Unknown);
+            state.frozen = Some(if durable { HostOutcome::Detached } else { HostOutcome::Unknown });
+            state.doubt = true;
             state.reason = Some(format!("let go while {path} was running"));
         }
         self.finish();
@@ -149,7 +162,10 @@ impl Scheduler {
         for host in self.hosts() {
             // Nothing was undone on a host that holds effects after a stop: it is held, whatever the policy was.
             if stopped && self.host(host).frozen.is_none() && !self.in_force(host).is_empty() {
+                let away = self.host(host).activity == Activity::Away;
+                let resumed = self.resumed;
                 let state = self.host(host);
+                state.doubt |= resumed && away;
                 state.frozen = Some(HostOutcome::Held);
                 state.reason.get_or_insert_with(|| "the rollout stopped, and what was done is held".to_owned());
             }
@@ -170,7 +186,7 @@ impl Scheduler {
     }
 
     /// Is there a step whose undo could still run?
-    fn is_undoable(&self, host: HostIndex) -> bool {
+    pub(super) fn is_undoable(&self, host: HostIndex) -> bool {
         self.hosts.get(host.0).is_some_and(|s| s.done.iter().any(|d| !d.undone && self.has_undo(host, d.at)))
     }
 
@@ -188,11 +204,22 @@ impl Scheduler {
 
     fn settle_as(&mut self, host: HostIndex, stopped: bool) {
         let (in_force, kept) = (self.in_force(host), self.kept(host));
+        // One that was through before the run came to a halt has succeeded nevertheless.
+        let through = !self.comes_later(host) && !self.in_current_batch(host);
+        let suspended = self.suspended && !(through && self.host(host).dropped.is_none());
         let state = self.host(host);
         if std::mem::replace(&mut state.settled, true) {
             return;
         }
         let undone = state.done.iter().any(|done| done.undone);
+        if suspended && state.frozen.is_none() {
+            state.doubt = true;
+            if !state.done.is_empty() {
+                state.frozen = Some(HostOutcome::Held);
+                state.reason.get_or_insert_with(|| "the run is not through, and waits to be resumed".to_owned());
+            }
+        }
+        let stopped = stopped || suspended;
         let outcome = match (state.frozen, state.dropped) {
             (Some(frozen), _) => frozen,
             (None, Some(Dropout::Unreachable)) => HostOutcome::Unreachable,
@@ -213,6 +240,7 @@ impl Scheduler {
             reason: state.reason.take().filter(|_| !succeeded),
             in_force: if succeeded { Vec::new() } else { in_force },
             kept: if succeeded { Vec::new() } else { kept },
+            keeps_lock: state.doubt,
         };
         self.actions.push(Action::Settle(settlement));
     }

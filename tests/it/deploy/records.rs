@@ -84,12 +84,15 @@ fn without_a_record_nothing_is_contacted() {
 }
 
 #[test]
-fn a_record_that_breaks_off_during_a_run_is_told_and_the_run_goes_on() {
+fn a_record_that_breaks_off_stops_the_run_and_resume_finishes_it() {
     let site = site();
     let output =
-        limited(&site, "trap '' XFSZ; ulimit -f 50", &["mysite", "deploy", "-P", "1", "--json"]).expect_code(0);
+        limited(&site, "trap '' XFSZ; ulimit -f 50", &["mysite", "deploy", "-P", "1", "--json"]).expect_code(13);
     check_stream(&output);
-    assert_eq!(outcomes(&output), ["web1 succeeded", "web2 succeeded"]);
+    // What could not be written down was not begun.
+    let ended = |line: &String| line.ends_with(" held") || line.ends_with(" detached");
+    assert!(outcomes(&output).iter().all(ended), "{:?}", outcomes(&output));
+    assert!(site.has("working").is_none());
     let dropped: Vec<serde_json::Value> =
         output.events().into_iter().filter(|event| event["event"] == "reporter-dropped").collect();
     assert_eq!(dropped.len(), 1, "{dropped:?}");
@@ -99,6 +102,14 @@ fn a_record_that_breaks_off_during_a_run_is_told_and_the_run_goes_on() {
     // What is on record says that there is no end to it.
     let shown = site.fleet(&["show"]).expect_code(0);
     assert!(shown.stdout.contains("is unfinished"), "{}", shown.stdout);
+    // With room again, the run goes on, and what the flood printed is whole.
+    let output = site.fleet(&["resume", "--json"]).expect_code(0);
+    assert_eq!(outcomes(&output), ["web1 succeeded", "web2 succeeded"]);
+    assert!(site.has("working").is_some());
+    for host in ["web1", "web2"] {
+        let flood = site.fleet(&["logs", "last", host, "--step", "flood"]).expect_code(0).stdout;
+        assert_eq!(flood.matches('x').count(), 100_000, "{host}");
+    }
 }
 
 #[test]
@@ -177,8 +188,11 @@ fn a_run_that_was_killed_is_unfinished_and_damage_is_told_with_its_place() {
     files::write(&runs(&site)[0].join("plan.json"), "{", 0o600);
     let damaged = site.fleet(&["logs", "last"]).expect_code(5);
     assert!(damaged.stderr.contains("plan.json:1: not written by fleet, or damaged"), "{}", damaged.stderr);
-    // A run that cannot be read does not hide the others.
-    site.fleet(&["mysite", "hello"]).expect_code(0);
+    // A run that cannot be read does not hide the others, and what it has locked stays so.
+    let locked = site.fleet(&["mysite", "hello"]).expect_code(12);
+    for told in ["web1: locked: run ", "running: deploy/work on web1", "where it was started, `fleet resume "] {
+        assert!(locked.stdout.contains(told), "{told}: {}", locked.stdout);
+    }
     let listed = site.fleet(&["runs"]).expect_code(0).stdout;
     assert_eq!(listed.lines().count(), 3, "{listed}");
     // What it had started has gone on, and comes to its end.
@@ -186,4 +200,6 @@ fn a_run_that_was_killed_is_unfinished_and_damage_is_told_with_its_place() {
     assert!(runs_somewhere());
     std::fs::remove_file(site.shared().join("wait")).unwrap();
     wait_for("the end of what ran", || (!runs_somewhere()).then_some(()));
+    site.fleet(&["mysite", "unlock", "--yes"]).expect_code(0);
+    site.fleet(&["mysite", "hello"]).expect_code(0);
 }

@@ -92,7 +92,10 @@ fn piped_output_is_plain_prefixed_lines() {
         files::write(&site[host].home().join("id"), "id\n", 0o644);
     }
     let output = site.fleet(&["mysite", "deploy", "-P", "1"]).expect_code(0);
-    insta::assert_snapshot!(snapshot(&output));
+    // Locks are given back side by side.
+    let ended = ["web1 > [TIME] succeeded\n", "web2 > [TIME] succeeded\n"];
+    let swapped = format!("{}{}", ended[1], ended[0]);
+    insta::assert_snapshot!(snapshot(&output).replace(&swapped, &ended.concat()));
 }
 
 #[test]
@@ -156,4 +159,30 @@ undo = "echo {{fleet.host}} unpull >>@SHARED@/journal"
     check_stream(&output);
     assert_eq!(outcomes(&output), ["web1 rolled-back", "web2 rolled-back", "web3 rolled-back"]);
     assert!(output.stderr.contains("the rollout stops: 3 hosts failed, 2 allowed"), "{}", output.stderr);
+}
+
+#[test]
+fn hosts_that_share_a_home_folder_leave_each_other_s_steps_and_the_lock_alone() {
+    let step = "[[task.deploy.step]]\nname = \"work\"\nrun = \"if [ {{fleet.host}} = web2 ]; then touch @SHARED@/working; while [ ! -e @SHARED@/go ]; do sleep 0.02; done; fi; echo {{fleet.host}} >>@SHARED@/journal\"\n";
+    let site = Site::start("", &["web1"], step);
+    // One machine under two names.
+    let file = site.read("hosts/mysite.toml");
+    let (head, host) = file.split_once("[[host]]").unwrap();
+    let other = host.replace("web1", "web2").replace("127.0.0.1", "localhost");
+    site.write("hosts/mysite.toml", format!("{head}[[host]]{host}[[host]]{other}"));
+    let pins = site.read("keys/known_hosts");
+    site.write("keys/known_hosts", pins.clone() + &pins.replace("127.0.0.1", "localhost"));
+    let mut running = site.spawn(&["mysite", "deploy", "--json"]);
+    wait_for("the second host's step", || site.has("working"));
+    // The first one is through, and gives the lock back, in the spool that both have.
+    running.wait_for_text("lock-released");
+    let spool = site["web1"].home().join(".local/state/fleet");
+    assert!(spool.join("lock.mysite").exists());
+    site.touch("go");
+    let output = running.wait().expect_code(0);
+    check_stream(&output);
+    assert_eq!(site.journal(), ["web1", "web2"]);
+    let mut left: Vec<_> = std::fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["history", "last.mysite"]);
 }

@@ -41,7 +41,7 @@ fn between_marks(output: &[u8], begin: &str, end: &str) -> Option<(Vec<u8>, u8)>
     let find = |haystack: &[u8], needle: &[u8]| haystack.windows(needle.len()).position(|w| w == needle);
     let output = &output[find(output, format!("{begin} ").as_bytes())?..];
     let output = &output[find(output, b"\n")? + 1..];
-    let at = find(output, format!("\n{end} ").as_bytes())?;
+    let at = find(output, format!("{end} ").as_bytes())?;
     let status = String::from_utf8_lossy(&output[at..]).trim().rsplit(' ').next()?.parse().ok()?;
     Some((output[..at].to_vec(), status))
 }

@@ -319,6 +319,12 @@ async fn output_that_nobody_takes_is_let_go_and_the_status_comes() {
     drop(receiver);
     let command = RemoteCommand::shell("head -c 50000000 /dev/zero; exit 2");
     let stop = CancellationToken::new();
-    let run = fleet::ssh::Exec { command: &command, timeout: None, idle_timeout: None, stop, output };
+    let run = fleet::ssh::Exec {
+        command: fleet::ssh::Remote::Plain(&command),
+        timeout: None,
+        idle_timeout: None,
+        stop,
+        output,
+    };
     assert_eq!(session.exec(run).await, ExecEnd::Exited(2));
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::ops::{Deref, Index};
 
 use super::project::Project;
+use super::proxy::Proxy;
 use super::sshd::{Settings, Sshd};
 use super::user;
 
@@ -13,6 +14,7 @@ use super::user;
 pub struct ReadyProject {
     project: Project,
     hosts: BTreeMap<String, Sshd>,
+    proxies: BTreeMap<String, Proxy>,
 }
 
 impl ReadyProject {
@@ -20,7 +22,7 @@ impl ReadyProject {
     ///
     /// The first host has the role `db` also; all have `web`.
     pub fn start(head: &str, hosts: &[&str]) -> Self {
-        let mut ready = Self { project: Project::new(), hosts: BTreeMap::new() };
+        let mut ready = Self { project: Project::new(), hosts: BTreeMap::new(), proxies: BTreeMap::new() };
         ready.project.generate_key();
         ready.add_site("mysite", head, hosts);
         ready
@@ -55,10 +57,28 @@ impl ReadyProject {
         self.pin();
     }
 
-    /// Pins the host keys that the hosts have now.
+    /// Pins the host keys that the hosts have now, under the ports at which `fleet` finds them.
     pub fn pin(&self) {
-        let lines: String = self.hosts.values().map(Sshd::known_hosts).collect();
-        self.project.write("keys/known_hosts", lines);
+        let lines = self.hosts.iter().map(|(name, host)| match self.proxies.get(name) {
+            None => host.known_hosts(),
+            Some(proxy) => host.known_hosts().replace(&format!("]:{} ", host.port()), &format!("]:{} ", proxy.port())),
+        });
+        self.project.write("keys/known_hosts", lines.collect::<String>());
+    }
+
+    /// From now on `fleet` finds this host of `mysite` behind a [`Proxy`] of its own.
+    pub fn put_proxy_before(&mut self, name: &str) {
+        let proxy = Proxy::start(self[name].port());
+        let port = |port: u16| format!("port = {port}\n");
+        let file = self.project.read("hosts/mysite.toml");
+        self.project.write("hosts/mysite.toml", file.replace(&port(self[name].port()), &port(proxy.port())));
+        self.proxies.insert(name.to_owned(), proxy);
+        self.pin();
+    }
+
+    /// What [`Self::put_proxy_before`] has put there.
+    pub fn proxy(&self, name: &str) -> &Proxy {
+        self.proxies.get(name).unwrap_or_else(|| panic!("no proxy before {name}"))
     }
 
     /// A host, to stop, freeze or change it.

@@ -75,6 +75,11 @@ impl Project {
         self.start(args, &mut self.command(args))
     }
 
+    /// Runs a command from [`Project::command`] in the background.
+    pub fn spawn_command(&self, args: &[&str], command: &mut Command) -> Running {
+        self.start(args, command)
+    }
+
     /// Runs `fleet` on a terminal of 100 x 40, and answers: waits for each text in turn, then types the reply.
     pub fn fleet_pty(&self, args: &[&str], dialogue: &[(&str, &str)]) -> Output {
         let command = self.command(args);
@@ -127,6 +132,11 @@ impl Running {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has printed so far on standard output.
+    pub fn stdout(&self) -> String {
+        self.stdout.text()
     }
 
     /// Sends a signal to it alone; a terminal's Ctrl-C is `Signal::INT`.

@@ -9,6 +9,7 @@
 //! [`Proxy::connections`] first.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -139,6 +140,12 @@ impl Proxy {
     /// reset finds it counted.
     pub fn cuts(&self) -> usize {
         self.link.lock().cuts
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("port", &self.port).finish_non_exhaustive()
     }
 }
 

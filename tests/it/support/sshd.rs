@@ -173,11 +173,16 @@ impl Sshd {
     /// Makes a new host key in the place of the old one, and restarts: what a reinstalled host, or somebody else's, looks like.
     pub fn change_host_key(&mut self, key_type: &'static str) {
         self.stop();
+        self.renew_host_key(key_type);
+        self.launch();
+    }
+
+    /// Makes a new host key in the place of the old one, for the next [`Sshd::launch`].
+    pub fn renew_host_key(&self, key_type: &'static str) {
         let file = self.key_file(key_type);
         let _ = std::fs::remove_file(file.with_extension("pub"));
         let _ = std::fs::remove_file(file);
         self.make_host_key(key_type);
-        self.launch();
     }
 
     /// The host goes down: connections are refused, and those there were are cut, with the commands on them.
@@ -198,6 +203,17 @@ impl Sshd {
             left.is_empty().then_some(())
         };
         wait_or(left, || format!("the end of {:?}", self.commands()));
+    }
+
+    /// Only sshd itself ends, with its processes for connections; commands live on. [`Sshd::launch`] brings it back.
+    pub fn stop_daemon(&mut self) {
+        let connections = self.connections();
+        let Some(mut process) = self.process.take() else { return };
+        let _ = process.kill();
+        let _ = process.wait();
+        for pid in connections {
+            process::signal(pid, Signal::KILL);
+        }
     }
 
     /// The connections are cut as by a reset line: sshd's processes for them die. Commands live on, and so does the listener.

@@ -1,0 +1,77 @@
+//! `fleet attach RUN`: a run that another process carries out, live.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::context::{self, Context, say};
+use super::failure::Failure;
+use super::resume::choose;
+use super::{interrupts, run};
+use crate::model::event::{Fact, Signal};
+use crate::model::exit;
+use crate::model::name::RunId;
+use crate::model::plan::AD_HOC;
+use crate::report::follow::Follower;
+use crate::report::reporters::Reporters;
+use crate::report::{history, record};
+
+/// How often the record is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Shows a run until it ends; its exit code is this one's. Ctrl-C leaves the view, and nothing else.
+pub async fn attach(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
+    let run = choose(context, typed, |run| record::controller(&context.runs(), run).is_some())?;
+    if record::controller(&context.runs(), &run).is_none() {
+        let (_, events) = history::load_events(&context.runs(), &run)?;
+        let summary = crate::model::summary::Summary::of(&events);
+        return Err(if summary.finished.is_some() {
+            Failure::Message(exit::NO_MATCH, format!("run {run} has ended\nhint: fleet show {run}"))
+        } else {
+            Failure::Message(exit::UNKNOWN, format!("run {run} has no controller any more\nhint: fleet resume {run}"))
+        });
+    }
+    follow(context, &run).await
+}
+
+/// Shows the run from here on.
+pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
+    let (plan, _) = history::load_events(&context.runs(), run)?;
+    let mut follower = Follower::new(&context.runs(), run, &plan);
+    let mut reporters = Reporters::new(run::views(context, plan.task == AD_HOC)?);
+    let (mut signals, _listening) = interrupts::listen()?;
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = looks.tick() => {}
+            signal = signals.recv() => {
+                drop(reporters);
+                say(&format!("left the view of run {run}, which goes on\nhint: fleet attach {run}"));
+                return Ok(if signal == Some(Signal::Term) { exit::TERMINATED } else { exit::INTERRUPTED });
+            }
+        }
+        // Whether it lives is asked before the last look, so that nothing it wrote before it ended is missed.
+        let lives = record::controller(&context.runs(), run).is_some();
+        let events = follower.news()?;
+        reporters.report_all(&events);
+        reporters.tick(Timestamp::now());
+        let ended = events.iter().rev().find_map(|event| match event.fact {
+            Fact::RunFinished { exit_code, .. } => Some(exit_code),
+            Fact::RunResumed { .. } => Some(u8::MAX),
+            _ => None,
+        });
+        if let Some(code) = ended.filter(|code| *code != u8::MAX && !lives) {
+            run::tell_end(&reporters.finish(), context.flags.json, context::stdout_colour(context.flags));
+            return Ok(code);
+        }
+        if !lives && reporters.summary().finished.is_none() {
+            drop(reporters);
+            return Err(Failure::Message(
+                exit::UNKNOWN,
+                format!("the controller of run {run} is gone; its steps go on\nhint: fleet resume {run}"),
+            ));
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! `fleet resume RUN`, `fleet undo RUN`, `fleet cancel RUN`: a run that another controller began, taken up from its record.
+
+use std::sync::Arc;
+
+use rustix::process::{Pid, Signal as ProcessSignal, kill_process};
+
+use super::args::ResumeArgs;
+use super::context::{Context, say};
+use super::failure::{Failure, with_cause};
+use super::run::{self, Work};
+use super::{access, attach, descriptors};
+use crate::engine::Resumed;
+use crate::model::event::{Decision, Direction, Event};
+use crate::model::exit;
+use crate::model::host_summary::StepKind;
+use crate::model::name::{HostLabel, RunId};
+use crate::model::outcome::{HostOutcome, StepOutcome};
+use crate::model::past::{OpenStep, Past};
+use crate::model::plan::{AD_HOC, HostIndex, Plan};
+use crate::model::summary::Summary;
+use crate::report::history;
+use crate::report::record::{self, Record, RecordError, log_name};
+use crate::report::recorded::recorded;
+
+/// Goes on with a run.
+pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Failure> {
+    let run = choose(context, &args.run, |run| {
+        let (past, summary) = known(context, run);
+        is_open(&past, &summary)
+    })?;
+    let taken = Taken::take(context, run)?;
+    if let Some(word) = taken.is_over() {
+        return Err(Failure::refused(format!(
+            "run {} {word}: there is nothing to resume\nhint: fleet {} {}",
+            taken.run,
+            taken.site(),
+            taken.plan.task
+        )));
+    }
+    if !args.as_planned {
+        taken.refuse_other_plan(context)?;
+    }
+    let decisions = [(&args.assume_done, Decision::AssumeDone), (&args.rerun, Decision::Rerun)];
+    let decided = taken
+        .decide(decisions.into_iter().flat_map(|(steps, decision)| steps.iter().map(move |step| (step, decision))))?;
+    taken.go(context, Direction::Forward, decided).await
+}
+
+/// Takes back what a run has done.
+pub async fn undo(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
+    // One that was cut off may have locked hosts, though it ran nothing on them.
+    let fits = |past: &Past, summary: &Summary| !past.is_empty() || summary.finished.is_none();
+    let run = choose(context, typed, |run| {
+        let (past, summary) = known(context, run);
+        fits(&past, &summary)
+    })?;
+    let taken = Taken::take(context, run)?;
+    if !fits(&taken.past, &taken.summary) {
+        return Err(Failure::refused(format!("run {} has done nothing: there is nothing to undo", taken.run)));
+    }
+    run::confirm(context, &taken.plan, &format!("undo of run {} ({})", taken.run, taken.plan.task))?;
+    taken.go(context, Direction::Back, Vec::new()).await
+}
+
+/// Ends the steps of a run, and has it undone by its policy.
+pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
+    let lives = |run: &RunId| record::controller(&context.runs(), run).is_some();
+    let run = choose(context, typed, |run| {
+        let (past, summary) = known(context, run);
+        lives(run) || is_open(&past, &summary)
+    })?;
+    let Some(pid) = record::controller(&context.runs(), &run) else {
+        let taken = Taken::take(context, run.clone())?;
+        if taken.summary.finished.is_some() && !is_open(&taken.past, &taken.summary) {
+            return Err(Failure::refused(format!("run {run} has ended: there is nothing to cancel")));
+        }
+        run::confirm(context, &taken.plan, &format!("end of run {run} ({})", taken.plan.task))?;
+        return taken.go(context, Direction::Cancel, Vec::new()).await;
+    };
+    let (plan, _) = history::load_events(&context.runs(), &run)?;
+    run::confirm(context, &plan, &format!("end of run {run} ({})", plan.task))?;
+    say(&format!("run {run}: its running steps are ended, in process {pid}"));
+    // The lock of the record says that it is this process, and no other that got its number.
+    let sent = Pid::from_raw(pid).map(|pid| kill_process(pid, ProcessSignal::USR1));
+    if !matches!(sent, Some(Ok(()))) {
+        return Err(Failure::environment(format!("process {pid}, which carries out run {run}, cannot be told")));
+    }
+    attach::follow(context, &run).await
+}
+
+/// The run of that name. `last` is the newest that has anything to do with what is asked, or else the newest of all: a deployment that
+/// was kept away by the lock of another run is not what a person means.
+pub fn choose(context: &Context<'_>, typed: &str, fits: impl Fn(&RunId) -> bool) -> Result<RunId, Failure> {
+    let runs = context.runs();
+    let newest = history::find(&runs, typed)?;
+    if typed != "last" {
+        return Ok(newest);
+    }
+    let entries = history::list(&runs)?;
+    let found = entries.into_iter().map(|entry| entry.run).take(LOOKED_AT).find(fits);
+    Ok(found.unwrap_or(newest))
+}
+
+/// Runs that are looked at for the one that `last` means.
+const LOOKED_AT: usize = 50;
+
+/// What is known of a run, or of none if its record does not read.
+fn known(context: &Context<'_>, run: &RunId) -> (Past, Summary) {
+    match history::load_events(&context.runs(), run) {
+        Ok((plan, events)) if plan.task != AD_HOC => (Past::of(&plan, &events), Summary::of(&events)),
+        _ => Default::default(),
+    }
+}
+
+/// May steps of a run be running, or does it wait for a decision?
+fn is_open(past: &Past, summary: &Summary) -> bool {
+    let open =
+        |outcome| matches!(outcome, None | Some(HostOutcome::Detached | HostOutcome::Unknown | HostOutcome::Held));
+    (!past.is_empty() || summary.finished.is_none()) && summary.hosts().any(|host| open(host.outcome))
+}
+
+/// A run whose record is this process's now.
+struct Taken {
+    run: RunId,
+    record: Record,
+    plan: Plan,
+    events: Vec<Event>,
+    past: Past,
+    summary: Summary,
+}
+
+impl Taken {
+    fn take(context: &Context<'_>, run: RunId) -> Result<Self, Failure> {
+        let record = Record::reopen(&context.runs(), &run).map_err(|error| match error {
+            RecordError::Busy { .. } => Failure::Message(
+                exit::LOCKED,
+                format!("{error}\nhint: fleet attach {run} shows it, fleet cancel {run} ends it"),
+            ),
+            error => Failure::Message(exit::ENVIRONMENT, with_cause(&error)),
+        })?;
+        let (plan, events) = history::load_events(&context.runs(), &run)?;
+        if plan.task == AD_HOC {
+            return Err(Failure::refused(format!(
+                "run {run} was one command, which ends with its connection: there is nothing to go on with"
+            )));
+        }
+        let past = Past::of(&plan, &events);
+        let mut summary = Summary::of(&events);
+        if summary.run.is_none() {
+            // It died before its first line was whole: nothing was contacted.
+            summary = Summary::default();
+        }
+        Ok(Self { run, record, plan, events, past, summary })
+    }
+
+    fn site(&self) -> String {
+        self.plan.sites.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    /// Why there is nothing to go on with.
+    fn is_over(&self) -> Option<&'static str> {
+        self.summary.finished?;
+        if self.summary.told_exit_code == Some(exit::SUCCESS) {
+            return Some("has succeeded");
+        }
+        (!is_open(&self.past, &self.summary)).then_some("has ended, and nothing of it is open")
+    }
+
+    /// A recipe or an inventory that has changed since would make another run of it.
+    fn refuse_other_plan(&self, context: &Context<'_>) -> Result<(), Failure> {
+        let Some(asked) = history::load_request(&context.runs(), &self.run)? else { return Ok(()) };
+        let now = run::plan_tasks(context, &asked, &self.run);
+        let difference = match &now {
+            Ok(now) => self.plan.difference(now),
+            Err(failure) => Some(failure.in_short()),
+        };
+        match difference {
+            None => Ok(()),
+            Some(difference) => Err(Failure::refused(format!(
+                "recipe or inventory have changed since run {} was planned: {difference}\n\
+                 hint: --as-planned goes on with what was planned then; fleet undo {} takes it back",
+                self.run, self.run
+            ))),
+        }
+    }
+
+    /// Which hosts a decision is about: all on which the step is open.
+    fn decide<'s>(
+        &self,
+        typed: impl Iterator<Item = (&'s String, Decision)>,
+    ) -> Result<Vec<(OpenStep, Decision)>, Failure> {
+        let open = self.past.open_steps();
+        let mut decided = Vec::new();
+        for (typed, decision) in typed {
+            let (host, step) = typed.rsplit_once(':').map_or((None, typed.as_str()), |(host, step)| (Some(host), step));
+            let fits = |open: &&OpenStep| {
+                let path = self.path(open);
+                let named = path == step || path.rsplit('/').next() == Some(step);
+                named && open.kind == StepKind::Run && host.is_none_or(|host| self.label(open.host).as_str() == host)
+            };
+            let fitting: Vec<&OpenStep> = open.iter().filter(fits).collect();
+            if fitting.is_empty() {
+                let open: Vec<String> =
+                    open.iter().map(|open| format!("{}:{}", self.label(open.host), self.path(open))).collect();
+                let known =
+                    if open.is_empty() { "none is".to_owned() } else { format!("open are {}", open.join(", ")) };
+                return Err(Failure::Message(
+                    exit::NO_MATCH,
+                    format!("no step `{typed}` is open in run {}; {known}", self.run),
+                ));
+            }
+            decided.extend(fitting.into_iter().map(|open| (open.clone(), decision)));
+        }
+        Ok(decided)
+    }
+
+    fn path(&self, open: &OpenStep) -> String {
+        let step = self.plan.phases.get(open.at.phase).and_then(|phase| phase.steps.get(open.at.step));
+        step.map(|step| step.path.to_string()).unwrap_or_default()
+    }
+
+    fn label(&self, host: HostIndex) -> HostLabel {
+        #[expect(clippy::indexing_slicing, reason = "a HostIndex is made only from this plan's hosts")]
+        self.plan.hosts[host.0].label.clone()
+    }
+
+    async fn go(
+        self,
+        context: &Context<'_>,
+        direction: Direction,
+        decided: Vec<(OpenStep, Decision)>,
+    ) -> Result<u8, Failure> {
+        let recorded = self.recorded(context)?;
+        let Self { run, record, plan, mut past, summary, events } = self;
+        drop(events);
+        for (open, decision) in &decided {
+            past.decide(open.host, open.at, *decision);
+        }
+        descriptors::suffice_for(&plan)?;
+        let connector = Arc::new(access::for_runs(context, &plan.hosts).await?);
+        let resumed = Resumed { past, summary, direction, decided, recorded };
+        run::carry_out(context, record, Work { plan, id: run, connector, resumed: Some(resumed) }).await
+    }
+
+    /// How much of the output of the steps in flight is in the logs.
+    fn recorded(&self, context: &Context<'_>) -> Result<Vec<(HostIndex, u64, u64)>, Failure> {
+        let in_flight = |open: &OpenStep| matches!(open.outcome, None | Some(StepOutcome::Detached { .. }));
+        let folder = context.runs().join(self.run.as_str());
+        let count = |open: OpenStep| {
+            let step = self.plan.phases.get(open.at.phase).and_then(|phase| phase.steps.get(open.at.step))?;
+            let path = folder.join(log_name(&self.label(open.host))?);
+            let counted = recorded(&path, &step.path, open.kind);
+            Some(
+                counted
+                    .map(|(out, err)| (open.host, out, err))
+                    .map_err(|error| Failure::environment(format!("cannot read {}: {error}", path.display()))),
+            )
+        };
+        self.past.open_steps().into_iter().filter(in_flight).filter_map(count).collect()
+    }
+}

@@ -1,0 +1,108 @@
+//! A worker's durable steps: started once, watched over as many connections as it takes, and left alone when the host cannot be reached.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::output::Output;
+use super::worker::{ConnectFailure, Message, Task, Worker};
+use crate::model::durable::{DurableStep, Entry};
+use crate::ssh::{ExecEnd, Remote};
+
+/// Before the first attempt to connect again. A pause that is drawn anew each time, so that a thousand hosts do not come at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Between later ones, at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How often a step may leave its channel without a word while the connection stands: its leash was killed, or a `cat` of it.
+const MOST_SILENT_ENDS: u32 = 5;
+
+impl Worker {
+    /// Starts the step, and watches it to its end.
+    pub(super) async fn start(&mut self, step: &DurableStep, task: &Task, output: &mut Output) -> ExecEnd {
+        self.follow(step, Entry::Start, task, output).await
+    }
+
+    /// Watches a step that may have been started; [`ExecEnd::Absent`] if it was not.
+    pub(super) async fn watch(&mut self, step: &DurableStep, task: &Task, output: &mut Output) -> ExecEnd {
+        self.follow(step, output.entry(), task, output).await
+    }
+
+    async fn follow(&mut self, step: &DurableStep, mut entry: Entry, task: &Task, output: &mut Output) -> ExecEnd {
+        let step = DurableStep { scope: self.scope, ..step.clone() };
+        let only_watch = entry != Entry::Start;
+        let mut silent_ends = 0;
+        loop {
+            let end = if self.is_connected() {
+                self.exec(Remote::Durable(&step, entry), task, output).await
+            } else {
+                ExecEnd::NotStarted("the connection broke between two steps".to_owned())
+            };
+            let connected = self.is_connected();
+            let reason = match end {
+                // It was lost before it came to the host.
+                ExecEnd::Absent if !only_watch => {
+                    entry = Entry::Start;
+                    continue;
+                }
+                ExecEnd::Lost(reason) => {
+                    entry = output.entry();
+                    reason
+                }
+                // What was refused to a watcher says nothing of the step.
+                ExecEnd::NotStarted(reason) if !connected || entry != Entry::Start => reason,
+                end => return end,
+            };
+            if connected {
+                silent_ends += 1;
+                if silent_ends > MOST_SILENT_ENDS {
+                    return ExecEnd::Detached(reason);
+                }
+                sleep(FIRST_PAUSE).await;
+                continue;
+            }
+            let goes_on = entry != Entry::Start;
+            self.lost(reason, goes_on).await;
+            let again = tokio::select! {
+                again = self.reconnect() => again,
+                // Nothing runs there that would have to be ended.
+                () = task.stop.cancelled(), if !goes_on => Err("interrupted".to_owned()),
+            };
+            if let Err(reason) = again {
+                return if goes_on { ExecEnd::Detached(reason) } else { ExecEnd::NotStarted(reason) };
+            }
+        }
+    }
+
+    /// Makes the connection again, for as long as the host's `reconnect-timeout` allows. What a further attempt cannot change, a host key
+    /// that is another one or a login that is refused, ends it at once.
+    ///
+    /// An interrupt does not end it: the step is on the host, and there is no other way to end it there.
+    pub(super) async fn reconnect(&mut self) -> Result<(), String> {
+        self.reconnect_within(self.host.reconnect_timeout).await
+    }
+
+    /// The same, for another time.
+    pub(super) async fn reconnect_within(&mut self, limit: Duration) -> Result<(), String> {
+        self.session = None;
+        let give_up = Instant::now() + limit;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.connect(&CancellationToken::new()).await {
+                Ok(()) => {
+                    self.tell(Message::Reattached).await;
+                    return Ok(());
+                }
+                Err(ConnectFailure::Failed(error)) if error.is_final() => return Err(error.to_string()),
+                Err(error) => {
+                    let pause_now = pause.mul_f64(rand::random_range(0.5..1.0));
+                    if Instant::now() + pause_now >= give_up {
+                        return Err(error.to_string());
+                    }
+                    sleep(pause_now).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! A host as the dispatcher sees it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::worker::{Order, Recorded};
+use crate::model::durable::StepKey;
+use crate::model::name::{UserName, VarName};
+use crate::model::scheduler::{Settlement, StepIndex};
+
+/// What a host is busy with.
+#[derive(Debug, Clone)]
+pub enum Busy {
+    Connecting,
+    Step(StepIndex, u32),
+    Undo(StepIndex, u32),
+    /// Giving its lock back, before it is told how it ended.
+    Releasing(Box<Settlement>),
+}
+
+/// A host as the dispatcher sees it.
+#[derive(Default)]
+pub struct Host {
+    pub orders: Option<mpsc::Sender<Order>>,
+    pub busy: Option<Busy>,
+    pub stop: CancellationToken,
+    /// The run holds the site's lock there.
+    pub locked: bool,
+    pub registered: BTreeMap<VarName, String>,
+    /// What the undo of a step gets, as it was when the step ended: a later step may register the same variable anew.
+    pub kept: HashMap<StepIndex, BTreeMap<VarName, String>>,
+    /// Steps whose end is on record, and whose output still takes room on the host, with the user whose spool it is in.
+    pub spent: Vec<(Option<UserName>, StepKey)>,
+    /// Steps of the past whose secret values are not on record: where, and which attempt.
+    pub secrets: Vec<(StepIndex, u32)>,
+    /// How much of the output of the step in flight is on record, in a resumed run.
+    pub recorded: Recorded,
+}
+
+impl Host {
+    /// Takes the steps whose room the next step of this user gives back.
+    pub fn take_spent(&mut self, user: Option<&UserName>) -> Vec<StepKey> {
+        let (taken, left) = std::mem::take(&mut self.spent).into_iter().partition(|(of, _)| of.as_ref() == user);
+        self.spent = left;
+        let taken: Vec<(Option<UserName>, StepKey)> = taken;
+        taken.into_iter().map(|(_, key)| key).collect()
+    }
+}

@@ -1,0 +1,154 @@
+//! Makes tasks for the workers out of the steps of the plan: variables, limits, names.
+
+use std::collections::BTreeMap;
+
+use tokio_util::sync::CancellationToken;
+
+use super::dispatcher::Dispatcher;
+use super::host::Busy;
+use super::worker::{Order, ReadyGuard, Task, Work};
+use crate::model::command::{CommandTemplate, RemoteCommand};
+use crate::model::durable::{DurableStep, Scope, StepKey};
+use crate::model::event::Fact;
+use crate::model::name::VarName;
+use crate::model::plan::{Guard, HostIndex, StepCommands};
+use crate::model::scheduler::StepIndex;
+use crate::model::template::Template;
+
+impl Dispatcher<'_> {
+    /// `watch`: an earlier controller announced it, and it may run already.
+    pub(super) fn start_step(&mut self, host: HostIndex, at: StepIndex, attempt: u32, watch: bool) {
+        let (host_label, path) = (self.label(host), self.path(at));
+        self.tell(if watch {
+            Fact::StepResumed { host: host_label, step: path, attempt, undo: false }
+        } else {
+            Fact::StepStarted { host: host_label, step: path, attempt }
+        });
+        let stop = self.busy(host, Busy::Step(at, attempt));
+        let recorded = std::mem::take(&mut self.host(host).recorded);
+        let made = self.step_task(host, at, attempt);
+        self.execute(host, made.map(|task| Task { stop, watch: watch.then_some(recorded), ..task }));
+    }
+
+    fn step_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, String> {
+        let commands = self.commands(host, at)?.clone();
+        let guard = match &commands.guard {
+            None => None,
+            Some(Guard::Unless(command)) => Some(ReadyGuard::Unless(self.ready(host, command)?)),
+            Some(Guard::OnlyIf(command)) => Some(ReadyGuard::OnlyIf(self.ready(host, command)?)),
+        };
+        let command = self.ready(host, &commands.run)?;
+        let spent = self.host(host).take_spent(command.as_user.as_ref());
+        let work = self.work(host, at, StepKey::run(host, at, attempt), command, spent);
+        Ok(Task { guard, ..self.task(at, work, self.step(at).register.is_some()) })
+    }
+
+    pub(super) fn start_undo(&mut self, host: HostIndex, at: StepIndex, attempt: u32, watch: bool) {
+        let (host_label, path) = (self.label(host), self.path(at));
+        self.tell(if watch {
+            Fact::StepResumed { host: host_label, step: path, attempt, undo: true }
+        } else {
+            Fact::UndoStarted { host: host_label, step: path, attempt }
+        });
+        let stop = self.busy(host, Busy::Undo(at, attempt));
+        let recorded = std::mem::take(&mut self.host(host).recorded);
+        let made = self.undo_task(host, at, attempt);
+        self.execute(host, made.map(|task| Task { stop, watch: watch.then_some(recorded), ..task }));
+    }
+
+    fn undo_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, String> {
+        let undo = self.commands(host, at)?.undo.clone().ok_or("the step has no undo")?;
+        let command = Self::bound(&undo, self.hosts.get(host.0).and_then(|host| host.kept.get(&at)))?;
+        let spent = self.host(host).take_spent(command.as_user.as_ref());
+        let work = self.work(host, at, StepKey::undo(host, at, attempt), command, spent);
+        Ok(self.task(at, work, false))
+    }
+
+    /// A task with the limits of its step.
+    pub(super) fn task(&self, at: StepIndex, work: Work, capture: bool) -> Task {
+        let planned = self.step(at);
+        Task {
+            guard: None,
+            work,
+            watch: None,
+            timeout: planned.timeout,
+            idle_timeout: planned.idle_timeout,
+            capture,
+            secret: planned.secret_output,
+            masker: self.masker.clone(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    pub(super) fn work(
+        &self,
+        host: HostIndex,
+        at: StepIndex,
+        key: StepKey,
+        command: RemoteCommand,
+        spent: Vec<StepKey>,
+    ) -> Work {
+        let planned = self.step(at);
+        // A run that locks nothing has no folder on the host either: nobody would remove it.
+        if !planned.durable || !self.run.plan.locks() {
+            return Work::Plain(command);
+        }
+        Work::Durable(Box::new(DurableStep {
+            run: self.run.id.clone(),
+            label: format!("{} on {}", planned.path, self.label(host)),
+            key,
+            command,
+            limit: planned.timeout,
+            spent,
+            scope: Scope::default(),
+        }))
+    }
+
+    pub(super) fn commands(&self, host: HostIndex, at: StepIndex) -> Result<&StepCommands, String> {
+        self.step(at).commands.get(&host).ok_or_else(|| "the step is not for this host".to_owned())
+    }
+
+    /// The command with all that earlier steps registered.
+    pub(super) fn ready(&self, host: HostIndex, command: &CommandTemplate) -> Result<RemoteCommand, String> {
+        Self::bound(command, self.hosts.get(host.0).map(|host| &host.registered))
+    }
+
+    fn bound(command: &CommandTemplate, values: Option<&BTreeMap<VarName, String>>) -> Result<RemoteCommand, String> {
+        let bound = command.bind(|name| values.and_then(|values| values.get(name)).cloned());
+        bound
+            .finish()
+            .map_err(|name| format!("`{name}` was to be registered by an earlier step, which was skipped or failed"))
+    }
+
+    fn execute(&mut self, host: HostIndex, task: Result<Task, String>) {
+        match task {
+            Ok(task) => self.orders.push((host, Order::Execute(Box::new(task)))),
+            // Later: the actions that came together with this one are to be told first.
+            Err(reason) => self.not_started.push_back((host, reason)),
+        }
+    }
+
+    pub(super) fn register(&mut self, host: HostIndex, at: StepIndex, name: &VarName, value: &str) {
+        if self.step(at).secret_output {
+            self.masker.add(value);
+        } else {
+            self.tell(Fact::Registered { host: self.label(host), name: name.clone(), value: value.to_owned() });
+        }
+        let once = self.run.plan.phases.get(at.phase).is_some_and(|phase| phase.once);
+        let hosts = if once { self.hosts.as_mut_slice() } else { std::slice::from_mut(self.host(host)) };
+        for host in hosts {
+            host.registered.insert(name.clone(), value.to_owned());
+        }
+    }
+
+    pub(super) fn keep_for_undo(&mut self, host: HostIndex, at: StepIndex) {
+        let undo = self.commands(host, at).ok().and_then(|commands| commands.undo.as_ref());
+        let names = undo.into_iter().flat_map(CommandTemplate::templates).flat_map(Template::names);
+        let registered = self.hosts.get(host.0).map(|host| &host.registered);
+        let value = |name: &VarName| Some((name.clone(), registered?.get(name)?.clone()));
+        let values: BTreeMap<_, _> = names.filter_map(value).collect();
+        if !values.is_empty() {
+            self.host(host).kept.insert(at, values);
+        }
+    }
+}

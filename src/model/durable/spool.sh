@@ -1,0 +1,70 @@
+# What fleet's scripts on a host share. Lines that begin with # are not sent. Names begin with _: an exported variable of the same name
+# would come out changed in the step.
+#
+# The spool is a folder of the login user, or of the user whom a step runs as. Hosts of a run may share it: one machine under two
+# names, a home folder on NFS. So all names in a run's folder begin with the number of a host, as KEY does, and what a host leaves behind is
+# removed without touching the others. In the spool:
+#   RUN/HOST.boot     the boot id at which the run came to the host. If it is that of now, nothing of the host's files is lost
+#   RUN/HOST.at.SITE  the run works for the host on the site: the lock stays as long as there is one
+#   RUN/KEY.run       the step was started: supervisor's pid, its start time, boot id, the step's name. Made with O_EXCL
+#   RUN/KEY.pid       the step's process group
+#   RUN/KEY.out .err  what it printed
+#   RUN/KEY.stop.WHY  it is being ended: timeout, idle, cancel
+#   RUN/KEY.end.N     it ended with status N: a name, for a full disk has room for a name when it has none for a byte
+#   RUN/HOST.connection  the server process of the controller's last connection: pid, start time, boot id
+#   lock.SITE         the run that works on the site; last.SITE the last one that did
+#   history           a line for each run that was here
+
+# Sets $_boot: what a reboot changes.
+fleet_boot() {
+  _boot=
+  read -r _boot </proc/sys/kernel/random/boot_id || _boot=$(sysctl -n kern.boottime | tr -dc 0-9)
+  [ -n "$_boot" ] || _boot=-
+}
+
+# Sets $_birth, the start time of a process: a number that came back is another process. `-` where there is no /proc.
+fleet_birth() {
+  _birth=-
+  [ -d /proc/self ] || return 0
+  _birth=
+  read -r _birth <"/proc/$1/stat" || return 1
+  _birth=${_birth##*") "}
+  set -- $_birth
+  shift 19
+  _birth=$1
+}
+
+# Is the process of that pid, start time and boot id still there?
+fleet_lives() {
+  [ "$3" = "$_boot" ] || return 1
+  if [ "$2" = - ]; then kill -0 "$1"; else fleet_birth "$1" && [ "$_birth" = "$2" ]; fi
+}
+
+# Sets $_spool, and makes the folder if need be: in the home folder, else where it outlives a reboot, too.
+fleet_spool() {
+  if [ -n "$HOME" ]; then
+    _spool=$HOME/.local/state/fleet
+    [ -d "$_spool" ] || { mkdir -p "${_spool%/*}" && mkdir -m 700 "$_spool"; }
+    [ -O "$_spool" ] && [ -w "$_spool" ] && return
+  fi
+  _spool=/var/tmp/fleet-$(id -u)
+  [ -d "$_spool" ] || mkdir -m 700 "$_spool"
+  # All may write to /var/tmp: what somebody else put there is not ours.
+  [ -O "$_spool" ] && [ -w "$_spool" ] && [ ! -h "$_spool" ]
+}
+
+# Makes $_dir, the folder of the run, and notes in it that the run is on $_host.
+fleet_run_dir() {
+  [ ! -s "$_dir/$_host.boot" ] || return 0
+  # Another host of the run that has the same spool may remove the folder in between, as it leaves.
+  for _n in 1 2 3; do
+    [ -d "$_dir" ] || mkdir -m 700 "$_dir"
+    ! echo "$_boot" >"$_dir/$_host.boot" || return 0
+  done
+  return 1
+}
+
+# Notes which connection the controller has: while that process of the server lives, so does the controller.
+fleet_connected() {
+  fleet_birth $PPID && echo "$PPID $_birth $_boot" >"$_dir/$_host.connection"
+}

@@ -1,0 +1,154 @@
+# One step: started at most once, or watched again. Before it come assignments: _run, _key, _label, _start (`yes`: start it, unless it was),
+# _out and _err (bytes of its output that the controller has), _limit (seconds, or nothing), _grace (tenths of a second between TERM and
+# KILL), _spent (keys of steps whose output is on record), _begin and _end (marks).
+#
+# Descriptors: 3 the leash, on which the controller says `poll` or `stop WHY`; 4 and 5 the output, read at an offset that processes share;
+# 6 and 7 the channel. At any time one process writes to the channel: first this shell, then the leash.
+
+# Says how the step stands, as the last thing on both streams.
+fleet_say() {
+  # The leash is on its way to say it when a signal bids it to: once is right.
+  trap '' TERM
+  printf '%s %s\n' "$_end" "$1" >&6
+  printf '%s %s\n' "$_end" "$1" >&7
+  exit 0
+}
+
+# Copies what is new. When a copy fails, no end mark follows: the controller comes again, and tells how much it has.
+fleet_flush() {
+  [ ! -s "$_step.out" ] || cat <&4 >&6 || exit 1
+  [ ! -s "$_step.err" ] || cat <&5 >&7 || exit 1
+}
+
+# When the step has ended, says so after the rest of its output.
+fleet_ended() {
+  for _mark in "$_step".end.*; do
+    [ -e "$_mark" ] || return 1
+    fleet_flush
+    for _why in "$_step".stop.*; do
+      [ ! -e "$_why" ] || fleet_say "exit ${_mark##*.} ${_why##*.}"
+    done
+    fleet_say "exit ${_mark##*.}"
+  done
+}
+
+# Ends the step: TERM to its process group, after the grace KILL to what is still there.
+fleet_stop() {
+  # Later its number may be another's.
+  for _mark in "$_step".end.*; do [ ! -e "$_mark" ] || return; done
+  true >"$_step.stop.$1"
+  read -r _pid <"$_step.pid" || return
+  kill -TERM "-$_pid" || kill -TERM "$_pid"
+  kill -CONT "-$_pid"
+  _n=0
+  while kill -0 "-$_pid" && [ $_n -lt $_grace ]; do
+    sleep 0.1 || sleep 1
+    _n=$((_n + 1))
+  done
+  kill -KILL "-$_pid" || kill -KILL "$_pid"
+}
+
+# For one who did not start the step, which has not ended a moment ago: does it live?
+fleet_watch() {
+  _pid=
+  read -r _pid _birth _then _ <"$_step.run"
+  # Its first line may be about to come.
+  [ -n "$_pid" ] || { sleep 0.1 || sleep 1; read -r _pid _birth _then _ <"$_step.run"; }
+  [ -z "$_pid" ] || ! fleet_lives "$_pid" "$_birth" "$_then" || return
+  # It may have ended between the two looks.
+  fleet_ended
+  fleet_flush
+  [ -z "$_pid" ] || [ "$_then" = "$_boot" ] || fleet_say rebooted
+  fleet_say gone
+}
+
+# Obeys the controller until it goes away, which is nothing to the step.
+fleet_leash() {
+  while read -r _word _why; do
+    case $_word in
+    poll)
+      # Also for one who is told by a signal: dash may lose one that comes while it forks.
+      fleet_flush
+      fleet_ended
+      [ -z "$_watching" ] || fleet_watch
+      ;;
+    stop) fleet_stop "$_why" </dev/null >/dev/null 2>&1 3<&- 4<&- 5<&- 6>&- 7>&- & ;;
+    esac
+  done
+  exit 0
+}
+
+# The supervisor: runs the step and writes down how it ended.
+fleet_supervise() {
+  true >"$_step.out" && true >"$_step.err" || { rm -f "$_step.run" "$_step.out"; fleet_say 'fault no room on the disk of the spool'; }
+  for _file in $_spent; do
+    [ ! -s "$_dir/$_file.out" ] || true >"$_dir/$_file.out"
+    [ ! -s "$_dir/$_file.err" ] || true >"$_dir/$_file.err"
+  done
+  exec 4<"$_step.out" 5<"$_step.err"
+  # Caught, not ignored: what is ignored here would be ignored in the step, too.
+  trap : HUP INT QUIT TERM PIPE
+  { trap 'fleet_ended; exit' TERM; fleet_leash; } <&3 3<&- &
+  _leash=$!
+  _watchdog=
+  if [ -n "$_limit" ]; then
+    {
+      trap 'kill $!; exit' TERM
+      sleep "$_limit" &
+      # Not every sleep knows fractions.
+      wait $! || { sleep $((${_limit%.*} + 1)) & wait $!; }
+      trap '' TERM
+      fleet_stop timeout
+    } </dev/null >/dev/null 3<&- 4<&- 5<&- 6>&- 7>&- &
+    _watchdog=$!
+  fi
+  _setsid=
+  command -v setsid >/dev/null && _setsid=setsid
+@STEP@
+  _status=$?
+  true >"$_step.end.$_status" || mv "$_step.run" "$_step.end.$_status"
+  [ -z "$_watchdog" ] || kill -TERM $_watchdog
+  kill -TERM $_leash
+  wait $_leash
+  # TERM came before its trap was set, so it has said nothing. 271 is how ksh counts.
+  case $? in 143 | 271) fleet_ended ;; esac
+}
+
+exec 3<&0 6>&1 7>&2 >/dev/null 2>&1
+printf '%s %s\n' "$_begin" $$ >&7
+printf '%s %s\n' "$_begin" $$ >&6
+_watching=
+_owner=
+_host=${_key%%.*}
+fleet_boot
+fleet_spool && _dir=$_spool/$_run || fleet_say 'fault no folder for the spool: neither the home folder nor /var/tmp can be written to'
+_step=$_dir/$_key
+[ -z "$_start" ] || fleet_run_dir || fleet_say 'fault no room for the spool'
+[ ! -d "$_dir" ] || fleet_connected
+if [ -n "$_start" ]; then
+  fleet_birth $$
+  set -C
+  { _owner=yes; echo "$$ $_birth $_boot $_label"; } >"$_step.run" || [ -z "$_owner" ] || { rm -f "$_step.run"; fleet_say 'fault no room on the disk of the spool'; }
+  set +C
+fi
+if [ -n "$_owner" ]; then
+  fleet_supervise
+elif [ -e "$_step.out" ] || [ -e "$_step.run" ]; then
+  _watching=yes
+  # Made just after the gate.
+  [ -e "$_step.err" ] || sleep 0.1 || sleep 1
+  [ -e "$_step.err" ] || fleet_watch
+  exec 4<"$_step.out" 5<"$_step.err"
+  [ $_out -eq 0 ] || tail -c "+$((_out + 1))" <&4 >&6 || exit 1
+  [ $_err -eq 0 ] || tail -c "+$((_err + 1))" <&5 >&7 || exit 1
+  fleet_ended
+  fleet_watch
+  fleet_leash <&3
+elif [ -n "$_start" ]; then
+  fleet_say 'fault the spool cannot be written to'
+elif read -r _then <"$_dir/$_host.boot" && [ "$_then" = "$_boot" ]; then
+  fleet_say absent
+else
+  fleet_say lost
+fi
+exit 0

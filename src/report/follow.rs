@@ -1,0 +1,113 @@
+//! A run that another process carries out, as its record grows: `fleet attach`.
+//!
+//! The events are in one file, and what hosts print in the log of each. Events keep their order, and what a step printed
+//! comes before its end.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use super::history::HistoryError;
+use super::log::LogLine;
+use super::record::{EVENTS_FILE, log_name};
+use crate::model::event::{EVENT_VERSION, Event, Fact, OutputData};
+use crate::model::name::{HostLabel, RunId, StepPath};
+use crate::model::plan::Plan;
+
+/// Reads what is new in the record of a run.
+pub struct Follower {
+    run: RunId,
+    events: Grown,
+    logs: BTreeMap<HostLabel, Grown>,
+}
+
+impl Follower {
+    /// Follows the run from its first event. What hosts printed before now is left out: `fleet logs` has it.
+    pub fn new(runs: &Path, run: &RunId, plan: &Plan) -> Self {
+        let folder = runs.join(run.as_str());
+        let log = |host: &HostLabel| Some((host.clone(), Grown::at_end(&folder.join(log_name(host)?))));
+        Self {
+            run: run.clone(),
+            events: Grown::new(&folder.join(EVENTS_FILE)),
+            logs: plan.hosts.iter().filter_map(|host| log(&host.label)).collect(),
+        }
+    }
+
+    /// What has come since the last time, in order.
+    pub fn news(&mut self) -> Result<Vec<Event>, HistoryError> {
+        // The events first: what a host printed before one of them is then in its log already.
+        let lines = self.events.lines()?;
+        let mut printed = BTreeMap::new();
+        for (host, log) in &mut self.logs {
+            let lines = log.lines()?;
+            let lines = lines.split_inclusive(|byte| *byte == b'\n').filter_map(LogLine::parse);
+            let outputs: VecDeque<Event> = lines.filter_map(|line| output(&self.run, host, &line)).collect();
+            printed.insert(host.clone(), outputs);
+        }
+        let mut news = Vec::new();
+        for event in lines.split_inclusive(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
+            let event: Event = event;
+            if let Fact::StepFinished { host, step, .. } | Fact::UndoFinished { host, step, .. } = &event.fact
+                && let Some(outputs) = printed.get_mut(host)
+            {
+                let before = |output: &Event| {
+                    let of_step = matches!(&output.fact, Fact::Output { step: of, .. } if of == step);
+                    // Logs have milliseconds.
+                    of_step && output.at.as_millisecond() <= event.at.as_millisecond() + 1
+                };
+                while outputs.front().is_some_and(before) {
+                    news.extend(outputs.pop_front());
+                }
+            }
+            news.push(event);
+        }
+        news.extend(printed.into_values().flatten());
+        Ok(news)
+    }
+}
+
+/// What a host printed, as an event.
+fn output(run: &RunId, host: &HostLabel, line: &LogLine<'_>) -> Option<Event> {
+    let stream = line.stream()?;
+    let newline: &[u8] = if line.is_ended() { b"\n" } else { b"" };
+    let data = OutputData([line.text, newline].concat());
+    let fact = Fact::Output { host: host.clone(), step: StepPath::parse(line.step).ok()?, stream, data };
+    Some(Event { v: EVENT_VERSION, at: line.at, run: run.clone(), fact })
+}
+
+/// A file that grows.
+struct Grown {
+    path: PathBuf,
+    read: u64,
+}
+
+impl Grown {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), read: 0 }
+    }
+
+    fn at_end(path: &Path) -> Self {
+        Self { path: path.to_owned(), read: std::fs::metadata(path).map_or(0, |metadata| metadata.len()) }
+    }
+
+    /// The lines that are whole by now.
+    fn lines(&mut self) -> Result<Vec<u8>, HistoryError> {
+        let read = || {
+            let mut bytes = Vec::new();
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(self.read))?;
+            file.read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let mut bytes = match read() {
+            Ok(bytes) => bytes,
+            // A host on which nothing was done has no log.
+            Err(error) if io::Error::kind(&error) == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(HistoryError::Unreadable { path: self.path.clone(), source }),
+        };
+        bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
+        self.read += bytes.len() as u64;
+        Ok(bytes)
+    }
+}

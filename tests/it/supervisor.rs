@@ -1,0 +1,357 @@
+//! The supervisor of durable steps, through the shells that may be a host's `/bin/sh`: started once, watched by many, killed, and lied to.
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread::JoinHandle;
+
+use fleet::model::command::{RemoteCommand, Wire};
+use fleet::model::durable::{DurableStep, Entry, Scope, StepEnd, StepKey};
+use fleet::model::name::RunId;
+use fleet::model::plan::HostIndex;
+use fleet::model::scheduler::StepIndex;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::support::files;
+use crate::support::process::{signal, wait_for, wait_or};
+use crate::support::tools::{PATH, tool};
+
+const SHELLS: [&[&str]; 4] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"], &["ksh"]];
+const NONCE: &str = "0123456789abcdef";
+const RUN: &str = "20261122-084512-7f3a";
+const AT: StepIndex = StepIndex { phase: 0, step: 0 };
+
+fn key(attempt: u32) -> StepKey {
+    StepKey::run(HostIndex(0), AT, attempt)
+}
+
+fn step(text: &str) -> DurableStep {
+    DurableStep {
+        run: RunId::parse(RUN).unwrap(),
+        key: key(1),
+        label: "roll/migrate on web1".to_owned(),
+        command: RemoteCommand::shell(text),
+        limit: None,
+        spent: Vec::new(),
+        scope: Scope::Session,
+    }
+}
+
+/// A host: a home folder, and a shell that is its `/bin/sh`.
+struct Machine {
+    home: TempDir,
+    shell: &'static [&'static str],
+}
+
+/// A connection to it: a shell that reads what sshd would give it.
+struct Channel {
+    process: Child,
+    leash: Option<ChildStdin>,
+    stdout: Option<JoinHandle<Vec<u8>>>,
+    stderr: Option<JoinHandle<Vec<u8>>>,
+    wire: Wire,
+}
+
+/// What came through: standard output, standard error, the end mark's meaning.
+#[derive(Debug, PartialEq, Eq)]
+struct Got {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    end: Option<StepEnd>,
+}
+
+impl Machine {
+    fn new(shell: &'static [&'static str]) -> Self {
+        Self { home: tempfile::tempdir().unwrap(), shell }
+    }
+
+    fn all() -> Vec<Self> {
+        SHELLS.into_iter().map(Self::new).collect()
+    }
+
+    fn spool(&self) -> PathBuf {
+        self.home.path().join(".local/state/fleet")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.spool().join(RUN).join(format!("{}.{name}", key(1).as_str()))
+    }
+
+    fn shell_words(&self) -> String {
+        let words = [tool(self.shell[0]).display().to_string()];
+        let rest = self.shell[1..].iter().map(|word| (*word).to_owned());
+        words.into_iter().chain(rest).collect::<Vec<_>>().join(" ")
+    }
+
+    fn open(&self, step: &DurableStep, entry: Entry) -> Channel {
+        let wire = step.wire(entry, NONCE);
+        // The step's own shell is of the same kind.
+        let stdin = String::from_utf8(wire.stdin.clone()).unwrap();
+        // A short grace: what ignores TERM is met often here.
+        let stdin = stdin.replacen("_grace=50", "_grace=3", 1);
+        let stdin = stdin.replacen("/bin/sh -c", &format!("{} -c", self.shell_words()), 1);
+        let mut command = Command::new(tool(self.shell[0]));
+        command.args(&self.shell[1..]).arg("-s").env_clear().env("PATH", PATH).env("HOME", self.home.path());
+        command.current_dir(self.home.path());
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let read = |mut from: Box<dyn std::io::Read + Send>| {
+            std::thread::spawn(move || {
+                let mut all = Vec::new();
+                from.read_to_end(&mut all).unwrap();
+                all
+            })
+        };
+        let stdout = read(Box::new(process.stdout.take().unwrap()));
+        let stderr = read(Box::new(process.stderr.take().unwrap()));
+        let mut leash = process.stdin.take().unwrap();
+        leash.write_all(stdin.as_bytes()).unwrap();
+        Channel { process, leash: Some(leash), stdout: Some(stdout), stderr: Some(stderr), wire }
+    }
+
+    fn run(&self, step: &DurableStep, entry: Entry) -> Got {
+        self.open(step, entry).end()
+    }
+}
+
+impl Channel {
+    fn say(&mut self, line: &str) {
+        // It may have ended just now.
+        let _ = writeln!(self.leash.as_mut().unwrap(), "{line}");
+    }
+
+    /// Asks for output until the end, as the controller does.
+    fn end(mut self) -> Got {
+        wait_or(
+            || {
+                self.say("poll");
+                self.process.try_wait().unwrap().map(|_| ())
+            },
+            || "the end of the channel".to_owned(),
+        );
+        self.got()
+    }
+
+    /// What came, when the shell has ended.
+    fn got(&mut self) -> Got {
+        drop(self.leash.take());
+        let [stdout, stderr] =
+            [&mut self.stdout, &mut self.stderr].map(|stream| stream.take().unwrap().join().unwrap());
+        let (stdout, end) = self.read(&stdout);
+        let (stderr, other) = self.read(&stderr);
+        assert_eq!(end, other);
+        Got { stdout, stderr, end: end.map(|words| StepEnd::parse(&words).unwrap_or_else(|| panic!("{words}"))) }
+    }
+
+    fn read(&self, bytes: &[u8]) -> (Vec<u8>, Option<String>) {
+        let newline = bytes.iter().position(|byte| *byte == b'\n').expect("a begin mark");
+        assert!(bytes.starts_with(format!("{} ", self.wire.begin).as_bytes()), "{}", String::from_utf8_lossy(bytes));
+        let rest = &bytes[newline + 1..];
+        let mark = format!("{} ", self.wire.end);
+        match rest.windows(mark.len()).position(|window| window == mark.as_bytes()) {
+            Some(at) => {
+                let words = String::from_utf8(rest[at + mark.len()..].to_vec()).unwrap();
+                (rest[..at].to_vec(), Some(words.trim_end().to_owned()))
+            }
+            None => (rest.to_vec(), None),
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn got(stdout: &str, stderr: &str, end: StepEnd) -> Got {
+    Got { stdout: stdout.into(), stderr: stderr.into(), end: Some(end) }
+}
+
+#[test]
+fn output_and_status_come_whatever_the_shell() {
+    for machine in Machine::all() {
+        for (attempt, (text, stdout, stderr, status)) in [
+            ("echo out; echo err >&2; exit 3", "out\n", "err\n", 3),
+            ("printf x; cat", "x", "", 0),
+            ("true", "", "", 0),
+            ("kill -9 $$", "", "", 137),
+            ("sleep 30 & echo started", "started\n", "", 0),
+            ("echo \"${FLEET_PID-unset} $FLEET_STEP\"", "unset 20261122-084512-7f3a/0.0.0.6\n", "", 0),
+            ("umask", "0022\n", "", 0),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let step = DurableStep { key: key(u32::try_from(attempt).unwrap() + 1), ..step(text) };
+            let expected = got(stdout, stderr, StepEnd::Exited(status));
+            let result = machine.run(&step, Entry::Start);
+            let umask = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_start_matches('0').to_owned();
+            if text == "umask" {
+                assert_eq!(umask(&result.stdout), umask(stdout.as_bytes()), "{:?}", machine.shell);
+            } else {
+                assert_eq!(result, expected, "{:?}: {text}", machine.shell);
+            }
+        }
+        assert_eq!(files::mode(&machine.spool()), 0o700);
+    }
+}
+
+#[test]
+fn a_second_start_only_watches_and_a_late_watch_gets_the_rest() {
+    for machine in Machine::all() {
+        let once = step("echo ran >>\"$HOME/ran\"; echo one; echo two >&2; exit 4");
+        let all = got("one\n", "two\n", StepEnd::Exited(4));
+        assert_eq!(machine.run(&once, Entry::Start), all, "{:?}", machine.shell);
+        assert_eq!(machine.run(&once, Entry::Start), all, "{:?}", machine.shell);
+        let rest = machine.run(&once, Entry::Watch { out: 2, err: 4 });
+        assert_eq!(rest, got("e\n", "", StepEnd::Exited(4)), "{:?}", machine.shell);
+        assert_eq!(files::read(&machine.home.path().join("ran")), "ran\n");
+    }
+}
+
+#[test]
+fn twenty_starts_at_once_are_one() {
+    for machine in Machine::all() {
+        let once = step("echo ran >>\"$HOME/ran\"; sleep 0.2; echo done; exit 7");
+        let channels: Vec<Channel> = (0..20).map(|_| machine.open(&once, Entry::Start)).collect();
+        for channel in channels {
+            assert_eq!(channel.end(), got("done\n", "", StepEnd::Exited(7)), "{:?}", machine.shell);
+        }
+        assert_eq!(files::read(&machine.home.path().join("ran")), "ran\n", "{:?}", machine.shell);
+    }
+}
+
+/// The controller goes away, and the shell that sshd started gets what shells get then.
+#[test]
+fn a_step_goes_on_when_nobody_listens() {
+    for machine in Machine::all() {
+        let waiting =
+            step("echo before; while [ ! -e \"$HOME/go\" ]; do sleep 0.02; done; echo after; echo x >&2; exit 5");
+        let mut channel = machine.open(&waiting, Entry::Start);
+        wait_for("the step", || files::try_read(&machine.file("out")).filter(|out| out == "before\n"));
+        drop(channel.leash.take());
+        for end in [Signal::HUP, Signal::TERM, Signal::INT] {
+            signal(channel.process.id(), end);
+        }
+        files::write(&machine.home.path().join("go"), "", 0o644);
+        let rest = machine.run(&waiting, Entry::Watch { out: 3, err: 0 });
+        assert_eq!(rest, got("ore\nafter\n", "x\n", StepEnd::Exited(5)), "{:?}", machine.shell);
+        assert_eq!(channel.process.wait().unwrap().code(), Some(0), "{:?}", machine.shell);
+    }
+}
+
+#[test]
+fn output_comes_live_when_it_is_asked_for() {
+    for machine in Machine::all() {
+        let waiting = step("echo one; while [ ! -e \"$HOME/go\" ]; do sleep 0.02; done; echo two");
+        let mut channel = machine.open(&waiting, Entry::Start);
+        wait_for("the step", || files::try_read(&machine.file("out")).filter(|out| out == "one\n"));
+        let mut watcher = machine.open(&waiting, Entry::Watch { out: 0, err: 0 });
+        channel.say("poll");
+        watcher.say("poll");
+        files::write(&machine.home.path().join("go"), "", 0o644);
+        for channel in [channel, watcher] {
+            assert_eq!(channel.end(), got("one\ntwo\n", "", StepEnd::Exited(0)), "{:?}", machine.shell);
+        }
+    }
+}
+
+#[test]
+fn limits_and_orders_end_the_whole_group() {
+    for machine in Machine::all() {
+        let marker = format!("41{}", std::process::id());
+        let stubborn = format!("trap '' TERM; echo ready; sleep {marker} | sleep {marker}");
+        let limited =
+            DurableStep { limit: Some(std::time::Duration::from_millis(300)), ..step(&format!("sleep {marker}")) };
+        assert_eq!(machine.run(&limited, Entry::Start), got("", "", StepEnd::TimedOut), "{:?}", machine.shell);
+        for (attempt, why, end) in [(2, "cancel", StepEnd::Cancelled), (3, "idle", StepEnd::IdleTimedOut)] {
+            let step = DurableStep { key: key(attempt), ..step(&stubborn) };
+            let mut channel = machine.open(&step, Entry::Start);
+            let file = machine.spool().join(RUN).join(format!("{}.out", key(attempt).as_str()));
+            wait_for("the step", || files::try_read(&file).filter(|out| out == "ready\n"));
+            channel.say(&format!("stop {why}"));
+            assert_eq!(channel.end(), got("ready\n", "", end), "{:?}", machine.shell);
+        }
+        let running = || {
+            std::fs::read_dir("/proc").unwrap().any(|process| {
+                let line = files::try_read(&process.unwrap().path().join("cmdline")).unwrap_or_default();
+                line.starts_with(&format!("sleep\0{marker}"))
+            })
+        };
+        wait_or(|| (!running()).then_some(()), || format!("left by {:?}", machine.shell));
+    }
+}
+
+#[test]
+fn what_cannot_be_known_is_told_as_such() {
+    for machine in Machine::all() {
+        let waiting = step("echo $$ >\"$HOME/pid\"; exec sleep 600");
+        let watch = Entry::Watch { out: 0, err: 0 };
+        let end = |machine: &Machine| machine.run(&waiting, watch).end.unwrap();
+        let unknown = |end: StepEnd, words: &str| match end {
+            StepEnd::Unknown(reason) => assert!(reason.contains(words), "{reason}"),
+            other => panic!("{other:?}"),
+        };
+        // Nobody was here.
+        unknown(end(&machine), "folder");
+        let mut channel = machine.open(&waiting, Entry::Start);
+        let pid =
+            wait_for("the step", || files::try_read(&machine.home.path().join("pid"))?.trim().parse::<u32>().ok());
+        // Another step of the run was never started, and the folder proves it.
+        let other = DurableStep { key: key(2), ..waiting.clone() };
+        assert_eq!(machine.run(&other, watch).end, Some(StepEnd::Absent), "{:?}", machine.shell);
+        // The supervisor is killed; the step may run on, and nobody will learn how it ends.
+        channel.process.kill().unwrap();
+        channel.process.wait().unwrap();
+        unknown(end(&machine), "supervisor");
+        // The number of the supervisor is another process's now.
+        let gate = files::read(&machine.file("run"));
+        let mut words: Vec<&str> = gate.split(' ').collect();
+        let (own, birth) = (std::process::id().to_string(), "1");
+        words[0] = &own;
+        words[1] = birth;
+        files::write(&machine.file("run"), words.join(" "), 0o600);
+        unknown(end(&machine), "supervisor");
+        // The host was rebooted.
+        let before = gate.split(' ').nth(2).unwrap();
+        files::write(&machine.file("run"), gate.replace(before, "00000000-0000-0000-0000-000000000000"), 0o600);
+        unknown(end(&machine), "rebooted");
+        let boot = machine.spool().join(RUN).join("0.boot");
+        files::write(&boot, "00000000-0000-0000-0000-000000000000\n", 0o600);
+        unknown(machine.run(&other, watch).end.unwrap(), "reboot");
+        // An end that was written down is one, whatever came then.
+        files::write(&machine.file("end.0"), "", 0o600);
+        assert_eq!(end(&machine), StepEnd::Exited(0), "{:?}", machine.shell);
+        signal(pid, Signal::KILL);
+    }
+}
+
+#[test]
+fn every_byte_comes_through_in_its_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes: Vec<u8> = (0..700_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    files::write(&folder.path().join("bytes"), &bytes, 0o644);
+    for machine in Machine::all() {
+        let file = folder.path().join("bytes");
+        let text = format!("cat {0}; head -c 5000 {0} >&2", file.display());
+        let all = machine.run(&step(&text), Entry::Start);
+        assert!(all.stdout == bytes && all.stderr == bytes[..5000], "{:?}", machine.shell);
+        let rest = machine.run(&step(&text), Entry::Watch { out: 1_234_567, err: 4_999 });
+        assert!(rest.stdout == bytes[1_234_567..] && rest.stderr == bytes[4_999..5000], "{:?}", machine.shell);
+    }
+}
+
+#[test]
+fn where_nothing_can_be_written_nothing_is_started() {
+    let machine = Machine::new(SHELLS[0]);
+    // A file where the folder should be; /var/tmp is there, so the spool goes there.
+    files::write(&machine.home.path().join(".local"), "", 0o600);
+    let step = step("echo ran");
+    let other = Path::new("/var/tmp").join(format!("fleet-{}", rustix::process::getuid().as_raw())).join(RUN);
+    let _ = std::fs::remove_dir_all(&other);
+    assert_eq!(machine.run(&step, Entry::Start), got("ran\n", "", StepEnd::Exited(0)));
+    assert!(other.join("0.boot").exists());
+    std::fs::remove_dir_all(&other).unwrap();
+}
