@@ -21,6 +21,10 @@ mod docs;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod faults_host;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod git_site;
