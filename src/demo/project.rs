@@ -209,6 +209,16 @@ impl Project {
         Ok(())
     }
 
+    /// Makes migrations of the site's database take their time, until it is taken back.
+    pub(super) fn set_large(&self, site: &DemoSite, large: bool) -> Result<(), DemoError> {
+        let name = format!("databases/{}.sqlite.large", site.name);
+        if large {
+            return self.write(&name, 0o600, "");
+        }
+        let path = self.root.join(name);
+        std::fs::remove_file(&path).map_err(written(&path))
+    }
+
     /// Ends the sites' servers by their pid files.
     pub(super) fn end_servers(&self) {
         let ids = self.hosts().into_iter().filter_map(|host| {

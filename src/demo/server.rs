@@ -234,8 +234,9 @@ impl HostState {
         path.push(std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()));
         let (name, value) = self.mark.split_once('=').unwrap_or_default();
         let mut command = Command::new("/bin/sh");
+        // A process that stands between this one and the command, as sshd's process of a connection does, and that ends with it.
         command
-            .arg("-c")
+            .args(["-c", "/bin/sh -c \"$1\"; s=$?; [ $s -le 128 ] || kill -$((s - 128)) $$; exit $s", "sh"])
             .arg(script)
             .env_clear()
             .env("HOME", &self.folder)

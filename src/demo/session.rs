@@ -153,7 +153,7 @@ fn spawn(command: &[u8], host: &HostState, user: &str, noise: Option<&str>) -> i
 /// Joins a command to its channel until both have ended.
 ///
 /// Exit status and end of output are told as they come, in either order, as sshd does. When the client goes away, the command
-/// loses its input and the readers of its output, and is waited for: nothing ends it.
+/// loses its input and the readers of its output, and nothing ends it.
 async fn run(mut child: Child, mut reader: ChannelReadHalf, writer: &ChannelWriteHalf<Msg>, handle: &Handle) {
     let group = child.id().map(i64::from);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -170,7 +170,14 @@ async fn run(mut child: Child, mut reader: ChannelReadHalf, writer: &ChannelWrit
         }
     };
     let status = async {
-        let status = child.wait().await;
+        let status = tokio::select! {
+            status = child.wait() => status,
+            () = gone.cancelled() => {
+                // Not the command: only what stands for sshd's process of the connection.
+                let _ = child.start_kill();
+                child.wait().await
+            }
+        };
         ended.cancel();
         if let Ok(status) = status {
             tell(status, writer, handle).await;

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Instant;
 
 use tokio::io::AsyncReadExt as _;
@@ -68,7 +69,20 @@ impl<'a> Story<'a> {
             "Production follows Test: it gets exactly the commit that was proven there. Its site closes while the schema moves;\n\
              one host opens first, the canary, and the others when it works.",
         )?;
-        self.upgrade(&["notes", "deploy", "--yes"], &PRODUCTION, v2, V2).await?;
+        let watch = self.watch(&PRODUCTION);
+        self.tell("And in the middle of a long migration the controller dies: fleet is killed, as by a power cut.")?;
+        self.project.set_large(&PRODUCTION, true)?;
+        self.killed(&["notes", "deploy", "--yes"], "002-author.sql done").await?;
+        self.tell(
+            "The migration goes on, on its host. Who comes next sees that, and cannot start a second deployment over it. One command\n\
+             goes on from there: it reads what the migration has printed since, and starts nothing twice.",
+        )?;
+        self.fleet(&["notes", "status"], 0).await?;
+        self.fleet(&["notes", "deploy", "--yes"], 12).await?;
+        self.project.set_large(&PRODUCTION, false)?;
+        self.fleet(&["resume"], 0).await?;
+        self.nothing_broken(watch).await?;
+        self.serves(&PRODUCTION, v2, V2).await?;
 
         self.project.publish(v3).await?;
         self.tell("Release v3 is out. Its second migration fails on real data, when the first one is already in the database.")?;
@@ -213,7 +227,24 @@ impl<'a> Story<'a> {
     /// Shows and runs a command of fleet, in the project, and wants this exit code.
     async fn fleet(&mut self, arguments: &[&str], exit: i32) -> Result<(), DemoError> {
         let typed = arguments.join(" ");
-        self.line(&format!("\n$ fleet {typed}"))?;
+        let (_, status) = self.run(arguments, None).await?;
+        check(status.code() == Some(exit), &format!("`fleet {typed}` to end with exit code {exit}"), || {
+            status.to_string()
+        })
+    }
+
+    /// Shows a command of fleet, and kills it as soon as it has told this.
+    async fn killed(&mut self, arguments: &[&str], at: &str) -> Result<(), DemoError> {
+        let (told, status) = self.run(arguments, Some(at)).await?;
+        check(status.signal() == Some(9), &format!("`{at}`, and then the end of fleet"), || {
+            format!("{status}: {told}")
+        })?;
+        self.line("Killed")
+    }
+
+    /// Shows and runs a command of fleet, in the project. Gives what it told, and how it ended.
+    async fn run(&mut self, arguments: &[&str], kill_at: Option<&str>) -> Result<(String, ExitStatus), DemoError> {
+        self.line(&format!("\n$ fleet {}", arguments.join(" ")))?;
         let failed = |source| DemoError::Run { exe: self.exe.to_owned(), source };
         // One pipe for both streams: their order is part of the story.
         let (reader, writer) = std::io::pipe().map_err(failed)?;
@@ -235,6 +266,7 @@ impl<'a> Story<'a> {
         // Its end of the pipe: the output ends when the child's does.
         drop(command);
         let mut output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(failed)?;
+        let mut told = Vec::new();
         let mut buffer = vec![0; 16 * 1024];
         loop {
             let length = output.read(&mut buffer).await.map_err(failed)?;
@@ -243,11 +275,15 @@ impl<'a> Story<'a> {
             }
             self.out.write_all(buffer.get(..length).unwrap_or_default()).map_err(DemoError::Output)?;
             self.out.flush().map_err(DemoError::Output)?;
+            told.extend_from_slice(buffer.get(..length).unwrap_or_default());
+            if let Some(at) = kill_at
+                && told.windows(at.len()).any(|window| window == at.as_bytes())
+            {
+                child.start_kill().map_err(failed)?;
+            }
         }
         let status = child.wait().await.map_err(failed)?;
-        check(status.code() == Some(exit), &format!("`fleet {typed}` to end with exit code {exit}"), || {
-            status.to_string()
-        })
+        Ok((String::from_utf8_lossy(&told).into_owned(), status))
     }
 
     fn tell(&mut self, text: &str) -> Result<(), DemoError> {
