@@ -144,6 +144,13 @@ impl HostLog {
         self.write(&line)
     }
 
+    /// A step goes on without fleet: what was held back is forgotten, since whoever watches it next asks for all that is not in the file.
+    pub fn let_go(&mut self) {
+        self.ring.clear();
+        self.ring_bytes = 0;
+        self.dropped = 0;
+    }
+
     /// A command begins or ended: writes what was held back of the one before.
     pub fn turn(&mut self, at: Timestamp, step: &str) -> io::Result<()> {
         let (dropped, ring) = (std::mem::take(&mut self.dropped), std::mem::take(&mut self.ring));

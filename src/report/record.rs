@@ -222,6 +222,9 @@ impl Record {
                 log.say(at, step.as_str(), &format!("skipped: {}", printable(reason.as_bytes())))
             }
             Fact::StepFinished { step, outcome, retrying, millis, .. } => {
+                if let StepOutcome::Detached { .. } = outcome {
+                    log.let_go();
+                }
                 log.turn(at, step.as_str())?;
                 let again = if *retrying { ", will be tried again" } else { "" };
                 log.say(at, step.as_str(), &format!("{}{again}", ended(outcome, *millis)))

@@ -10,6 +10,7 @@
 #   RUN/KEY.pid       the step's process group
 #   RUN/KEY.out .err  what it printed
 #   RUN/KEY.stop.WHY  it is being ended: timeout, idle, cancel
+#   RUN/KEY.full      there was no room when it ended
 #   RUN/KEY.end.N     it ended with status N: a name, for a full disk has room for a name when it has none for a byte
 #   RUN/HOST.connection  the server process of the controller's last connection: pid, start time, boot id
 #   lock.SITE         the run that works on the site; last.SITE the last one that did

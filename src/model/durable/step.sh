@@ -25,6 +25,7 @@ fleet_ended() {
   for _mark in "$_step".end.*; do
     [ -e "$_mark" ] || return 1
     fleet_flush
+    [ ! -e "$_step.full" ] || echo "fleet: the disk of $_spool is full; what the step printed may be missing here" >&7
     for _why in "$_step".stop.*; do
       [ ! -e "$_why" ] || fleet_say "exit ${_mark##*.} ${_why##*.}"
     done
@@ -106,6 +107,8 @@ fleet_supervise() {
   command -v setsid >/dev/null && _setsid=setsid
 @STEP@
   _status=$?
+  # Where not a byte can be written now, the step's last words may be missing. A new name for a file needs no room.
+  echo >"$_step.room" || mv "$_step.pid" "$_step.full"
   true >"$_step.end.$_status" || mv "$_step.run" "$_step.end.$_status"
   [ -z "$_watchdog" ] || kill -TERM $_watchdog
   kill -TERM $_leash
