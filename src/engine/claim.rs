@@ -11,7 +11,7 @@ use crate::model::command::RemoteCommand;
 use crate::model::event::Stream;
 use crate::model::name::UserName;
 use crate::model::outcome::HostOutcome;
-use crate::model::spool::{Claim, Holder, HostReport, LEAST_ROOM};
+use crate::model::spool::{Claim, Holder, HostReport, LEAST_ROOM, UNNAMED};
 use crate::ssh::{Exec, ExecEnd, OutputChunk, Remote, Session};
 
 /// How long an errand may take.
@@ -167,6 +167,11 @@ fn held(holder: &Holder, claim: &Claim) -> String {
         format!("wait for it; where it was started, `fleet attach {run}` shows it and `fleet cancel {run}` ends it")
     } else if holder.evidence.is_alive() {
         format!("where it was started, `fleet resume {run}` goes on with it and `fleet cancel {run}` ends it")
+    } else if run == UNNAMED {
+        return format!(
+            "by a run without a name: the host stopped while its lock was made\nhint: `fleet {} unlock`",
+            claim.site
+        );
     } else {
         format!(
             "where it was started, `fleet resume {run}` or `fleet undo {run}`; if that controller is lost, `fleet {} unlock`",

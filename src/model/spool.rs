@@ -26,6 +26,9 @@ const UNLOCK: &str = include_str!("durable/unlock.sh");
 /// Room that a spool must have before a run begins on a host: what steps print is kept there while they run. In KiB.
 pub const LEAST_ROOM: u64 = 64 << 10;
 
+/// What stands for the run of a lock that is empty.
+pub const UNNAMED: &str = "unnamed";
+
 /// A run that wants to begin on a host, or to go on there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
@@ -220,6 +223,7 @@ impl HostReport {
                 "scope" => report.scope = if rest == "system" { Scope::System } else { Scope::User },
                 "last" => report.last = Some(rest.to_owned()),
                 "superseded" => report.superseded = Some(rest.to_owned()),
+                "history" if report.history.iter().any(|line| line == rest) => {}
                 "history" => report.history.push(rest.to_owned()),
                 "other" => report.others.push((first.to_owned(), others.to_owned())),
                 "holder" => {

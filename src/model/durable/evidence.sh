@@ -20,14 +20,16 @@ fleet_evidence() {
   done
 }
 
-# The lock of the site, and what is known of the run that has it.
+# The lock of the site, and what is known of the run that has it. A lock that is empty is still one: a host that lost its power
+# may have kept the name of the file alone.
 fleet_holder() {
   _holder= _then=
+  [ -e "$_spool/lock.$_site" ] || return 1
   { read -r _holder _rest && read -r _then; } <"$_spool/lock.$_site"
-  [ -n "$_holder" ] || return
-  echo "holder $_holder $_rest"
+  echo "holder ${_holder:-unnamed an unknown time}${_holder:+ $_rest}"
   [ -z "$_then" ] || [ "$_then" = "$_boot" ] || echo restarted
-  fleet_evidence "$_holder"
+  [ -z "$_holder" ] || fleet_evidence "$_holder"
+  return 0
 }
 
 # What the host has for durable steps.
@@ -36,6 +38,8 @@ fleet_ground() {
   df -Pk "$_spool" | { read -r _; read -r _ _ _ _free _; echo "free $_free"; }
   command -v setsid >/dev/null || echo no-setsid
   [ -d /proc/self ] || echo no-proc
+  # A session that logind knows has a number; asking takes some milliseconds, and most containers have no logind.
+  [ -n "$XDG_SESSION_ID" ] || [ -d /run/systemd/system ] || return 0
   command -v busctl >/dev/null || return 0
   case $(busctl get-property org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager KillUserProcesses) in
   "b true") ;;

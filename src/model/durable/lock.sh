@@ -2,10 +2,30 @@
 # line about the run), _resumed (`yes`: this run has been here), _whole (`yes`: nothing of it is in flight, so nothing has to be proven by
 # what is there). Without _site it only makes the folder ready, for another user.
 
-# Sets $_holder, the run that has the lock.
-fleet_lock_of() {
-  _holder=
-  read -r _holder _ <"$_spool/lock.$_site"
+# Takes the lock and says that it did, or sets $_holder, the run that has it. A lock without a name in it is about to get one, or to go
+# again for want of room; one that cannot be made for want of room is removed.
+fleet_take() {
+  for _n in 1 2 3 4 5 6 7 8 9 10; do
+    set -C
+    _owner=
+    if { _owner=yes; printf '%s\n%s\n' "$_run $_since" "$_boot"; } >"$_spool/lock.$_site"; then
+      set +C
+      return 0
+    fi
+    set +C
+    [ -z "$_owner" ] || { rm -f "$_spool/lock.$_site"; echo fault; exit; }
+    _holder=
+    read -r _holder _ <"$_spool/lock.$_site"
+    [ -z "$_holder" ] || return 1
+    sleep 0.1 || sleep 1
+  done
+  return 1
+}
+
+# Says who has the lock, unless it cannot be made.
+fleet_locked() {
+  fleet_holder || echo fault
+  exit
 }
 
 exec 2>/dev/null
@@ -19,23 +39,14 @@ if [ -n "$_site" ]; then
     fleet_holder
     exit
   fi
-  set -C
-  _owner=
-  if { _owner=yes; printf '%s\n%s\n' "$_run $_since" "$_boot"; } >"$_spool/lock.$_site"; then
-    set +C
+  if fleet_take; then
     # What the run before has kept, to go on with some day, is of no use any more.
     read -r _last _ <"$_spool/last.$_site"
     case $_last in '' | "$_run" | */* | .*) ;; *) [ ! -d "$_spool/$_last" ] || rm -rf "$_spool/$_last" ;; esac
     echo "$_run" >"$_spool/last.$_site"
-  elif [ -n "$_owner" ]; then
-    rm -f "$_spool/lock.$_site"
-    echo fault
-    exit
   else
-    set +C
     # Our own: of an earlier controller, or of another host that has the same spool.
-    fleet_lock_of
-    [ "$_holder" = "$_run" ] || { fleet_holder; [ -n "$_holder" ] || echo "holder - -"; exit; }
+    [ "$_holder" = "$_run" ] || fleet_locked
   fi
 fi
 if [ -z "$_resumed" ]; then
@@ -47,8 +58,7 @@ fi
 if [ -n "$_site" ]; then
   true >"$_dir/$_host.at.$_site"
   # The other host may have given it back just before.
-  fleet_lock_of
-  [ "$_holder" = "$_run" ] || { set -C; printf '%s\n%s\n' "$_run $_since" "$_boot" >"$_spool/lock.$_site" || { fleet_holder; exit; }; set +C; }
+  fleet_take || [ "$_holder" = "$_run" ] || fleet_locked
 fi
 fleet_connected
 echo ready

@@ -4,6 +4,6 @@ fleet_boot
 fleet_spool || exit
 _holder=
 read -r _holder _ <"$_spool/lock.$_site"
-[ "$_holder" = "$_run" ] || { echo "holder ${_holder:--} -"; exit; }
-{ tail -n 99 "$_spool/history"; echo "$_line"; } >"$_spool/history.$_run" && mv "$_spool/history.$_run" "$_spool/history"
+[ "${_holder:-unnamed}" = "$_run" ] || exit
+echo "$_line" >>"$_spool/history"
 rm -f "$_spool/lock.$_site" && echo released

@@ -203,6 +203,35 @@ fn a_lock_is_taken_away_by_who_says_so_only() {
     site.fleet(&["mysite", "deploy"]).expect_code(0);
 }
 
+/// A host that loses its power may keep the name of a file without its content.
+#[test]
+fn an_empty_lock_is_a_lock_and_can_be_taken_away() {
+    let site = site(&["web1"]);
+    site.fleet(&["mysite", "deploy"]).expect_code(0);
+    files::write(&site.spool("web1").join("lock.mysite"), "", 0o600);
+    let output = site.fleet(&["mysite", "deploy"]).expect_code(12);
+    assert!(output.stderr.contains("by a run without a name"), "{}", output.stderr);
+    assert!(output.stderr.contains("hint: `fleet mysite unlock`"), "{}", output.stderr);
+    let output = site.fleet(&["mysite", "status"]).expect_code(0);
+    assert!(output.stdout.contains("run unnamed since an unknown time"), "{}", output.stdout);
+    let output = site.fleet(&["mysite", "unlock", "--yes"]).expect_code(0);
+    assert!(output.stderr.contains("web1: unlocked"), "{}", output.stderr);
+    site.fleet(&["mysite", "deploy"]).expect_code(0);
+}
+
+/// Whoever makes the lock opens the file before it writes to it.
+#[test]
+fn a_lock_that_is_just_being_made_is_waited_for() {
+    let site = site(&["web1"]);
+    site.fleet(&["mysite", "deploy"]).expect_code(0);
+    let lock = site.spool("web1").join("lock.mysite");
+    files::write(&lock, "", 0o600);
+    // The other one writes while this one sleeps.
+    site.program("web1", "sleep", &format!("echo 20200101-000000-0000 2020 by old@gone: deploy >{}", lock.display()));
+    let output = site.fleet(&["mysite", "deploy"]).expect_code(12);
+    assert!(output.stderr.contains("by old@gone: deploy"), "{}", output.stderr);
+}
+
 #[test]
 fn check_tells_what_runs_have_left() {
     let site = site(&["web1"]);
@@ -218,6 +247,7 @@ fn check_tells_what_runs_have_left() {
 /// A host whose logind ends all processes at logout. `linger`: what loginctl says of it.
 fn killing(uid: &str, linger: &str) -> Site {
     let site = site(&["web1"]);
+    files::write(&site["web1"].home().join(".session"), "export XDG_SESSION_ID=1\n", 0o644);
     site.program("web1", "busctl", "echo 'b true'");
     site.program("web1", "loginctl", &format!("echo {linger}"));
     site.program("web1", "id", &format!("case $1 in -u) echo {uid} ;; *) exec /usr/bin/id \"$@\" ;; esac"));

@@ -331,11 +331,13 @@ Subsystem sftp /usr/lib/openssh/sftp-server
         config
     }
 
+    /// What every session begins with. `~/.session` stands for what PAM sets in the environment: these servers have no PAM.
     fn session_script(&self) -> String {
         format!(
             "export HOME='{home}' PATH='{bin}:{PATH}' SHELL='{shell}'
 unset SHLVL
 cd \"$HOME\" || exit 1
+[ ! -e .session ] || . ./.session
 [ -n \"${{SSH_ORIGINAL_COMMAND+x}}\" ] || exec \"$SHELL\" -l
 command=$SSH_ORIGINAL_COMMAND
 unset SSH_ORIGINAL_COMMAND
