@@ -6,12 +6,13 @@
 # removed without touching the others. In the spool:
 #   RUN/HOST.boot     the boot id at which the run came to the host. If it is that of now, nothing of the host's files is lost
 #   RUN/HOST.at.SITE  the run works for the host on the site: the lock stays as long as there is one
-#   RUN/KEY.run       the step was started: supervisor's pid, its start time, boot id, the step's name. Made with O_EXCL
-#   RUN/KEY.pid       the step's process group
+#   RUN/KEY.run       the step was started: supervisor's pid, its start time, boot id, the step's name. Made with O_EXCL. The
+#                     second line is the step's process group
 #   RUN/KEY.out .err  what it printed
 #   RUN/KEY.stop.WHY  it is being ended: timeout, idle, cancel
-#   RUN/KEY.full      there was no room when it ended
-#   RUN/KEY.end.N     it ended with status N: a name, for a full disk has room for a name when it has none for a byte
+#   RUN/KEY.full      there was no room when it ended, not even for the next file
+#   RUN/KEY.end.N     it ended with status N: a name, for a full disk has room for a name when it has none for a byte. Empty: it had none
+# A step makes four files, and with them, on ext4, half of what it costs: so there is no file for what finds room in another.
 #   RUN/HOST.connection  the server process of the controller's last connection: pid, start time, boot id
 #   lock.SITE         the run that works on the site; last.SITE the last one that did
 #   history           a line for each run that was here
@@ -67,5 +68,8 @@ fleet_run_dir() {
 
 # Notes which connection the controller has: while that process of the server lives, so does the controller.
 fleet_connected() {
-  fleet_birth $PPID && echo "$PPID $_birth $_boot" >"$_dir/$_host.connection"
+  fleet_birth $PPID || return
+  _noted=
+  read -r _noted <"$_dir/$_host.connection"
+  [ "$_noted" = "$PPID $_birth $_boot" ] || echo "$PPID $_birth $_boot" >"$_dir/$_host.connection"
 }

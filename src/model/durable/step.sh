@@ -20,12 +20,19 @@ fleet_flush() {
   [ ! -s "$_step.err" ] || cat <&5 >&7 || exit 1
 }
 
+# Was there no room when the step ended? Then its end mark is empty, or could not be made. One that was made just now is about to be written.
+fleet_full() {
+  [ ! -e "$_step.full" ] || return 0
+  [ -s "$_mark" ] || sleep 0.1 || sleep 1
+  [ ! -s "$_mark" ]
+}
+
 # When the step has ended, says so after the rest of its output.
 fleet_ended() {
   for _mark in "$_step".end.*; do
     [ -e "$_mark" ] || return 1
     fleet_flush
-    [ ! -e "$_step.full" ] || echo "fleet: the disk of $_spool is full; what the step printed may be missing here" >&7
+    ! fleet_full || echo "fleet: the disk of $_spool is full; what the step printed may be missing here" >&7
     for _why in "$_step".stop.*; do
       [ ! -e "$_why" ] || fleet_say "exit ${_mark##*.} ${_why##*.}"
     done
@@ -38,7 +45,7 @@ fleet_stop() {
   # Later its number may be another's.
   for _mark in "$_step".end.*; do [ ! -e "$_mark" ] || return; done
   true >"$_step.stop.$1"
-  read -r _pid <"$_step.pid" || return
+  { read -r _ && read -r _pid; } <"$_step.run" || return
   kill -TERM "-$_pid" || kill -TERM "$_pid"
   kill -CONT "-$_pid"
   _n=0
@@ -107,9 +114,8 @@ fleet_supervise() {
   command -v setsid >/dev/null && _setsid=setsid
 @STEP@
   _status=$?
-  # Where not a byte can be written now, the step's last words may be missing. A new name for a file needs no room.
-  echo >"$_step.room" || mv "$_step.pid" "$_step.full"
-  true >"$_step.end.$_status" || mv "$_step.run" "$_step.end.$_status"
+  # Where not a byte can be written now, the step's last words may be missing. Another name for a file needs no room.
+  echo >"$_step.end.$_status" || [ -e "$_step.end.$_status" ] || { ln "$_step.run" "$_step.full"; mv "$_step.run" "$_step.end.$_status"; }
   [ -z "$_watchdog" ] || kill -TERM $_watchdog
   kill -TERM $_leash
   wait $_leash
