@@ -177,7 +177,7 @@ case $FLEET_TEXT in *fleet-whole) eval \"${{FLEET_TEXT%fleet-whole}}\";; *) echo
 
     /// What the command's shell evaluates. The text starts on its first line, so that the shell's messages name the right one.
     fn shell_text(&self) -> String {
-        let mut all = "unset FLEET_MARK FLEET_TEXT FLEET_PID; ".to_owned();
+        let mut all = "unset FLEET_MARK FLEET_TEXT FLEET_GATE; ".to_owned();
         for (name, value) in &self.env {
             let _ = write!(all, "export {} || exit; ", quote(&format!("{name}={value}")));
         }

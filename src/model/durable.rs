@@ -188,12 +188,12 @@ impl DurableStep {
     /// says there how a signal ended what it waits for.
     fn step_line(&self, nonce: &str) -> String {
         let Payload { variables, inner, redirections, bodies } =
-            self.command.payload(nonce, r#"exec 2>&8 8>&-; echo $$ >>"$FLEET_PID""#);
+            self.command.payload(nonce, r#"exec 2>&8 8>&-; echo $$ >>"$FLEET_GATE""#);
         let close = |descriptor: &str| {
             if redirections.contains(&format!("{descriptor}<<")) { String::new() } else { format!("{descriptor}<&- ") }
         };
         format!(
-            "FLEET_PID=$_step.run FLEET_STEP={step} {variables} $_setsid /bin/sh -c {inner} sh </dev/null >>\"$_step.out\" 8>>\"$_step.err\" \
+            "FLEET_GATE=$_step.run FLEET_STEP={step} {variables} $_setsid /bin/sh -c {inner} sh </dev/null >>\"$_step.out\" 8>>\"$_step.err\" \
              3<&- {four}{five}6>&- 7>&- {redirections}\n{bodies}",
             step = quote(&format!("{}/{}", self.run, self.key.as_str())),
             four = close("4"),

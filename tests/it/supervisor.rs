@@ -178,7 +178,7 @@ fn output_and_status_come_whatever_the_shell() {
             ("true", "", "", 0),
             ("kill -9 $$", "", "", 137),
             ("sleep 30 & echo started", "started\n", "", 0),
-            ("echo \"${FLEET_PID-unset} $FLEET_STEP\"", "unset 20261122-084512-7f3a/0.0.0.6\n", "", 0),
+            ("echo \"${FLEET_GATE-unset} $FLEET_STEP\"", "unset 20261122-084512-7f3a/0.0.0.6\n", "", 0),
             ("umask", "0022\n", "", 0),
         ]
         .into_iter()

@@ -20,7 +20,8 @@ fleet_flush() {
   [ ! -s "$_step.err" ] || cat <&5 >&7 || exit 1
 }
 
-# Was there no room when the step ended? Then its end mark is empty, or could not be made. One that was made just now is about to be written.
+# Was there no room when the step ended? Then its end mark is empty, or could not be made. Power loss may leave it empty, too, and one that
+# was made just now is about to be written.
 fleet_full() {
   [ ! -e "$_step.full" ] || return 0
   [ -s "$_mark" ] || sleep 0.1 || sleep 1
@@ -32,7 +33,7 @@ fleet_ended() {
   for _mark in "$_step".end.*; do
     [ -e "$_mark" ] || return 1
     fleet_flush
-    ! fleet_full || echo "fleet: the disk of $_spool is full; what the step printed may be missing here" >&7
+    ! fleet_full || echo "fleet: when the step ended there was no room in $_spool, or the host stopped; what it printed may be missing here" >&7
     for _why in "$_step".stop.*; do
       [ ! -e "$_why" ] || fleet_say "exit ${_mark##*.} ${_why##*.}"
     done

@@ -1,6 +1,5 @@
 # Takes the lock of a run away. Before it come assignments: _run, _site, _line (for the history).
 exec 2>/dev/null
-fleet_boot
 fleet_spool || exit
 _holder=
 read -r _holder _ <"$_spool/lock.$_site"

@@ -47,7 +47,7 @@ fn the_end_of_a_step_that_fills_the_disk_is_known() {
     check_stream(&output);
     assert_eq!(outcomes(&output), ["web1 failed"]);
     assert!(output.stderr.contains("exit status 9"), "{}", output.stderr);
-    assert!(output.stderr.contains("what the step printed may be missing here"), "{}", output.stderr);
+    assert!(output.stderr.contains("what it printed may be missing here"), "{}", output.stderr);
     // Nothing of the run is left but the ballast.
     assert!(!spool(&site, "web1").join("lock.mysite").exists());
     mounted.make_room();
