@@ -92,8 +92,12 @@ pub struct RemoteCommand {
 pub struct Wire {
     /// What the login shell gets.
     pub exec: String,
-    /// What `/bin/sh` then reads on standard input, which stays open as the leash: a line `TERM PID` or `KILL PID` written to it after
-    /// the begin mark is sent as a signal to the command's process group.
+    /// What `/bin/sh` then reads on standard input before its first command, if it can take one command after another. Without it, the shell
+    /// ends with its command.
+    pub setup: Option<&'static str>,
+    /// The command, as `/bin/sh` reads it on standard input, which stays open as the leash: a line `TERM PID` or `KILL PID` written to it
+    /// after the begin mark is sent as a signal to the command's process group. That of a durable step takes a
+    /// [`LeashOrder`](super::durable::LeashOrder).
     pub stdin: Vec<u8>,
     /// Both streams carry `BEGIN PID\n` before the first byte of the command's output; what comes earlier is noise of the login shell.
     pub begin: String,
@@ -142,7 +146,7 @@ exit $r
 }}
 "#,
         );
-        Wire { exec, stdin: stdin.into_bytes(), begin, end }
+        Wire { exec, setup: None, stdin: stdin.into_bytes(), begin, end }
     }
 
     /// What the login shell gets: a plain shell, of the user whom the command runs as.

@@ -1,16 +1,17 @@
 //! Durable steps: a command that goes on when its connection, or fleet itself, is gone, and that is started at most once.
 //!
-//! The shell that sshd starts for a step becomes its supervisor (`durable/step.sh` is all of it): it makes a file with
-//! `O_EXCL`, so that a second start of the same step only watches the first one, runs the step in a session of its own with its output
+//! A shell that sshd starts becomes the supervisor of one step after another (`durable/step.sh` is all of it): for each it makes a file
+//! with `O_EXCL`, so that a second start of the same step only watches the first one, runs the step in a session of its own with its output
 //! in files, and writes down how it ended. While somebody listens, a second process, the leash, copies the output to the channel whenever
-//! the controller asks for it, and obeys its orders. Nothing is installed on the host, nothing runs there between two steps, and the
-//! supervisor's text travels with each step.
+//! the controller asks for it, and obeys its orders. Nothing is installed on the host: the supervisor's text is the first thing that the
+//! shell reads. The shell ends with its connection, after the step that it has.
 //!
 //! What is promised, and what not: a step is *started at most once*. When its supervisor dies, the host reboots or the spool is lost
 //! in the middle of a step, nobody can know what the step did, and its outcome is unknown.
 //!
-//! Rejected, after measuring: a supervisor that is installed once for a run and host. It saves the text of 5 KB a step, which no
-//! connection feels, and costs a round trip, a check of its content, and a leftover. A streamer on the host that polls the files with
+//! Rejected, after measuring: a shell for each step. It costs a channel, which is a round trip, a login shell with its startup files and
+//! the reading of 5 KB: half of all that a step costs. A supervisor that is installed once for a run and host: a round trip, a check of its
+//! content, and a leftover. A streamer on the host that polls the files with
 //! `sleep`: two processes a poll, also for steps that end at once. Here the controller's clock asks, and a step that ends before the
 //! first question costs nothing. A pipe to the controller: it breaks with the connection, or stops the step when nobody reads.
 
@@ -30,6 +31,31 @@ const STEP: &str = include_str!("durable/step.sh");
 
 /// Between TERM and KILL, in tenths of a second.
 const GRACE_TENTHS: u32 = 50;
+
+/// What the controller says to the leash while a step runs.
+///
+/// An order that comes when the step has just ended is read, whole or in part, by the shell that waits for its next command. So an order is
+/// an empty line or a comment, and so is all that is left of one whose first bytes are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeashOrder {
+    /// Copy what is new of the output.
+    Poll,
+    /// End the step, because it is not wanted any more.
+    Cancel,
+    /// End the step, because it was silent for too long.
+    EndIdle,
+}
+
+impl LeashOrder {
+    /// The order as it is sent.
+    pub fn line(self) -> &'static str {
+        match self {
+            Self::Poll => "\n",
+            Self::Cancel => "#\n",
+            Self::EndIdle => "##\n",
+        }
+    }
+}
 
 /// What names an attempt of a step, or of an undo, on a host within a run: `0.2.3.1`, `0.2.3.u1`. It is part of file names there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +176,7 @@ pub fn exit_status(number: u32) -> u8 {
 impl DurableStep {
     /// The step as it is sent.
     pub fn wire(&self, entry: Entry, nonce: &str) -> Wire {
-        static SCRIPT: LazyLock<String> = LazyLock::new(|| compact(&[SPOOL, STEP]));
+        static SETUP: LazyLock<String> = LazyLock::new(|| compact(&[SPOOL, STEP]));
         let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));
         let (start, out, err) = match entry {
             Entry::Start => ("yes", 0, 0),
@@ -174,14 +200,12 @@ impl DurableStep {
         for (name, value) in assignments {
             let _ = writeln!(stdin, "_{name}={value}");
         }
-        let step = match entry {
-            Entry::Start => self.step_line(nonce),
-            Entry::Watch { .. } => ":".to_owned(),
-        };
-        // Not `replace` on a template with the text in it: the text may hold anything.
-        let (before, after) = SCRIPT.split_once("@STEP@").unwrap_or((&SCRIPT, ""));
-        let _ = writeln!(stdin, "{before}{step}{after}}}");
-        Wire { exec: self.scope.around(&self.command.login_command()), stdin: stdin.into_bytes(), begin, end }
+        if entry == Entry::Start {
+            let _ = writeln!(stdin, "fleet_command() {{\n{}\n}}", self.step_line(nonce));
+        }
+        stdin.push_str("fleet_step\n}\n");
+        let exec = self.scope.around(&self.command.login_command());
+        Wire { exec, setup: Some(&SETUP), stdin: stdin.into_bytes(), begin, end }
     }
 
     /// The command's shell, started by the supervisor. It takes its standard error for itself: dash redirects in the waiting shell, which
@@ -231,4 +255,18 @@ pub(super) fn compact(scripts: &[&str]) -> String {
     let lines = scripts.iter().flat_map(|script| script.lines());
     let lines = lines.map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.fold(String::new(), |all, line| all + line + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shell may read it in place of the leash, from anywhere on.
+    #[test]
+    fn what_is_left_of_an_order_runs_nothing() {
+        for order in [LeashOrder::Poll, LeashOrder::Cancel, LeashOrder::EndIdle] {
+            let line = order.line().strip_suffix('\n').unwrap();
+            assert!(line.bytes().all(|byte| byte == b'#'), "{line}");
+        }
+    }
 }

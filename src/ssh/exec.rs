@@ -1,59 +1,87 @@
-//! Runs one command in a channel of its own, from the request to the end mark.
+//! Runs one command in a shell on the host, from the request to the end mark.
 //!
 //! Invariant: an exit status is told only when the end mark with this command's nonce came. A channel that ends without it is
-//! [`ExecEnd::NotStarted`] if the begin mark cannot have been written, else [`ExecEnd::Lost`]. The channel is closed in every case, and
-//! read without pause until then: one unread channel would stop the whole connection, its keepalive too.
+//! [`ExecEnd::NotStarted`] if the begin mark cannot have been written, else [`ExecEnd::Lost`]. The channel is closed, unless its shell waits
+//! for the next command, and read without pause until then: one unread channel would stop the whole connection, its keepalive too.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use russh::client::Msg;
-use russh::{Channel, ChannelMsg};
+use russh::ChannelMsg;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::framing::{self, Framing};
 use super::link::Link;
+use super::shells::{Shell, Shells};
 use super::timeouts::{Timeouts, in_words};
 use super::{Exec, ExecEnd, OutputChunk, Remote};
-use crate::model::durable::{Entry, StepEnd, exit_status};
+use crate::model::command::Wire;
+use crate::model::durable::{Entry, LeashOrder, StepEnd, exit_status};
 use crate::model::event::Stream;
 use crate::model::printable::printable;
-
-/// Milliseconds before a channel that the server refused is asked for again. sshd frees a session only some time after its channel was
-/// closed, and a strict `MaxSessions` makes the next command of a quick sequence wait for that.
-const PAUSES: [u64; 5] = [20, 40, 80, 160, 320];
 
 /// Lines to the leash that wait for the connection.
 const LEASH: usize = 8;
 
 /// Runs the command. The second value: may the connection be used again?
-pub(super) async fn run(link: &Link, timeouts: &Timeouts, exec: Exec<'_>) -> (ExecEnd, bool) {
+pub(super) async fn run(link: &Link, shells: &mut Shells, timeouts: &Timeouts, mut exec: Exec<'_>) -> (ExecEnd, bool) {
     // A step that is only watched may run already: it is ended when the host has been asked for it.
     if exec.stop.is_cancelled() && !matches!(exec.command, Remote::Durable(_, Entry::Watch { .. })) {
         return (ExecEnd::NotStarted("stopped before it was sent".to_owned()), true);
     }
     let nonce = format!("{:032x}", rand::random::<u128>());
-    let (wire, durable) = (exec.command.wire(&nonce), matches!(exec.command, Remote::Durable(..)));
-    let channel = match timeout(timeouts.channel, open_channel(link)).await {
-        Ok(Ok(channel)) => channel,
-        Ok(Err(Some(refusal))) => return (ExecEnd::NotStarted(refusal), true),
-        Ok(Err(None)) => return (ExecEnd::NotStarted(link.lost()), false),
-        Err(_) => {
-            let reason = format!("the server opened no channel in {}", in_words(timeouts.channel));
-            return (ExecEnd::NotStarted(reason), false);
+    let wire = exec.command.wire(&nonce);
+    if let Some(shell) = wire.setup.and_then(|_| shells.take(&wire.exec)) {
+        let talk = converse(link, timeouts, &mut exec, &wire, shell, wire.stdin.clone()).await;
+        // It may have been killed, or closed by the server, since its last command.
+        if talk.began || link.handle.is_closed() {
+            return talk.over(link, shells, &wire.exec);
         }
-    };
-    let (mut reader, writer) = channel.split();
-    match timeout(timeouts.channel, writer.exec(true, wire.exec.as_str())).await {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) => return (ExecEnd::NotStarted(link.lost()), false),
-        Err(_) => return (ExecEnd::NotStarted("the connection takes no requests".to_owned()), false),
     }
+    match shells.open(link, timeouts, &wire.exec).await {
+        Ok(shell) => {
+            let text = [wire.setup.unwrap_or_default().as_bytes(), &wire.stdin].concat();
+            converse(link, timeouts, &mut exec, &wire, shell, text).await.over(link, shells, &wire.exec)
+        }
+        Err((reason, usable)) => (ExecEnd::NotStarted(reason), usable),
+    }
+}
+
+/// A command's way through a shell.
+struct Talk {
+    end: ExecEnd,
+    /// Its begin mark came.
+    began: bool,
+    /// The shell, if it takes another command.
+    shell: Option<Shell>,
+    /// The connection took all that it was to take.
+    usable: bool,
+}
+
+impl Talk {
+    fn over(self, link: &Link, shells: &mut Shells, exec: &str) -> (ExecEnd, bool) {
+        if let Some(shell) = self.shell {
+            shells.keep(exec, shell);
+        }
+        (self.end, self.usable && !link.handle.is_closed())
+    }
+}
+
+/// Sends `text` to the shell and listens to the end of the command.
+async fn converse(
+    link: &Link,
+    timeouts: &Timeouts,
+    exec: &mut Exec<'_>,
+    wire: &Wire,
+    mut shell: Shell,
+    text: Vec<u8>,
+) -> Talk {
+    let durable = matches!(exec.command, Remote::Durable(..));
     let ends = if durable { |words: &str| StepEnd::parse(words).is_some() } else { framing::is_number };
     let mut command = Command {
-        stdout: Framing::new(&wire, ends),
-        stderr: Framing::new(&wire, ends),
+        stdout: Framing::new(wire, ends),
+        stderr: Framing::new(wire, ends),
         polls: durable.then(Polls::new),
         pending: VecDeque::new(),
         phase: Phase::Starting { by: Instant::now() + timeouts.channel },
@@ -63,65 +91,57 @@ pub(super) async fn run(link: &Link, timeouts: &Timeouts, exec: Exec<'_>) -> (Ex
         exit: None,
         refused: false,
     };
-    // Orders to the leash. Emptied as fast as the connection takes them; a question that finds no room is left out.
-    let (leash, mut lines) = mpsc::channel::<String>(LEASH);
-    let feed = async {
-        // Not waiting for the reply to the request saves a round trip. If it is a refusal, nobody reads this.
-        writer.data_bytes(wire.stdin).await?;
-        while let Some(line) = lines.recv().await {
-            writer.data_bytes(line.into_bytes()).await?;
-        }
-        Ok::<(), russh::Error>(())
-    };
-    tokio::pin!(feed);
-    let (mut feeding, mut listening) = (true, true);
     let mut end = None;
-    while end.is_none() || !command.pending.is_empty() {
-        let wake = command.wake();
-        tokio::select! {
-            permit = exec.output.reserve(), if listening && !command.pending.is_empty() => match permit {
-                Ok(permit) => {
-                    if let Some(chunk) = command.pending.pop_front() {
-                        permit.send(chunk);
+    {
+        // Orders to the leash. Emptied as fast as the connection takes them; a question that finds no room is left out.
+        let (leash, mut lines) = mpsc::channel::<String>(LEASH);
+        let writer = &shell.writer;
+        let feed = async {
+            // Not waiting for the reply to the request saves a round trip. If it is a refusal, nobody reads this.
+            writer.data_bytes(text).await?;
+            while let Some(line) = lines.recv().await {
+                writer.data_bytes(line.into_bytes()).await?;
+            }
+            Ok::<(), russh::Error>(())
+        };
+        tokio::pin!(feed);
+        let (mut feeding, mut listening) = (true, true);
+        while end.is_none() || !command.pending.is_empty() {
+            let wake = command.wake();
+            tokio::select! {
+                permit = exec.output.reserve(), if listening && !command.pending.is_empty() => match permit {
+                    Ok(permit) => {
+                        if let Some(chunk) = command.pending.pop_front() {
+                            permit.send(chunk);
+                        }
+                        command.heard();
                     }
-                    command.heard();
-                }
-                Err(_) => listening = false,
-            },
-            message = reader.wait(), if end.is_none() && command.pending.is_empty() => end = command.take(message, link),
-            // An error here is the end of the connection, which the reader tells as well.
-            _ = &mut feed, if feeding => feeding = false,
-            () = exec.stop.cancelled(), if !command.stop => command.stop = true,
-            () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() && end.is_none() => end = command.late(),
-        }
-        if !listening {
-            command.pending.clear();
-        }
-        if let Some(line) = command.next_line() {
-            // Questions leave room for the other lines there are; and if the feed has ended, so has the connection.
-            let _ = leash.try_send(line);
-        }
-        if command.asks() && leash.capacity() > LEASH / 2 {
-            let _ = leash.try_send("poll\n".to_owned());
-        }
-    }
-    let closed = timeout(timeouts.channel, writer.close()).await;
-    (end.unwrap_or_else(|| ExecEnd::Lost(link.lost())), closed.is_ok() && !link.handle.is_closed())
-}
-
-/// Err: the server's refusal, or `None` when the connection is gone.
-async fn open_channel(link: &Link) -> Result<Channel<Msg>, Option<String>> {
-    let mut pauses = PAUSES.into_iter();
-    loop {
-        match link.handle.channel_open_session().await {
-            Ok(channel) => return Ok(channel),
-            Err(russh::Error::ChannelOpenFailure(reason)) => match pauses.next() {
-                Some(pause) => sleep(Duration::from_millis(pause)).await,
-                None => return Err(Some(format!("the server opens no channel: {reason:?}"))),
-            },
-            Err(_) => return Err(None),
+                    Err(_) => listening = false,
+                },
+                message = shell.reader.wait(), if end.is_none() && command.pending.is_empty() => end = command.take(message, link),
+                // An error here is the end of the connection, which the reader tells as well.
+                _ = &mut feed, if feeding => feeding = false,
+                () = exec.stop.cancelled(), if !command.stop => command.stop = true,
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() && end.is_none() => end = command.late(),
+            }
+            if !listening {
+                command.pending.clear();
+            }
+            if let Some(line) = command.next_line() {
+                // Questions leave room for the other lines there are; and if the feed has ended, so has the connection.
+                let _ = leash.try_send(line);
+            }
+            if command.asks() && leash.capacity() > LEASH / 2 {
+                let _ = leash.try_send(LeashOrder::Poll.line().to_owned());
+            }
         }
     }
+    let (began, stays) = (command.began(), command.leaves_its_shell(exec.command));
+    let end = end.unwrap_or_else(|| ExecEnd::Lost(link.lost()));
+    if stays {
+        return Talk { end, began, shell: Some(shell), usable: true };
+    }
+    Talk { end, began, shell: None, usable: shell.close(timeouts).await }
 }
 
 /// Where the command stands.
@@ -257,6 +277,18 @@ impl Command<'_> {
         None
     }
 
+    /// Did its begin mark come?
+    fn began(&self) -> bool {
+        self.stdout.pid().is_some() || self.stderr.pid().is_some()
+    }
+
+    /// Does the shell take another command? Having run a step to its end it does, and not after anything else that it told.
+    fn leaves_its_shell(&self, command: Remote<'_>) -> bool {
+        let ends =
+            [&self.stdout, &self.stderr].map(|stream| stream.end().is_some_and(|words| words.starts_with("exit ")));
+        matches!(command, Remote::Durable(_, Entry::Start)) && ends == [true, true]
+    }
+
     fn heard(&mut self) {
         if let Phase::Running { heard, .. } = &mut self.phase {
             *heard = Instant::now();
@@ -318,7 +350,7 @@ impl Command<'_> {
         if self.refused {
             return ExecEnd::NotStarted("the server refuses to run commands".to_owned());
         }
-        if self.stdout.pid().is_some() || self.stderr.pid().is_some() {
+        if self.began() {
             return ExecEnd::Lost(match (lost, &self.exit) {
                 (Some(lost), None) => lost,
                 (_, Some(exit)) => format!("the shell that waited for it is gone ({exit})"),
@@ -414,7 +446,8 @@ impl Command<'_> {
             Phase::Condemned { why } if self.polls.is_some() => {
                 let give_up_at = after_grace + self.timeouts.grace + self.timeouts.channel;
                 self.phase = Phase::Killed { why, give_up_at };
-                Some(format!("stop {}\n", if let Why::IdleTimedOut = why { "idle" } else { "cancel" }))
+                let order = if let Why::IdleTimedOut = why { LeashOrder::EndIdle } else { LeashOrder::Cancel };
+                Some(order.line().to_owned())
             }
             Phase::Condemned { why } => {
                 self.phase = Phase::Terminated { why, kill_at: after_grace };

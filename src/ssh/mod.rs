@@ -16,6 +16,7 @@ mod link;
 mod login;
 mod scan;
 mod session;
+mod shells;
 mod timeouts;
 mod trust;
 
@@ -44,7 +45,7 @@ pub trait Connect: Send + Sync + 'static {
     fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>>;
 }
 
-/// One connection to one host. Each command runs in a channel of its own.
+/// One connection to one host. Each command runs in a channel of its own, except that durable steps of the same user share one.
 pub trait Session: Send {
     /// Runs a command to its end, or until a limit or `stop` ends it. Output goes to `exec.output` as it comes.
     fn exec<'a>(&'a mut self, exec: Exec<'a>) -> BoxFuture<'a, ExecEnd>;

@@ -6,12 +6,14 @@ use russh::Disconnect;
 use tokio::time::timeout;
 
 use super::link::Link;
+use super::shells::Shells;
 use super::timeouts::Timeouts;
 use super::{Exec, ExecEnd, Session, exec};
 
 /// A connection that is logged in.
 pub(super) struct SshSession {
     link: Link,
+    shells: Shells,
     timeouts: Timeouts,
     /// False while a command runs: if that is dropped half way, its channel stays open on the server, and nobody reads it.
     usable: bool,
@@ -19,7 +21,7 @@ pub(super) struct SshSession {
 
 impl SshSession {
     pub fn new(link: Link, timeouts: Timeouts) -> Self {
-        Self { link, timeouts, usable: true }
+        Self { link, shells: Shells::default(), timeouts, usable: true }
     }
 }
 
@@ -30,7 +32,7 @@ impl Session for SshSession {
                 return ExecEnd::NotStarted(self.link.lost());
             }
             self.usable = false;
-            let (end, usable) = exec::run(&self.link, &self.timeouts, exec).await;
+            let (end, usable) = exec::run(&self.link, &mut self.shells, &self.timeouts, exec).await;
             self.usable = usable;
             end
         }

@@ -3,6 +3,7 @@
 mod commands;
 mod hostile;
 mod logins;
+mod shells;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -108,11 +109,20 @@ async fn exec(
     session: &mut dyn Session,
     command: &RemoteCommand,
     limits: Limits,
+    watch: impl FnMut(&OutputChunk),
+) -> ExecEnd {
+    exec_remote(session, Remote::Plain(command), limits, watch).await
+}
+
+async fn exec_remote(
+    session: &mut dyn Session,
+    command: Remote<'_>,
+    limits: Limits,
     mut watch: impl FnMut(&OutputChunk),
 ) -> ExecEnd {
     let (output, mut chunks) = mpsc::channel(4);
     let Limits { timeout, idle_timeout, stop } = limits;
-    let running = session.exec(Exec { command: Remote::Plain(command), timeout, idle_timeout, stop, output });
+    let running = session.exec(Exec { command, timeout, idle_timeout, stop, output });
     let reading = async {
         while let Some(chunk) = chunks.recv().await {
             watch(&chunk);
@@ -126,8 +136,12 @@ async fn run_command(session: &mut dyn Session, command: &RemoteCommand) -> Done
 }
 
 async fn run_limited(session: &mut dyn Session, command: &RemoteCommand, limits: Limits) -> Done {
+    run_remote(session, Remote::Plain(command), limits).await
+}
+
+async fn run_remote(session: &mut dyn Session, command: Remote<'_>, limits: Limits) -> Done {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let end = exec(session, command, limits, |chunk| match chunk.stream {
+    let end = exec_remote(session, command, limits, |chunk| match chunk.stream {
         Stream::Stdout => stdout.extend_from_slice(&chunk.bytes),
         Stream::Stderr => stderr.extend_from_slice(&chunk.bytes),
     })

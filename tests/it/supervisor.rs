@@ -1,12 +1,13 @@
 //! The supervisor of durable steps, through the shells that may be a host's `/bin/sh`: started once, watched by many, killed, and lied to.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use fleet::model::command::{RemoteCommand, Wire};
-use fleet::model::durable::{DurableStep, Entry, Scope, StepEnd, StepKey};
+use fleet::model::durable::{DurableStep, Entry, LeashOrder, Scope, StepEnd, StepKey};
 use fleet::model::name::RunId;
 use fleet::model::plan::HostIndex;
 use fleet::model::scheduler::StepIndex;
@@ -48,9 +49,15 @@ struct Machine {
 struct Channel {
     process: Child,
     leash: Option<ChildStdin>,
-    stdout: Option<JoinHandle<Vec<u8>>>,
-    stderr: Option<JoinHandle<Vec<u8>>>,
+    streams: [Stream; 2],
     wire: Wire,
+}
+
+/// What a stream of the channel has brought, and how much of that belongs to steps that have ended.
+struct Stream {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+    past: usize,
 }
 
 /// What came through: standard output, standard error, the end mark's meaning.
@@ -84,29 +91,31 @@ impl Machine {
         words.into_iter().chain(rest).collect::<Vec<_>>().join(" ")
     }
 
-    fn open(&self, step: &DurableStep, entry: Entry) -> Channel {
-        let wire = step.wire(entry, NONCE);
-        // The step's own shell is of the same kind.
+    /// What the shell is to read. The step's own shell is of the same kind, and the grace short: what ignores TERM is met often here.
+    fn text(&self, wire: &Wire) -> Vec<u8> {
         let stdin = String::from_utf8(wire.stdin.clone()).unwrap();
-        // A short grace: what ignores TERM is met often here.
         let stdin = stdin.replacen("_grace=50", "_grace=3", 1);
-        let stdin = stdin.replacen("/bin/sh -c", &format!("{} -c", self.shell_words()), 1);
+        stdin.replacen("/bin/sh -c", &format!("{} -c", self.shell_words()), 1).into_bytes()
+    }
+
+    fn open(&self, step: &DurableStep, entry: Entry) -> Channel {
+        self.open_with(step, entry, &[])
+    }
+
+    fn open_with(&self, step: &DurableStep, entry: Entry, env: &[(&str, &str)]) -> Channel {
+        let wire = step.wire(entry, NONCE);
         let mut command = Command::new(tool(self.shell[0]));
         command.args(&self.shell[1..]).arg("-s").env_clear().env("PATH", PATH).env("HOME", self.home.path());
-        command.current_dir(self.home.path());
+        command.envs(env.iter().copied()).current_dir(self.home.path());
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let read = |mut from: Box<dyn std::io::Read + Send>| {
-            std::thread::spawn(move || {
-                let mut all = Vec::new();
-                from.read_to_end(&mut all).unwrap();
-                all
-            })
-        };
-        let stdout = read(Box::new(process.stdout.take().unwrap()));
-        let stderr = read(Box::new(process.stderr.take().unwrap()));
+        let streams = [
+            Stream::read(process.stdout.take().unwrap()), //
+            Stream::read(process.stderr.take().unwrap()),
+        ];
         let mut leash = process.stdin.take().unwrap();
-        leash.write_all(stdin.as_bytes()).unwrap();
-        Channel { process, leash: Some(leash), stdout: Some(stdout), stderr: Some(stderr), wire }
+        leash.write_all(wire.setup.unwrap().as_bytes()).unwrap();
+        leash.write_all(&self.text(&wire)).unwrap();
+        Channel { process, leash: Some(leash), streams, wire }
     }
 
     fn run(&self, step: &DurableStep, entry: Entry) -> Got {
@@ -114,47 +123,94 @@ impl Machine {
     }
 }
 
-impl Channel {
-    fn say(&mut self, line: &str) {
-        // It may have ended just now.
-        let _ = writeln!(self.leash.as_mut().unwrap(), "{line}");
+impl Stream {
+    fn read(mut from: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let all = bytes.clone();
+        let reader = std::thread::spawn(move || {
+            let mut chunk = vec![0; 1 << 16];
+            while let Ok(read @ 1..) = from.read(&mut chunk) {
+                all.lock().unwrap().extend_from_slice(&chunk[..read]);
+            }
+        });
+        Self { bytes, reader: Some(reader), past: 0 }
     }
 
-    /// Asks for output until the end, as the controller does.
-    fn end(mut self) -> Got {
-        wait_or(
-            || {
-                self.say("poll");
-                self.process.try_wait().unwrap().map(|_| ())
-            },
-            || "the end of the channel".to_owned(),
-        );
-        self.got()
-    }
-
-    /// What came, when the shell has ended.
-    fn got(&mut self) -> Got {
-        drop(self.leash.take());
-        let [stdout, stderr] =
-            [&mut self.stdout, &mut self.stderr].map(|stream| stream.take().unwrap().join().unwrap());
-        let (stdout, end) = self.read(&stdout);
-        let (stderr, other) = self.read(&stderr);
-        assert_eq!(end, other);
-        Got { stdout, stderr, end: end.map(|words| StepEnd::parse(&words).unwrap_or_else(|| panic!("{words}"))) }
-    }
-
-    fn read(&self, bytes: &[u8]) -> (Vec<u8>, Option<String>) {
-        let newline = bytes.iter().position(|byte| *byte == b'\n').expect("a begin mark");
-        assert!(bytes.starts_with(format!("{} ", self.wire.begin).as_bytes()), "{}", String::from_utf8_lossy(bytes));
+    /// What the step printed between its marks, and the words of the end mark if it is there.
+    fn step(&self, wire: &Wire) -> Option<(Vec<u8>, Option<String>)> {
+        let bytes = self.bytes.lock().unwrap();
+        let bytes = &bytes[self.past..];
+        let newline = bytes.iter().position(|byte| *byte == b'\n')?;
+        assert!(bytes.starts_with(format!("{} ", wire.begin).as_bytes()), "{}", String::from_utf8_lossy(bytes));
         let rest = &bytes[newline + 1..];
-        let mark = format!("{} ", self.wire.end);
-        match rest.windows(mark.len()).position(|window| window == mark.as_bytes()) {
+        let mark = format!("{} ", wire.end);
+        // It is the last thing that comes: to look for it in all that came would take long.
+        let tail = rest.len().saturating_sub(300);
+        let end = rest[tail..].windows(mark.len()).position(|window| window == mark.as_bytes()).map(|at| at + tail);
+        Some(match end.filter(|_| rest.ends_with(b"\n")) {
             Some(at) => {
                 let words = String::from_utf8(rest[at + mark.len()..].to_vec()).unwrap();
                 (rest[..at].to_vec(), Some(words.trim_end().to_owned()))
             }
             None => (rest.to_vec(), None),
+        })
+    }
+}
+
+impl Channel {
+    fn say(&mut self, order: LeashOrder) {
+        // It may have ended just now.
+        let _ = self.leash.as_mut().unwrap().write_all(order.line().as_bytes());
+    }
+
+    /// Asks for output until the step has ended, as the controller does, or the shell.
+    fn end(mut self) -> Got {
+        self.wait()
+    }
+
+    fn wait(&mut self) -> Got {
+        wait_or(
+            || {
+                self.say(LeashOrder::Poll);
+                let marks =
+                    self.streams.iter().filter(|stream| stream.step(&self.wire).is_some_and(|(_, end)| end.is_some()));
+                let ended = marks.count() == 2;
+                (ended || self.process.try_wait().unwrap().is_some()).then_some(())
+            },
+            || "the end of the step".to_owned(),
+        );
+        self.got()
+    }
+
+    /// The same shell gets its next step.
+    fn then(&mut self, machine: &Machine, step: &DurableStep) -> Got {
+        for stream in &mut self.streams {
+            stream.past = stream.bytes.lock().unwrap().len();
         }
+        self.wire = step.wire(Entry::Start, &step.key.as_str().replace('.', "a"));
+        self.leash.as_mut().unwrap().write_all(&machine.text(&self.wire)).unwrap();
+        self.wait()
+    }
+
+    /// The controller goes away; gives how the shell ends.
+    fn close(&mut self) -> std::process::ExitStatus {
+        drop(self.leash.take());
+        let status = self.process.wait().unwrap();
+        for stream in &mut self.streams {
+            stream.reader.take().unwrap().join().unwrap();
+        }
+        status
+    }
+
+    /// What came of the step.
+    fn got(&mut self) -> Got {
+        if self.process.try_wait().unwrap().is_some() {
+            self.close();
+        }
+        let [(stdout, end), (stderr, other)] =
+            [&self.streams[0], &self.streams[1]].map(|stream| stream.step(&self.wire).expect("a begin mark"));
+        assert_eq!(end, other);
+        Got { stdout, stderr, end: end.map(|words| StepEnd::parse(&words).unwrap_or_else(|| panic!("{words}"))) }
     }
 }
 
@@ -238,7 +294,65 @@ fn a_step_goes_on_when_nobody_listens() {
         files::write(&machine.home.path().join("go"), "", 0o644);
         let rest = machine.run(&waiting, Entry::Watch { out: 3, err: 0 });
         assert_eq!(rest, got("ore\nafter\n", "x\n", StepEnd::Exited(5)), "{:?}", machine.shell);
-        assert_eq!(channel.process.wait().unwrap().code(), Some(0), "{:?}", machine.shell);
+        assert!(channel.process.wait().unwrap().code().is_some(), "{:?}", machine.shell);
+    }
+}
+
+#[test]
+fn a_shell_runs_one_step_after_another() {
+    for machine in Machine::all() {
+        let mut channel = machine.open(&step("echo $PPID"), Entry::Start);
+        let first = channel.wait();
+        let supervisor = channel.process.id();
+        assert_eq!(first, got(&format!("{supervisor}\n"), "", StepEnd::Exited(0)), "{:?}", machine.shell);
+        let long = format!("{}echo \"$SECRET\" $PPID >&2; exit 3", "# filler\n".repeat(20_000));
+        let script = "echo \"$0\" | cut -c1-5; cat";
+        for (attempt, text, stdout, stderr, end) in [
+            (2, &*long, "", &*format!("it's {supervisor}\n"), StepEnd::Exited(3)),
+            (3, script, "/tmp/\n", "", StepEnd::Exited(0)),
+            (4, "printf x; kill -9 $$", "x", "", StepEnd::Exited(137)),
+            (5, "echo on; sleep 60", "on\n", "", StepEnd::TimedOut),
+            (6, "echo \"$FLEET_STEP ${SECRET-}\"", "20261122-084512-7f3a/0.0.0.6 \n", "", StepEnd::Exited(0)),
+        ] {
+            // What the leash has not read when the step before ends.
+            for order in [LeashOrder::Poll, LeashOrder::Cancel, LeashOrder::EndIdle] {
+                channel.say(order);
+            }
+            let mut next = DurableStep { key: key(attempt), ..step(text) };
+            next.limit = (end == StepEnd::TimedOut).then_some(std::time::Duration::from_millis(300));
+            next.command.interpreter = (text == script).then(|| "/bin/sh".to_owned());
+            if attempt == 2 {
+                next.command.env.insert("SECRET".to_owned(), "it's".to_owned());
+            }
+            assert_eq!(channel.then(&machine, &next), got(stdout, stderr, end), "{:?}: {attempt}", machine.shell);
+        }
+        // A step that was started already, here: the shell tells how it ended, and is used up.
+        let again = DurableStep { key: key(4), ..step("echo again") };
+        assert_eq!(channel.then(&machine, &again), got("x", "", StepEnd::Exited(137)), "{:?}", machine.shell);
+        wait_or(|| channel.process.try_wait().unwrap(), || format!("the end of {:?}", machine.shell));
+    }
+}
+
+/// As long as the supervisor lives, a step without an end is taken for one that runs.
+#[test]
+fn a_shell_that_cannot_write_down_an_end_goes() {
+    for machine in Machine::all() {
+        let mut channel = machine.open(&step("rm -rf \"$HOME/.local/state/fleet\""), Entry::Start);
+        wait_or(|| channel.process.try_wait().unwrap(), || format!("the end of {:?}", machine.shell));
+        assert_eq!(channel.got().end, None, "{:?}", machine.shell);
+    }
+}
+
+/// Hardened hosts set it for all users, and bash and ksh then read for so long only.
+#[test]
+fn a_time_limit_for_idle_shells_does_not_cut_the_leash() {
+    for machine in Machine::all() {
+        let waiting = step("while [ ! -e \"$HOME/go\" ]; do sleep 0.02; done; echo \"$TMOUT\"");
+        let mut channel = machine.open_with(&waiting, Entry::Start, &[("TMOUT", "1")]);
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        channel.say(LeashOrder::Poll);
+        files::write(&machine.home.path().join("go"), "", 0o644);
+        assert_eq!(channel.end(), got("1\n", "", StepEnd::Exited(0)), "{:?}", machine.shell);
     }
 }
 
@@ -249,8 +363,8 @@ fn output_comes_live_when_it_is_asked_for() {
         let mut channel = machine.open(&waiting, Entry::Start);
         wait_for("the step", || files::try_read(&machine.file("out")).filter(|out| out == "one\n"));
         let mut watcher = machine.open(&waiting, Entry::Watch { out: 0, err: 0 });
-        channel.say("poll");
-        watcher.say("poll");
+        channel.say(LeashOrder::Poll);
+        watcher.say(LeashOrder::Poll);
         files::write(&machine.home.path().join("go"), "", 0o644);
         for channel in [channel, watcher] {
             assert_eq!(channel.end(), got("one\ntwo\n", "", StepEnd::Exited(0)), "{:?}", machine.shell);
@@ -266,12 +380,14 @@ fn limits_and_orders_end_the_whole_group() {
         let limited =
             DurableStep { limit: Some(std::time::Duration::from_millis(300)), ..step(&format!("sleep {marker}")) };
         assert_eq!(machine.run(&limited, Entry::Start), got("", "", StepEnd::TimedOut), "{:?}", machine.shell);
-        for (attempt, why, end) in [(2, "cancel", StepEnd::Cancelled), (3, "idle", StepEnd::IdleTimedOut)] {
+        for (attempt, order, end) in
+            [(2, LeashOrder::Cancel, StepEnd::Cancelled), (3, LeashOrder::EndIdle, StepEnd::IdleTimedOut)]
+        {
             let step = DurableStep { key: key(attempt), ..step(&stubborn) };
             let mut channel = machine.open(&step, Entry::Start);
             let file = machine.spool().join(RUN).join(format!("{}.out", key(attempt).as_str()));
             wait_for("the step", || files::try_read(&file).filter(|out| out == "ready\n"));
-            channel.say(&format!("stop {why}"));
+            channel.say(order);
             assert_eq!(channel.end(), got("ready\n", "", end), "{:?}", machine.shell);
         }
         let running = || {

@@ -1,9 +1,11 @@
-# One step: started at most once, or watched again. Before it come assignments: _run, _key, _label, _start (`yes`: start it, unless it was),
-# _out and _err (bytes of its output that the controller has), _limit (seconds, or nothing), _grace (tenths of a second between TERM and
-# KILL), _spent (keys of steps whose output is on record), _begin and _end (marks).
+# What a shell on the host is taught once, so that it can run one step after another: each is started at most once, or watched again. For
+# each it then reads assignments and calls fleet_step: _run, _key, _label, _start (`yes`: start it, unless it was), _out and _err (bytes of
+# its output that the controller has), _limit (seconds, or nothing), _grace (tenths of a second between TERM and KILL), _spent (keys of steps
+# whose output is on record), _begin and _end (marks). fleet_command is the step itself.
 #
-# Descriptors: 3 the leash, on which the controller says `poll` or `stop WHY`; 4 and 5 the output, read at an offset that processes share;
-# 6 and 7 the channel. At any time one process writes to the channel: first this shell, then the leash.
+# Descriptors: 3 the leash, on which the controller gives its orders, and 0 the same for this shell; 4 and 5 the output, read at an offset
+# that processes share; 6 and 7 the channel. At any time one process reads the channel and writes to it: while a step runs, the leash. A
+# shell that has to tell anything but the end of a step that it ran is used up: it exits, and the controller opens another one.
 
 # Says how the step stands, as the last thing on both streams.
 fleet_say() {
@@ -71,20 +73,24 @@ fleet_watch() {
   fleet_say gone
 }
 
-# Obeys the controller until it goes away, which is nothing to the step.
+# Obeys the controller until it goes away, which is nothing to the step. The orders are such that the shell can read what is left of them
+# when the step ends, as a command that does nothing: an empty line asks for output, a comment has the step ended.
 fleet_leash() {
-  while read -r _word _why; do
-    case $_word in
-    poll)
+  # It would bound how long bash and ksh read.
+  TMOUT=0
+  while read -r _order; do
+    case $_order in
+    '#') fleet_stop cancel </dev/null >/dev/null 2>&1 3<&- 4<&- 5<&- 6>&- 7>&- & ;;
+    '##') fleet_stop idle </dev/null >/dev/null 2>&1 3<&- 4<&- 5<&- 6>&- 7>&- & ;;
+    *)
       # Also for one who is told by a signal: dash may lose one that comes while it forks.
       fleet_flush
       fleet_ended
       [ -z "$_watching" ] || fleet_watch
       ;;
-    stop) fleet_stop "$_why" </dev/null >/dev/null 2>&1 3<&- 4<&- 5<&- 6>&- 7>&- & ;;
     esac
   done
-  exit 0
+  exit 1
 }
 
 # The supervisor: runs the step and writes down how it ended.
@@ -95,8 +101,6 @@ fleet_supervise() {
     [ ! -s "$_dir/$_file.err" ] || true >"$_dir/$_file.err"
   done
   exec 4<"$_step.out" 5<"$_step.err"
-  # Caught, not ignored: what is ignored here would be ignored in the step, too.
-  trap : HUP INT QUIT TERM PIPE
   { trap 'fleet_ended; exit' TERM; fleet_leash; } <&3 3<&- &
   _leash=$!
   _watchdog=
@@ -111,54 +115,69 @@ fleet_supervise() {
     } </dev/null >/dev/null 3<&- 4<&- 5<&- 6>&- 7>&- &
     _watchdog=$!
   fi
-  _setsid=
-  command -v setsid >/dev/null && _setsid=setsid
-@STEP@
+  fleet_command
   _status=$?
   # Where not a byte can be written now, the step's last words may be missing. Another name for a file needs no room.
   echo >"$_step.end.$_status" || [ -e "$_step.end.$_status" ] || { ln "$_step.run" "$_step.full"; mv "$_step.run" "$_step.end.$_status"; }
   [ -z "$_watchdog" ] || kill -TERM $_watchdog
   kill -TERM $_leash
   wait $_leash
+  case $? in
+  0) ;;
   # TERM came before its trap was set, so it has said nothing. 271 is how ksh counts.
-  case $? in 143 | 271) fleet_ended ;; esac
+  143 | 271) fleet_ended ;;
+  # The controller is gone, or could not be told all.
+  *) exit ;;
+  esac
+  # While this shell lives, a step without an end is taken for one that runs.
+  [ -e "$_step.end.$_status" ] || exit
+  exec 4<&- 5<&-
+}
+
+# The step: started, unless it was; then watched.
+fleet_step() {
+  printf '%s %s\n' "$_begin" $$ >&7
+  printf '%s %s\n' "$_begin" $$ >&6
+  _watching=
+  _owner=
+  _host=${_key%%.*}
+  fleet_spool && _dir=$_spool/$_run || fleet_say 'fault no folder for the spool: neither the home folder nor /var/tmp can be written to'
+  _step=$_dir/$_key
+  [ -z "$_start" ] || fleet_run_dir || fleet_say 'fault no room for the spool'
+  [ ! -d "$_dir" ] || fleet_connected
+  if [ -n "$_start" ]; then
+    fleet_birth $$
+    set -C
+    { _owner=yes; echo "$$ $_birth $_boot $_label"; } >"$_step.run" || [ -z "$_owner" ] || { rm -f "$_step.run"; fleet_say 'fault no room on the disk of the spool'; }
+    set +C
+  fi
+  if [ -n "$_owner" ]; then
+    fleet_supervise
+    return
+  elif [ -e "$_step.out" ] || [ -e "$_step.run" ]; then
+    _watching=yes
+    # Made just after the gate.
+    [ -e "$_step.err" ] || sleep 0.1 || sleep 1
+    [ -e "$_step.err" ] || fleet_watch
+    exec 4<"$_step.out" 5<"$_step.err"
+    [ $_out -eq 0 ] || tail -c "+$((_out + 1))" <&4 >&6 || exit 1
+    [ $_err -eq 0 ] || tail -c "+$((_err + 1))" <&5 >&7 || exit 1
+    fleet_ended
+    fleet_watch
+    fleet_leash <&3
+  elif [ -n "$_start" ]; then
+    fleet_say 'fault the spool cannot be written to'
+  elif read -r _then <"$_dir/$_host.boot" && [ "$_then" = "$_boot" ]; then
+    fleet_say absent
+  else
+    fleet_say lost
+  fi
+  exit
 }
 
 exec 3<&0 6>&1 7>&2 >/dev/null 2>&1
-printf '%s %s\n' "$_begin" $$ >&7
-printf '%s %s\n' "$_begin" $$ >&6
-_watching=
-_owner=
-_host=${_key%%.*}
+# Caught, not ignored: what is ignored here would be ignored in the steps, too.
+trap : HUP INT QUIT TERM PIPE
 fleet_boot
-fleet_spool && _dir=$_spool/$_run || fleet_say 'fault no folder for the spool: neither the home folder nor /var/tmp can be written to'
-_step=$_dir/$_key
-[ -z "$_start" ] || fleet_run_dir || fleet_say 'fault no room for the spool'
-[ ! -d "$_dir" ] || fleet_connected
-if [ -n "$_start" ]; then
-  fleet_birth $$
-  set -C
-  { _owner=yes; echo "$$ $_birth $_boot $_label"; } >"$_step.run" || [ -z "$_owner" ] || { rm -f "$_step.run"; fleet_say 'fault no room on the disk of the spool'; }
-  set +C
-fi
-if [ -n "$_owner" ]; then
-  fleet_supervise
-elif [ -e "$_step.out" ] || [ -e "$_step.run" ]; then
-  _watching=yes
-  # Made just after the gate.
-  [ -e "$_step.err" ] || sleep 0.1 || sleep 1
-  [ -e "$_step.err" ] || fleet_watch
-  exec 4<"$_step.out" 5<"$_step.err"
-  [ $_out -eq 0 ] || tail -c "+$((_out + 1))" <&4 >&6 || exit 1
-  [ $_err -eq 0 ] || tail -c "+$((_err + 1))" <&5 >&7 || exit 1
-  fleet_ended
-  fleet_watch
-  fleet_leash <&3
-elif [ -n "$_start" ]; then
-  fleet_say 'fault the spool cannot be written to'
-elif read -r _then <"$_dir/$_host.boot" && [ "$_then" = "$_boot" ]; then
-  fleet_say absent
-else
-  fleet_say lost
-fi
-exit 0
+_setsid=
+command -v setsid >/dev/null && _setsid=setsid
