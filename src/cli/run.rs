@@ -45,9 +45,9 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     refuse_followers(&sites)?;
     let mut plans: VecDeque<(Plan, Asked, RunId)> = VecDeque::new();
     for (site, hosts) in sites {
-        let mut run = fresh_run_id()?;
-        while plans.iter().any(|(_, _, other)| *other == run) {
-            run = fresh_run_id()?;
+        let mut run = fresh_run_id(&Zoned::now())?;
+        while plans.back().is_some_and(|(_, _, last)| run <= *last) {
+            run = fresh_run_id(&Zoned::now())?;
         }
         let asked = Asked {
             site: site.name.clone(),
@@ -144,7 +144,7 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
     confirm(context, &plan, &plan.task)?;
     descriptors::suffice_for(&plan)?;
     let connector = Arc::new(access::for_runs(context, &plan.hosts).await?);
-    execute(context, (plan, None), fresh_run_id()?, connector).await
+    execute(context, (plan, None), fresh_run_id(&Zoned::now())?, connector).await
 }
 
 fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>) -> Result<u8, Failure> {
@@ -174,12 +174,13 @@ pub fn confirm(context: &Context<'_>, plan: &Plan, what: &str) -> Result<(), Fai
     Ok(())
 }
 
-/// A name that sorts by time: `20261122-084512-7f3a`, in UTC, with the fraction of the second in hex. The second alone would not do:
-/// `fleet mysite deploy && fleet show` must show this run and not the one before.
-fn fresh_run_id() -> Result<RunId, Failure> {
-    let now = Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC);
+/// A name that sorts by time, and that no other controller gives at the same moment: `20261122-084512-7f3a19c4`, in UTC, with the fraction
+/// of the second and something random in hex. The second alone would not do: `fleet mysite deploy && fleet show` must show this run and not
+/// the one before. Nor would the time alone: two runs of the same name would each take the other's lock for its own.
+fn fresh_run_id(now: &Zoned) -> Result<RunId, Failure> {
+    let now = now.with_time_zone(jiff::tz::TimeZone::UTC);
     let fraction = i64::from(now.subsec_nanosecond()) * 0x10000 / 1_000_000_000;
-    let id = format!("{}-{fraction:04x}", now.strftime("%Y%m%d-%H%M%S"));
+    let id = format!("{}-{fraction:04x}{:04x}", now.strftime("%Y%m%d-%H%M%S"), rand::random::<u16>());
     RunId::parse(&id).map_err(Failure::environment)
 }
 
@@ -287,5 +288,17 @@ pub fn tell_end(summary: &Summary, json: bool, color: bool) {
         say(&text);
     } else {
         let _ = print(&text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_that_begin_at_the_same_moment_have_different_names() {
+        let now = Zoned::now();
+        let [one, two, three] = [(); 3].map(|()| fresh_run_id(&now).unwrap());
+        assert!(one != two || two != three, "{one}");
     }
 }

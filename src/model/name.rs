@@ -130,7 +130,7 @@ names! {
     RecipeName = "recipe name", "._-";
     /// A variable. A dot groups what belongs together: `backup.id`.
     VarName = "variable name", "._-";
-    /// A run: sortable by time, for example `20261122-084512-7f3a`.
+    /// A run: sortable by time, for example `20261122-084512-7f3a19c4`.
     RunId = "run id", "-";
     /// What a host is called in one run: `web1`, or `mysite:web1` when the run spans several sites.
     HostLabel = "host label", "._:-";
