@@ -1,6 +1,6 @@
 //! The owner of a run.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,8 +50,14 @@ pub struct Dispatcher<'a> {
     timers: FuturesUnordered<BoxFuture<'static, Input>>,
     /// Inputs that need no waiting.
     inputs: VecDeque<Input>,
-    /// Steps and undos whose command could not be made, and why.
-    pub(super) not_started: VecDeque<(HostIndex, String)>,
+    /// Steps and undos whose command could not be made, and what that means.
+    pub(super) not_started: VecDeque<(HostIndex, StepOutcome)>,
+    /// Secret values of the past that hold for all hosts and were not read again yet, and the hosts that have them.
+    pub(super) unread: BTreeMap<VarName, HostIndex>,
+    /// Hosts that are being connected, and have values for the others.
+    awaited: BTreeSet<HostIndex>,
+    /// What came of connecting, while a host is awaited.
+    arrivals: Vec<Input>,
     /// The secret values that steps registered.
     pub(super) masker: Masker,
     /// What the operator interrupted with last.
@@ -83,6 +89,9 @@ impl<'a> Dispatcher<'a> {
             timers: FuturesUnordered::new(),
             inputs: VecDeque::from([Input::Start]),
             not_started: VecDeque::new(),
+            unread: BTreeMap::new(),
+            awaited: BTreeSet::new(),
+            arrivals: Vec::new(),
             masker: Masker::default(),
             signal: Signal::Int,
             events: Vec::new(),
@@ -110,8 +119,8 @@ impl<'a> Dispatcher<'a> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.scheduler.is_finished() {
             while !self.is_idle() {
-                if let Some((host, reason)) = self.not_started.pop_front() {
-                    self.on_ended(host, StepOutcome::NotStarted { reason }, None, Duration::ZERO);
+                if let Some((host, outcome)) = self.not_started.pop_front() {
+                    self.on_ended(host, outcome, None, Duration::ZERO);
                 } else if let Some(input) = self.inputs.pop_front() {
                     let actions = self.scheduler.on(input);
                     self.act(actions);
@@ -271,6 +280,9 @@ impl<'a> Dispatcher<'a> {
         let (orders, receiver) = mpsc::channel(1);
         let lock = self.lock(index);
         let secrets = self.secrets(index);
+        if secrets.iter().any(|(at, _)| self.is_shared(*at)) {
+            self.awaited.insert(index);
+        }
         let worker = Worker {
             index,
             lock,
@@ -303,24 +315,14 @@ impl<'a> Dispatcher<'a> {
                 self.host(host).locked = true;
                 self.tell(Fact::LockAcquired { host: self.label(host) });
             }
-            Message::Secret(at, value) => {
-                if let Some(name) = self.step(at).register.clone() {
-                    self.register(host, at, &name, &value);
-                    self.keep_for_undo(host, at);
-                }
-            }
+            Message::Secret(at, value) => self.restore(host, at, &value),
             Message::Ready => {
-                self.host(host).busy = None;
-                self.inputs.push_back(Input::Connected(host));
+                // What it has not told is lost.
+                self.unread.retain(|_, of| *of != host);
+                self.arrived(host, Input::Connected(host));
             }
-            Message::ConnectFailed(reason) => {
-                self.host(host).busy = None;
-                self.inputs.push_back(Input::ConnectFailed(host, reason));
-            }
-            Message::Refused(outcome, reason) => {
-                self.host(host).busy = None;
-                self.inputs.push_back(Input::Refused(host, outcome, reason));
-            }
+            Message::ConnectFailed(reason) => self.arrived(host, Input::ConnectFailed(host, reason)),
+            Message::Refused(outcome, reason) => self.arrived(host, Input::Refused(host, outcome, reason)),
             Message::ConnectionLost { reason, step_goes_on } => {
                 self.tell(Fact::ConnectionLost { host: self.label(host), reason, step_goes_on });
             }
@@ -333,6 +335,16 @@ impl<'a> Dispatcher<'a> {
                 }
             }
             Message::Ended { outcome, captured, took } => self.on_ended(host, outcome, captured, took),
+        }
+    }
+
+    /// A host is connected, or not. While one is awaited, nothing begins: a step may need its value.
+    fn arrived(&mut self, host: HostIndex, input: Input) {
+        self.host(host).busy = None;
+        self.awaited.remove(&host);
+        self.arrivals.push(input);
+        if self.awaited.is_empty() {
+            self.inputs.extend(self.arrivals.drain(..));
         }
     }
 
@@ -383,10 +395,7 @@ impl<'a> Dispatcher<'a> {
 
     fn on_worker_gone(&mut self, host: HostIndex, why: &str) {
         match self.host(host).busy.clone() {
-            Some(Busy::Connecting) => {
-                self.host(host).busy = None;
-                self.inputs.push_back(Input::ConnectFailed(host, why.to_owned()));
-            }
+            Some(Busy::Connecting) => self.arrived(host, Input::ConnectFailed(host, why.to_owned())),
             Some(Busy::Step(at, _) | Busy::Undo(at, _)) => {
                 let reason = why.to_owned();
                 let durable = self.step(at).durable;

@@ -1,7 +1,6 @@
 //! What a resumed run begins with: its variables, how much of the output is on record, and what to tell.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::Resumed;
 use super::dispatcher::Dispatcher;
@@ -9,7 +8,7 @@ use super::worker::{Recorded, Task};
 use crate::model::durable::StepKey;
 use crate::model::event::Fact;
 use crate::model::host_summary::StepKind;
-use crate::model::past::PastFact;
+use crate::model::past::{Past, PastFact};
 use crate::model::plan::HostIndex;
 use crate::model::scheduler::StepIndex;
 
@@ -27,7 +26,6 @@ impl Dispatcher<'_> {
     /// Sets the variables that steps of the past registered, as they were for each undo.
     pub(super) fn remember(&mut self) {
         let Some(resumed) = self.run.resumed.take() else { return };
-        let plan = Arc::clone(&self.run.plan);
         // A value is told between the beginning and the end of its step.
         let mut begun: BTreeMap<HostIndex, (StepIndex, u32)> = BTreeMap::new();
         for (host, fact) in resumed.past.facts() {
@@ -36,8 +34,7 @@ impl Dispatcher<'_> {
                     begun.insert(host, (*at, *attempt));
                 }
                 PastFact::Registered { name, value } => {
-                    let once = |(at, _): &(StepIndex, u32)| plan.phases.get(at.phase).is_some_and(|phase| phase.once);
-                    let shared = begun.get(&host).is_some_and(once);
+                    let shared = begun.get(&host).is_some_and(|(at, _)| self.is_shared(*at));
                     let hosts = if shared { self.hosts.as_mut_slice() } else { std::slice::from_mut(self.host(host)) };
                     for host in hosts {
                         host.registered.insert(name.clone(), value.clone());
@@ -46,16 +43,19 @@ impl Dispatcher<'_> {
                 PastFact::Ended { at, kind: StepKind::Run, outcome, .. } => {
                     self.keep_for_undo(host, *at);
                     let planned = self.step(*at);
-                    let secret = planned.secret_output && planned.register.is_some() && outcome.is_success();
-                    if let (true, Some((_, attempt))) = (secret, begun.get(&host)) {
+                    let secret = planned.register.clone().filter(|_| planned.secret_output && outcome.is_success());
+                    if let (Some(name), Some((_, attempt))) = (secret, begun.get(&host)) {
                         self.host(host).secrets.push((*at, *attempt));
+                        if self.is_shared(*at) {
+                            self.unread.insert(name, host);
+                        }
                     }
                 }
+                PastFact::Released => self.unread.retain(|_, of| *of != host),
                 PastFact::Began { .. }
                 | PastFact::Ended { .. }
                 | PastFact::Approached
                 | PastFact::Locked
-                | PastFact::Released
                 | PastFact::Unreachable
                 | PastFact::Decided { .. } => {}
             }
@@ -75,5 +75,27 @@ impl Dispatcher<'_> {
             Some((at, self.task(at, work, true)))
         };
         secrets.into_iter().filter_map(task).collect()
+    }
+
+    /// Takes a secret value of the past, for the steps to come and for the undos of those that have ended since.
+    pub(super) fn restore(&mut self, host: HostIndex, at: StepIndex, value: &str) {
+        let Some(name) = self.step(at).register.clone() else { return };
+        self.unread.remove(&name);
+        self.register(host, at, &name, value);
+        let is_its_end = |(of, fact): &(HostIndex, &PastFact)| matches!(fact, PastFact::Ended { at: ended, kind: StepKind::Run, .. } if (*of, *ended) == (host, at));
+        let is_another = |fact: &PastFact| matches!(fact, PastFact::Registered { name: other, .. } if *other == name);
+        let facts = self.past.iter().flat_map(Past::facts).skip_while(|fact| !is_its_end(fact));
+        let since: Vec<(HostIndex, StepIndex)> = facts
+            .take_while(|(_, fact)| !is_another(fact))
+            .filter_map(|(of, fact)| match fact {
+                PastFact::Ended { at, kind: StepKind::Run, .. } => Some((of, *at)),
+                _ => None,
+            })
+            .filter(|(of, _)| *of == host || self.is_shared(at))
+            .filter(|(of, ended)| self.undo_names(*of, *ended).any(|taken| *taken == name))
+            .collect();
+        for (of, ended) in since {
+            self.host(of).kept.entry(ended).or_default().insert(name.clone(), value.to_owned());
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::model::command::{CommandTemplate, RemoteCommand};
 use crate::model::durable::{DurableStep, Scope, StepKey};
 use crate::model::event::Fact;
 use crate::model::name::VarName;
+use crate::model::outcome::StepOutcome;
 use crate::model::plan::{Guard, HostIndex, StepCommands};
 use crate::model::scheduler::StepIndex;
 use crate::model::template::Template;
@@ -30,7 +31,7 @@ impl Dispatcher<'_> {
         self.execute(host, made.map(|task| Task { stop, watch: watch.then_some(recorded), ..task }));
     }
 
-    fn step_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, String> {
+    fn step_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
         let commands = self.commands(host, at)?.clone();
         let guard = match &commands.guard {
             None => None,
@@ -56,9 +57,9 @@ impl Dispatcher<'_> {
         self.execute(host, made.map(|task| Task { stop, watch: watch.then_some(recorded), ..task }));
     }
 
-    fn undo_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, String> {
-        let undo = self.commands(host, at)?.undo.clone().ok_or("the step has no undo")?;
-        let command = Self::bound(&undo, self.hosts.get(host.0).and_then(|host| host.kept.get(&at)))?;
+    fn undo_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
+        let undo = self.commands(host, at)?.undo.clone().ok_or_else(|| not_started("the step has no undo"))?;
+        let command = self.bound(&undo, self.hosts.get(host.0).and_then(|host| host.kept.get(&at)))?;
         let spent = self.host(host).take_spent(command.as_user.as_ref());
         let work = self.work(host, at, StepKey::undo(host, at, attempt), command, spent);
         Ok(self.task(at, work, false))
@@ -104,28 +105,44 @@ impl Dispatcher<'_> {
         }))
     }
 
-    pub(super) fn commands(&self, host: HostIndex, at: StepIndex) -> Result<&StepCommands, String> {
-        self.step(at).commands.get(&host).ok_or_else(|| "the step is not for this host".to_owned())
+    pub(super) fn commands(&self, host: HostIndex, at: StepIndex) -> Result<&StepCommands, StepOutcome> {
+        self.step(at).commands.get(&host).ok_or_else(|| not_started("the step is not for this host"))
     }
 
     /// The command with all that earlier steps registered.
-    pub(super) fn ready(&self, host: HostIndex, command: &CommandTemplate) -> Result<RemoteCommand, String> {
-        Self::bound(command, self.hosts.get(host.0).map(|host| &host.registered))
+    pub(super) fn ready(&self, host: HostIndex, command: &CommandTemplate) -> Result<RemoteCommand, StepOutcome> {
+        self.bound(command, self.hosts.get(host.0).map(|host| &host.registered))
     }
 
-    fn bound(command: &CommandTemplate, values: Option<&BTreeMap<VarName, String>>) -> Result<RemoteCommand, String> {
+    /// An error says what becomes of the step. One of a resumed run waits for a secret value whose host is away: it may be running.
+    fn bound(
+        &self,
+        command: &CommandTemplate,
+        values: Option<&BTreeMap<VarName, String>>,
+    ) -> Result<RemoteCommand, StepOutcome> {
         let bound = command.bind(|name| values.and_then(|values| values.get(name)).cloned());
-        bound
-            .finish()
-            .map_err(|name| format!("`{name}` was to be registered by an earlier step, which was skipped or failed"))
+        bound.finish().map_err(|name| match self.unread.get(&name) {
+            Some(host) => {
+                let reason = format!("the secret value `{name}` is on {} alone, which is away", self.label(*host));
+                StepOutcome::Detached { reason }
+            }
+            None => {
+                not_started(&format!("`{name}` was to be registered by an earlier step, which was skipped or failed"))
+            }
+        })
     }
 
-    fn execute(&mut self, host: HostIndex, task: Result<Task, String>) {
+    fn execute(&mut self, host: HostIndex, task: Result<Task, StepOutcome>) {
         match task {
             Ok(task) => self.orders.push((host, Order::Execute(Box::new(task)))),
             // Later: the actions that came together with this one are to be told first.
-            Err(reason) => self.not_started.push_back((host, reason)),
+            Err(outcome) => self.not_started.push_back((host, outcome)),
         }
+    }
+
+    /// Does what the step registers hold for all hosts?
+    pub(super) fn is_shared(&self, at: StepIndex) -> bool {
+        self.run.plan.phases.get(at.phase).is_some_and(|phase| phase.once)
     }
 
     pub(super) fn register(&mut self, host: HostIndex, at: StepIndex, name: &VarName, value: &str) {
@@ -134,21 +151,28 @@ impl Dispatcher<'_> {
         } else {
             self.tell(Fact::Registered { host: self.label(host), name: name.clone(), value: value.to_owned() });
         }
-        let once = self.run.plan.phases.get(at.phase).is_some_and(|phase| phase.once);
-        let hosts = if once { self.hosts.as_mut_slice() } else { std::slice::from_mut(self.host(host)) };
+        let hosts = if self.is_shared(at) { self.hosts.as_mut_slice() } else { std::slice::from_mut(self.host(host)) };
         for host in hosts {
             host.registered.insert(name.clone(), value.to_owned());
         }
     }
 
     pub(super) fn keep_for_undo(&mut self, host: HostIndex, at: StepIndex) {
-        let undo = self.commands(host, at).ok().and_then(|commands| commands.undo.as_ref());
-        let names = undo.into_iter().flat_map(CommandTemplate::templates).flat_map(Template::names);
         let registered = self.hosts.get(host.0).map(|host| &host.registered);
         let value = |name: &VarName| Some((name.clone(), registered?.get(name)?.clone()));
-        let values: BTreeMap<_, _> = names.filter_map(value).collect();
+        let values: BTreeMap<_, _> = self.undo_names(host, at).filter_map(value).collect();
         if !values.is_empty() {
             self.host(host).kept.insert(at, values);
         }
     }
+
+    /// The variables that the undo of a step takes.
+    pub(super) fn undo_names(&self, host: HostIndex, at: StepIndex) -> impl Iterator<Item = &VarName> {
+        let undo = self.commands(host, at).ok().and_then(|commands| commands.undo.as_ref());
+        undo.into_iter().flat_map(CommandTemplate::templates).flat_map(Template::names)
+    }
+}
+
+fn not_started(reason: &str) -> StepOutcome {
+    StepOutcome::NotStarted { reason: reason.to_owned() }
 }

@@ -13,6 +13,7 @@ mod resume;
 mod rollout;
 mod steps;
 mod undo;
+mod values;
 
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;

@@ -43,7 +43,13 @@ impl Scheduler {
         if direction != Direction::Forward || scheduler.turned_back() {
             scheduler.mode = Mode::Draining;
         }
-        scheduler.unconnected = scheduler.hosts().filter(|host| scheduler.is_needed(*host)).collect();
+        // The others may need what these have registered.
+        let has_once = |host: &HostIndex| {
+            scheduler.plan.phases.iter().any(|phase| phase.once && phase.batches.iter().flatten().any(|of| of == host))
+        };
+        let needed = scheduler.hosts().filter(|host| scheduler.is_needed(*host));
+        let (first, rest): (Vec<_>, Vec<_>) = needed.partition(has_once);
+        scheduler.unconnected = first.into_iter().chain(rest).collect();
         scheduler.pending = scheduler.unconnected.len();
         scheduler
     }

@@ -101,7 +101,8 @@ fn at_every_commit(fail: bool) {
         if !is_killed(&output) {
             output.expect_code(code);
             check_once(&site, expected, "undisturbed");
-            assert!(nth >= 10, "only {nth} commits were seen");
+            // At least one a step; how many more there are is a matter of what comes in together.
+            assert!(nth > 5, "only {nth} commits were seen");
             return;
         }
         let case = format!("killed at commit {nth}");
