@@ -14,6 +14,7 @@ pub mod key;
 pub mod known_hosts;
 mod link;
 mod login;
+mod progress;
 mod scan;
 mod session;
 mod shells;

@@ -1,0 +1,351 @@
+//! Where a command stands, from what its channel tells and what time it is: how it ended, and when to say what to its leash.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use russh::ChannelMsg;
+use tokio::time::Instant;
+
+use super::framing::{self, Framing};
+use super::link::Link;
+use super::timeouts::{Timeouts, in_words};
+use super::{Exec, ExecEnd, OutputChunk, Remote};
+use crate::model::command::Wire;
+use crate::model::durable::{Entry, LeashOrder, StepEnd, exit_status};
+use crate::model::event::Stream;
+use crate::model::printable::printable;
+
+/// Where a command stands.
+pub(super) struct Progress<'a> {
+    stdout: Framing,
+    stderr: Framing,
+    /// Output that the receiver has not taken.
+    pub pending: VecDeque<OutputChunk>,
+    phase: Phase,
+    timeouts: &'a Timeouts,
+    /// Running time, silence.
+    limits: (Option<Duration>, Option<Duration>),
+    /// Was it asked to stop?
+    pub stop: bool,
+    /// What the channel said about the waiting shell.
+    exit: Option<String>,
+    refused: bool,
+    /// For a durable step: when to ask the host for what the step has printed.
+    polls: Option<Polls>,
+}
+
+/// Questions for output: soon after there was some, and seldom when there was none for long. A step that ends says so unasked.
+struct Polls {
+    next: Instant,
+    pause: Duration,
+}
+
+impl Polls {
+    const SHORTEST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    fn new() -> Self {
+        Self { next: Instant::now() + Self::SHORTEST, pause: Self::SHORTEST }
+    }
+
+    /// Output came: while more is on its way, there is nothing to ask for.
+    fn heard(&mut self) {
+        *self = Self::new();
+    }
+
+    fn due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.next <= now;
+        if due {
+            self.pause = (self.pause * 3 / 2).min(Self::LONGEST);
+            self.next = now + self.pause;
+        }
+        due
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    /// No begin mark yet.
+    Starting { by: Instant },
+    /// It runs.
+    Running { since: Instant, heard: Instant },
+    /// To be ended; TERM is sent with the next line.
+    Condemned { why: Why },
+    /// TERM was sent.
+    Terminated { why: Why, kill_at: Instant },
+    /// KILL is sent with the next line.
+    Doomed { why: Why },
+    /// KILL was sent.
+    Killed { why: Why, give_up_at: Instant },
+    /// The end mark came on standard output; that of standard error is on its way.
+    Ended { why: Option<Why>, by: Instant },
+}
+
+/// Why a command was ended.
+#[derive(Clone, Copy)]
+enum Why {
+    TimedOut,
+    IdleTimedOut,
+    Stopped,
+}
+
+impl<'a> Progress<'a> {
+    pub fn new(exec: &Exec<'_>, wire: &Wire, timeouts: &'a Timeouts) -> Self {
+        let durable = matches!(exec.command, Remote::Durable(..));
+        let ends = if durable { |words: &str| StepEnd::parse(words).is_some() } else { framing::is_number };
+        Self {
+            stdout: Framing::new(wire, ends),
+            stderr: Framing::new(wire, ends),
+            polls: durable.then(Polls::new),
+            pending: VecDeque::new(),
+            phase: Phase::Starting { by: Instant::now() + timeouts.channel },
+            timeouts,
+            limits: (exec.timeout, exec.idle_timeout),
+            stop: false,
+            exit: None,
+            refused: false,
+        }
+    }
+
+    /// Takes a message of the channel. `Some`: that was the end.
+    pub fn take(&mut self, message: Option<ChannelMsg>, link: &Link) -> Option<ExecEnd> {
+        match message {
+            Some(ChannelMsg::Data { data }) => {
+                let bytes = self.stdout.push(&data);
+                self.output(Stream::Stdout, bytes)
+            }
+            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
+                let bytes = self.stderr.push(&data);
+                self.output(Stream::Stderr, bytes)
+            }
+            Some(ChannelMsg::ExitStatus { exit_status }) => {
+                self.exit = Some(format!("exit status {exit_status}"));
+                None
+            }
+            Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
+                self.exit = Some(format!("ended by signal {signal_name:?}"));
+                None
+            }
+            Some(ChannelMsg::Failure) => {
+                self.refused = true;
+                Some(self.without_end(None))
+            }
+            Some(ChannelMsg::Close) => Some(self.without_end(None)),
+            None => Some(self.without_end(Some(link.lost()))),
+            // Eof comes before or after the status, and a daemon may hold it back for ever.
+            Some(_) => None,
+        }
+    }
+
+    fn output(&mut self, stream: Stream, bytes: Vec<u8>) -> Option<ExecEnd> {
+        let now = Instant::now();
+        if let (Phase::Starting { .. }, Some(_)) = (self.phase, self.stdout.pid()) {
+            self.phase = Phase::Running { since: now, heard: now };
+        }
+        if !bytes.is_empty() {
+            self.pending.push_back(OutputChunk { stream, bytes });
+            self.heard();
+        }
+        self.ended()
+    }
+
+    /// Is all there that there is to wait for?
+    fn ended(&mut self) -> Option<ExecEnd> {
+        let words = self.stdout.end()?;
+        if self.stdout.pid().is_none() {
+            return Some(self.without_end(None));
+        }
+        if self.stderr.end().is_some() {
+            return Some(self.with_end(words));
+        }
+        if !matches!(self.phase, Phase::Ended { .. }) {
+            self.phase = Phase::Ended { why: self.why(), by: Instant::now() + self.timeouts.channel };
+        }
+        None
+    }
+
+    /// Did its begin mark come?
+    pub fn began(&self) -> bool {
+        self.stdout.pid().is_some() || self.stderr.pid().is_some()
+    }
+
+    /// Does the shell take another command? Having run a step to its end it does, and not after anything else that it told.
+    pub fn leaves_its_shell(&self, command: Remote<'_>) -> bool {
+        let ends =
+            [&self.stdout, &self.stderr].map(|stream| stream.end().is_some_and(|words| words.starts_with("exit ")));
+        matches!(command, Remote::Durable(_, Entry::Start)) && ends == [true, true]
+    }
+
+    pub fn heard(&mut self) {
+        if let Phase::Running { heard, .. } = &mut self.phase {
+            *heard = Instant::now();
+        }
+        if let Some(polls) = &mut self.polls {
+            polls.heard();
+        }
+    }
+
+    /// When to ask for output. Not while some waits for a slow receiver.
+    fn next_question(&self) -> Option<Instant> {
+        self.polls.as_ref().filter(|_| self.pending.is_empty()).map(|polls| polls.next)
+    }
+
+    /// Is it time to ask for output?
+    pub fn asks(&mut self) -> bool {
+        let runs = matches!(self.phase, Phase::Running { .. } | Phase::Killed { .. }) && self.pending.is_empty();
+        self.polls.as_mut().filter(|_| runs).is_some_and(Polls::due)
+    }
+
+    fn why(&self) -> Option<Why> {
+        match self.phase {
+            // Condemned, but TERM not sent: the mark was already on its way.
+            Phase::Starting { .. } | Phase::Running { .. } | Phase::Condemned { .. } => None,
+            Phase::Terminated { why, .. } | Phase::Doomed { why } | Phase::Killed { why, .. } => Some(why),
+            Phase::Ended { why, .. } => why,
+        }
+    }
+
+    fn with_end(&self, words: &str) -> ExecEnd {
+        if self.polls.is_some() {
+            return match StepEnd::parse(words) {
+                Some(StepEnd::Exited(status)) => ExecEnd::Exited(status),
+                Some(StepEnd::TimedOut) => ExecEnd::TimedOut,
+                Some(StepEnd::IdleTimedOut) => ExecEnd::IdleTimedOut,
+                Some(StepEnd::Cancelled) => ExecEnd::Stopped,
+                Some(StepEnd::Absent) => ExecEnd::Absent,
+                Some(StepEnd::Unknown(reason)) => ExecEnd::Unknown(reason.to_owned()),
+                Some(StepEnd::Fault(reason)) => ExecEnd::NotStarted(reason),
+                None => ExecEnd::Lost(format!("an end that fleet does not know: {words}")),
+            };
+        }
+        match self.why() {
+            None => ExecEnd::Exited(exit_status(words.parse().unwrap_or(255))),
+            Some(Why::TimedOut) => ExecEnd::TimedOut,
+            Some(Why::IdleTimedOut) => ExecEnd::IdleTimedOut,
+            Some(Why::Stopped) => ExecEnd::Stopped,
+        }
+    }
+
+    /// The channel ended, or with `lost` the connection, before the end mark came on both streams.
+    fn without_end(&self, lost: Option<String>) -> ExecEnd {
+        if let (Some(words), Some(_)) = (self.stdout.end(), self.stdout.pid())
+            // What is missing of a durable step's standard error can be asked for again.
+            && self.polls.is_none()
+        {
+            return self.with_end(words);
+        }
+        if self.refused {
+            return ExecEnd::NotStarted("the server refuses to run commands".to_owned());
+        }
+        if self.began() {
+            return ExecEnd::Lost(match (lost, &self.exit) {
+                (Some(lost), None) => lost,
+                (_, Some(exit)) => format!("the shell that waited for it is gone ({exit})"),
+                (None, None) => "the server closed the channel".to_owned(),
+            });
+        }
+        match lost {
+            // The command may have arrived, and its begin mark not come back.
+            Some(lost) if self.exit.is_none() => ExecEnd::Lost(lost),
+            _ => ExecEnd::NotStarted(self.noise()),
+        }
+    }
+
+    /// What was printed instead of the begin mark.
+    fn noise(&self) -> String {
+        // One line, whatever the host says: what stands on lines of their own in an error is fleet's.
+        let texts = [self.stderr.noise(), self.stdout.noise()];
+        let lines = texts.iter().flat_map(|noise| noise.split(|byte| *byte == b'\n')).map(<[u8]>::trim_ascii);
+        let text = lines.filter(|line| !line.is_empty()).map(printable).collect::<Vec<_>>().join(" / ");
+        let exit = self.exit.as_deref().unwrap_or("the channel was closed");
+        let hint = if text.contains("sudo:") && text.contains("password") {
+            "\nhint: let sudo run it without a password (NOPASSWD in sudoers), or log in as that user"
+        } else {
+            ""
+        };
+        if text.is_empty() {
+            format!("no shell for it ({exit})")
+        } else {
+            format!("no shell for it ({exit}): {text}{hint}")
+        }
+    }
+
+    /// When to look again though nothing came.
+    pub fn wake(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Starting { by } | Phase::Ended { by, .. } => Some(by),
+            Phase::Running { since, heard } => {
+                // While the receiver is slow, the silence is ours.
+                let idle = self.limits.1.filter(|_| self.pending.is_empty());
+                let polls = self.next_question();
+                let limits = [self.limits.0.map(|limit| since + limit), idle.map(|limit| heard + limit), polls];
+                limits.into_iter().flatten().min()
+            }
+            Phase::Terminated { kill_at, .. } => Some(kill_at),
+            Phase::Killed { give_up_at, .. } => {
+                Some(self.next_question().map_or(give_up_at, |next| next.min(give_up_at)))
+            }
+            // Left by `next_line` at once.
+            Phase::Condemned { .. } | Phase::Doomed { .. } => None,
+        }
+    }
+
+    /// The time of [`Self::wake`] has come.
+    pub fn late(&mut self) -> Option<ExecEnd> {
+        let now = Instant::now();
+        match self.phase {
+            Phase::Starting { .. } => {
+                let limit = in_words(self.timeouts.channel);
+                return Some(ExecEnd::Lost(format!(
+                    "no sign of its shell in {limit}; do startup files of the login shell hang?"
+                )));
+            }
+            Phase::Running { since, heard } => {
+                let over = |from: Instant, limit: Option<Duration>| limit.is_some_and(|limit| from + limit <= now);
+                if over(since, self.limits.0) {
+                    self.phase = Phase::Condemned { why: Why::TimedOut };
+                } else if over(heard, self.limits.1) {
+                    self.phase = Phase::Condemned { why: Why::IdleTimedOut };
+                }
+            }
+            Phase::Terminated { why, .. } => self.phase = Phase::Doomed { why },
+            Phase::Killed { give_up_at, .. } if give_up_at <= now => {
+                let reason = "KILL did not end it".to_owned();
+                return Some(if self.polls.is_some() { ExecEnd::Unknown(reason) } else { ExecEnd::Lost(reason) });
+            }
+            // The status is certain; at worst, the last bytes of standard error are missing.
+            Phase::Ended { .. } => return Some(self.without_end(None)),
+            // Killed: it was time for a question.
+            Phase::Condemned { .. } | Phase::Doomed { .. } | Phase::Killed { .. } => {}
+        }
+        None
+    }
+
+    /// What to write to the leash now.
+    pub fn next_line(&mut self) -> Option<String> {
+        if self.stop && matches!(self.phase, Phase::Running { .. }) {
+            self.phase = Phase::Condemned { why: Why::Stopped };
+        }
+        let pid = self.stdout.pid()?;
+        let after_grace = Instant::now() + self.timeouts.grace;
+        match self.phase {
+            // The host itself goes from TERM to KILL.
+            Phase::Condemned { why } if self.polls.is_some() => {
+                let give_up_at = after_grace + self.timeouts.grace + self.timeouts.channel;
+                self.phase = Phase::Killed { why, give_up_at };
+                let order = if let Why::IdleTimedOut = why { LeashOrder::EndIdle } else { LeashOrder::Cancel };
+                Some(order.line().to_owned())
+            }
+            Phase::Condemned { why } => {
+                self.phase = Phase::Terminated { why, kill_at: after_grace };
+                Some(format!("TERM {pid}\n"))
+            }
+            Phase::Doomed { why } => {
+                self.phase = Phase::Killed { why, give_up_at: after_grace };
+                Some(format!("KILL {pid}\n"))
+            }
+            _ => None,
+        }
+    }
+}
