@@ -43,6 +43,7 @@ pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
     let (mut signals, _listening) = interrupts::listen()?;
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ended = None;
     loop {
         tokio::select! {
             _ = looks.tick() => {}
@@ -57,21 +58,24 @@ pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
         let events = follower.news()?;
         reporters.report_all(&events);
         reporters.tick(Timestamp::now());
-        let ended = events.iter().rev().find_map(|event| match event.fact {
-            Fact::RunFinished { exit_code, .. } => Some(exit_code),
-            Fact::RunResumed { .. } => Some(u8::MAX),
-            _ => None,
-        });
-        if let Some(code) = ended.filter(|code| *code != u8::MAX && !lives) {
-            run::tell_end(&reporters.finish(), context.flags.json, context::stdout_colour(context.flags));
-            return Ok(code);
+        for event in &events {
+            match event.fact {
+                Fact::RunFinished { exit_code, .. } => ended = Some(exit_code),
+                Fact::RunResumed { .. } => ended = None,
+                _ => {}
+            }
         }
-        if !lives && reporters.summary().finished.is_none() {
+        if lives {
+            continue;
+        }
+        let Some(code) = ended else {
             drop(reporters);
             return Err(Failure::Message(
                 exit::UNKNOWN,
                 format!("the controller of run {run} is gone; its steps go on\nhint: fleet resume {run}"),
             ));
-        }
+        };
+        run::tell_end(&reporters.finish(), context.flags.json, context::stdout_colour(context.flags));
+        return Ok(code);
     }
 }

@@ -28,8 +28,9 @@ pub(super) async fn run(link: &Link, shells: &mut Shells, timeouts: &Timeouts, m
     let wire = exec.command.wire(&nonce);
     if let Some(shell) = wire.setup.and_then(|_| shells.take(&wire.exec)) {
         let talk = converse(link, timeouts, &mut exec, &wire, shell, wire.stdin.clone()).await;
-        // It may have been killed, or closed by the server, since its last command.
-        if talk.began || exec.stop.is_cancelled() || link.handle.is_closed() {
+        // It may have been killed, or closed by the server, since its last command. One that does not answer may have read it.
+        let gone = matches!(talk.end, ExecEnd::NotStarted(_)) && !link.handle.is_closed();
+        if !gone || exec.stop.is_cancelled() {
             return talk.over(link, shells, &wire.exec);
         }
     }
@@ -45,8 +46,6 @@ pub(super) async fn run(link: &Link, shells: &mut Shells, timeouts: &Timeouts, m
 /// A command's way through a shell.
 struct Talk {
     end: ExecEnd,
-    /// Its begin mark came.
-    began: bool,
     /// The shell, if it takes another progress.
     shell: Option<Shell>,
     /// The connection took all that it was to take.
@@ -117,10 +116,9 @@ async fn converse(
             }
         }
     }
-    let (began, stays) = (progress.began(), progress.leaves_its_shell(exec.command));
     let end = end.unwrap_or_else(|| ExecEnd::Lost(link.lost()));
-    if stays {
-        return Talk { end, began, shell: Some(shell), usable: true };
+    if progress.leaves_its_shell(exec.command) {
+        return Talk { end, shell: Some(shell), usable: true };
     }
-    Talk { end, began, shell: None, usable: shell.close(timeouts).await }
+    Talk { end, shell: None, usable: shell.close(timeouts).await }
 }

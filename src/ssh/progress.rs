@@ -166,11 +166,11 @@ impl<'a> Progress<'a> {
     }
 
     /// Did its begin mark come?
-    pub fn began(&self) -> bool {
+    fn began(&self) -> bool {
         self.stdout.pid().is_some() || self.stderr.pid().is_some()
     }
 
-    /// Does the shell take another command? Having run a step to its end it does, and not after anything else that it told.
+    /// Does the shell take another command? Having run a step to its end it does, as a rule, and not after anything else that it told.
     pub fn leaves_its_shell(&self, command: Remote<'_>) -> bool {
         let ends =
             [&self.stdout, &self.stderr].map(|stream| stream.end().is_some_and(|words| words.starts_with("exit ")));
@@ -314,7 +314,7 @@ impl<'a> Progress<'a> {
                 let reason = "KILL did not end it".to_owned();
                 return Some(if self.polls.is_some() { ExecEnd::Unknown(reason) } else { ExecEnd::Lost(reason) });
             }
-            // The status is certain; at worst, the last bytes of standard error are missing.
+            // A plain command's status is certain; at worst, the last bytes of its standard error are missing.
             Phase::Ended { .. } => return Some(self.without_end(None)),
             // Killed: it was time for a question.
             Phase::Condemned { .. } | Phase::Doomed { .. } | Phase::Killed { .. } => {}

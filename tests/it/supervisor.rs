@@ -39,6 +39,13 @@ fn step(text: &str) -> DurableStep {
     }
 }
 
+fn claim_in(spool: &Path) {
+    std::fs::create_dir_all(spool.join(RUN)).unwrap();
+    std::fs::set_permissions(spool, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let boot = files::read(Path::new("/proc/sys/kernel/random/boot_id"));
+    files::write(&spool.join(RUN).join("0.boot"), boot, 0o600);
+}
+
 /// A host: a home folder, and a shell that is its `/bin/sh`.
 struct Machine {
     home: TempDir,
@@ -73,8 +80,11 @@ impl Machine {
         Self { home: tempfile::tempdir().unwrap(), shell }
     }
 
+    /// One for each shell, ready for the run.
     fn all() -> Vec<Self> {
-        SHELLS.into_iter().map(Self::new).collect()
+        let machines: Vec<Self> = SHELLS.into_iter().map(Self::new).collect();
+        machines.iter().for_each(Self::claim);
+        machines
     }
 
     fn spool(&self) -> PathBuf {
@@ -91,10 +101,15 @@ impl Machine {
         words.into_iter().chain(rest).collect::<Vec<_>>().join(" ")
     }
 
+    /// Makes the folder of the run, as the lock does.
+    fn claim(&self) {
+        claim_in(&self.spool());
+    }
+
     /// What the shell is to read. The step's own shell is of the same kind, and the grace short: what ignores TERM is met often here.
     fn text(&self, wire: &Wire) -> Vec<u8> {
         let stdin = String::from_utf8(wire.stdin.clone()).unwrap();
-        let stdin = stdin.replacen("_grace=50", "_grace=3", 1);
+        let stdin = stdin.replacen("_grace=50", "_grace=10", 1);
         stdin.replacen("/bin/sh -c", &format!("{} -c", self.shell_words()), 1).into_bytes()
     }
 
@@ -343,6 +358,41 @@ fn a_shell_that_cannot_write_down_an_end_goes() {
     }
 }
 
+/// A shell that was frozen with a step in its input wakes up when the run is over.
+#[test]
+fn without_the_folder_of_the_run_nothing_is_started() {
+    for machine in Machine::all() {
+        std::fs::remove_dir_all(machine.spool().join(RUN)).unwrap();
+        let end = machine.run(&step("echo ran >\"$HOME/ran\""), Entry::Start).end;
+        assert!(matches!(&end, Some(StepEnd::Fault(reason)) if reason.contains("it is over")), "{end:?}");
+        assert!(!machine.home.path().join("ran").exists() && !machine.spool().join(RUN).exists());
+    }
+}
+
+#[test]
+fn an_order_that_comes_at_once_ends_the_step() {
+    for machine in Machine::all() {
+        for attempt in 1..=5 {
+            let mut channel = machine.open(&DurableStep { key: key(attempt), ..step("sleep 600") }, Entry::Start);
+            wait_for("the begin mark", || channel.streams[0].step(&channel.wire));
+            channel.say(LeashOrder::Cancel);
+            assert_eq!(channel.end(), got("", "", StepEnd::Cancelled), "{:?}", machine.shell);
+        }
+    }
+}
+
+/// What is undone after it must not meet it.
+#[test]
+fn a_step_that_is_ended_has_ended_when_all_of_it_has() {
+    let child = "trap 'sleep 0.2; echo late; exit' TERM; echo ready; while :; do sleep 0.02; done";
+    for machine in Machine::all() {
+        let mut channel = machine.open(&step(&format!("sh -c \"{child}\" 2>/dev/null; echo after")), Entry::Start);
+        wait_for("the step", || files::try_read(&machine.file("out")).filter(|out| out == "ready\n"));
+        channel.say(LeashOrder::Cancel);
+        assert_eq!(channel.end(), got("ready\nlate\n", "", StepEnd::Cancelled), "{:?}", machine.shell);
+    }
+}
+
 /// Hardened hosts set it for all users, and bash and ksh then read for so long only.
 #[test]
 fn a_time_limit_for_idle_shells_does_not_cut_the_leash() {
@@ -411,7 +461,9 @@ fn what_cannot_be_known_is_told_as_such() {
             other => panic!("{other:?}"),
         };
         // Nobody was here.
+        std::fs::remove_dir_all(machine.spool()).unwrap();
         unknown(end(&machine), "folder");
+        machine.claim();
         let mut channel = machine.open(&waiting, Entry::Start);
         let pid =
             wait_for("the step", || files::try_read(&machine.home.path().join("pid"))?.trim().parse::<u32>().ok());
@@ -467,6 +519,7 @@ fn where_nothing_can_be_written_nothing_is_started() {
     let step = step("echo ran");
     let other = Path::new("/var/tmp").join(format!("fleet-{}", rustix::process::getuid().as_raw())).join(RUN);
     let _ = std::fs::remove_dir_all(&other);
+    claim_in(other.parent().unwrap());
     assert_eq!(machine.run(&step, Entry::Start), got("ran\n", "", StepEnd::Exited(0)));
     assert!(other.join("0.boot").exists());
     std::fs::remove_dir_all(&other).unwrap();

@@ -10,9 +10,11 @@ fleet_evidence() {
     [ ! -e "$_mark" ] || continue
     _pid=
     read -r _pid _birth _then _label <"$_gate"
+    # Its first line may be about to come.
+    [ -n "$_pid" ] || { sleep 0.1 || sleep 1; read -r _pid _birth _then _label <"$_gate"; }
     if [ -n "$_pid" ] && fleet_lives "$_pid" "$_birth" "$_then"; then
       echo "running $_label"
-    elif [ "$_then" = "$_boot" ]; then
+    elif [ -z "$_pid" ] || [ "$_then" = "$_boot" ]; then
       echo "gone $_label"
     else
       echo "rebooted $_label"

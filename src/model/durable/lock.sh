@@ -2,6 +2,17 @@
 # line about the run), _resumed (`yes`: this run has been here), _whole (`yes`: nothing of it is in flight, so nothing has to be proven by
 # what is there). Without _site it only makes the folder ready, for another user.
 
+# Makes $_dir, the folder of the run, and notes in it that the run is on $_host.
+fleet_run_dir() {
+  [ ! -s "$_dir/$_host.boot" ] || return 0
+  # Another host of the run that has the same spool may remove the folder in between, as it leaves.
+  for _n in 1 2 3; do
+    [ -d "$_dir" ] || mkdir -m 700 "$_dir"
+    ! echo "$_boot" >"$_dir/$_host.boot" || return 0
+  done
+  return 1
+}
+
 # Takes the lock and says that it did, or sets $_holder, the run that has it. A lock without a name in it is about to get one, or to go
 # again for want of room; one that cannot be made for want of room is removed.
 fleet_take() {
@@ -53,7 +64,11 @@ if [ -z "$_resumed" ]; then
   fleet_run_dir || { echo fault; exit; }
 else
   [ -d "$_dir" ] || mkdir -m 700 "$_dir"
-  [ -z "$_whole" ] || echo "$_boot" >"$_dir/$_host.boot"
+  if [ -n "$_whole" ]; then
+    echo "$_boot" >"$_dir/$_host.boot"
+  else
+    true >>"$_dir/$_host.boot"
+  fi
 fi
 if [ -n "$_site" ]; then
   true >"$_dir/$_host.at.$_site"

@@ -4,7 +4,8 @@
 # The spool is a folder of the login user, or of the user whom a step runs as. Hosts of a run may share it: one machine under two
 # names, a home folder on NFS. So all names in a run's folder begin with the number of a host, as KEY does, and what a host leaves behind is
 # removed without touching the others. In the spool:
-#   RUN/HOST.boot     the boot id at which the run came to the host. If it is that of now, nothing of the host's files is lost
+#   RUN/HOST.boot     the boot id at which the run came to the host. If it is that of now, nothing of the host's files is lost. Empty: some
+#                     were. Without it, no step starts
 #   RUN/HOST.at.SITE  the run works for the host on the site: the lock stays as long as there is one
 #   RUN/KEY.run       the step was started: supervisor's pid, its start time, boot id, the step's name. Made with O_EXCL. The
 #                     second line is the step's process group
@@ -53,17 +54,6 @@ fleet_spool() {
   [ -d "$_spool" ] || mkdir -m 700 "$_spool"
   # All may write to /var/tmp: what somebody else put there is not ours.
   [ -O "$_spool" ] && [ -w "$_spool" ] && [ ! -h "$_spool" ]
-}
-
-# Makes $_dir, the folder of the run, and notes in it that the run is on $_host.
-fleet_run_dir() {
-  [ ! -s "$_dir/$_host.boot" ] || return 0
-  # Another host of the run that has the same spool may remove the folder in between, as it leaves.
-  for _n in 1 2 3; do
-    [ -d "$_dir" ] || mkdir -m 700 "$_dir"
-    ! echo "$_boot" >"$_dir/$_host.boot" || return 0
-  done
-  return 1
 }
 
 # Notes which connection the controller has: while that process of the server lives, so does the controller.

@@ -43,19 +43,48 @@ fleet_ended() {
   done
 }
 
+# Sets $_pid, the step's process group. Its shell may be about to write it down.
+fleet_group() {
+  for _n in 1 2 3 4 5 6 7 8 9 10; do
+    _pid=
+    { read -r _ && read -r _pid; } <"$_step.run"
+    [ -z "$_pid" ] || return 0
+    sleep 0.1 || sleep 1
+  done
+  return 1
+}
+
+# Does any of the step's group run? Without setsid there is no group, but its shell. What has ended, and waits for a lazy parent to notice, does
+# not count.
+fleet_group_runs() {
+  kill -0 "-$_pid" || kill -0 "$_pid" || return 1
+  [ -d /proc/self ] || return 0
+  for _file in "/proc/$_pid/stat" /proc/[0-9]*/stat; do
+    read -r _line <"$_file" || continue
+    set -- ${_line##*") "}
+    [ "$1" = Z ] || { [ "$3" != "$_pid" ] && [ "$_file" != "/proc/$_pid/stat" ]; } || return 0
+  done
+  return 1
+}
+
+# Waits for the end of the step's group, for so many tenths of a second.
+fleet_await_group() {
+  _n=0
+  while [ $_n -lt "$1" ] && fleet_group_runs; do
+    sleep 0.1 || sleep 1
+    _n=$((_n + 1))
+  done
+}
+
 # Ends the step: TERM to its process group, after the grace KILL to what is still there.
 fleet_stop() {
   # Later its number may be another's.
   for _mark in "$_step".end.*; do [ ! -e "$_mark" ] || return; done
   true >"$_step.stop.$1"
-  { read -r _ && read -r _pid; } <"$_step.run" || return
+  fleet_group || return
   kill -TERM "-$_pid" || kill -TERM "$_pid"
   kill -CONT "-$_pid"
-  _n=0
-  while kill -0 "-$_pid" && [ $_n -lt $_grace ]; do
-    sleep 0.1 || sleep 1
-    _n=$((_n + 1))
-  done
+  fleet_await_group $_grace
   kill -KILL "-$_pid" || kill -KILL "$_pid"
 }
 
@@ -103,6 +132,8 @@ fleet_supervise() {
   exec 4<"$_step.out" 5<"$_step.err"
   { trap 'fleet_ended; exit' TERM; fleet_leash; } <&3 3<&- &
   _leash=$!
+  fleet_birth $_leash
+  _leash_birth=$_birth
   _watchdog=
   if [ -n "$_limit" ]; then
     {
@@ -117,10 +148,15 @@ fleet_supervise() {
   fi
   fleet_command
   _status=$?
+  # Of a step that is being ended, more may run than its shell. Nothing is undone before that is over.
+  for _why in "$_step".stop.*; do
+    [ ! -e "$_why" ] || ! fleet_group || fleet_await_group $((_grace + 20))
+  done
   # Where not a byte can be written now, the step's last words may be missing. Another name for a file needs no room.
   echo >"$_step.end.$_status" || [ -e "$_step.end.$_status" ] || { ln "$_step.run" "$_step.full"; mv "$_step.run" "$_step.end.$_status"; }
   [ -z "$_watchdog" ] || kill -TERM $_watchdog
-  kill -TERM $_leash
+  # A leash that ended hours ago, with its connection, has left its number to others.
+  ! fleet_lives $_leash "$_leash_birth" "$_boot" || kill -TERM $_leash
   wait $_leash
   case $? in
   0) ;;
@@ -143,7 +179,11 @@ fleet_step() {
   _host=${_key%%.*}
   fleet_spool && _dir=$_spool/$_run || fleet_say 'fault no folder for the spool: neither the home folder nor /var/tmp can be written to'
   _step=$_dir/$_key
-  [ -z "$_start" ] || fleet_run_dir || fleet_say 'fault no room for the spool'
+  if [ -n "$_start" ]; then
+    # A shell that was held up may read this when the run is long over, and its lock another's.
+    [ -e "$_dir/$_host.boot" ] || fleet_say "fault the run has no folder in $_spool: it is over, or somebody has removed it"
+    [ -s "$_dir/$_host.boot" ] || echo "$_boot" >"$_dir/$_host.boot" || fleet_say 'fault no room for the spool'
+  fi
   [ ! -d "$_dir" ] || fleet_connected
   if [ -n "$_start" ]; then
     fleet_birth $$

@@ -1,17 +1,23 @@
 //! Durable steps: the shell on the host that takes one after another.
 
+use std::time::Duration;
+
 use fleet::model::command::RemoteCommand;
 use fleet::model::durable::{DurableStep, Entry, Scope, StepKey};
-use fleet::model::name::{RunId, UserName};
+use fleet::model::name::{RunId, SiteName, UserName};
 use fleet::model::plan::HostIndex;
 use fleet::model::scheduler::StepIndex;
-use fleet::ssh::{ExecEnd, Remote, Session};
+use fleet::model::spool::Claim;
+use fleet::ssh::{Connect as _, ExecEnd, Remote, Session};
 use rustix::process::Signal;
 
-use super::{Done, Limits, done, run_remote, run_text, session};
+use super::{Done, Limits, connector, done, pair, plan_host, run_command, run_remote, run_text, session, with_key};
 use crate::support::process::{signal, wait_or};
+use crate::support::proxy::Proxy;
 use crate::support::sshd::Sshd;
 use crate::support::user::TestUser;
+
+const RUN: &str = "20261122-084512-7f3a";
 
 /// Starts steps in a session, each once.
 struct Steps {
@@ -19,22 +25,40 @@ struct Steps {
     next: usize,
 }
 
+fn name(user: &TestUser) -> UserName {
+    UserName::parse(&user.name).unwrap()
+}
+
 impl Steps {
-    async fn on(sshd: &Sshd) -> Self {
-        Self { session: session(sshd).await, next: 0 }
+    /// On a host that is locked for the run.
+    async fn on(sshd: &Sshd, user: Option<&TestUser>) -> Self {
+        Self::over(session(sshd).await, user).await
+    }
+
+    async fn over(mut session: Box<dyn Session>, user: Option<&TestUser>) -> Self {
+        let claim = Claim {
+            run: RunId::parse(RUN).unwrap(),
+            host: HostIndex(0),
+            site: SiteName::parse("mysite").unwrap(),
+            since: String::new(),
+            resumed: false,
+            whole: true,
+        };
+        for command in std::iter::once(claim.lock()).chain(user.map(|user| claim.prepare(&name(user)))) {
+            let answer = run_command(&mut *session, &command).await.stdout;
+            assert!(answer.ends_with("ready\n"), "{answer}");
+        }
+        Self { session, next: 0 }
     }
 
     async fn run(&mut self, text: &str, user: Option<&TestUser>) -> Done {
         let at = StepIndex { phase: 0, step: self.next };
         self.next += 1;
         let step = DurableStep {
-            run: RunId::parse("20261122-084512-7f3a").unwrap(),
+            run: RunId::parse(RUN).unwrap(),
             key: StepKey::run(HostIndex(0), at, 1),
             label: "a step".to_owned(),
-            command: RemoteCommand {
-                as_user: user.map(|user| UserName::parse(&user.name).unwrap()),
-                ..RemoteCommand::shell(text)
-            },
+            command: RemoteCommand { as_user: user.map(name), ..RemoteCommand::shell(text) },
             limit: None,
             spent: Vec::new(),
             scope: Scope::Session,
@@ -53,7 +77,7 @@ impl Steps {
 #[tokio::test]
 async fn steps_of_a_user_share_a_shell() {
     let (sshd, user) = (Sshd::start(), TestUser::create());
-    let mut steps = Steps::on(&sshd).await;
+    let mut steps = Steps::on(&sshd, Some(&user)).await;
     let (own, other) = (steps.supervisor(None).await, steps.supervisor(Some(&user)).await);
     assert_ne!(own, other);
     assert_eq!(steps.run("echo err >&2; exit 3", None).await, done(ExecEnd::Exited(3), "", "err\n"));
@@ -67,17 +91,33 @@ async fn steps_of_a_user_share_a_shell() {
 #[tokio::test]
 async fn a_shell_that_is_gone_is_replaced() {
     let sshd = Sshd::start();
-    let mut steps = Steps::on(&sshd).await;
+    let mut steps = Steps::on(&sshd, None).await;
     let first = steps.supervisor(None).await;
     signal(first, Signal::KILL);
     assert_ne!(first, steps.supervisor(None).await);
+}
+
+/// It may have been started, though nothing comes back, and no other shell can be had.
+#[tokio::test]
+async fn a_step_that_is_not_answered_is_lost() {
+    let (sshd, pair) = (Sshd::start(), pair("ed25519"));
+    sshd.authorize(&pair.public);
+    let proxy = Proxy::start(sshd.port());
+    let known_hosts = sshd.known_hosts().replace(&format!("]:{} ", sshd.port()), &format!("]:{} ", proxy.port()));
+    let mut connector = connector(&known_hosts, with_key(&pair));
+    connector.timeouts.channel = Duration::from_secs(3);
+    let mut steps = Steps::over(connector.connect(&plan_host(proxy.port())).await.unwrap(), None).await;
+    steps.supervisor(None).await;
+    proxy.black_hole();
+    let end = steps.run("true", None).await.end;
+    assert!(matches!(&end, ExecEnd::Lost(reason) if reason.contains("no sign of its shell")), "{end:?}");
 }
 
 /// One session at a time: the shell that waits gives way.
 #[tokio::test]
 async fn a_strict_server_sees_one_shell_at_a_time() {
     let (sshd, user) = (Sshd::settings().line("MaxSessions 1").start(), TestUser::create());
-    let mut steps = Steps::on(&sshd).await;
+    let mut steps = Steps::on(&sshd, Some(&user)).await;
     for _ in 0..3 {
         let own = steps.supervisor(None).await;
         assert_eq!(steps.supervisor(None).await, own);
