@@ -34,7 +34,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub struct Dispatcher<'a> {
     pub(super) run: Run,
     observer: &'a mut dyn Observer,
-    scheduler: Scheduler,
+    pub(super) scheduler: Scheduler,
     summary: Summary,
     pub(super) hosts: Vec<Host>,
     /// What an earlier controller did.

@@ -461,13 +461,16 @@ async fn undo_from_everywhere_takes_back_all_that_was_done() {
                 }
                 let begun = &events[..cut];
                 let case = format!("{direction:?}, {in_flight:?} after {:?}", begun.last().unwrap().fact);
-                let hosts: Shared = Arc::new(Mutex::new(hosts_after(&plan, begun, in_flight, &BTreeSet::new())));
+                let before = hosts_after(&plan, begun, in_flight, &BTreeSet::new());
+                let hosts: Shared = Arc::new(Mutex::new(before.clone()));
                 let (_, events) = carry_out(&plan, Some((begun, direction)), &hosts).await;
                 check_told(&plan, &events, &case);
                 let hosts = hosts.lock().unwrap().clone();
                 check_order(&hosts.ran);
                 assert!(hosts.locked.is_empty(), "{case}: {:?}", hosts.locked);
                 for name in ["close", "migrate", "drain", "pull"] {
+                    let times = |ran: &[(String, String)]| ran.iter().filter(|(_, ran)| ran == name).count();
+                    assert_eq!(times(&hosts.ran), times(&before.ran), "{case}: {name} was begun, to be undone");
                     let count = |text: &str| hosts.ran.iter().filter(|(_, ran)| ran == text).count();
                     assert_eq!(
                         count(name),

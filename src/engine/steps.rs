@@ -28,7 +28,9 @@ impl Dispatcher<'_> {
         let stop = self.busy(host, Busy::Step(at, attempt));
         let recorded = std::mem::take(&mut self.host(host).recorded);
         let made = self.step_task(host, at, attempt);
-        self.execute(host, made.map(|task| Task { stop, watch: watch.then_some(recorded), ..task }));
+        // A run that goes back begins nothing that it would have to undo.
+        let only_watch = watch && self.scheduler.goes_back();
+        self.execute(host, made.map(|task| Task { stop, watch: watch.then_some(recorded), only_watch, ..task }));
     }
 
     fn step_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
@@ -72,6 +74,7 @@ impl Dispatcher<'_> {
             guard: None,
             work,
             watch: None,
+            only_watch: false,
             timeout: planned.timeout,
             idle_timeout: planned.idle_timeout,
             capture,

@@ -46,6 +46,8 @@ pub struct Task {
     pub work: Work,
     /// An earlier controller may have started it, and so much of its output is on record.
     pub watch: Option<Recorded>,
+    /// If it turns out that it was never started, leave it at that.
+    pub only_watch: bool,
     pub timeout: Option<Duration>,
     pub idle_timeout: Option<Duration>,
     /// Keep standard output for a variable.
@@ -186,7 +188,7 @@ impl Worker {
         };
         let mut output = Output::of(task, recorded);
         match self.watch(step, task, &mut output).await {
-            ExecEnd::Absent => self.guarded(task).await,
+            ExecEnd::Absent if !task.only_watch => self.guarded(task).await,
             end => self.ended(end, task, output).await,
         }
     }
