@@ -25,7 +25,7 @@ impl Worker {
 
     /// Watches a step that may have been started; [`ExecEnd::Absent`] if it was not.
     pub(super) async fn watch(&mut self, step: &DurableStep, task: &Task, output: &mut Output) -> ExecEnd {
-        self.follow(step, output.entry(), task, output).await
+        self.follow(step, output.entry(task.may_start()), task, output).await
     }
 
     async fn follow(&mut self, step: &DurableStep, mut entry: Entry, task: &Task, output: &mut Output) -> ExecEnd {
@@ -40,13 +40,13 @@ impl Worker {
             };
             let connected = self.is_connected();
             let reason = match end {
-                // It was lost before it came to the host.
-                ExecEnd::Absent if !only_watch => {
-                    entry = Entry::Start;
+                // It was lost before it came to the host, or is on its way.
+                ExecEnd::Absent if !only_watch && matches!(entry, Entry::Watch { .. }) => {
+                    entry = if task.may_start() { Entry::Start } else { output.entry(false) };
                     continue;
                 }
                 ExecEnd::Lost(reason) => {
-                    entry = output.entry();
+                    entry = output.entry(task.may_start());
                     reason
                 }
                 // What was refused to a watcher says nothing of the step.

@@ -54,10 +54,10 @@ impl Output {
         Self { masker: task.masker.clone(), secret: task.secret, captured: None, streams: Default::default() }
     }
 
-    /// How to ask for the rest.
-    pub fn entry(&self) -> Entry {
-        let [out, err] = &self.streams;
-        Entry::Watch { out: out.received, err: err.received }
+    /// How to ask for the rest of a step, which may be started if it was not.
+    pub fn entry(&self, may_start: bool) -> Entry {
+        let [out, err] = self.streams.each_ref().map(|one| one.received);
+        if may_start { Entry::Watch { out, err } } else { Entry::Forbid { out, err } }
     }
 
     /// Takes what came, and gives what is to be told.

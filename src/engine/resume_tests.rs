@@ -116,7 +116,7 @@ impl Connection {
         assert!(hosts.locked.contains(&self.host), "{}: {text} without the lock", self.host);
         match (entry, hosts.started.get(&(self.host.clone(), key.as_str().to_owned()))) {
             (_, Some(_)) => {}
-            (Entry::Watch { .. }, None) => return (ExecEnd::Absent, None),
+            (Entry::Watch { .. } | Entry::Forbid { .. }, None) => return (ExecEnd::Absent, None),
             (Entry::Start, None) => hosts.run_once(&self.host, key, text),
         }
         let attempt = key.as_str().rsplit('.').next().unwrap().trim_start_matches('u').parse().unwrap();

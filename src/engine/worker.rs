@@ -59,6 +59,13 @@ pub struct Task {
     pub stop: CancellationToken,
 }
 
+impl Task {
+    /// May it be started, if it turns out that it was not?
+    pub fn may_start(&self) -> bool {
+        !self.only_watch && !self.stop.is_cancelled()
+    }
+}
+
 /// Bytes of a step's output that are on record, after masking.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Recorded {
@@ -188,7 +195,7 @@ impl Worker {
         };
         let mut output = Output::of(task, recorded);
         match self.watch(step, task, &mut output).await {
-            ExecEnd::Absent if !task.only_watch => self.guarded(task).await,
+            ExecEnd::Absent if task.may_start() => self.guarded(task).await,
             end => self.ended(end, task, output).await,
         }
     }

@@ -121,6 +121,14 @@ pub enum Entry {
         /// Of standard error.
         err: u64,
     },
+    /// The same; and if it was not started, it never will be: a start that is still on its way, held up by the line or by the host, comes
+    /// too late.
+    Forbid {
+        /// Of standard output.
+        out: u64,
+        /// Of standard error.
+        err: u64,
+    },
 }
 
 /// How a durable step stands, in the words of its end mark.
@@ -178,9 +186,10 @@ impl DurableStep {
     pub fn wire(&self, entry: Entry, nonce: &str) -> Wire {
         static SETUP: LazyLock<String> = LazyLock::new(|| compact(&[SPOOL, STEP]));
         let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));
-        let (start, out, err) = match entry {
-            Entry::Start => ("yes", 0, 0),
-            Entry::Watch { out, err } => ("", out, err),
+        let (start, never, out, err) = match entry {
+            Entry::Start => ("yes", "", 0, 0),
+            Entry::Watch { out, err } => ("", "", out, err),
+            Entry::Forbid { out, err } => ("", "yes", out, err),
         };
         let spent: Vec<&str> = self.spent.iter().map(StepKey::as_str).collect();
         let mut stdin = String::from("{\n");
@@ -189,6 +198,7 @@ impl DurableStep {
             ("key", quote(self.key.as_str())),
             ("label", quote(&self.label)),
             ("start", start.to_owned()),
+            ("never", never.to_owned()),
             ("out", out.to_string()),
             ("err", err.to_string()),
             ("limit", self.limit.map(seconds).unwrap_or_default()),

@@ -21,7 +21,7 @@ const LEASH: usize = 8;
 /// Runs the progress. The second value: may the connection be used again?
 pub(super) async fn run(link: &Link, shells: &mut Shells, timeouts: &Timeouts, mut exec: Exec<'_>) -> (ExecEnd, bool) {
     // A step that is only watched may run already: it is ended when the host has been asked for it.
-    if exec.stop.is_cancelled() && !matches!(exec.command, Remote::Durable(_, Entry::Watch { .. })) {
+    if exec.stop.is_cancelled() && matches!(exec.command, Remote::Plain(_) | Remote::Durable(_, Entry::Start)) {
         return (ExecEnd::NotStarted("stopped before it was sent".to_owned()), true);
     }
     let nonce = format!("{:032x}", rand::random::<u128>());

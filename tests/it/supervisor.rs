@@ -369,6 +369,23 @@ fn without_the_folder_of_the_run_nothing_is_started() {
     }
 }
 
+/// Its text is on its way, and the controller has no more use for it.
+#[test]
+fn a_step_that_was_not_started_can_be_forbidden() {
+    let forbid = Entry::Forbid { out: 0, err: 0 };
+    for machine in Machine::all() {
+        let (never, once) =
+            (step("echo ran >>\"$HOME/ran\""), DurableStep { key: key(2), ..step("echo once; exit 3") });
+        for entry in [forbid, Entry::Start, forbid] {
+            assert_eq!(machine.run(&never, entry).end, Some(StepEnd::Absent), "{:?}: {entry:?}", machine.shell);
+        }
+        assert!(!machine.home.path().join("ran").exists());
+        for entry in [Entry::Start, forbid] {
+            assert_eq!(machine.run(&once, entry), got("once\n", "", StepEnd::Exited(3)), "{:?}", machine.shell);
+        }
+    }
+}
+
 #[test]
 fn an_order_that_comes_at_once_ends_the_step() {
     for machine in Machine::all() {

@@ -13,6 +13,7 @@
 #   RUN/KEY.stop.WHY  it is being ended: timeout, idle, cancel
 #   RUN/KEY.full      there was no room when it ended, not even for the next file
 #   RUN/KEY.end.N     it ended with status N: a name, for a full disk has room for a name when it has none for a byte. Empty: it had none
+#   RUN/KEY.end.absent  it was not started, and never will be
 # A step makes four files, and with them, on ext4, half of what it costs: so there is no file for what finds room in another.
 #   RUN/HOST.connection  the server process of the controller's last connection: pid, start time, boot id
 #   lock.SITE         the run that works on the site; last.SITE the last one that did

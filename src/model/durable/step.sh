@@ -1,6 +1,6 @@
 # What a shell on the host is taught once, so that it can run one step after another: each is started at most once, or watched again. For
-# each it then reads assignments and calls fleet_step: _run, _key, _label, _start (`yes`: start it, unless it was), _out and _err (bytes of
-# its output that the controller has), _limit (seconds, or nothing), _grace (tenths of a second between TERM and KILL), _spent (keys of steps
+# each it then reads assignments and calls fleet_step: _run, _key, _label, _start (`yes`: start it, unless it was), _never (`yes`: if it was
+# not started, it never will be), _out and _err (bytes of its output that the controller has), _limit (seconds, or nothing), _grace (tenths of a second between TERM and KILL), _spent (keys of steps
 # whose output is on record), _begin and _end (marks). fleet_command is the step itself.
 #
 # Descriptors: 3 the leash, on which the controller gives its orders, and 0 the same for this shell; 4 and 5 the output, read at an offset
@@ -194,6 +194,8 @@ fleet_step() {
   if [ -n "$_owner" ]; then
     fleet_supervise
     return
+  elif [ -e "$_step.end.absent" ]; then
+    fleet_say absent
   elif [ -e "$_step.out" ] || [ -e "$_step.run" ]; then
     _watching=yes
     # Made just after the gate.
@@ -208,6 +210,8 @@ fleet_step() {
   elif [ -n "$_start" ]; then
     fleet_say 'fault the spool cannot be written to'
   elif read -r _then <"$_dir/$_host.boot" && [ "$_then" = "$_boot" ]; then
+    # Whoever would start it finds that it was. If it was just now, the controller has to ask again.
+    [ -z "$_never" ] || { set -C; true >"$_step.run" && true >"$_step.end.absent"; } || exit 1
     fleet_say absent
   else
     fleet_say lost
