@@ -34,6 +34,8 @@ fleet_birth() {
   read -r _birth <"/proc/$1/stat" || return 1
   _birth=${_birth##*") "}
   set -- $_birth
+  # It has ended, and only its parent has not noticed.
+  case $1 in Z | X) return 1 ;; esac
   shift 19
   _birth=$1
 }
