@@ -17,6 +17,7 @@ use crate::model::name::{HostLabel, RunId};
 use crate::model::outcome::{HostOutcome, StepOutcome};
 use crate::model::past::{OpenStep, Past};
 use crate::model::plan::{AD_HOC, HostIndex, Plan};
+use crate::model::scheduler::Scheduler;
 use crate::model::summary::Summary;
 use crate::report::history;
 use crate::report::record::{self, Record, RecordError, log_name};
@@ -26,7 +27,7 @@ use crate::report::recorded::recorded;
 pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Failure> {
     let run = choose(context, &args.run, |run| {
         let (past, summary) = known(context, run);
-        is_open(&past, &summary)
+        is_open(&past, &summary) && !lives(context, run)
     })?;
     let taken = Taken::take(context, run)?;
     if let Some(word) = taken.is_over() {
@@ -43,6 +44,14 @@ pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Fail
     let decisions = [(&args.assume_done, Decision::AssumeDone), (&args.rerun, Decision::Rerun)];
     let decided = taken
         .decide(decisions.into_iter().flat_map(|(steps, decision)| steps.iter().map(move |step| (step, decision))))?;
+    if !args.rerun.is_empty() && taken.goes_back(&decided) {
+        return Err(Failure::refused(format!(
+            "run {run} has turned back, and what would be run again would only be undone\n\
+             hint: fleet undo {run}",
+            run = taken.run
+        )));
+    }
+    let decided = taken.with_harmless(decided);
     taken.go(context, Direction::Forward, decided).await
 }
 
@@ -52,7 +61,7 @@ pub async fn undo(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
     let fits = |past: &Past, summary: &Summary| !past.is_empty() || summary.finished.is_none();
     let run = choose(context, typed, |run| {
         let (past, summary) = known(context, run);
-        fits(&past, &summary)
+        fits(&past, &summary) && !lives(context, run)
     })?;
     let taken = Taken::take(context, run)?;
     if !fits(&taken.past, &taken.summary) {
@@ -64,10 +73,9 @@ pub async fn undo(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
 
 /// Ends the steps of a run, and has it undone by its policy.
 pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
-    let lives = |run: &RunId| record::controller(&context.runs(), run).is_some();
     let run = choose(context, typed, |run| {
         let (past, summary) = known(context, run);
-        lives(run) || is_open(&past, &summary)
+        lives(context, run) || is_open(&past, &summary)
     })?;
     let Some(pid) = record::controller(&context.runs(), &run) else {
         let taken = Taken::take(context, run.clone())?;
@@ -99,6 +107,11 @@ pub fn choose(context: &Context<'_>, typed: &str, fits: impl Fn(&RunId) -> bool)
     let entries = history::list(&runs)?;
     let found = entries.into_iter().map(|entry| entry.run).take(LOOKED_AT).find(fits);
     Ok(found.unwrap_or(newest))
+}
+
+/// Does a controller work on it?
+fn lives(context: &Context<'_>, run: &RunId) -> bool {
+    record::controller(&context.runs(), run).is_some()
 }
 
 /// Runs that are looked at for the one that `last` means.
@@ -209,9 +222,40 @@ impl Taken {
                     format!("no step `{typed}` is open in run {}; {known}", self.run),
                 ));
             }
+            if fitting.iter().any(|open| decided.iter().any(|(step, _): &(OpenStep, _)| step == *open)) {
+                return Err(Failure::usage(format!("`{typed}` is decided twice: it is done, or it is run again")));
+            }
             decided.extend(fitting.into_iter().map(|open| (open.clone(), decision)));
         }
         Ok(decided)
+    }
+
+    /// Does the run go back when it goes on like that?
+    fn goes_back(&self, decided: &[(OpenStep, Decision)]) -> bool {
+        let mut past = self.past.clone();
+        for (step, decision) in decided {
+            past.decide(step.host, step.at, *decision);
+        }
+        Scheduler::resume(&self.plan, &past, Direction::Forward).goes_back()
+    }
+
+    /// Steps that do no harm when they are run again need nobody to decide that, as long as the run goes forward.
+    fn with_harmless(&self, mut decided: Vec<(OpenStep, Decision)>) -> Vec<(OpenStep, Decision)> {
+        let harmless = |open: &OpenStep| {
+            let step = self.plan.phases.get(open.at.phase).and_then(|phase| phase.steps.get(open.at.step));
+            let unknown = matches!(open.outcome, Some(StepOutcome::Unknown { .. })) && open.kind == StepKind::Run;
+            unknown && step.is_some_and(|step| step.idempotent || step.read_only)
+        };
+        let mut all = decided.clone();
+        for open in self.past.open_steps().into_iter().filter(harmless) {
+            if decided.iter().all(|(step, _)| step.host != open.host) {
+                all.push((open, Decision::Rerun));
+            }
+        }
+        if !self.goes_back(&all) {
+            decided = all;
+        }
+        decided
     }
 
     fn path(&self, open: &OpenStep) -> String {

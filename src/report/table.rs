@@ -268,7 +268,10 @@ fn next(summary: &Summary) -> Vec<String> {
         if let Some((host, step)) = undecided(&left) {
             resume = format!("fleet resume {run} --assume-done {host}:{step}");
             rows.push((resume.clone(), "when you know that the step is done".to_owned()));
-            rows.push((resume.replace("--assume-done", "--rerun"), "or run the step once more".to_owned()));
+            // Where others went back, it would only be undone.
+            if !summary.hosts().any(|host| host.outcome == Some(HostOutcome::RolledBack)) {
+                rows.push((resume.replace("--assume-done", "--rerun"), "or run the step once more".to_owned()));
+            }
         } else {
             rows.push((resume, "go on with it".to_owned()));
         }

@@ -34,14 +34,14 @@ impl Scheduler {
                 state.frozen = None;
                 state.doubt = false;
             }
-            state.again = match state.again {
-                Some(Again::Rerun(..)) if direction != Direction::Forward => None,
-                again => again,
-            };
         }
         scheduler.failures = scheduler.hosts.iter().filter(|state| state.dropped.is_some()).count();
         if direction != Direction::Forward || scheduler.turned_back() {
             scheduler.mode = Mode::Draining;
+            // What would be run again would only be undone.
+            for state in &mut scheduler.hosts {
+                state.again = state.again.filter(|again| !matches!(again, Again::Rerun(..)));
+            }
         }
         // The others may need what these have registered.
         let has_once = |host: &HostIndex| {

@@ -394,3 +394,53 @@ fn a_run_whose_lock_was_taken_away_comes_too_late() {
     assert_eq!(outcomes(&output), ["web1 locked"]);
     assert_eq!(site.journal(), before);
 }
+
+/// Somebody is at work on a recipe when the controller dies.
+#[test]
+fn a_recipe_that_does_not_read_is_not_in_the_way() {
+    let site = short("", "");
+    killed(&site);
+    site.write("recipes/other.toml", "garbage = [\n");
+    site.fleet(&["mysite", "status"]).expect_code(0);
+    site.fleet(&["runs"]).expect_code(0);
+    site.fleet(&["resume"]).expect_code(3);
+    site.touch("go");
+    site.fleet(&["resume", "--as-planned"]).expect_code(0);
+    let output = site.fleet(&["undo"]).expect_code(0);
+    assert!(output.stdout.contains("was undone"), "{}", output.stdout);
+    assert!(site.fleet(&["runs"]).expect_code(0).stdout.contains("undone"));
+}
+
+/// Nobody can know how it ended, and the run that saw it goes on by itself all the same.
+#[test]
+fn an_idempotent_step_that_its_own_run_lost_is_run_again() {
+    let site = short("stage = \"test\"", "idempotent = true");
+    let running = site.spawn(&["mysite", "deploy"]);
+    wait_for("the step", || site.has("working"));
+    let gate = files::read(&site.spool("web1").join(run_of(&site)).join("0.0.2.1.run"));
+    let supervisor: u32 = gate.split_whitespace().next().unwrap().parse().unwrap();
+    crate::support::process::signal(supervisor, Signal::KILL);
+    running.wait().expect_code(13);
+    let both = ["--assume-done", "work", "--rerun", "work"];
+    site.fleet(&[&["resume"], &both[..]].concat()).expect_code(2);
+    site.touch("go");
+    site.fleet(&["resume"]).expect_code(0);
+    assert_eq!(site.journal().iter().filter(|line| *line == "begin").count(), 2);
+}
+
+#[test]
+fn what_has_turned_back_runs_no_step_again() {
+    let site = Site::start("", &["web1", "web2"], &SHORT.replace("@WORK@", "").replace("{{token}}", "hunter2"));
+    let running = site.spawn(&["mysite", "deploy"]);
+    wait_for("the steps", || (site.journal().iter().filter(|line| *line == "begin").count() == 2).then_some(()));
+    let gate = files::read(&site.spool("web1").join(run_of(&site)).join("0.0.2.1.run"));
+    let supervisor: u32 = gate.split_whitespace().next().unwrap().parse().unwrap();
+    crate::support::process::signal(supervisor, Signal::KILL);
+    site.touch("go");
+    let output = running.wait().expect_code(13);
+    assert!(!output.stdout.contains("--rerun"), "{}", output.stdout);
+    let output = site.fleet(&["resume", "--rerun", "web1:work"]).expect_code(6);
+    assert!(output.stderr.contains("has turned back"), "{}", output.stderr);
+    site.fleet(&["undo"]).expect_code(0);
+    site.check_free();
+}
