@@ -27,9 +27,18 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub fn load(flags: &'a Flags) -> Result<Self, Failure> {
+        Self::load_with(flags, false)
+    }
+
+    /// For what is on record, or asks the hosts: a recipe that somebody is writing is not in the way of a rescue.
+    pub fn without_recipes(flags: &'a Flags) -> Result<Self, Failure> {
+        Self::load_with(flags, true)
+    }
+
+    fn load_with(flags: &'a Flags, without_recipes: bool) -> Result<Self, Failure> {
         let reserved = reserved_names();
         let verbs: Vec<&str> = reserved.iter().map(String::as_str).collect();
-        let options = LoadOptions { built_in: &BUILT_IN, verbs: &verbs };
+        let options = LoadOptions { built_in: &BUILT_IN, verbs: &verbs, without_recipes };
         Ok(Self { flags, project: project::load(&root(flags)?, options)? })
     }
 

@@ -90,6 +90,9 @@ fn tell(flags: &Flags, failure: Failure) -> u8 {
 async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     let flags = &cli.flags;
     match &cli.verb {
+        Verb::Site(args) if matches!(args.tasks.as_slice(), [only] if only == "status" || only == "unlock") => {
+            site(&Context::without_recipes(flags)?, args).await
+        }
         Verb::Site(args) => site(&Context::load(flags)?, args).await,
         Verb::GenerateKeys { passphrase, new_passphrase_file } => {
             keys::generate(flags, *passphrase, new_passphrase_file.as_deref())
@@ -100,13 +103,16 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::Check => check::check(&Context::load(flags)?),
         Verb::Init => init(flags),
         Verb::Demo { keep, serve } => show_demo(*keep, *serve).await,
-        Verb::Runs => show::runs(&Context::load(flags)?),
-        Verb::Show { run } => show::show(&Context::load(flags)?, run),
-        Verb::Logs { run, host, step } => show::logs(&Context::load(flags)?, run, host.as_deref(), step.as_deref()),
+        Verb::Runs => show::runs(&Context::without_recipes(flags)?),
+        Verb::Show { run } => show::show(&Context::without_recipes(flags)?, run),
+        Verb::Logs { run, host, step } => {
+            show::logs(&Context::without_recipes(flags)?, run, host.as_deref(), step.as_deref())
+        }
+        Verb::Resume(args) if args.as_planned => resume::resume(&Context::without_recipes(flags)?, args).await,
         Verb::Resume(args) => resume::resume(&Context::load(flags)?, args).await,
-        Verb::Undo { run } => resume::undo(&Context::load(flags)?, run).await,
-        Verb::Attach { run } => attach::attach(&Context::load(flags)?, run).await,
-        Verb::Cancel { run } => resume::cancel(&Context::load(flags)?, run).await,
+        Verb::Undo { run } => resume::undo(&Context::without_recipes(flags)?, run).await,
+        Verb::Attach { run } => attach::attach(&Context::without_recipes(flags)?, run).await,
+        Verb::Cancel { run } => resume::cancel(&Context::without_recipes(flags)?, run).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "fleet", &mut script);

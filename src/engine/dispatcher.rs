@@ -173,7 +173,8 @@ impl<'a> Dispatcher<'a> {
             .as_ref()
             .filter(|_| exit_code == 0 && !self.summary.is_undo())
             .and_then(|name| self.proven(name));
-        self.tell(Fact::RunFinished { exit_code, proven });
+        let undone = self.summary.is_undo();
+        self.tell(Fact::RunFinished { exit_code, proven, undone });
         self.flush();
         // Without orders the workers close their connections and end. One that hangs is dropped with the set.
         self.hosts.clear();

@@ -286,7 +286,7 @@ async fn what_a_once_step_registers_is_known_to_all_hosts() {
     p.proves = Some(VarName::parse("revision").unwrap());
     let (_, memory) = play(p, &network).await;
     assert!(sent(&network).contains(&"web2: pull abc".to_owned()));
-    let Fact::RunFinished { exit_code: 0, proven: Some(proven) } = &memory.events.last().unwrap().fact else {
+    let Fact::RunFinished { exit_code: 0, proven: Some(proven), .. } = &memory.events.last().unwrap().fact else {
         panic!("{:?}", memory.events.last());
     };
     assert_eq!(proven.value, "abc");

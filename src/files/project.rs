@@ -36,6 +36,8 @@ pub struct LoadOptions<'a> {
     pub built_in: &'a [(&'a str, &'a str)],
     /// Words of the command line, which no site may be called.
     pub verbs: &'a [&'a str],
+    /// Leave the recipes out: what is done was planned before.
+    pub without_recipes: bool,
 }
 
 /// Why there is no project.
@@ -103,7 +105,7 @@ pub fn load(root: &Path, options: LoadOptions<'_>) -> Result<Project, ProjectErr
     let mut recipes = BTreeMap::new();
     let folder = root.join("recipes");
     let script = |path: &str| read_script(&folder, path);
-    for file in &own {
+    for file in own.iter().filter(|_| !options.without_recipes) {
         let Some(source) = &file.source else { continue };
         recipes.extend(read_one(&file.stem, source, &script, &mut diagnostics));
     }

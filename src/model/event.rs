@@ -246,7 +246,15 @@ pub enum Fact {
         /// The value proven by this run, for sites that follow this one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proven: Option<Proven>,
+        /// What it was to do was to take the run back.
+        #[serde(default, skip_serializing_if = "is_false")]
+        undone: bool,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 fn first() -> u32 {

@@ -140,7 +140,7 @@ impl Script {
     /// `run-finished`.
     pub fn finish(&mut self, exit_code: u8, proven: Option<&str>) -> &mut Self {
         let proven = proven.map(|value| Proven { name: VarName::parse("revision").unwrap(), value: value.to_owned() });
-        self.fact(Fact::RunFinished { exit_code, proven })
+        self.fact(Fact::RunFinished { exit_code, proven, undone: false })
     }
 }
 

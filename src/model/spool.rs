@@ -186,7 +186,7 @@ impl Evidence {
             if self.connected { "its controller is connected" } else { "its controller is not connected" }.to_owned(),
         ];
         match self.running.as_slice() {
-            [] => words.push("no step of it runs".to_owned()),
+            [] => words.push("no step of it runs as the login user".to_owned()),
             steps => words.push(format!("running: {}", steps.join(", "))),
         }
         if self.restarted {

@@ -112,7 +112,7 @@ impl Summary {
                 self.signal = Some(*signal);
             }
             Fact::ReporterDropped { reporter, reason } => self.dropped.push((reporter.clone(), reason.clone())),
-            Fact::RunFinished { exit_code, proven } => {
+            Fact::RunFinished { exit_code, proven, .. } => {
                 self.finished = Some(event.at);
                 self.told_exit_code = Some(*exit_code);
                 self.proven.clone_from(proven);

@@ -256,7 +256,7 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         any::<String>().prop_map(|reason| Fact::RolloutStopped { reason }),
         any::<u8>().prop_map(|level| Fact::Interrupted { level, signal: Signal::Int }),
         any::<String>().prop_map(|reason| Fact::ReporterDropped { reporter: "json".into(), reason }),
-        any::<u8>().prop_map(|exit_code| Fact::RunFinished { exit_code, proven: None }),
+        any::<u8>().prop_map(|exit_code| Fact::RunFinished { exit_code, proven: None, undone: false }),
     ]
 }
 

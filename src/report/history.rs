@@ -144,6 +144,8 @@ pub struct RunEntry {
 pub enum RunResult {
     /// With that exit code.
     Finished(u8),
+    /// It was taken back.
+    Undone,
     /// It is still running, or its controller died.
     Unfinished,
     /// The record does not read, because of that.
@@ -238,7 +240,7 @@ pub fn last_proven(runs: &Path, site: &SiteName) -> Result<Option<(RunId, Proven
         // All of it, because a damaged record could hide that this run proved something else.
         let mut found = None;
         read_events(&path, |event| match event.fact {
-            Fact::RunFinished { exit_code: 0, proven } => found = proven,
+            Fact::RunFinished { exit_code: 0, proven, .. } => found = proven,
             // Whatever comes of it, it is not what it was.
             Fact::RunResumed { .. } => found = None,
             _ => {}
@@ -270,6 +272,7 @@ fn entry(runs: &Path, run: RunId) -> RunEntry {
     let path = runs.join(run.as_str()).join(EVENTS_FILE);
     let read = || Ok::<_, HistoryError>((first_event(&path)?, run_finished(&path)?));
     let (first, result) = match read() {
+        Ok((first, Some(Fact::RunFinished { exit_code: 0, undone: true, .. }))) => (first, RunResult::Undone),
         Ok((first, Some(Fact::RunFinished { exit_code, .. }))) => (first, RunResult::Finished(exit_code)),
         Ok((first, _)) => (first, RunResult::Unfinished),
         Err(error) => (None, RunResult::Damaged(error.to_string())),

@@ -26,6 +26,7 @@ pub fn runs(entries: &[RunEntry], zone: &TimeZone, color: bool) -> String {
         let (tone, result) = match &entry.result {
             RunResult::Finished(exit::SUCCESS) => (Tone::Good, exit::describe(exit::SUCCESS).to_owned()),
             RunResult::Finished(code) => (Tone::Bad, exit::describe(*code).to_owned()),
+            RunResult::Undone => (Tone::Good, "undone".to_owned()),
             RunResult::Unfinished => (Tone::Warning, "unfinished".to_owned()),
             RunResult::Damaged(why) => (Tone::Bad, format!("damaged: {}", printable(why.as_bytes()))),
         };

@@ -349,7 +349,7 @@ pub(super) fn interrupt_in_words(level: u8) -> &'static str {
         0 => "",
         1 => "interrupted: no new step starts; Ctrl-C again ends the running ones",
         2 => "interrupted: running steps are being ended; Ctrl-C again lets go of them",
-        _ => "interrupted: fleet lets go, steps go on",
+        _ => "interrupted: fleet lets go; hosts end what they were told to end, all else goes on",
     }
 }
 
