@@ -244,8 +244,17 @@ async fn inspect<'a>(context: &Context<'_>, hosts: &'a [PlanHost]) -> Result<Vec
 }
 
 async fn inquire<'a>(connector: &Arc<dyn Connect>, host: &'a PlanHost, command: RemoteCommand) -> Answer<'a> {
-    let answer = inquire_text(connector, host, command).await;
-    (host, answer.map(|text| HostReport::parse(&text)))
+    let look = async {
+        let mut session = connector.connect(host).await.map_err(|error| error.to_string())?;
+        let never = CancellationToken::new();
+        let mut report = engine::ask(session.as_mut(), &command, &never).await.map(|text| HostReport::parse(&text));
+        if let Ok(report) = &mut report {
+            engine::see_all(session.as_mut(), report, &never).await;
+        }
+        session.close().await;
+        report
+    };
+    (host, look.await)
 }
 
 async fn inquire_text(connector: &Arc<dyn Connect>, host: &PlanHost, command: RemoteCommand) -> Result<String, String> {

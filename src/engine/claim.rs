@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::worker::{Message, Worker};
 use crate::model::command::RemoteCommand;
 use crate::model::event::Stream;
-use crate::model::name::UserName;
+use crate::model::name::RunId;
 use crate::model::outcome::HostOutcome;
-use crate::model::spool::{Claim, Holder, HostReport, LEAST_ROOM, UNNAMED};
+use crate::model::spool::{self, Claim, Holder, HostReport, LEAST_ROOM, UNNAMED};
 use crate::ssh::{Exec, ExecEnd, OutputChunk, Remote, Session};
 
 /// How long an errand may take.
@@ -25,20 +25,12 @@ const PATIENCE: (u32, Duration) = (8, Duration::from_millis(250));
 /// For how long an errand that was cut off is taken up again, and a host is called that is to get its lock back.
 const ONCE_MORE: Duration = Duration::from_secs(2);
 
-/// What a run locks on a host.
-#[derive(Debug, Clone)]
-pub struct Lock {
-    pub claim: Claim,
-    /// The other users of the host whose steps the run has.
-    pub users: Vec<UserName>,
-}
-
 impl Worker {
     /// Locks the site. An error is the message that tells why not.
     pub(super) async fn claim(&mut self, stop: &CancellationToken) -> Result<(), Message> {
-        let Some(Lock { claim, users }) = self.lock.clone() else { return Ok(()) };
+        let Some(claim) = self.lock.clone() else { return Ok(()) };
         let mut patience = PATIENCE.0;
-        let report = loop {
+        let mut report = loop {
             let answer = match self.insist(&claim.lock(), stop).await {
                 Ok(answer) => answer,
                 Err(reason) if !self.is_connected() => return Err(Message::ConnectFailed(reason)),
@@ -60,6 +52,9 @@ impl Worker {
             }
         };
         self.scope = report.scope;
+        if let Some(session) = self.session.as_mut() {
+            see_all(session.as_mut(), &mut report, stop).await;
+        }
         if let Some(other) = &report.superseded {
             let reason =
                 format!("run {other} has worked on the site here since: what this run left is not there any more");
@@ -84,7 +79,7 @@ impl Worker {
             let _ = self.release("", false).await;
             return Err(Message::Refused(HostOutcome::Failed, reason));
         }
-        for user in &users {
+        for user in &claim.users {
             // Where sudo does not allow it, the step itself will say so.
             let _ = self.ask(&claim.prepare(user), stop).await;
         }
@@ -93,7 +88,7 @@ impl Worker {
 
     /// Gives the lock back, and removes what the run has left in the spool, unless it is to be kept until another run comes.
     pub(super) async fn release(&mut self, line: &str, keep: bool) -> Result<(), String> {
-        let Some(Lock { claim, users }) = self.lock.clone() else { return Ok(()) };
+        let Some(claim) = self.lock.clone() else { return Ok(()) };
         let never = CancellationToken::new();
         if !self.is_connected() {
             if self.session.take().is_some() {
@@ -101,7 +96,7 @@ impl Worker {
             }
             self.reconnect_within(ONCE_MORE).await?;
         }
-        for user in &users {
+        for user in &claim.users {
             let _ = self.ask(&claim.clean(user, keep), &never).await;
         }
         let answer = self.insist(&claim.release(line, keep), &never).await?;
@@ -156,6 +151,21 @@ pub async fn ask(
         ExecEnd::Stopped => Err("interrupted".to_owned()),
         ExecEnd::TimedOut | ExecEnd::IdleTimedOut | ExecEnd::Absent | ExecEnd::Detached(_) => {
             Err(format!("no answer in {} s", TIMEOUT.as_secs()))
+        }
+    }
+}
+
+/// Asks the other users' spools for the steps of the run that has the lock.
+pub async fn see_all(session: &mut dyn Session, report: &mut HostReport, stop: &CancellationToken) {
+    let Some(Holder { run, users, evidence, .. }) = &mut report.holder else { return };
+    let Ok(run) = RunId::parse(run) else { return };
+    for user in users {
+        match ask(session, &spool::evidence(&run, user), stop).await.map(|answer| HostReport::parse(&answer).holder) {
+            Ok(Some(holder)) => {
+                evidence.running.extend(holder.evidence.running);
+                evidence.unknown.extend(holder.evidence.unknown);
+            }
+            Ok(None) | Err(_) => evidence.unseen.push(user.clone()),
         }
     }
 }

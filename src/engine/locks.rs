@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::claim::Lock;
 use super::dispatcher::Dispatcher;
 use super::host::Busy;
 use super::worker::Order;
@@ -19,7 +18,7 @@ const RELEASE: Duration = Duration::from_secs(20);
 
 impl Dispatcher<'_> {
     /// What the run locks on the host, when it locks anything.
-    pub(super) fn lock(&self, index: HostIndex) -> Option<Lock> {
+    pub(super) fn lock(&self, index: HostIndex) -> Option<Claim> {
         if !self.run.plan.locks() {
             return None;
         }
@@ -28,15 +27,13 @@ impl Dispatcher<'_> {
         let users: BTreeSet<&UserName> =
             steps.filter_map(|step| step.commands.get(&index)?.run.as_user.as_ref()).collect();
         let (began, by) = (self.began, word(&self.run.by));
-        Some(Lock {
-            claim: Claim {
-                run: self.run.id.clone(),
-                host: index,
-                site,
-                since: format!("{began:.0} by {by}: {}", self.run.plan.task),
-                resumed: self.past.as_ref().is_some_and(|past| past.was_locked(index)),
-                whole: self.past.as_ref().is_some_and(|past| !past.is_in_flight(index)),
-            },
+        Some(Claim {
+            run: self.run.id.clone(),
+            host: index,
+            site,
+            since: format!("{began:.0} by {by}: {}", self.run.plan.task),
+            resumed: self.past.as_ref().is_some_and(|past| past.was_locked(index)),
+            whole: self.past.as_ref().is_some_and(|past| !past.is_in_flight(index)),
             users: users.into_iter().cloned().collect(),
         })
     }

@@ -33,7 +33,7 @@ use crate::model::past::{OpenStep, Past};
 use crate::model::plan::{HostIndex, Plan};
 use crate::model::summary::Summary;
 use crate::ssh::Connect;
-pub use claim::ask;
+pub use claim::{ask, see_all};
 
 /// Sees every event of a run, in order, before what it announces is done.
 pub trait Observer: Send {

@@ -99,7 +99,7 @@ impl Dispatcher<'_> {
         }
         Work::Durable(Box::new(DurableStep {
             run: self.run.id.clone(),
-            label: format!("{} on {}", planned.path, self.label(host)),
+            label: format!("{}{} on {}", if key.is_undo() { "undo of " } else { "" }, planned.path, self.label(host)),
             key,
             command,
             limit: planned.timeout,

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::claim::Lock;
 use super::output::{LONGEST_VALUE, Output};
 use crate::model::command::{RemoteCommand, signal_of_status};
 use crate::model::durable::{DurableStep, Scope};
@@ -15,6 +14,7 @@ use crate::model::masking::Masker;
 use crate::model::outcome::{HostOutcome, StepOutcome, TimeLimit};
 use crate::model::plan::{HostIndex, PlanHost};
 use crate::model::scheduler::StepIndex;
+use crate::model::spool::Claim;
 use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
 
 /// What a worker is told to do.
@@ -116,7 +116,7 @@ pub struct Worker {
     pub messages: mpsc::Sender<(HostIndex, Message)>,
     pub session: Option<Box<dyn Session>>,
     /// The lock that the run takes, when it takes one.
-    pub lock: Option<Lock>,
+    pub lock: Option<Claim>,
     /// Steps of the past whose values are to be read again.
     pub secrets: Vec<(StepIndex, Task)>,
     /// How a durable step leaves the login session.

@@ -72,6 +72,11 @@ impl StepKey {
         Self(format!("{}.{}.{}.u{attempt}", host.0, at.phase, at.step))
     }
 
+    /// Of an undo?
+    pub fn is_undo(&self) -> bool {
+        self.0.contains('u')
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0

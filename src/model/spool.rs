@@ -44,6 +44,8 @@ pub struct Claim {
     pub resumed: bool,
     /// None of its steps is in flight here.
     pub whole: bool,
+    /// The other users of the host whose steps the run has: each has a spool of its own.
+    pub users: Vec<UserName>,
 }
 
 impl Claim {
@@ -59,6 +61,7 @@ impl Claim {
 
     fn ask(&self, site: Option<&SiteName>, user: Option<&UserName>) -> RemoteCommand {
         let yes = |is: bool| if is { "yes" } else { "" };
+        let users: Vec<&str> = self.users.iter().map(UserName::as_str).collect();
         let values = [
             ("run", self.run.as_str()),
             ("host", &self.host.0.to_string()),
@@ -66,6 +69,7 @@ impl Claim {
             ("since", &self.since),
             ("resumed", yes(self.resumed)),
             ("whole", yes(self.whole)),
+            ("users", &users.join(" ")),
         ];
         RemoteCommand { as_user: user.cloned(), ..script(&values, &[SPOOL, EVIDENCE, LOCK]) }
     }
@@ -95,6 +99,12 @@ impl Claim {
 /// Asks how things stand.
 pub fn inspect(site: &SiteName) -> RemoteCommand {
     script(&[("site", site.as_str())], &[SPOOL, EVIDENCE, INSPECT])
+}
+
+/// Asks what another user's spool tells of a run: its steps that run as that user.
+pub fn evidence(run: &RunId, user: &UserName) -> RemoteCommand {
+    let text = "exec 2>/dev/null\nfleet_boot\nfleet_spool || exit\necho \"holder $_run\"\nfleet_evidence \"$_run\"\n";
+    RemoteCommand { as_user: Some(user.clone()), ..script(&[("run", run.as_str())], &[SPOOL, EVIDENCE, text]) }
 }
 
 /// Takes a run's lock away. `line` is for the host's history.
@@ -151,6 +161,8 @@ pub struct Holder {
     pub run: String,
     /// Start, operator, task, as it wrote them.
     pub since: String,
+    /// Users whose spools may tell of its steps, too.
+    pub users: Vec<UserName>,
     /// What is known of it.
     pub evidence: Evidence,
 }
@@ -177,6 +189,8 @@ pub struct Evidence {
     pub restarted: bool,
     /// Steps that nobody knows the end of.
     pub unknown: Vec<String>,
+    /// Users whose spools could not be asked.
+    pub unseen: Vec<UserName>,
 }
 
 impl Evidence {
@@ -186,7 +200,7 @@ impl Evidence {
             if self.connected { "its controller is connected" } else { "its controller is not connected" }.to_owned(),
         ];
         match self.running.as_slice() {
-            [] => words.push("no step of it runs as the login user".to_owned()),
+            [] => words.push("no step of it runs".to_owned()),
             steps => words.push(format!("running: {}", steps.join(", "))),
         }
         if self.restarted {
@@ -194,6 +208,10 @@ impl Evidence {
         }
         if !self.unknown.is_empty() {
             words.push(format!("nobody knows the end of {}", self.unknown.join(", ")));
+        }
+        if !self.unseen.is_empty() {
+            let users: Vec<&str> = self.unseen.iter().map(UserName::as_str).collect();
+            words.push(format!("what of it runs as {} cannot be seen", users.join(", ")));
         }
         words.join("; ")
     }
@@ -246,6 +264,10 @@ impl HostReport {
                     match word {
                         "connected" => evidence.connected = true,
                         "restarted" => evidence.restarted = true,
+                        "users" => {
+                            let users = rest.split(' ').filter_map(|name| UserName::parse(name).ok()).collect();
+                            report.holder.iter_mut().for_each(|holder| holder.users.clone_from(&users));
+                        }
                         "running" => evidence.running.push(rest.to_owned()),
                         "gone" => evidence.unknown.push(rest.to_owned()),
                         "rebooted" => evidence.unknown.push(format!("{rest} (the host was rebooted)")),

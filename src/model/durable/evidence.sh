@@ -27,9 +27,11 @@ fleet_evidence() {
 fleet_holder() {
   _holder= _then=
   [ -e "$_spool/lock.$_site" ] || return 1
-  { read -r _holder _rest && read -r _then; } <"$_spool/lock.$_site"
+  _users=
+  { read -r _holder _rest && read -r _then && read -r _users; } <"$_spool/lock.$_site"
   echo "holder ${_holder:-unnamed an unknown time}${_holder:+ $_rest}"
   [ -z "$_then" ] || [ "$_then" = "$_boot" ] || echo restarted
+  [ -z "$_users" ] || echo "users $_users"
   [ -z "$_holder" ] || fleet_evidence "$_holder"
   return 0
 }

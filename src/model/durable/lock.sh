@@ -1,5 +1,5 @@
 # Makes the host ready for a run and locks the site. Before it come assignments: _run, _host (its number in the run), _site, _since (a
-# line about the run), _resumed (`yes`: this run has been here), _whole (`yes`: nothing of it is in flight, so nothing has to be proven by
+# line about the run), _users (others who have steps of it), _resumed (`yes`: this run has been here), _whole (`yes`: nothing of it is in flight, so nothing has to be proven by
 # what is there). Without _site it only makes the folder ready, for another user.
 
 # Makes $_dir, the folder of the run, and notes in it that the run is on $_host.
@@ -19,7 +19,7 @@ fleet_take() {
   for _n in 1 2 3 4 5 6 7 8 9 10; do
     set -C
     _owner=
-    if { _owner=yes; printf '%s\n%s\n' "$_run $_since" "$_boot"; } >"$_spool/lock.$_site"; then
+    if { _owner=yes; printf '%s\n%s\n%s\n' "$_run $_since" "$_boot" "$_users"; } >"$_spool/lock.$_site"; then
       set +C
       return 0
     fi

@@ -16,7 +16,7 @@
 #   RUN/KEY.end.absent  it was not started, and never will be
 # A step makes four files, and with them, on ext4, half of what it costs: so there is no file for what finds room in another.
 #   RUN/HOST.connection  the server process of the controller's last connection: pid, start time, boot id
-#   lock.SITE         the run that works on the site; last.SITE the last one that did
+#   lock.SITE         the run that works on the site, the boot id, the other users who have steps of it; last.SITE the last one that did
 #   history           a line for each run that was here
 
 # Sets $_boot: what a reboot changes.

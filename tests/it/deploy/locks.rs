@@ -8,7 +8,7 @@ use super::{Site, outcomes};
 use crate::support::files;
 use crate::support::process::wait_for;
 use crate::support::project::Project;
-use crate::support::user;
+use crate::support::user::{self, TestUser};
 
 const RECIPE: &str = r#"
 [[task.deploy.step]]
@@ -230,6 +230,34 @@ fn a_lock_that_is_just_being_made_is_waited_for() {
     site.program("web1", "sleep", &format!("echo 20200101-000000-0000 2020 by old@gone: deploy >{}", lock.display()));
     let output = site.fleet(&["mysite", "deploy"]).expect_code(12);
     assert!(output.stderr.contains("by old@gone: deploy"), "{}", output.stderr);
+}
+
+/// Its spool is that user's, and the lock is not.
+#[test]
+fn a_step_that_runs_as_another_user_is_seen() {
+    let user = TestUser::create();
+    let recipe =
+        format!("[[task.deploy.step]]\nname = \"work\"\nrun = \"echo begun; sleep 600\"\nas = \"{}\"\n", user.name);
+    let site = Site::start("", &["web1"], &recipe);
+    let mut running = site.spawn(&["mysite", "deploy"]);
+    running.wait_for_text("| begun");
+    running.signal(Signal::KILL);
+    running.wait();
+    let told = [
+        site.fleet(&["mysite", "status"]).expect_code(0).stdout,
+        site.fleet(&["mysite", "deploy"]).expect_code(12).stderr,
+        site.fleet(&["mysite", "unlock", "--no-input"]).stderr,
+    ];
+    for text in told {
+        assert!(text.contains("running: deploy/work on web1"), "{text}");
+    }
+    site.program("web1", "sudo", "exit 1");
+    let status = site.fleet(&["mysite", "status"]).expect_code(0).stdout;
+    assert!(status.contains(&format!("what of it runs as {} cannot be seen", user.name)), "{status}");
+    fs::remove_file(site["web1"].bin().join("sudo")).unwrap();
+    let output = site.fleet(&["cancel"]).expect_code(10);
+    assert!(output.stdout.contains("rolled back") || output.stdout.contains("held"), "{}", output.stdout);
+    assert!(site["web1"].commands().is_empty(), "{:?}", site["web1"].commands());
 }
 
 #[test]

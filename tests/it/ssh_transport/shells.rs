@@ -43,6 +43,7 @@ impl Steps {
             since: String::new(),
             resumed: false,
             whole: true,
+            users: user.map(name).into_iter().collect(),
         };
         for command in std::iter::once(claim.lock()).chain(user.map(|user| claim.prepare(&name(user)))) {
             let answer = run_command(&mut *session, &command).await.stdout;
