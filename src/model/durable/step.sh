@@ -1,7 +1,8 @@
 # What a shell on the host is taught once, so that it can run one step after another: each is started at most once, or watched again. For
 # each it then reads assignments and calls fleet_step: _run, _key, _label, _start (`yes`: start it, unless it was), _never (`yes`: if it was
-# not started, it never will be), _out and _err (bytes of its output that the controller has), _limit (seconds, or nothing), _grace (tenths of a second between TERM and KILL), _spent (keys of steps
-# whose output is on record), _begin and _end (marks). fleet_command is the step itself.
+# not started, it never will be), _out and _err (bytes of its output that the controller has), _limit (seconds, or nothing), _grace (tenths
+# of a second between TERM and KILL), _spent (keys of steps whose output is on record), _begin and _end (marks). fleet_command is the step
+# itself.
 #
 # Descriptors: 3 the leash, on which the controller gives its orders, and 0 the same for this shell; 4 and 5 the output, read at an offset
 # that processes share; 6 and 7 the channel. At any time one process reads the channel and writes to it: while a step runs, the leash. A
@@ -54,8 +55,8 @@ fleet_group() {
   return 1
 }
 
-# Does any of the step's group run? Without setsid there is no group, but its shell. What has ended, and waits for a lazy parent to notice, does
-# not count.
+# Does any of the step's group run? Without setsid there is no group, but its shell. What has ended, and waits for a lazy parent to notice,
+# does not count.
 fleet_group_runs() {
   kill -0 "-$_pid" || kill -0 "$_pid" || return 1
   [ -d /proc/self ] || return 0
