@@ -35,6 +35,9 @@ use failure::Failure;
 /// What can be done with a site besides the tasks of its recipe.
 const SITE_VERBS: [&str; 6] = ["run", "trust", "distribute-keys", "status", "check", "unlock"];
 
+/// Those that a person needs when a site is in trouble, maybe while a recipe is being written.
+const WITHOUT_RECIPES: [&str; 4] = ["run", "status", "check", "unlock"];
+
 /// Runs `fleet`.
 pub fn main() -> ExitCode {
     let argv = match args::utf8(std::env::args_os(), std::env::vars_os()) {
@@ -90,7 +93,7 @@ fn tell(flags: &Flags, failure: Failure) -> u8 {
 async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     let flags = &cli.flags;
     match &cli.verb {
-        Verb::Site(args) if matches!(args.tasks.as_slice(), [only] if only == "status" || only == "unlock") => {
+        Verb::Site(args) if matches!(args.tasks.as_slice(), [only] if WITHOUT_RECIPES.contains(&only.as_str())) => {
             site(&Context::without_recipes(flags)?, args).await
         }
         Verb::Site(args) => site(&Context::load(flags)?, args).await,

@@ -26,8 +26,7 @@ use crate::report::recorded::recorded;
 /// Goes on with a run.
 pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Failure> {
     let run = choose(context, &args.run, |run| {
-        let (past, summary) = known(context, run);
-        is_open(&past, &summary) && !lives(context, run)
+        !lives(context, run) && known(context, run).is_some_and(|(past, summary)| is_open(&past, &summary))
     })?;
     let taken = Taken::take(context, run)?;
     if let Some(word) = taken.is_over() {
@@ -60,8 +59,7 @@ pub async fn undo(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
     // One that was cut off may have locked hosts, though it ran nothing on them.
     let fits = |past: &Past, summary: &Summary| !past.is_empty() || summary.finished.is_none();
     let run = choose(context, typed, |run| {
-        let (past, summary) = known(context, run);
-        fits(&past, &summary) && !lives(context, run)
+        !lives(context, run) && known(context, run).is_some_and(|(past, summary)| fits(&past, &summary))
     })?;
     let taken = Taken::take(context, run)?;
     if !fits(&taken.past, &taken.summary) {
@@ -74,8 +72,7 @@ pub async fn undo(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
 /// Ends the steps of a run, and has it undone by its policy.
 pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
     let run = choose(context, typed, |run| {
-        let (past, summary) = known(context, run);
-        lives(context, run) || is_open(&past, &summary)
+        lives(context, run) || known(context, run).is_some_and(|(past, summary)| is_open(&past, &summary))
     })?;
     let Some(pid) = record::controller(&context.runs(), &run) else {
         let taken = Taken::take(context, run.clone())?;
@@ -117,12 +114,10 @@ fn lives(context: &Context<'_>, run: &RunId) -> bool {
 /// Runs that are looked at for the one that `last` means.
 const LOOKED_AT: usize = 50;
 
-/// What is known of a run, or of none if its record does not read.
-fn known(context: &Context<'_>, run: &RunId) -> (Past, Summary) {
-    match history::load_events(&context.runs(), run) {
-        Ok((plan, events)) if plan.task != AD_HOC => (Past::of(&plan, &events), Summary::of(&events)),
-        _ => Default::default(),
-    }
+/// What is known of a run; nothing if its record does not read, or it was a single command.
+fn known(context: &Context<'_>, run: &RunId) -> Option<(Past, Summary)> {
+    let (plan, events) = history::load_events(&context.runs(), run).ok()?;
+    (plan.task != AD_HOC).then(|| (Past::of(&plan, &events), Summary::of(&events)))
 }
 
 /// May steps of a run be running, or does it wait for a decision?
@@ -240,22 +235,16 @@ impl Taken {
     }
 
     /// Steps that do no harm when they are run again need nobody to decide that, as long as the run goes forward.
-    fn with_harmless(&self, mut decided: Vec<(OpenStep, Decision)>) -> Vec<(OpenStep, Decision)> {
+    fn with_harmless(&self, decided: Vec<(OpenStep, Decision)>) -> Vec<(OpenStep, Decision)> {
         let harmless = |open: &OpenStep| {
             let step = self.plan.phases.get(open.at.phase).and_then(|phase| phase.steps.get(open.at.step));
             let unknown = matches!(open.outcome, Some(StepOutcome::Unknown { .. })) && open.kind == StepKind::Run;
             unknown && step.is_some_and(|step| step.idempotent || step.read_only)
         };
-        let mut all = decided.clone();
-        for open in self.past.open_steps().into_iter().filter(harmless) {
-            if decided.iter().all(|(step, _)| step.host != open.host) {
-                all.push((open, Decision::Rerun));
-            }
-        }
-        if !self.goes_back(&all) {
-            decided = all;
-        }
-        decided
+        let undecided = |open: &OpenStep| decided.iter().all(|(step, _)| step.host != open.host);
+        let again = self.past.open_steps().into_iter().filter(|open| harmless(open) && undecided(open));
+        let all: Vec<_> = decided.iter().cloned().chain(again.map(|open| (open, Decision::Rerun))).collect();
+        if self.goes_back(&all) { decided } else { all }
     }
 
     fn path(&self, open: &OpenStep) -> String {

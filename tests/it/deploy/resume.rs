@@ -165,6 +165,13 @@ fn reboot(site: &Site) {
     assert!(changed >= 3, "{changed}: boot, connection and the step");
 }
 
+/// Kills what waits for the step in the middle on the first host.
+fn kill_supervisor(site: &Site) {
+    let gate = files::read(&site.spool("web1").join(run_of(site)).join("0.0.2.1.run"));
+    let supervisor: u32 = gate.split_whitespace().next().unwrap().parse().unwrap();
+    crate::support::process::signal(supervisor, Signal::KILL);
+}
+
 /// After a resume that cannot tell: exit 13, held, locked, and said so.
 #[track_caller]
 fn check_unknown(site: &Site, why: &str) {
@@ -236,10 +243,7 @@ fn a_lost_spool_leaves_the_step_unknown() {
 fn a_killed_supervisor_leaves_the_step_unknown() {
     let site = short("", "");
     killed(&site);
-    let gate = files::read(&site.spool("web1").join(run_of(&site)).join("0.0.2.1.run"));
-    let supervisor: u32 = gate.split_whitespace().next().unwrap().parse().unwrap();
-    crate::support::process::signal(supervisor, Signal::KILL);
-    wait_for("its end", || (!std::path::Path::new(&format!("/proc/{supervisor}")).exists()).then_some(()));
+    kill_supervisor(&site);
     check_unknown(&site, "its supervisor on the host was killed");
 }
 
@@ -402,6 +406,7 @@ fn a_recipe_that_does_not_read_is_not_in_the_way() {
     killed(&site);
     site.write("recipes/other.toml", "garbage = [\n");
     site.fleet(&["mysite", "status"]).expect_code(0);
+    site.fleet(&["mysite", "run", "--", "true"]).expect_code(0);
     site.fleet(&["runs"]).expect_code(0);
     site.fleet(&["resume"]).expect_code(3);
     site.touch("go");
@@ -417,9 +422,7 @@ fn an_idempotent_step_that_its_own_run_lost_is_run_again() {
     let site = short("stage = \"test\"", "idempotent = true");
     let running = site.spawn(&["mysite", "deploy"]);
     wait_for("the step", || site.has("working"));
-    let gate = files::read(&site.spool("web1").join(run_of(&site)).join("0.0.2.1.run"));
-    let supervisor: u32 = gate.split_whitespace().next().unwrap().parse().unwrap();
-    crate::support::process::signal(supervisor, Signal::KILL);
+    kill_supervisor(&site);
     running.wait().expect_code(13);
     let both = ["--assume-done", "work", "--rerun", "work"];
     site.fleet(&[&["resume"], &both[..]].concat()).expect_code(2);
@@ -433,9 +436,7 @@ fn what_has_turned_back_runs_no_step_again() {
     let site = Site::start("", &["web1", "web2"], &SHORT.replace("@WORK@", "").replace("{{token}}", "hunter2"));
     let running = site.spawn(&["mysite", "deploy"]);
     wait_for("the steps", || (site.journal().iter().filter(|line| *line == "begin").count() == 2).then_some(()));
-    let gate = files::read(&site.spool("web1").join(run_of(&site)).join("0.0.2.1.run"));
-    let supervisor: u32 = gate.split_whitespace().next().unwrap().parse().unwrap();
-    crate::support::process::signal(supervisor, Signal::KILL);
+    kill_supervisor(&site);
     site.touch("go");
     let output = running.wait().expect_code(13);
     assert!(!output.stdout.contains("--rerun"), "{}", output.stdout);
