@@ -22,7 +22,7 @@ use crate::model::printable::printable;
 use crate::model::spool::{self, Evidence, HostReport, LEAST_ROOM};
 use crate::report::columns::{Cell, columns, headings};
 use crate::report::paint::Tone;
-use crate::ssh::Connect;
+use crate::ssh::{Connect, Session};
 
 /// A host, and what it says of itself, or why it says nothing.
 type Answer<'a> = (&'a PlanHost, Result<HostReport, String>);
@@ -244,22 +244,28 @@ async fn inspect<'a>(context: &Context<'_>, hosts: &'a [PlanHost]) -> Result<Vec
 }
 
 async fn inquire<'a>(connector: &Arc<dyn Connect>, host: &'a PlanHost, command: RemoteCommand) -> Answer<'a> {
-    let look = async {
-        let mut session = connector.connect(host).await.map_err(|error| error.to_string())?;
-        let never = CancellationToken::new();
-        let mut report = engine::ask(session.as_mut(), &command, &never).await.map(|text| HostReport::parse(&text));
-        if let Ok(report) = &mut report {
-            engine::see_all(session.as_mut(), report, &never).await;
-        }
-        session.close().await;
-        report
+    let never = CancellationToken::new();
+    let look = async |session: &mut dyn Session| {
+        let mut report = HostReport::parse(&engine::ask(session, &command, &never).await?);
+        engine::see_all(session, &mut report, &never).await;
+        Ok(report)
     };
-    (host, look.await)
+    (host, connected(connector, host, look).await)
 }
 
 async fn inquire_text(connector: &Arc<dyn Connect>, host: &PlanHost, command: RemoteCommand) -> Result<String, String> {
+    let never = CancellationToken::new();
+    connected(connector, host, async |session: &mut dyn Session| engine::ask(session, &command, &never).await).await
+}
+
+/// Does something over a connection of its own.
+async fn connected<T>(
+    connector: &Arc<dyn Connect>,
+    host: &PlanHost,
+    talk: impl AsyncFnOnce(&mut dyn Session) -> Result<T, String>,
+) -> Result<T, String> {
     let mut session = connector.connect(host).await.map_err(|error| error.to_string())?;
-    let answer = engine::ask(session.as_mut(), &command, &CancellationToken::new()).await;
+    let answer = talk(session.as_mut()).await;
     session.close().await;
     answer
 }

@@ -11,9 +11,9 @@
 //!
 //! Rejected, after measuring: a shell for each step. It costs a channel, which is a round trip, a login shell with its startup files and
 //! the reading of 5 KB: half of all that a step costs. A supervisor that is installed once for a run and host: a round trip, a check of its
-//! content, and a leftover. A streamer on the host that polls the files with
-//! `sleep`: two processes a poll, also for steps that end at once. Here the controller's clock asks, and a step that ends before the
-//! first question costs nothing. A pipe to the controller: it breaks with the connection, or stops the step when nobody reads.
+//! content, and a leftover. A streamer on the host that polls the files with `sleep`: two processes a poll, also for steps that end at once.
+//! Here the controller's clock asks, and a step that ends before the first question costs nothing. A pipe to the controller: it breaks with
+//! the connection, or stops the step when nobody reads.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;

@@ -21,6 +21,7 @@ const EVIDENCE: &str = include_str!("durable/evidence.sh");
 const LOCK: &str = include_str!("durable/lock.sh");
 const RELEASE: &str = include_str!("durable/release.sh");
 const INSPECT: &str = include_str!("durable/inspect.sh");
+const SEE: &str = include_str!("durable/see.sh");
 const UNLOCK: &str = include_str!("durable/unlock.sh");
 
 /// Room that a spool must have before a run begins on a host: what steps print is kept there while they run. In KiB.
@@ -103,8 +104,7 @@ pub fn inspect(site: &SiteName) -> RemoteCommand {
 
 /// Asks what another user's spool tells of a run: its steps that run as that user.
 pub fn evidence(run: &RunId, user: &UserName) -> RemoteCommand {
-    let text = "exec 2>/dev/null\nfleet_boot\nfleet_spool || exit\necho \"holder $_run\"\nfleet_evidence \"$_run\"\n";
-    RemoteCommand { as_user: Some(user.clone()), ..script(&[("run", run.as_str())], &[SPOOL, EVIDENCE, text]) }
+    RemoteCommand { as_user: Some(user.clone()), ..script(&[("run", run.as_str())], &[SPOOL, EVIDENCE, SEE]) }
 }
 
 /// Takes a run's lock away. `line` is for the host's history.

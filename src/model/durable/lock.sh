@@ -1,6 +1,6 @@
 # Makes the host ready for a run and locks the site. Before it come assignments: _run, _host (its number in the run), _site, _since (a
-# line about the run), _users (others who have steps of it), _resumed (`yes`: this run has been here), _whole (`yes`: nothing of it is in flight, so nothing has to be proven by
-# what is there). Without _site it only makes the folder ready, for another user.
+# line about the run), _users (others who have steps of it), _resumed (`yes`: this run has been here), _whole (`yes`: nothing of it is in
+# flight, so nothing has to be proven by what is there). Without _site it only makes the folder ready, for another user.
 
 # Makes $_dir, the folder of the run, and notes in it that the run is on $_host.
 fleet_run_dir() {

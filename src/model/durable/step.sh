@@ -123,9 +123,15 @@ fleet_leash() {
   exit 1
 }
 
+# The step cannot be started, and leaves nothing that says it was.
+fleet_no_room() {
+  rm -f "$_step.run" "$_step.out"
+  fleet_say "fault no room on the disk of $_spool, where the output of steps is kept: free some"
+}
+
 # The supervisor: runs the step and writes down how it ended.
 fleet_supervise() {
-  true >"$_step.out" && true >"$_step.err" || { rm -f "$_step.run" "$_step.out"; fleet_say "fault no room on the disk of $_spool, where the output of steps is kept: free some"; }
+  true >"$_step.out" && true >"$_step.err" || fleet_no_room
   for _file in $_spent; do
     [ ! -s "$_dir/$_file.out" ] || true >"$_dir/$_file.out"
     [ ! -s "$_dir/$_file.err" ] || true >"$_dir/$_file.err"
@@ -183,13 +189,13 @@ fleet_step() {
   if [ -n "$_start" ]; then
     # A shell that was held up may read this when the run is long over, and its lock another's.
     [ -e "$_dir/$_host.boot" ] || fleet_say "fault the run has no folder in $_spool: it is over, or somebody has removed it"
-    [ -s "$_dir/$_host.boot" ] || echo "$_boot" >"$_dir/$_host.boot" || fleet_say "fault no room in $_spool: free some"
+    [ -s "$_dir/$_host.boot" ] || echo "$_boot" >"$_dir/$_host.boot" || fleet_say "fault no room on the disk of $_spool"
   fi
   [ ! -d "$_dir" ] || fleet_connected
   if [ -n "$_start" ]; then
     fleet_birth $$
     set -C
-    { _owner=yes; echo "$$ $_birth $_boot $_label"; } >"$_step.run" || [ -z "$_owner" ] || { rm -f "$_step.run"; fleet_say "fault no room on the disk of $_spool, where the output of steps is kept: free some"; }
+    { _owner=yes; echo "$$ $_birth $_boot $_label"; } >"$_step.run" || [ -z "$_owner" ] || fleet_no_room
     set +C
   fi
   if [ -n "$_owner" ]; then
