@@ -148,6 +148,9 @@ pub struct SiteArgs {
     /// With `trust`: pin only keys whose SHA256 fingerprint is in this file
     #[arg(long, value_name = "FILE", env = "FLEET_FINGERPRINTS")]
     pub fingerprints: Option<PathBuf>,
+    /// With `unlock`: strike this effect, a step's name or its words, which was put right by hand; may be given again
+    #[arg(long, value_name = "EFFECT")]
+    pub forget: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -83,14 +83,23 @@ pub fn confirm(flags: &Flags, question: &str) -> Result<(), Failure> {
 
 /// Asks for the name of what is about to be touched.
 pub fn confirm_by_name(flags: &Flags, question: &str, name: &str) -> Result<(), Failure> {
-    if flags.yes {
-        return Ok(());
-    }
-    let answer = line(flags, question, "--yes")?;
+    if flags.yes { Ok(()) } else { named(&line(flags, question, "--yes")?, name) }
+}
+
+fn named(answer: &str, name: &str) -> Result<(), Failure> {
     if answer == name {
         return Ok(());
     }
-    Err(Failure::refused(format!("`{answer}` is not `{name}`; nothing was contacted")))
+    Err(Failure::refused(format!("`{answer}` is not `{name}`; nothing was changed")))
+}
+
+/// The same where `--yes` is no answer.
+pub fn insist_on(flags: &Flags, question: &str, name: &str) -> Result<(), Failure> {
+    if !is_interactive(flags) {
+        let hint = format!("{}, and --yes does not answer this", why_not(flags));
+        return Err(Failure::refused(format!("not confirmed: {question}\nhint: {hint}")));
+    }
+    named(&line(flags, question, "")?, name)
 }
 
 /// Asks for a secret, without showing it.

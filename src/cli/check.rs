@@ -74,6 +74,7 @@ fn plan_all(
         run: &run,
         login: &login,
         proof: None,
+        unproven: false,
     };
     Ok(planner::plan(request))
 }

@@ -11,10 +11,9 @@ use crate::files::project::{self, LoadOptions, Project};
 use crate::model::exit;
 use crate::model::inventory::Site;
 use crate::model::name::{HostName, SiteName, UserName};
-use crate::model::planner::{DEFAULT_PARALLEL, Proof};
+use crate::model::planner::DEFAULT_PARALLEL;
 use crate::model::recipe::Recipe;
 use crate::model::selector::{Selector, Targets, restrict};
-use crate::report::history;
 
 /// The recipes inside the binary.
 const BUILT_IN: [(&str, &str); 1] = [("git-site", include_str!("../../recipes/git-site.toml"))];
@@ -35,10 +34,10 @@ impl<'a> Context<'a> {
         Self::load_with(flags, true)
     }
 
-    fn load_with(flags: &'a Flags, without_recipes: bool) -> Result<Self, Failure> {
+    fn load_with(flags: &'a Flags, lenient: bool) -> Result<Self, Failure> {
         let reserved = reserved_names();
         let verbs: Vec<&str> = reserved.iter().map(String::as_str).collect();
-        let options = LoadOptions { built_in: &BUILT_IN, verbs: &verbs, without_recipes };
+        let options = LoadOptions { built_in: &BUILT_IN, verbs: &verbs, lenient };
         Ok(Self { flags, project: project::load(&root(flags)?, options)? })
     }
 
@@ -87,13 +86,6 @@ impl<'a> Context<'a> {
             0 => hosts.max(1),
             width => width,
         }
-    }
-
-    /// What the site that this one follows has proven last.
-    pub fn proof(&self, site: &Site) -> Result<Option<Proof>, Failure> {
-        let Some(followed) = &site.follows else { return Ok(None) };
-        let proven = history::last_proven(&self.runs(), &followed.value)?;
-        Ok(proven.map(|(run, proven)| Proof { name: proven.name, value: proven.value, run }))
     }
 
     /// The folder of the records.

@@ -4,6 +4,7 @@ mod access;
 mod args;
 mod ask;
 mod attach;
+mod books;
 mod check;
 mod context;
 mod descriptors;
@@ -16,6 +17,7 @@ mod resume;
 mod run;
 mod show;
 mod trust;
+mod unlock;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -146,7 +148,7 @@ async fn site(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
         "distribute-keys" => keys::distribute(context, args).await,
         "status" => hosts::status(context, args).await,
         "check" => hosts::check(context, args).await,
-        "unlock" => hosts::unlock(context, args).await,
+        "unlock" => unlock::unlock(context, args).await,
         _ => {
             refuse_slip(context, args, &verb)?;
             run::tasks(context, args).await

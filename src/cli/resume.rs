@@ -57,7 +57,9 @@ pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Fail
 /// Takes back what a run has done.
 pub async fn undo(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
     // One that was cut off may have locked hosts, though it ran nothing on them.
-    let fits = |past: &Past, summary: &Summary| !past.is_empty() || summary.finished.is_none();
+    let fits = |past: &Past, summary: &Summary| {
+        !past.is_empty() || summary.finished.is_none() || summary.hosts().any(|host| host.locked)
+    };
     let run = choose(context, typed, |run| {
         !lives(context, run) && known(context, run).is_some_and(|(past, summary)| fits(&past, &summary))
     })?;
@@ -124,7 +126,8 @@ fn known(context: &Context<'_>, run: &RunId) -> Option<(Past, Summary)> {
 fn is_open(past: &Past, summary: &Summary) -> bool {
     let open =
         |outcome| matches!(outcome, None | Some(HostOutcome::Detached | HostOutcome::Unknown | HostOutcome::Held));
-    (!past.is_empty() || summary.finished.is_none()) && summary.hosts().any(|host| open(host.outcome))
+    let begun = !past.is_empty() || summary.finished.is_none();
+    summary.hosts().any(|host| host.locked || (begun && open(host.outcome)))
 }
 
 /// A run whose record is this process's now.
@@ -177,7 +180,7 @@ impl Taken {
     /// A recipe or an inventory that has changed since would make another run of it.
     fn refuse_other_plan(&self, context: &Context<'_>) -> Result<(), Failure> {
         let Some(asked) = history::load_request(&context.runs(), &self.run)? else { return Ok(()) };
-        let now = run::plan_tasks(context, &asked, &self.run);
+        let now = run::plan_tasks(context, &asked, &self.run).and_then(|plan| Ok(plan?));
         let difference = match &now {
             Ok(now) => self.plan.difference(now),
             Err(failure) => Some(failure.in_short()),

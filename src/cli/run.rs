@@ -9,17 +9,18 @@ use jiff::{Timestamp, Zoned};
 use super::args::SiteArgs;
 use super::context::{self, Context, print, say};
 use super::failure::{Failure, with_cause};
-use super::{access, ask, descriptors, interrupts};
+use super::{access, ask, books, descriptors, interrupts, trust};
 use crate::engine::{self, Observer, Resumed, Unwritten};
 use crate::model::event::Event;
 use crate::model::exit;
 use crate::model::inventory::{Site, Stage};
 use crate::model::name::{HostName, RunId, SiteName, TaskName};
 use crate::model::plan::{AD_HOC, Plan};
-use crate::model::planner::{self, Asked, Request};
+use crate::model::planner::{self, Asked, PlanError, Request};
+use crate::model::printable::printable;
 use crate::model::shell::quote;
 use crate::model::summary::Summary;
-use crate::report::Reporter;
+use crate::report::{self, Reporter};
 use crate::report::background::Background;
 use crate::report::json::Json;
 use crate::report::narrator::{Detail, Telling};
@@ -44,19 +45,33 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     let sites = context.sites(&targets);
     refuse_followers(&sites)?;
     let mut plans: VecDeque<(Plan, Asked, RunId)> = VecDeque::new();
+    let mut connector: Option<Arc<dyn Connect>> = None;
     for (site, hosts) in sites {
         let mut run = fresh_run_id(&Zoned::now())?;
         while plans.back().is_some_and(|(_, _, last)| run <= *last) {
             run = fresh_run_id(&Zoned::now())?;
         }
-        let asked = Asked {
+        let mut asked = Asked {
             site: site.name.clone(),
             hosts: hosts.to_vec(),
             tasks: tasks.clone(),
             overrides: context.flags.overrides(),
             login: context::login_user()?,
+            proof: None,
+            unproven: false,
         };
-        plans.push_back((plan_tasks(context, &asked, &run)?, asked, run));
+        let plan = match plan_tasks(context, &asked, &run)? {
+            Err(unproven @ PlanError::Unproven { .. }) => {
+                let way = match &connector {
+                    Some(way) => Arc::clone(way),
+                    None => Arc::clone(connector.insert(way_to_all(context, args).await?)),
+                };
+                books::prove(context, &way, site, (&mut asked, unproven)).await?;
+                plan_tasks(context, &asked, &run)??
+            }
+            plan => plan?,
+        };
+        plans.push_back((plan, asked, run));
     }
     if context.flags.dry_run {
         return dry_run(context, plans.iter().map(|(plan, ..)| plan));
@@ -70,10 +85,12 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     for (plan, ..) in &plans {
         descriptors::suffice_for(plan)?;
     }
-    let hosts: Vec<_> = plans.iter().flat_map(|(plan, ..)| plan.hosts.clone()).collect();
-    let connector = Arc::new(access::for_runs(context, &hosts).await?);
+    let connector = match connector {
+        Some(way) => way,
+        None => way_to_all(context, args).await?,
+    };
     while let Some((plan, asked, run)) = plans.pop_front() {
-        let code = execute(context, (plan, Some(&asked)), run, Arc::clone(&connector) as _).await?;
+        let code = execute(context, (plan, Some(&asked)), run, Arc::clone(&connector)).await?;
         if code != exit::SUCCESS {
             let left: Vec<&str> = plans.iter().flat_map(|(plan, ..)| &plan.sites).map(SiteName::as_str).collect();
             if !left.is_empty() {
@@ -83,6 +100,16 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         }
     }
     Ok(exit::SUCCESS)
+}
+
+/// The way in to all hosts that the command touches or asks. Keys are read, and passphrases asked for, once.
+async fn way_to_all(context: &Context<'_>, args: &SiteArgs) -> Result<Arc<dyn Connect>, Failure> {
+    let targets = context.targets(&args.selector)?;
+    let mut hosts = trust::hosts(context, &args.selector)?;
+    for (site, _) in context.sites(&targets) {
+        hosts.extend(books::followed(context, site)?);
+    }
+    Ok(Arc::new(access::for_runs(context, &hosts).await?))
 }
 
 /// What a site gets from the one that it follows is decided when it is planned, so both cannot be in one command.
@@ -100,14 +127,14 @@ fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), Failure> {
 }
 
 /// Plans what was asked for, with the files as they are now.
-pub fn plan_tasks(context: &Context<'_>, asked: &Asked, run: &RunId) -> Result<Plan, Failure> {
-    let Asked { site, hosts, tasks, overrides, login } = asked;
+pub fn plan_tasks(context: &Context<'_>, asked: &Asked, run: &RunId) -> Result<Result<Plan, PlanError>, Failure> {
+    let Asked { site, hosts, tasks, overrides, login, proof, unproven } = asked;
     let Some(site) = context.project.inventory.sites.get(site) else {
         return Err(Failure::Message(exit::NO_MATCH, format!("there is no site `{site}` any more")));
     };
     let recipe = context.recipe(site)?;
-    let proof = context.proof(site)?;
-    let request = Request { site, hosts, recipe, tasks, overrides, run, login, proof: proof.as_ref() };
+    let (proof, unproven) = (proof.as_ref(), *unproven);
+    let request = Request { site, hosts, recipe, tasks, overrides, run, login, proof, unproven };
     if let Some((name, meant)) = planner::misspelt(request) {
         let hint = meant.map_or_else(
             || format!("fleet tasks {} shows its variables", site.name),
@@ -118,7 +145,7 @@ pub fn plan_tasks(context: &Context<'_>, asked: &Asked, run: &RunId) -> Result<P
             recipe.name, site.name
         )));
     }
-    Ok(planner::plan(request)?)
+    Ok(planner::plan(request))
 }
 
 /// Runs one command on all targeted hosts.
@@ -161,6 +188,11 @@ fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>)
 
 /// Production is asked for by name.
 pub fn confirm(context: &Context<'_>, plan: &Plan, what: &str) -> Result<(), Failure> {
+    if let Some(basis) = &plan.basis {
+        let age = basis.proof.as_ref().and_then(|proof| proof.age);
+        let age = age.map(|age| format!(", {} ago", report::time::duration(age))).unwrap_or_default();
+        say(&format!("note: {}{age}", printable(basis.describe().as_bytes())));
+    }
     for name in &plan.sites {
         let site = context.project.inventory.sites.get(name);
         let stage = site.and_then(|site| site.stage.as_ref()).map(|stage| stage.value);

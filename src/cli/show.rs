@@ -29,7 +29,6 @@ fn explain_site(context: &Context<'_>, site: &Site, names: &[HostName]) -> Resul
     let overrides: Overrides = context.flags.overrides();
     let run = RunId::parse("RUN").map_err(Failure::environment)?;
     let login = context::login_user()?;
-    let proof = context.proof(site)?;
     let hosts: Vec<_> = site.hosts.iter().filter(|host| names.contains(&host.name)).collect();
     let mut variables = Vec::new();
     for host in &hosts {
@@ -43,7 +42,8 @@ fn explain_site(context: &Context<'_>, site: &Site, names: &[HostName]) -> Resul
                     overrides: &overrides,
                     run: &run,
                     login: &login,
-                    proof: proof.as_ref(),
+                    proof: None,
+                    unproven: false,
                 };
                 Variables::new(request, host).map_err(|e| Failure::Message(exit::INVALID, e))?
             }

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::claim::Released;
 use super::host::{Busy, Host};
 use super::worker::{Message, Order, Worker};
 use super::{Observer, Run, Unwritten};
@@ -21,7 +22,7 @@ use crate::model::masking::Masker;
 use crate::model::name::{HostLabel, PhaseName, StepPath, VarName};
 use crate::model::outcome::StepOutcome;
 use crate::model::past::Past;
-use crate::model::plan::{HostIndex, Plan, PlanStep};
+use crate::model::plan::{HostIndex, PlanStep};
 use crate::model::scheduler::{Action, Input, Scheduler, StepIndex};
 use crate::model::summary::Summary;
 
@@ -35,7 +36,7 @@ pub struct Dispatcher<'a> {
     pub(super) run: Run,
     observer: &'a mut dyn Observer,
     pub(super) scheduler: Scheduler,
-    summary: Summary,
+    pub(super) summary: Summary,
     pub(super) hosts: Vec<Host>,
     /// What an earlier controller did.
     pub(super) past: Option<Past>,
@@ -64,6 +65,10 @@ pub struct Dispatcher<'a> {
     signal: Signal,
     /// What the observer has not seen yet.
     events: Vec<Event>,
+    /// What the run has proven is not in the book of every host.
+    pub(super) unproven: bool,
+    /// Hosts that get their lock back when it is known what the run has proven.
+    pub(super) deferred: Vec<HostIndex>,
     /// What the workers get as soon as the observer has seen it.
     pub(super) orders: Vec<(HostIndex, Order)>,
 }
@@ -95,6 +100,8 @@ impl<'a> Dispatcher<'a> {
             masker: Masker::default(),
             signal: Signal::Int,
             events: Vec::new(),
+            unproven: false,
+            deferred: Vec::new(),
             orders: Vec::new(),
             run,
             observer,
@@ -112,6 +119,7 @@ impl<'a> Dispatcher<'a> {
                 task: plan.task.clone(),
                 hosts: plan.hosts.iter().map(|host| host.label.clone()).collect(),
                 by: self.run.by.clone(),
+                basis: plan.basis.clone(),
             });
         }
         self.flush();
@@ -147,7 +155,7 @@ impl<'a> Dispatcher<'a> {
                 _ = ticks.tick() => self.observer.tick(),
             }
         }
-        self.finish(&plan).await
+        self.finish().await
     }
 
     /// Every signal is one interrupt more; a cancellation ends the running steps, and never lets go of them.
@@ -165,16 +173,14 @@ impl<'a> Dispatcher<'a> {
         self.inputs.is_empty() && self.not_started.is_empty()
     }
 
-    async fn finish(mut self, plan: &Plan) -> Summary {
+    async fn finish(mut self) -> Summary {
+        let proven = self.give_back_deferred();
         self.wait_for_releases().await;
         let exit_code = self.summary.exit_code();
-        let proven = plan
-            .proves
-            .as_ref()
-            .filter(|_| exit_code == 0 && !self.summary.is_undo())
-            .and_then(|name| self.proven(name));
+        let proven = proven.filter(|_| exit_code == 0 && !self.unproven);
+        let sequence = self.run.plan.locks().then(|| self.sequence());
         let undone = self.summary.is_undo();
-        self.tell(Fact::RunFinished { exit_code, proven, undone });
+        self.tell(Fact::RunFinished { exit_code, proven, sequence, undone });
         self.flush();
         // Without orders the workers close their connections and end. One that hangs is dropped with the set.
         self.hosts.clear();
@@ -185,7 +191,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// The variable's value, when it is one and the same on all hosts that have it.
-    fn proven(&self, name: &VarName) -> Option<Proven> {
+    pub(super) fn proven(&self, name: &VarName) -> Option<Proven> {
         let mut values = self.hosts.iter().filter_map(|host| host.registered.get(name));
         let value = values.next()?;
         values.all(|other| other == value).then(|| Proven { name: name.clone(), value: value.clone() })
@@ -280,6 +286,9 @@ impl<'a> Dispatcher<'a> {
         // One order at a time, so one place is enough.
         let (orders, receiver) = mpsc::channel(1);
         let lock = self.lock(index);
+        if lock.is_some() {
+            self.tell(Fact::LockRequested { host: self.label(index) });
+        }
         let secrets = self.secrets(index);
         if secrets.iter().any(|(at, _)| self.is_shared(*at)) {
             self.awaited.insert(index);
@@ -312,8 +321,9 @@ impl<'a> Dispatcher<'a> {
     pub(super) fn on_message(&mut self, host: HostIndex, message: Message) {
         match message {
             Message::Connected => self.tell(Fact::Connected { host: self.label(host) }),
-            Message::Locked => {
+            Message::Locked(sequence) => {
                 self.host(host).locked = true;
+                self.host(host).sequence = sequence;
                 self.tell(Fact::LockAcquired { host: self.label(host) });
             }
             Message::Secret(at, value) => self.restore(host, at, &value),
@@ -321,6 +331,10 @@ impl<'a> Dispatcher<'a> {
                 // What it has not told is lost.
                 self.unread.retain(|_, of| *of != host);
                 self.arrived(host, Input::Connected(host));
+            }
+            Message::LockUnknown(reason) => {
+                self.host(host).locked = true;
+                self.arrived(host, Input::LockUnknown(host, reason));
             }
             Message::ConnectFailed(reason) => self.arrived(host, Input::ConnectFailed(host, reason)),
             Message::Refused(outcome, reason) => self.arrived(host, Input::Refused(host, outcome, reason)),
@@ -403,7 +417,7 @@ impl<'a> Dispatcher<'a> {
                 let outcome = if durable { StepOutcome::Detached { reason } } else { StepOutcome::Unknown { reason } };
                 self.on_ended(host, outcome, None, Duration::ZERO);
             }
-            Some(Busy::Releasing(_)) => self.on_released(host, Err(why.to_owned())),
+            Some(Busy::Releasing(_)) => self.on_released(host, Released::Kept(why.to_owned())),
             None => {}
         }
     }

@@ -26,8 +26,10 @@ pub struct Host {
     pub orders: Option<mpsc::Sender<Order>>,
     pub busy: Option<Busy>,
     pub stop: CancellationToken,
-    /// The run holds the site's lock there.
+    /// The run holds the site's lock there, or may hold it.
     pub locked: bool,
+    /// The greatest number of a run there, when it was locked.
+    pub sequence: u64,
     pub registered: BTreeMap<VarName, String>,
     /// What the undo of a step gets, as it was when the step ended: a later step may register the same variable anew.
     pub kept: HashMap<StepIndex, BTreeMap<VarName, String>>,

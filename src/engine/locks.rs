@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::claim::Released;
 use super::dispatcher::Dispatcher;
-use super::host::Busy;
+use super::host::{Busy, Host};
 use super::worker::Order;
-use crate::model::event::Fact;
-use crate::model::name::UserName;
+use crate::model::book::{Book, Proof};
+use crate::model::event::{Fact, Proven};
+use crate::model::name::{StepPath, UserName};
 use crate::model::outcome::HostOutcome;
 use crate::model::plan::HostIndex;
 use crate::model::scheduler::Settlement;
-use crate::model::spool::Claim;
+use crate::model::spool::{Claim, Farewell};
 
 /// How long the end of a run waits for hosts to take the lock back.
 const RELEASE: Duration = Duration::from_secs(20);
@@ -22,7 +24,7 @@ impl Dispatcher<'_> {
         if !self.run.plan.locks() {
             return None;
         }
-        let site = self.run.plan.hosts.get(index.0)?.site.clone();
+        let book = Book::of(self.run.plan.hosts.get(index.0)?);
         let steps = self.run.plan.phases.iter().flat_map(|phase| &phase.steps).filter(|step| step.durable);
         let users: BTreeSet<&UserName> =
             steps.filter_map(|step| step.commands.get(&index)?.run.as_user.as_ref()).collect();
@@ -30,7 +32,7 @@ impl Dispatcher<'_> {
         Some(Claim {
             run: self.run.id.clone(),
             host: index,
-            site,
+            book,
             since: format!("{began:.0} by {by}: {}", self.run.plan.task),
             resumed: self.past.as_ref().is_some_and(|past| past.was_locked(index)),
             whole: self.past.as_ref().is_some_and(|past| !past.is_in_flight(index)),
@@ -45,10 +47,41 @@ impl Dispatcher<'_> {
         if !host.locked || settled.keeps_lock || host.orders.is_none() || host.busy.is_some() {
             return self.finish_host(settled);
         }
-        let line = self.history_line(index, settled.outcome);
-        let keep = settled.outcome == HostOutcome::Held;
         self.host(index).busy = Some(Busy::Releasing(Box::new(settled)));
-        self.orders.push((index, Order::Release { line, keep }));
+        // What a run proves is known when all its hosts have succeeded, and goes into their books together with the lock.
+        if self.run.plan.proves.is_some() { self.deferred.push(index) } else { self.give_back(index, None) }
+    }
+
+    fn give_back(&mut self, index: HostIndex, proof: Option<Proof>) {
+        let Some(Busy::Releasing(settled)) = &self.host(index).busy else { return };
+        let (outcome, keep) = (settled.outcome, settled.outcome == HostOutcome::Held);
+        let (line, sequence) = (self.history_line(index, outcome), self.sequence());
+        self.orders.push((index, Order::Release(Box::new(Farewell { line, keep, sequence, proof }))));
+    }
+
+    /// The run's number: it has locked what it worked on, so nobody else has taken one there since.
+    pub(super) fn sequence(&self) -> u64 {
+        1 + self.hosts.iter().map(|host| host.sequence).max().unwrap_or_default()
+    }
+
+    /// Gives back what waited for the end of the run, and tells what the run has proven.
+    pub(super) fn give_back_deferred(&mut self) -> Option<Proven> {
+        let deferred = std::mem::take(&mut self.deferred);
+        let succeeded = |host: &Host| matches!(&host.busy, Some(Busy::Releasing(settled)) if settled.outcome == HostOutcome::Succeeded);
+        let proves = self.run.plan.proves.clone().filter(|_| !self.summary.is_undo());
+        let proven = proves.filter(|_| self.hosts.iter().all(succeeded)).and_then(|name| self.proven(&name));
+        let proof = proven.as_ref().map(|Proven { name, value }| Proof {
+            name: name.clone(),
+            value: value.clone(),
+            run: self.run.id.clone(),
+            sequence: self.sequence(),
+            by: word(&self.run.by),
+            age: None,
+        });
+        for index in deferred {
+            self.give_back(index, proof.clone());
+        }
+        proven
     }
 
     /// Run, end, outcome, operator, task.
@@ -59,29 +92,47 @@ impl Dispatcher<'_> {
     }
 
     fn finish_host(&mut self, settled: Settlement) {
+        let in_force = settled.in_force.iter().map(|path| self.effect_of(path)).collect();
         let locked = self.host(settled.host).locked;
         self.host(settled.host).orders = None;
         self.tell(Fact::HostFinished {
             host: self.label(settled.host),
             outcome: settled.outcome,
             reason: settled.reason,
-            in_force: settled.in_force,
+            in_force,
             kept: settled.kept,
             locked,
         });
     }
 
-    pub(super) fn on_released(&mut self, index: HostIndex, released: Result<(), String>) {
+    /// What a step leaves in force, in the words of the recipe.
+    fn effect_of(&self, path: &StepPath) -> String {
+        let step = self.run.plan.phases.iter().flat_map(|phase| &phase.steps).find(|step| step.path == *path);
+        step.and_then(|step| step.effect.as_ref()).map_or_else(|| path.to_string(), |effect| effect.words.clone())
+    }
+
+    pub(super) fn on_released(&mut self, index: HostIndex, released: Released) {
         let Some(Busy::Releasing(mut settled)) = self.host(index).busy.take() else { return };
-        match released {
-            Ok(()) => {
-                self.host(index).locked = false;
-                self.tell(Fact::LockReleased { host: self.label(index) });
+        let free = !matches!(released, Released::Kept(_));
+        let reason = match released {
+            Released::Free => None,
+            Released::Unproven => Some("what it has proven could not be written into the site's book".to_owned()),
+            // Nobody knows what the other one has made of it since.
+            Released::Taken(reason) => {
+                settled.outcome = HostOutcome::Unknown;
+                Some(reason)
             }
-            Err(reason) => {
-                let before = settled.reason.take().map(|before| format!("{before}; ")).unwrap_or_default();
-                settled.reason = Some(format!("{before}its lock could not be given back: {reason}"));
-            }
+            Released::Kept(reason) => Some(reason),
+        };
+        if let Some(reason) = reason {
+            // What is not in the books of all hosts proves nothing.
+            self.unproven = true;
+            let before = settled.reason.take().map(|before| format!("{before}; ")).unwrap_or_default();
+            settled.reason = Some(format!("{before}{reason}"));
+        }
+        if free {
+            self.host(index).locked = false;
+            self.tell(Fact::LockReleased { host: self.label(index) });
         }
         self.finish_host(*settled);
     }
@@ -98,7 +149,7 @@ impl Dispatcher<'_> {
         }
         for index in (0..self.hosts.len()).map(HostIndex) {
             if matches!(self.host(index).busy, Some(Busy::Releasing(_))) {
-                self.on_released(index, Err("no answer".to_owned()));
+                self.on_released(index, Released::Kept("its lock could not be given back: no answer".to_owned()));
             }
         }
     }

@@ -54,7 +54,7 @@ impl Dispatcher<'_> {
                 PastFact::Released => self.unread.retain(|_, of| *of != host),
                 PastFact::Began { .. }
                 | PastFact::Ended { .. }
-                | PastFact::Approached
+                | PastFact::LockRequested
                 | PastFact::Locked
                 | PastFact::Unreachable
                 | PastFact::Decided { .. } => {}

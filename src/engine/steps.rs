@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::dispatcher::Dispatcher;
 use super::host::Busy;
 use super::worker::{Order, ReadyGuard, Task, Work};
+use crate::model::book::{Book, EffectChange};
 use crate::model::command::{CommandTemplate, RemoteCommand};
 use crate::model::durable::{DurableStep, Scope, StepKey};
 use crate::model::event::Fact;
@@ -43,7 +44,8 @@ impl Dispatcher<'_> {
         let command = self.ready(host, &commands.run)?;
         let spent = self.host(host).take_spent(command.as_user.as_ref());
         let work = self.work(host, at, StepKey::run(host, at, attempt), command, spent);
-        Ok(Task { guard, ..self.task(at, work, self.step(at).register.is_some()) })
+        let effects = EffectChange::of_run(self.step(at));
+        Ok(Task { guard, ..self.task(at, work, self.step(at).register.is_some()).with(effects) })
     }
 
     pub(super) fn start_undo(&mut self, host: HostIndex, at: StepIndex, attempt: u32, watch: bool) {
@@ -64,7 +66,7 @@ impl Dispatcher<'_> {
         let command = self.bound(&undo, self.hosts.get(host.0).and_then(|host| host.kept.get(&at)))?;
         let spent = self.host(host).take_spent(command.as_user.as_ref());
         let work = self.work(host, at, StepKey::undo(host, at, attempt), command, spent);
-        Ok(self.task(at, work, false))
+        Ok(self.task(at, work, false).with(EffectChange::of_undo(&self.run.plan, self.step(at))))
     }
 
     /// A task with the limits of its step.
@@ -79,6 +81,7 @@ impl Dispatcher<'_> {
             idle_timeout: planned.idle_timeout,
             capture,
             secret: planned.secret_output,
+            effects: EffectChange::default(),
             masker: self.masker.clone(),
             stop: CancellationToken::new(),
         }
@@ -104,6 +107,8 @@ impl Dispatcher<'_> {
             command,
             limit: planned.timeout,
             spent,
+            effects: EffectChange::default(),
+            book: self.run.plan.hosts.get(host.0).map(Book::of),
             scope: Scope::default(),
         }))
     }

@@ -113,6 +113,8 @@ pub(super) fn step(name: &str, hosts: &[usize], run: &str, undo: Option<&str>) -
     PlanStep {
         path: StepPath::parse(&format!("p/{name}")).unwrap(),
         ends: Vec::new(),
+        strikes: Vec::new(),
+        effect: None,
         timeout: None,
         idle_timeout: None,
         retry: None,
@@ -148,6 +150,7 @@ pub(super) fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         reconnect_timeout: Duration::from_secs(1),
         keepalive: Duration::from_secs(15),
         roles: Vec::new(),
+        book: None,
     };
     Plan {
         v: PLAN_VERSION,
@@ -160,6 +163,7 @@ pub(super) fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         parallel: 32,
         proves: None,
         left_out: Vec::new(),
+        basis: None,
     }
 }
 

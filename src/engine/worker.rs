@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::claim::Released;
 use super::output::{LONGEST_VALUE, Output};
 use crate::model::command::{RemoteCommand, signal_of_status};
 use crate::model::durable::{DurableStep, Scope};
@@ -14,7 +15,8 @@ use crate::model::masking::Masker;
 use crate::model::outcome::{HostOutcome, StepOutcome, TimeLimit};
 use crate::model::plan::{HostIndex, PlanHost};
 use crate::model::scheduler::StepIndex;
-use crate::model::spool::Claim;
+use crate::model::book::EffectChange;
+use crate::model::spool::{Claim, Farewell};
 use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
 
 /// What a worker is told to do.
@@ -24,12 +26,7 @@ pub enum Order {
     /// Run a step or an undo.
     Execute(Box<Task>),
     /// Give the lock back.
-    Release {
-        /// For the host's history.
-        line: String,
-        /// The run may go on some day: what it left on the host stays until another one comes.
-        keep: bool,
-    },
+    Release(Box<Farewell>),
 }
 
 /// What is run.
@@ -54,12 +51,24 @@ pub struct Task {
     pub capture: bool,
     /// Tell nobody what it prints.
     pub secret: bool,
+    /// What it changes of the effects in the site's book, where its own shell cannot do that.
+    pub effects: EffectChange,
     /// What must not be seen of what it prints.
     pub masker: Masker,
     pub stop: CancellationToken,
 }
 
 impl Task {
+    /// The same with what it changes of the effects in the site's book: the shell of a durable step does that itself, unless it is another
+    /// user's, who may not write there.
+    pub fn with(mut self, effects: EffectChange) -> Self {
+        match &mut self.work {
+            Work::Durable(step) if step.command.as_user.is_none() => step.effects = effects,
+            Work::Durable(_) | Work::Plain(_) => self.effects = effects,
+        }
+        self
+    }
+
     /// May it be started, if it turns out that it was not?
     pub fn may_start(&self) -> bool {
         !self.only_watch && !self.stop.is_cancelled()
@@ -82,8 +91,10 @@ pub enum ReadyGuard {
 /// What a worker tells.
 pub enum Message {
     Connected,
-    /// The lock was taken.
-    Locked,
+    /// The lock was taken; the greatest number of a run there.
+    Locked(u64),
+    /// The lock was asked for, and the connection broke before the answer came.
+    LockUnknown(String),
     /// The value that a step of the past registered, and that is on record nowhere.
     Secret(StepIndex, String),
     /// It is connected, locked if need be, and ready for steps.
@@ -102,8 +113,8 @@ pub enum Message {
         captured: Option<String>,
         took: Duration,
     },
-    /// The lock was given back, or not, and why.
-    Released(Result<(), String>),
+    /// The lock was given back, or not.
+    Released(Released),
 }
 
 /// Chunks of output that wait for the dispatcher; with 32 KiB packets half a MiB a host. Filled by the session, emptied here.
@@ -130,7 +141,7 @@ impl Worker {
             let message = match order {
                 Order::Connect(stop) => self.begin(&stop).await,
                 Order::Execute(task) => self.execute(*task).await,
-                Order::Release { line, keep } => Message::Released(self.release(&line, keep).await),
+                Order::Release(farewell) => Message::Released(self.release(&farewell).await),
             };
             self.tell(message).await;
         }
@@ -231,6 +242,12 @@ impl Worker {
     }
 
     async fn captured(&mut self, task: &Task) -> (StepOutcome, Option<String>) {
+        let begin = EffectChange { begin: task.effects.begin.clone(), strike: Vec::new() };
+        if !begin.is_empty()
+            && let Err(reason) = self.note(&begin).await
+        {
+            return (StepOutcome::NotStarted { reason }, None);
+        }
         let mut output = Output::of(task, Recorded::default());
         let end = match &task.work {
             Work::Plain(command) => self.attempt(command, task, &mut output).await,
@@ -290,6 +307,11 @@ impl Worker {
             self.tell_rest(&mut output).await;
         }
         let outcome = outcome_of(end, task);
+        let strike = EffectChange { begin: Vec::new(), strike: task.effects.strike.clone() };
+        if outcome == StepOutcome::Succeeded && !strike.is_empty() {
+            // What cannot be struck out now stays in the book, and `fleet SITE status` tells it.
+            let _ = self.note(&strike).await;
+        }
         match output.captured().filter(|_| outcome == StepOutcome::Succeeded).map(value_of) {
             None => (outcome, None),
             Some(Ok(value)) => (outcome, Some(value)),

@@ -36,8 +36,8 @@ pub struct LoadOptions<'a> {
     pub built_in: &'a [(&'a str, &'a str)],
     /// Words of the command line, which no site may be called.
     pub verbs: &'a [&'a str],
-    /// Leave the recipes out: what is done was planned before.
-    pub without_recipes: bool,
+    /// Leave out the recipes that do not read: what is done was planned before.
+    pub lenient: bool,
 }
 
 /// Why there is no project.
@@ -105,9 +105,11 @@ pub fn load(root: &Path, options: LoadOptions<'_>) -> Result<Project, ProjectErr
     let mut recipes = BTreeMap::new();
     let folder = root.join("recipes");
     let script = |path: &str| read_script(&folder, path);
-    for file in own.iter().filter(|_| !options.without_recipes) {
+    for file in &own {
         let Some(source) = &file.source else { continue };
-        recipes.extend(read_one(&file.stem, source, &script, &mut diagnostics));
+        let mut passed_over = Vec::new();
+        let told = if options.lenient { &mut passed_over } else { &mut diagnostics };
+        recipes.extend(read_one(&file.stem, source, &script, told));
     }
     for (name, text) in options.built_in.iter().filter(|(name, _)| own.iter().all(|file| file.stem != *name)) {
         let source = Arc::new(Source { path: format!("recipe {name} (built in)"), text: (*text).to_owned() });

@@ -211,6 +211,7 @@ mod tests {
             reconnect_timeout: Duration::from_secs(1),
             keepalive: Duration::from_secs(15),
             roles: Vec::new(),
+            book: None,
         }
     }
 

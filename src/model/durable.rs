@@ -19,6 +19,7 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use super::book::{Book, EffectChange};
 use super::command::{Payload, RemoteCommand, Wire};
 use super::name::RunId;
 use super::plan::HostIndex;
@@ -27,6 +28,7 @@ use super::shell::quote;
 
 /// The folder on a host, as the login user sees it, where steps leave what must outlive a connection.
 const SPOOL: &str = include_str!("durable/spool.sh");
+const BOOK: &str = include_str!("durable/book.sh");
 const STEP: &str = include_str!("durable/step.sh");
 
 /// Between TERM and KILL, in tenths of a second.
@@ -98,6 +100,10 @@ pub struct DurableStep {
     pub limit: Option<Duration>,
     /// Steps of the same user whose output is on record: the room is given back.
     pub spent: Vec<StepKey>,
+    /// What it changes of the effects in the site's book.
+    pub effects: EffectChange,
+    /// Where the site's book is.
+    pub book: Option<Book>,
     /// What takes the supervisor out of the login session, where a logout would end it.
     pub scope: Scope,
 }
@@ -189,7 +195,7 @@ pub fn exit_status(number: u32) -> u8 {
 impl DurableStep {
     /// The step as it is sent.
     pub fn wire(&self, entry: Entry, nonce: &str) -> Wire {
-        static SETUP: LazyLock<String> = LazyLock::new(|| compact(&[SPOOL, STEP]));
+        static SETUP: LazyLock<String> = LazyLock::new(|| compact(&[SPOOL, BOOK, STEP]));
         let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));
         let (start, never, out, err) = match entry {
             Entry::Start => ("yes", "", 0, 0),
@@ -214,6 +220,12 @@ impl DurableStep {
         ];
         for (name, value) in assignments {
             let _ = writeln!(stdin, "_{name}={value}");
+        }
+        for (name, value) in self.book.iter().flat_map(Book::assignments) {
+            let _ = writeln!(stdin, "_{name}={}", quote(value));
+        }
+        for (name, value) in self.effects.assignments() {
+            let _ = writeln!(stdin, "_{name}={}", quote(&value));
         }
         if entry == Entry::Start {
             let _ = writeln!(stdin, "fleet_command() {{\n{}\n}}", self.step_line(nonce));

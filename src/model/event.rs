@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::book::Proof;
 use super::name::{HostLabel, PhaseName, RunId, SiteName, StepPath, VarName};
 use super::outcome::{HostOutcome, StepOutcome};
 
@@ -39,6 +40,9 @@ pub enum Fact {
         hosts: Vec<HostLabel>,
         /// Who started it, as `user@controller`.
         by: String,
+        /// What it takes from the site that its site follows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        basis: Option<Basis>,
     },
     /// The run goes on after its controller ended, or was let go of. What the events before say of the end of hosts is taken back.
     RunResumed {
@@ -63,6 +67,12 @@ pub enum Fact {
     },
     /// The host was reached, its key verified, and the login done.
     Connected {
+        /// The host.
+        host: HostLabel,
+    },
+    /// The site is about to be locked on the host. This line is on disk before the host is asked: a lock that nobody hears of any more is
+    /// still the run's to give back.
+    LockRequested {
         /// The host.
         host: HostLabel,
     },
@@ -203,13 +213,13 @@ pub enum Fact {
         /// Why it did not succeed, in words.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
-        /// The steps whose effect is still there although the run did not succeed.
+        /// What is still there although the run did not succeed: what the recipe says of it, or the step.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        in_force: Vec<StepPath>,
+        in_force: Vec<String>,
         /// The steps that ran, may have changed something, and have no undo, although the run did not succeed.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         kept: Vec<StepPath>,
-        /// The run still holds the site's lock there.
+        /// The run still holds the site's lock there, or may hold it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         locked: bool,
     },
@@ -246,6 +256,9 @@ pub enum Fact {
         /// The value proven by this run, for sites that follow this one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proven: Option<Proven>,
+        /// Its number in the books of the hosts: 1 + the greatest there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sequence: Option<u64>,
         /// What it was to do was to take the run back.
         #[serde(default, skip_serializing_if = "is_false")]
         undone: bool,
@@ -305,6 +318,32 @@ pub struct Proven {
     pub name: VarName,
     /// Its value.
     pub value: String,
+}
+
+/// What a run takes from the site that its site follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Basis {
+    /// The site that is followed.
+    pub site: SiteName,
+    /// The variable.
+    pub name: VarName,
+    /// Its value.
+    pub value: String,
+    /// What proved it there; none: nothing did, and the operator typed the site's name to have it all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+}
+
+impl Basis {
+    /// In words: `revision 3f2a proven on mysite-test by run ... of alice@desk`.
+    pub fn describe(&self) -> String {
+        let Self { site, name, value, proof } = self;
+        match proof {
+            Some(Proof { run, by, .. }) => format!("{name} {value}, proven on {site} by run {run} of {by}"),
+            None => format!("{name} {value}, not proven on {site}"),
+        }
+    }
 }
 
 /// What the operator interrupts with.
@@ -370,6 +409,7 @@ impl Fact {
             Self::HostStarted { host }
             | Self::StepDecided { host, .. }
             | Self::StepResumed { host, .. }
+            | Self::LockRequested { host }
             | Self::LockAcquired { host }
             | Self::LockReleased { host }
             | Self::Reattached { host }

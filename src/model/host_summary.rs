@@ -19,8 +19,8 @@ pub struct HostSummary {
     pub outcome: Option<HostOutcome>,
     /// Why it did not succeed.
     pub reason: Option<String>,
-    /// The steps whose effect is still there although the run did not succeed.
-    pub in_force: Vec<StepPath>,
+    /// What is still there although the run did not succeed: what the recipe says of it, or the step.
+    pub in_force: Vec<String>,
     /// The steps that ran and have no undo although the run did not succeed.
     pub kept: Vec<StepPath>,
     /// When fleet began to connect.
@@ -31,7 +31,7 @@ pub struct HostSummary {
     pub connected: bool,
     /// How often the connection broke.
     pub connections_lost: u32,
-    /// The run holds the site's lock there.
+    /// The run holds the site's lock there, or may hold it.
     pub locked: bool,
     /// What it is doing.
     pub activity: Option<Activity>,
@@ -157,7 +157,7 @@ impl HostSummary {
                 self.started.get_or_insert(at);
             }
             Fact::Connected { .. } | Fact::Reattached { .. } => self.connected = true,
-            Fact::LockAcquired { .. } => self.locked = true,
+            Fact::LockRequested { .. } | Fact::LockAcquired { .. } => self.locked = true,
             Fact::LockReleased { .. } => self.locked = false,
             Fact::StepDecided { step, decision, .. } => self.decide(at, step, *decision),
             Fact::ConnectionLost { .. } => {
@@ -182,11 +182,12 @@ impl HostSummary {
                 self.end(at, step, StepKind::Undo, Some(outcome), Some(Duration::from_millis(*millis)));
             }
             Fact::Registered { name, value, .. } => drop(self.registered.insert(name.clone(), value.clone())),
-            Fact::HostFinished { outcome, reason, in_force, kept, .. } => {
+            Fact::HostFinished { outcome, reason, in_force, kept, locked, .. } => {
                 self.outcome = Some(*outcome);
                 self.reason.clone_from(reason);
                 self.in_force.clone_from(in_force);
                 self.kept.clone_from(kept);
+                self.locked = *locked;
                 self.finished = Some(at);
                 self.connected = false;
                 if *outcome == HostOutcome::Succeeded {

@@ -3,6 +3,7 @@
 //! Nothing here knows tokio, russh, a terminal, a clock, the file system or a source of randomness:
 //! what a run does can be decided, and tested, without a network.
 
+pub mod book;
 pub mod command;
 pub mod diagnostic;
 pub mod document;
@@ -12,6 +13,7 @@ pub mod event;
 pub mod exit;
 pub mod fold;
 pub mod graph;
+pub mod host_report;
 pub mod host_summary;
 pub mod inventory;
 pub mod inventory_file;

@@ -22,7 +22,7 @@ pub struct Past {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PastFact {
     /// The host was about to be locked for the run.
-    Approached,
+    LockRequested,
     /// The host was locked for the run, and has a folder for it.
     Locked,
     /// The lock was given back, and the folder is gone.
@@ -143,7 +143,7 @@ impl Past {
                 PastFact::Ended { .. } | PastFact::Decided { .. } => {
                     open.remove(&host);
                 }
-                PastFact::Approached
+                PastFact::LockRequested
                 | PastFact::Locked
                 | PastFact::Released
                 | PastFact::Unreachable
@@ -187,13 +187,12 @@ fn past_fact(fact: &Fact, at: impl Fn(&StepPath) -> Option<StepIndex>) -> Option
         }
         Fact::StepDecided { step, decision, .. } => PastFact::Decided { at: at(step)?, decision: *decision },
         Fact::Registered { name, value, .. } => PastFact::Registered { name: name.clone(), value: value.clone() },
-        Fact::HostStarted { .. } => PastFact::Approached,
+        Fact::LockRequested { .. } => PastFact::LockRequested,
         Fact::HostFinished { outcome: HostOutcome::Unreachable, .. } => PastFact::Unreachable,
         // It was never locked, or is not any more.
-        Fact::HostFinished { outcome: HostOutcome::Locked | HostOutcome::Failed, locked: false, .. } => {
-            PastFact::Released
-        }
-        Fact::RunStarted { .. }
+        Fact::HostFinished { locked: false, .. } => PastFact::Released,
+        Fact::HostStarted { .. }
+        | Fact::RunStarted { .. }
         | Fact::RunResumed { .. }
         | Fact::Connected { .. }
         | Fact::PhaseStarted { .. }

@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::book::Effect;
 use super::command::CommandTemplate;
-use super::name::{Address, HostLabel, HostName, PhaseName, RoleName, SiteName, StepPath, UserName, VarName};
+use super::event::Basis;
+use super::name::{
+    Address, HostLabel, HostName, PhaseName, RoleName, SiteName, StepName, StepPath, UserName, VarName,
+};
 
 /// The version of `plan.json`.
 pub const PLAN_VERSION: u32 = 1;
@@ -41,6 +45,9 @@ pub struct Plan {
     /// The variable that a success of this plan proves, when it covers the whole site and the whole task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proves: Option<VarName>,
+    /// What it takes from the site that its site follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<Basis>,
     /// The phases that have no host among the targeted ones, and why, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
@@ -143,6 +150,9 @@ pub struct PlanHost {
     pub keepalive: Duration,
     /// Its roles.
     pub roles: Vec<RoleName>,
+    /// The folder of the site's book on it ([`super::book`]), where the recipe names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub book: Option<String>,
 }
 
 /// A part of a plan with one set of hosts.
@@ -171,6 +181,12 @@ pub struct PlanStep {
     /// The steps whose effect this one takes away again: `maintenance-off` ends `maintenance-on`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ends: Vec<StepPath>,
+    /// The names of all these steps, also of those that an earlier run ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strikes: Vec<StepName>,
+    /// What it leaves in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
     /// Longest running time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,

@@ -19,6 +19,8 @@ pub struct Recipe {
     pub source: Arc<Source>,
     /// What it is for, in one line.
     pub doc: String,
+    /// The folder of a site's book on a host ([`super::book`]); in the login user's spool when there is none.
+    pub lock: Option<Spanned<Template>>,
     /// The variables that it declares.
     pub vars: BTreeMap<VarName, RecipeVar>,
     /// Its tasks, in the order of the file.
@@ -137,6 +139,8 @@ pub struct Step {
     pub read_only: bool,
     /// Its output is neither shown nor recorded.
     pub secret_output: bool,
+    /// What it leaves in force until it is undone or ended, in human words.
+    pub in_force: Option<String>,
     /// The steps, of whatever task, whose effect this one takes away again.
     pub ends: Vec<StepName>,
     /// Where its name stands.
@@ -191,6 +195,7 @@ impl Recipe {
     /// Does the recipe declare the variable, or does a step of it use it?
     pub fn uses(&self, name: &VarName) -> bool {
         self.vars.contains_key(name)
+            || self.lock.iter().flat_map(|lock| lock.value.names()).any(|n| n == name)
             || self.steps().flat_map(Step::templates).any(|text| text.names().any(|n| n == name))
     }
 }

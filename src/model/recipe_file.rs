@@ -52,9 +52,17 @@ impl<'a> Reader<'a> {
     fn read(&self, name: RecipeName, source: &Arc<Source>) -> Recipe {
         let root = self.document.root();
         let mut recipe =
-            Recipe { name, source: Arc::clone(source), doc: String::new(), vars: BTreeMap::new(), tasks: Vec::new() };
+            Recipe {
+            name,
+            source: Arc::clone(source),
+            doc: String::new(),
+            lock: None,
+            vars: BTreeMap::new(),
+            tasks: Vec::new(),
+        };
         if let Some(table) = root.table("recipe") {
             recipe.doc = doc(&table);
+            recipe.lock = table.item("lock").and_then(|lock| template(&lock, Language::Plain));
             table.finish();
         }
         if let Some(vars) = root.table("vars") {

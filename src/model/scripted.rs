@@ -61,7 +61,7 @@ impl Script {
     pub fn start(&mut self, site: &str, task: &str, hosts: &[&str]) -> &mut Self {
         let hosts = hosts.iter().map(|name| host(name)).collect();
         let (sites, task, by) = (vec![SiteName::parse(site).unwrap()], task.to_owned(), "alice@desk".to_owned());
-        self.fact(Fact::RunStarted { sites, task, hosts, by })
+        self.fact(Fact::RunStarted { sites, task, hosts, by, basis: None })
     }
 
     /// `phase-started`.
@@ -126,7 +126,7 @@ impl Script {
 
     /// `host-finished`.
     pub fn settle(&mut self, name: &str, outcome: HostOutcome, reason: Option<&str>, in_force: &[&str]) -> &mut Self {
-        let in_force = in_force.iter().map(|path| step(path)).collect();
+        let in_force = in_force.iter().map(|path| (*path).to_owned()).collect();
         self.fact(Fact::HostFinished {
             host: host(name),
             outcome,
@@ -140,7 +140,7 @@ impl Script {
     /// `run-finished`.
     pub fn finish(&mut self, exit_code: u8, proven: Option<&str>) -> &mut Self {
         let proven = proven.map(|value| Proven { name: VarName::parse("revision").unwrap(), value: value.to_owned() });
-        self.fact(Fact::RunFinished { exit_code, proven, undone: false })
+        self.fact(Fact::RunFinished { exit_code, proven, sequence: None, undone: false })
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::event::{Direction, Event, Fact, Proven, Signal};
+use super::event::{Basis, Direction, Event, Fact, Proven, Signal};
 pub use super::host_summary::{Activity, Failure, HostSummary, StepKind, StepSummary, elapsed};
 use super::name::{HostLabel, PhaseName, RunId, SiteName};
 use super::outcome::HostOutcome;
@@ -45,6 +45,8 @@ pub struct Summary {
     pub told_exit_code: Option<u8>,
     /// Which way it was resumed last.
     pub resumed: Option<Direction>,
+    /// What the run takes from the site that its site follows.
+    pub basis: Option<Basis>,
     /// What the run proved.
     pub proven: Option<Proven>,
     hosts: Vec<HostSummary>,
@@ -72,7 +74,8 @@ impl Summary {
         self.run.get_or_insert_with(|| event.run.clone());
         self.latest = self.latest.max(Some(event.at));
         match &event.fact {
-            Fact::RunStarted { sites, task, hosts, by } => {
+            Fact::RunStarted { sites, task, hosts, by, basis } => {
+                self.basis.clone_from(basis);
                 self.sites.clone_from(sites);
                 self.task.clone_from(task);
                 self.by.clone_from(by);
@@ -120,6 +123,7 @@ impl Summary {
             Fact::HostStarted { host }
             | Fact::StepDecided { host, .. }
             | Fact::StepResumed { host, .. }
+            | Fact::LockRequested { host }
             | Fact::LockAcquired { host }
             | Fact::LockReleased { host }
             | Fact::Reattached { host }

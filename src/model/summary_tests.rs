@@ -40,7 +40,7 @@ fn a_rolling_deployment_that_fails() {
     // Cancelled because of web2; what went wrong here is the undo.
     let failure = web3.failure.as_ref().unwrap();
     assert_eq!((failure.step.as_str(), failure.kind), ("roll/pull", StepKind::Undo));
-    assert_eq!(paths(&web3.in_force), ["roll/pull"]);
+    assert_eq!(web3.in_force, ["roll/pull"]);
     assert_eq!(paths(web3.not_undone().map(|(step, _)| step)), ["roll/pull"]);
 
     let web1 = summary.host("web1").unwrap();
@@ -205,6 +205,7 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
     let streams = prop::sample::select(vec![Stream::Stdout, Stream::Stderr]);
     prop_oneof![
         prop::collection::vec(hosts(), 0..4).prop_map(|hosts| Fact::RunStarted {
+            basis: None,
             sites: vec![],
             task: "deploy".into(),
             hosts,
@@ -249,14 +250,14 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
                 reason,
                 kept: in_force.clone(),
                 locked: false,
-                in_force
+                in_force: in_force.iter().map(ToString::to_string).collect()
             }
         ),
         (phases(), any::<usize>()).prop_map(|(phase, batch)| Fact::BatchFinished { phase, batch }),
         any::<String>().prop_map(|reason| Fact::RolloutStopped { reason }),
         any::<u8>().prop_map(|level| Fact::Interrupted { level, signal: Signal::Int }),
         any::<String>().prop_map(|reason| Fact::ReporterDropped { reporter: "json".into(), reason }),
-        any::<u8>().prop_map(|exit_code| Fact::RunFinished { exit_code, proven: None, undone: false }),
+        any::<u8>().prop_map(|exit_code| Fact::RunFinished { exit_code, proven: None, sequence: None, undone: false }),
     ]
 }
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::log::{LogLine, began};
 use super::record::{EVENTS_FILE, PLAN_FILE, REQUEST_FILE, log_name};
 use crate::model::diagnostic::nearest;
-use crate::model::event::{EVENT_VERSION, Event, Fact, Proven};
+use crate::model::event::{EVENT_VERSION, Event, Fact};
 use crate::model::name::{RunId, SiteName};
 use crate::model::plan::Plan;
 use crate::model::planner::Asked;
@@ -229,29 +229,6 @@ pub fn load_request(runs: &Path, run: &RunId) -> Result<Option<Asked>, HistoryEr
     }
 }
 
-/// What the newest run that proved anything on exactly this site proved, and which run that was.
-pub fn last_proven(runs: &Path, site: &SiteName) -> Result<Option<(RunId, Proven)>, HistoryError> {
-    for run in run_ids(runs)?.into_iter().rev() {
-        let path = runs.join(run.as_str()).join(EVENTS_FILE);
-        let Some(Event { fact: Fact::RunStarted { sites, .. }, .. }) = first_event(&path)? else { continue };
-        if sites.as_slice() != std::slice::from_ref(site) {
-            continue;
-        }
-        // All of it, because a damaged record could hide that this run proved something else.
-        let mut found = None;
-        read_events(&path, |event| match event.fact {
-            Fact::RunFinished { exit_code: 0, proven, .. } => found = proven,
-            // Whatever comes of it, it is not what it was.
-            Fact::RunResumed { .. } => found = None,
-            _ => {}
-        })?;
-        if let Some(proven) = found {
-            return Ok(Some((run, proven)));
-        }
-    }
-    Ok(None)
-}
-
 /// The names of all runs, the oldest first. They sort by time.
 fn run_ids(runs: &Path) -> Result<Vec<RunId>, HistoryError> {
     let entries = match runs.read_dir() {
@@ -279,7 +256,7 @@ fn entry(runs: &Path, run: RunId) -> RunEntry {
     };
     let started = first.as_ref().map(|event| event.at);
     match first.map(|event| event.fact) {
-        Some(Fact::RunStarted { sites, task, hosts, by }) => {
+        Some(Fact::RunStarted { sites, task, hosts, by, .. }) => {
             RunEntry { run, started, sites, task, hosts: hosts.len(), by, result }
         }
         _ => RunEntry { run, started, sites: Vec::new(), task: String::new(), hosts: 0, by: String::new(), result },

@@ -190,31 +190,6 @@ fn a_field_of_a_newer_fleet_is_passed_over() {
 }
 
 #[test]
-fn the_newest_success_proves() {
-    let folder = tempfile::tempdir().unwrap();
-    let site = SiteName::parse("mysite").unwrap();
-    assert_eq!(last_proven(folder.path(), &site).unwrap(), None);
-    record(folder.path(), "20261120-100000-aaaa", &proving("old"));
-    record(folder.path(), "20261121-100000-aaaa", &proving("3f2a91c"));
-    // Later, but it failed; it proved, but is not finished; another site; a site among others.
-    record(folder.path(), "20261122-084512-7f3a", &rolling_deployment());
-    record(folder.path(), "20261123-084512-7f3a", &proving("unfinished")[..2]);
-    let mut other = proving("other");
-    for sites in [vec!["mysite-test"], vec!["mysite", "mysite-test"]] {
-        if let Fact::RunStarted { sites: started, .. } = &mut other[0].fact {
-            *started = sites.iter().map(|site| SiteName::parse(site).unwrap()).collect();
-        }
-        record(folder.path(), &format!("20261124-084512-000{}", sites.len()), &other);
-    }
-    let (run, proven) = last_proven(folder.path(), &site).unwrap().unwrap();
-    assert_eq!((run.as_str(), proven.value.as_str()), ("20261121-100000-aaaa", "3f2a91c"));
-    // What the newest run proved cannot be read: an older value would be a guess.
-    let damaged = record(folder.path(), "20261125-084512-7f3a", &[]);
-    append(&damaged.join(EVENTS_FILE), b"garbage\n");
-    assert!(matches!(last_proven(folder.path(), &site), Err(HistoryError::Damaged { line: 1, .. })));
-}
-
-#[test]
 fn logs_are_raw_for_a_pipe_and_escaped_for_a_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let run = record(folder.path(), "20261122-084512-7f3a", &rolling_deployment());

@@ -80,13 +80,18 @@ impl Narrator {
         self.summary.apply(event);
         let at = event.at;
         match &event.fact {
-            Fact::RunStarted { sites, task, hosts, by } => {
+            Fact::RunStarted { sites, task, hosts, by, basis } => {
                 let widest = hosts.iter().map(|host| host.as_str().len()).max().unwrap_or_default();
                 self.host_width = widest.min(COLUMN);
                 let sites: Vec<&str> = sites.iter().map(SiteName::as_str).collect();
                 let (sites, task, by) = (sites.join(","), printable(task.as_bytes()), printable(by.as_bytes()));
                 let count = hosts_in_words(hosts.len());
-                self.heading(at, Detail::Normal, &format!("{sites} {task} on {count}, run {} by {by}", event.run))
+                let run = format!("{sites} {task} on {count}, run {} by {by}", event.run);
+                let mut lines = self.heading(at, Detail::Normal, &run);
+                if let Some(basis) = basis {
+                    lines.extend(self.heading(at, Detail::Normal, &printable(basis.describe().as_bytes())));
+                }
+                lines
             }
             Fact::PhaseStarted { phase, batches } if *batches <= 1 => {
                 self.heading(at, Detail::Normal, &format!("phase {phase}"))
@@ -100,7 +105,7 @@ impl Narrator {
                 let hosts = fold_names(hosts.iter().map(HostLabel::as_str));
                 self.heading(at, Detail::Normal, &format!("phase {phase}, batch {batch} of {batches}: {hosts}"))
             }
-            Fact::PhaseStarted { .. } | Fact::BatchFinished { .. } => Vec::new(),
+            Fact::PhaseStarted { .. } | Fact::BatchFinished { .. } | Fact::LockRequested { .. } => Vec::new(),
             Fact::RolloutStopped { reason } => {
                 let reason = printable(reason.as_bytes());
                 self.heading(at, Detail::Trouble, &format!("the rollout stops: {reason}"))
@@ -272,7 +277,7 @@ impl Narrator {
         }
         if !known.in_force.is_empty() {
             text.push_str("; still in force: ");
-            text.push_str(&paths(&known.in_force));
+            text.push_str(&printable(known.in_force.join(", ").as_bytes()));
         }
         let detail = match outcome {
             HostOutcome::Succeeded | HostOutcome::Untouched => Detail::Normal,

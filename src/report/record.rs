@@ -253,6 +253,7 @@ impl Record {
                 Ok(())
             }
             Fact::HostStarted { .. }
+            | Fact::LockRequested { .. }
             | Fact::Registered { .. }
             | Fact::RunStarted { .. }
             | Fact::RunResumed { .. }
@@ -317,6 +318,7 @@ fn must_last(fact: &Fact) -> bool {
         | Fact::RunResumed { .. }
         | Fact::StepDecided { .. }
         | Fact::StepResumed { .. }
+        | Fact::LockRequested { .. }
         | Fact::LockAcquired { .. }
         | Fact::StepStarted { .. }
         // Then the host may forget what the step has printed.

@@ -22,6 +22,7 @@ pub(crate) fn plan() -> Plan {
         reconnect_timeout: Duration::from_secs(1),
         keepalive: Duration::from_secs(15),
         roles: vec![],
+        book: None,
     };
     let batches = vec![vec![HostIndex(0)], vec![HostIndex(1), HostIndex(2), HostIndex(3)], vec![HostIndex(4)]];
     let steps = |names: &[&str]| -> Vec<PlanStep> { names.iter().map(|name| plan_step(name)).collect() };
@@ -46,12 +47,15 @@ pub(crate) fn plan() -> Plan {
         parallel: 32,
         proves: None,
         left_out: Vec::new(),
+        basis: None,
     }
 }
 
 /// A step of the plan; its commands do not matter here.
 fn plan_step(path: &str) -> PlanStep {
     PlanStep {
+        strikes: Vec::new(),
+        effect: None,
         path: step(path),
         ends: vec![],
         timeout: None,

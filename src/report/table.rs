@@ -185,7 +185,7 @@ fn trouble(text: &mut String, group: &[&HostSummary], color: bool) {
         _ = writeln!(text, "{}", Tone::Bad.paint(&told, color));
     }
     if !host.in_force.is_empty() {
-        let told = format!("  still in force: {}", paths(&host.in_force));
+        let told = format!("  still in force: {}", printable(host.in_force.join(", ").as_bytes()));
         _ = writeln!(text, "{}", Tone::Bad.paint(&told, color));
     }
 }
@@ -218,6 +218,9 @@ fn result(summary: &Summary, color: bool) -> String {
         _ = write!(text, " (exit code {code})");
     }
     text.push('\n');
+    if let Some(basis) = &summary.basis {
+        _ = writeln!(text, "{}", printable(basis.describe().as_bytes()));
+    }
     // What is not on record proves nothing to a later run.
     let on_record = summary.dropped.iter().all(|(reporter, _)| reporter != RECORD);
     if let Some(proven) = summary.proven.as_ref().filter(|_| on_record) {

@@ -16,7 +16,7 @@ fn production_is_touched_by_whoever_types_its_name() {
     let before = calls(&ready);
     for wrong in ["mysit\n", "yes\n", "\n", "\x04"] {
         let output = ready.fleet_pty(&RUN, &[("Type `mysite` to go on: ", wrong)]).expect_code(6);
-        assert!(output.stdout.contains("is not `mysite`; nothing was contacted"), "{}", output.stdout);
+        assert!(output.stdout.contains("is not `mysite`; nothing was changed"), "{}", output.stdout);
     }
     assert_eq!(calls(&ready), before);
     assert!(!ready.root().join(".fleet").exists(), "no record of what was not done");

@@ -71,9 +71,14 @@ impl Site {
         self.ready[host].home().join(".local/state/fleet")
     }
 
+    /// The site's book on a host.
+    pub fn book(&self, host: &str) -> PathBuf {
+        self.spool(host).join("book.mysite")
+    }
+
     /// The run that has the site's lock on a host.
     pub fn holder(&self, host: &str) -> Option<String> {
-        let text = files::try_read(&self.spool(host).join("lock.mysite"))?;
+        let text = files::try_read(&self.book(host).join("lock"))?;
         Some(text.split_whitespace().next().unwrap_or_default().to_owned())
     }
 
@@ -81,9 +86,14 @@ impl Site {
     #[track_caller]
     pub fn check_free(&self) {
         for (name, _) in self.ready.hosts() {
-            let Ok(entries) = std::fs::read_dir(self.spool(name)) else { continue };
-            let left: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
-            assert!(left.iter().all(|name| name == "history" || name == "last.mysite"), "{name}: {left:?}");
+            let list = |folder: PathBuf| {
+                let entries = std::fs::read_dir(folder).into_iter().flatten();
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+            };
+            let (left, book) = (list(self.spool(name)), list(self.book(name)));
+            assert!(left.iter().all(|name| name == "book.mysite" || name == "site.mysite"), "{name}: {left:?}");
+            let kept = ["history", "last", "sequence", "proof"];
+            assert!(book.iter().all(|name| kept.contains(&name.as_str())), "{name}: {book:?}");
         }
     }
 

@@ -46,6 +46,7 @@ fn pair(key_type: &str) -> Pair {
 
 fn plan_host(port: u16) -> PlanHost {
     PlanHost {
+        book: None,
         label: HostLabel::parse("web1").unwrap(),
         site: SiteName::parse("mysite").unwrap(),
         name: HostName::parse("web1").unwrap(),

@@ -9,7 +9,7 @@ use crate::model::name::SiteName;
 const BUILT_IN: LoadOptions<'_> = LoadOptions {
     built_in: &[("git-site", "[recipe]\ndoc = 'built in'\n[[task.deploy.step]]\nname = 'a'\nrun = 'true'\n")],
     verbs: &["list"],
-    without_recipes: false,
+    lenient: false,
 };
 
 fn project(files: &[(&str, &[u8])]) -> TempDir {

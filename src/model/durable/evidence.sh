@@ -22,23 +22,13 @@ fleet_evidence() {
   done
 }
 
-# The lock of the site, and what is known of the run that has it. A lock that is empty is still one: a host that lost its power
-# may have kept the name of the file alone.
-fleet_holder() {
-  _holder= _then=
-  [ -e "$_spool/lock.$_site" ] || return 1
-  _users=
-  { read -r _holder _rest && read -r _then && read -r _users; } <"$_spool/lock.$_site"
-  echo "holder ${_holder:-unnamed an unknown time}${_holder:+ $_rest}"
-  [ -z "$_then" ] || [ "$_then" = "$_boot" ] || echo restarted
-  [ -z "$_users" ] || echo "users $_users"
-  [ -z "$_holder" ] || fleet_evidence "$_holder"
-  return 0
-}
-
 # What the host has for durable steps.
 fleet_ground() {
   echo "spool $_spool"
+  # Whoever could move the spool away would let two runs begin.
+  set -- "$_spool"
+  case $_spool in "$HOME"/*) set -- "$HOME" "$HOME/.local" "$HOME/.local/state" "$_spool" ;; esac
+  LC_ALL=C ls -ldLn "$@" | while read -r _mode _ _uid _; do echo "way $_mode $_uid $1"; shift; done
   df -Pk "$_spool" | { read -r _; read -r _ _ _ _free _; echo "free $_free"; }
   command -v setsid >/dev/null || echo no-setsid
   [ -d /proc/self ] || echo no-proc

@@ -14,20 +14,19 @@ fleet_run_dir() {
 }
 
 # Takes the lock and says that it did, or sets $_holder, the run that has it. A lock without a name in it is about to get one, or to go
-# again for want of room; one that cannot be made for want of room is removed.
+# again for want of room; one that cannot be made for want of room is removed. What is in it is complete from the first: whoever reads it
+# a moment later must not take the run for one whose controller is gone.
 fleet_take() {
   for _n in 1 2 3 4 5 6 7 8 9 10; do
     set -C
     _owner=
-    if { _owner=yes; printf '%s\n%s\n%s\n' "$_run $_since" "$_boot" "$_users"; } >"$_spool/lock.$_site"; then
+    if { _owner=yes; printf '%s\n' "$_run $_since" "boot $_boot" "users $_users" "login $_login" "connection $_server"; } >"$_book/lock"; then
       set +C
       return 0
     fi
     set +C
-    [ -z "$_owner" ] || { rm -f "$_spool/lock.$_site"; echo fault; exit; }
-    _holder=
-    read -r _holder _ <"$_spool/lock.$_site"
-    [ -z "$_holder" ] || return 1
+    [ -z "$_owner" ] || { rm -f "$_book/lock"; echo fault; exit; }
+    fleet_read_lock && [ -n "$_holder$_foreign" ] && return 1
     sleep 0.1 || sleep 1
   done
   return 1
@@ -40,25 +39,37 @@ fleet_locked() {
 }
 
 exec 2>/dev/null
+umask 007
 fleet_boot
 fleet_spool || { echo fault; exit; }
 _dir=$_spool/$_run
+fleet_ground
 if [ -n "$_site" ]; then
-  fleet_ground
-  if [ -n "$_resumed" ] && read -r _last _ <"$_spool/last.$_site" && [ "$_last" != "$_run" ]; then
+  fleet_book
+  echo "book $_book"
+  fleet_make_book || { echo no-book; exit; }
+  if [ -n "$_resumed" ] && read -r _last _ <"$_book/last" && [ "$_last" != "$_run" ]; then
     echo "superseded $_last"
     fleet_holder
     exit
   fi
+  fleet_server
   if fleet_take; then
     # What the run before has kept, to go on with some day, is of no use any more.
-    read -r _last _ <"$_spool/last.$_site"
-    case $_last in '' | "$_run" | */* | .*) ;; *) [ ! -d "$_spool/$_last" ] || rm -rf "$_spool/$_last" ;; esac
-    echo "$_run" >"$_spool/last.$_site"
+    read -r _last _ <"$_book/last"
+    case $_last in '' | "$_run" | *[!0-9A-Za-z-]*) ;; *) [ ! -d "$_spool/$_last" ] || rm -rf "$_spool/$_last" ;; esac
+    echo "$_run" >"$_book/last"
+    echo "$_book" >"$_spool/site.$_site"
   else
-    # Our own: of an earlier controller, or of another host that has the same spool.
+    # Our own: of an earlier controller, or of another host that has the same book.
     [ "$_holder" = "$_run" ] || fleet_locked
   fi
+  # Whatever comes of a run that is taken up again, it is not what it was.
+  if read -r _number _proven _rest <"$_book/proof" && [ "$_proven" = "$_run" ]; then
+    echo "$_number $_proven -" >"$_book/proof.new" && mv -f "$_book/proof.new" "$_book/proof" || { echo fault; exit; }
+  fi
+  fleet_sequence
+  echo "sequence $_number"
 fi
 if [ -z "$_resumed" ]; then
   fleet_run_dir || { echo fault; exit; }
@@ -71,9 +82,8 @@ else
   fi
 fi
 if [ -n "$_site" ]; then
-  true >"$_dir/$_host.at.$_site"
+  echo "$_server" >"$_book/at.$_run.$_host" || { echo fault; exit; }
   # The other host may have given it back just before.
   fleet_take || [ "$_holder" = "$_run" ] || fleet_locked
 fi
-fleet_connected
 echo ready

@@ -6,7 +6,6 @@
 # removed without touching the others. In the spool:
 #   RUN/HOST.boot     the boot id at which the run came to the host. If it is that of now, nothing of the host's files is lost. Empty: some
 #                     were. Without it, no step starts
-#   RUN/HOST.at.SITE  the run works for the host on the site: the lock stays as long as there is one
 #   RUN/KEY.run       the step was started: supervisor's pid, its start time, boot id, the step's name. Made with O_EXCL. The
 #                     second line is the step's process group
 #   RUN/KEY.out .err  what it printed
@@ -15,9 +14,8 @@
 #   RUN/KEY.end.N     it ended with status N: a name, for a full disk has room for a name when it has none for a byte. Empty: it had none
 #   RUN/KEY.end.absent  it was not started, and never will be
 # A step makes four files, and with them, on ext4, half of what it costs: so there is no file for what finds room in another.
-#   RUN/HOST.connection  the server process of the controller's last connection: pid, start time, boot id
-#   lock.SITE         the run that works on the site, the boot id, the other users who have steps of it; last.SITE the last one that did
-#   history           a line for each run that was here
+#   RUN/HOST.connection  the server process of the controller's last connection, in the spool of a user who may not write to the book
+#   book.SITE, site.SITE  the book of a site, or where it is (book.sh)
 
 # Sets $_boot: what a reboot changes.
 fleet_boot() {
@@ -50,19 +48,35 @@ fleet_lives() {
 fleet_spool() {
   if [ -n "$HOME" ]; then
     _spool=$HOME/.local/state/fleet
-    [ -d "$_spool" ] || { mkdir -p "${_spool%/*}" && mkdir -m 700 "$_spool"; }
+    [ -d "$_spool" ] || (umask 077; mkdir -p "${_spool%/*}" && mkdir "$_spool")
     [ -O "$_spool" ] && [ -w "$_spool" ] && return
   fi
   _spool=/var/tmp/fleet-$(id -u)
-  [ -d "$_spool" ] || mkdir -m 700 "$_spool"
+  [ -d "$_spool" ] || (umask 077; mkdir "$_spool")
   # All may write to /var/tmp: what somebody else put there is not ours.
   [ -O "$_spool" ] && [ -w "$_spool" ] && [ ! -h "$_spool" ]
 }
 
-# Notes which connection the controller has: while that process of the server lives, so does the controller.
+# Sets $_server, the server process of this connection: above the sudo through which another user's shell runs. While it lives, so does the
+# controller.
+fleet_server() {
+  _server= _up=$PPID
+  fleet_birth "$_up" || return
+  _server="$_up $_birth $_boot"
+  while [ "$_birth" != - ] && read -r _line <"/proc/$_up/stat"; do
+    _name=${_line#*"("}
+    set -- ${_line##*") "}
+    _server="$_up ${20} $_boot" _up=$2
+    case $_name in "sudo)"* | "su)"* | "doas)"*) ;; *) return ;; esac
+  done
+}
+
+# Notes which connection the controller has.
 fleet_connected() {
-  fleet_birth $PPID || return
+  fleet_server
+  _at=$_book/at.$_run.$_host
+  [ -w "$_at" ] || _at=$_dir/$_host.connection
   _noted=
-  read -r _noted <"$_dir/$_host.connection"
-  [ "$_noted" = "$PPID $_birth $_boot" ] || echo "$PPID $_birth $_boot" >"$_dir/$_host.connection"
+  read -r _noted <"$_at"
+  [ "$_noted" = "$_server" ] || echo "$_server" >"$_at"
 }

@@ -1,7 +1,8 @@
 # What a shell on the host is taught once, so that it can run one step after another: each is started at most once, or watched again. For
 # each it then reads assignments and calls fleet_step: _run, _key, _label, _start (`yes`: start it, unless it was), _never (`yes`: if it was
 # not started, it never will be), _out and _err (bytes of its output that the controller has), _limit (seconds, or nothing), _grace (tenths
-# of a second between TERM and KILL), _spent (keys of steps whose output is on record), _begin and _end (marks). fleet_command is the step
+# of a second between TERM and KILL), _spent (keys of steps whose output is on record), those of a book, _effects (what the step leaves in
+# force), _strike (the steps whose effects end when it succeeds), _begin and _end (marks). fleet_command is the step
 # itself.
 #
 # Descriptors: 3 the leash, on which the controller gives its orders, and 0 the same for this shell; 4 and 5 the output, read at an offset
@@ -126,12 +127,14 @@ fleet_leash() {
 # The step cannot be started, and leaves nothing that says it was.
 fleet_no_room() {
   rm -f "$_step.run" "$_step.out"
-  fleet_say "fault no room on the disk of $_spool, where the output of steps is kept: free some"
+  fleet_say "fault no room on the disk of $1: free some"
 }
 
 # The supervisor: runs the step and writes down how it ended.
 fleet_supervise() {
-  true >"$_step.out" && true >"$_step.err" || fleet_no_room
+  true >"$_step.out" && true >"$_step.err" || fleet_no_room "$_spool, where the output of steps is kept"
+  # On the book before it is so.
+  [ -z "$_effects" ] || fleet_begin || fleet_no_room "$_book, where the site's state is kept"
   for _file in $_spent; do
     [ ! -s "$_dir/$_file.out" ] || true >"$_dir/$_file.out"
     [ ! -s "$_dir/$_file.err" ] || true >"$_dir/$_file.err"
@@ -159,6 +162,7 @@ fleet_supervise() {
   for _why in "$_step".stop.*; do
     [ ! -e "$_why" ] || ! fleet_group || fleet_await_group $((_grace + 20))
   done
+  [ $_status -ne 0 ] || fleet_strike $_strike
   # Where not a byte can be written now, the step's last words may be missing. Another name for a file needs no room.
   echo >"$_step.end.$_status" || [ -e "$_step.end.$_status" ] || { ln "$_step.run" "$_step.full"; mv "$_step.run" "$_step.end.$_status"; }
   [ -z "$_watchdog" ] || kill -TERM $_watchdog
@@ -184,7 +188,7 @@ fleet_step() {
   _watching=
   _owner=
   _host=${_key%%.*}
-  fleet_spool && _dir=$_spool/$_run || fleet_say 'fault no folder for the spool: neither the home folder nor /var/tmp can be written to'
+  fleet_spool && fleet_book && _dir=$_spool/$_run || fleet_say 'fault no folder for the spool: neither the home folder nor /var/tmp can be written to'
   _step=$_dir/$_key
   if [ -n "$_start" ]; then
     # A shell that was held up may read this when the run is long over, and its lock another's.
@@ -195,7 +199,7 @@ fleet_step() {
   if [ -n "$_start" ]; then
     fleet_birth $$
     set -C
-    { _owner=yes; echo "$$ $_birth $_boot $_label"; } >"$_step.run" || [ -z "$_owner" ] || fleet_no_room
+    { _owner=yes; echo "$$ $_birth $_boot $_label"; } >"$_step.run" || [ -z "$_owner" ] || fleet_no_room "$_spool, where the output of steps is kept"
     set +C
   fi
   if [ -n "$_owner" ]; then

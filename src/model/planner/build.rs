@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::book::Effect;
 use super::super::command::CommandTemplate;
 use super::super::diagnostic::{Diagnostic, nearest};
+use super::super::event::Basis;
 use super::super::inventory::{Host, Site, Stage};
 use super::super::name::{HostName, TaskName, VarName};
 use super::super::plan::{
@@ -14,7 +16,7 @@ use super::super::shell::quote;
 use super::super::template::Template;
 use super::phases::{self, FlatPhase, FlatStep};
 use super::variables::misspelt_in_site;
-use super::{PlanError, Request, Variables, batches, plan_host, width};
+use super::{PlanError, Request, Variables, batches, book_of, plan_host, width};
 
 /// Builds one plan.
 pub struct Builder<'a> {
@@ -31,6 +33,7 @@ pub struct Builder<'a> {
     takes_proof: Option<VarName>,
     /// For each host.
     variables: Vec<Variables>,
+    books: Vec<Option<String>>,
     problems: Vec<Diagnostic>,
     /// Phases on a role that no host of the site has.
     roles: Vec<Diagnostic>,
@@ -52,12 +55,16 @@ impl<'a> Builder<'a> {
         }
         // A host for which nothing is planned is not even connected to.
         let hosts: Vec<&Host> = request.site.hosts.iter().filter(|host| chosen.contains(&host.name)).collect();
-        let variables = hosts.iter().map(|host| Variables::new(request, host)).collect::<Result<_, _>>();
+        let variables = hosts.iter().map(|host| Variables::new(request, host)).collect::<Result<Vec<_>, _>>();
+        let variables = variables.map_err(PlanError::Unset)?;
+        // Before any step registers anything.
+        let books = variables.iter().map(|variables| book_of(request.recipe, variables)).collect::<Result<_, _>>()?;
         let mut tasks = request.tasks.iter().rev().filter_map(|name| phases::find(request.recipe, name.as_str()).ok());
         Ok(Self {
             proves: tasks.find_map(|task| task.proves.clone()),
             takes_proof: None,
-            variables: variables.map_err(PlanError::Unset)?,
+            variables,
+            books,
             problems: Vec::new(),
             roles: Vec::new(),
             left_out,
@@ -70,7 +77,7 @@ impl<'a> Builder<'a> {
     pub fn build(mut self, flat: &[FlatPhase<'_>]) -> Result<Plan, PlanError> {
         let Request { site, recipe, tasks, overrides, .. } = self.request;
         let phases: Vec<PlanPhase> = flat.iter().filter_map(|phase| self.phase(phase, flat)).collect();
-        self.check_proof()?;
+        let basis = self.basis()?;
         if !self.problems.is_empty() {
             return Err(PlanError::Diagnostics(self.problems));
         }
@@ -81,8 +88,10 @@ impl<'a> Builder<'a> {
         if phases.is_empty() {
             return Err(PlanError::Empty(names.join(" ")));
         }
-        let hosts = self.hosts.iter().map(|host| plan_host(site, host, overrides, self.request.login, true));
-        let hosts: Vec<PlanHost> = hosts.collect::<Result<_, _>>()?;
+        let hosts = self.hosts.iter().zip(&self.books).map(|(host, book)| {
+            Ok(PlanHost { book: book.clone(), ..plan_host(site, host, overrides, self.request.login, true)? })
+        });
+        let hosts: Vec<PlanHost> = hosts.collect::<Result<_, PlanError>>()?;
         let tasks: Vec<_> = names.iter().filter_map(|name| phases::find(recipe, name).ok()).collect();
         let declared = |policy| tasks.iter().any(|task| task.on_failure == Some(policy));
         let on_test = site.stage.as_ref().is_some_and(|stage| stage.value == Stage::Test);
@@ -100,23 +109,31 @@ impl<'a> Builder<'a> {
                 OnFailure::Undo
             },
             proves: self.proves.filter(|_| whole),
+            basis,
             left_out: self.left_out,
             hosts,
         })
     }
 
     /// A site that follows another one gets exactly what was proven there, or nothing.
-    fn check_proof(&self) -> Result<(), PlanError> {
-        let Request { site, recipe, proof, overrides, .. } = self.request;
-        let (Some(follows), Some(variable)) = (&site.follows, &self.takes_proof) else { return Ok(()) };
-        let followed = follows.value.clone();
+    /// What the plan takes from the site that its site follows.
+    fn basis(&self) -> Result<Option<Basis>, PlanError> {
+        let Request { site, recipe, proof, overrides, unproven, .. } = self.request;
+        let (Some(follows), Some(variable)) = (&site.follows, &self.takes_proof) else { return Ok(None) };
+        let (followed, given) = (follows.value.clone(), overrides.vars.get(variable));
+        if let (true, None, Some(given)) = (unproven, proof, given) {
+            return Ok(Some(Basis { site: followed, name: variable.clone(), value: given.clone(), proof: None }));
+        }
         let Some(proof) = proof.filter(|proof| proof.name == *variable) else {
             let proving = recipe.tasks.iter().find(|task| task.proves.as_ref() == Some(variable));
             let task = proving.map(|task| task.name.to_string()).unwrap_or_default();
             return Err(PlanError::Unproven { site: site.name.clone(), followed, variable: variable.clone(), task });
         };
-        match overrides.vars.get(variable).filter(|given| **given != proof.value) {
-            None => Ok(()),
+        match given.filter(|given| **given != proof.value) {
+            None => {
+                let (name, value) = (variable.clone(), proof.value.clone());
+                Ok(Some(Basis { site: followed, name, value, proof: Some(proof.clone()) }))
+            }
             Some(given) => Err(PlanError::OtherProven {
                 followed,
                 proof: Box::new(proof.clone()),
@@ -181,6 +198,8 @@ impl<'a> Builder<'a> {
         let ended = |other: &&FlatStep<'_>| step.ends.contains(&other.step.name);
         PlanStep {
             path: flat.path.clone(),
+            strikes: step.ends.clone(),
+            effect: step.in_force.clone().map(|words| Effect { name: step.name.clone(), words }),
             ends: all.iter().flat_map(|p| &p.steps).filter(ended).map(|s| s.path.clone()).collect(),
             timeout: step.timeout.or(self.request.overrides.timeout),
             idle_timeout: step.idle_timeout,

@@ -45,7 +45,8 @@ pub enum PlanError {
     Variable(String),
     /// The site follows another one, and nothing has been proven there.
     #[error(
-        "site `{site}` follows `{followed}`, and no whole run has proven a {variable} there\nhint: fleet {followed} {task}"
+        "site `{site}` follows `{followed}`, and no whole run has proven a {variable} there\nhint: fleet {followed} {task}; \
+         or -e {variable}=..., which is then on record as not proven"
     )]
     Unproven {
         /// The site.

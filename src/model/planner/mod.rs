@@ -22,10 +22,11 @@ use super::command::CommandTemplate;
 use super::inventory::{Host, Share, Site};
 use super::name::{HostLabel, HostName, NameError, PhaseName, RunId, SiteName, StepPath, TaskName, UserName, VarName};
 use super::plan::{AD_HOC, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands};
-use super::recipe::{Recipe, settable};
+use super::recipe::{Recipe, Spanned, settable};
 use super::template::Template;
 pub use error::PlanError;
-pub use variables::{Proof, Variables, misspelt};
+pub use super::book::Proof;
+pub use variables::{Variables, misspelt};
 
 /// What was asked for when a run began: with it, the run can be planned again, and compared with what was planned then.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,6 +42,12 @@ pub struct Asked {
     pub overrides: Overrides,
     /// The login user when nobody sets one.
     pub login: UserName,
+    /// What the followed site had proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+    /// It was to be done although nothing had proven the value that the command line set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
 }
 
 /// What the command line sets, above all files.
@@ -109,6 +116,30 @@ pub struct Request<'a> {
     pub login: &'a UserName,
     /// What the followed site proved.
     pub proof: Option<&'a Proof>,
+    /// What the command line sets need not be proven.
+    pub unproven: bool,
+}
+
+/// All hosts of a site, as they are asked how things stand there. The recipe says where the site's book is; without one, or when a
+/// variable has no value, that is not known, and the reason is told.
+pub fn site_hosts(request: Request<'_>, single: bool) -> Result<Vec<PlanHost>, PlanError> {
+    let names: BTreeSet<&HostName> = request.hosts.iter().collect();
+    let hosts = request.site.hosts.iter().filter(|host| names.contains(&host.name));
+    let plan = |host| {
+        let book = book_of(request.recipe, &Variables::new(request, host).map_err(PlanError::Unset)?)?;
+        Ok(PlanHost { book, ..plan_host(request.site, host, request.overrides, request.login, single)? })
+    };
+    hosts.map(plan).collect()
+}
+
+/// The folder of the site's book on the host of these variables.
+fn book_of(recipe: &Recipe, variables: &Variables) -> Result<Option<String>, PlanError> {
+    let bind = |lock: &Spanned<Template>| {
+        lock.value.bind(|name| variables.value(name)).finish().map_err(|name| {
+            PlanError::Unset(format!("`lock` of recipe `{}` uses `{name}`, which has no value", recipe.name))
+        })
+    };
+    recipe.lock.as_ref().map(bind).transpose()
 }
 
 /// Plans tasks on one site.
@@ -138,6 +169,8 @@ pub fn plan_command(
     let step = PlanStep {
         path: StepPath::parse("run/command")?,
         ends: Vec::new(),
+        strikes: Vec::new(),
+        effect: None,
         timeout: overrides.timeout,
         idle_timeout: None,
         retry: None,
@@ -163,6 +196,7 @@ pub fn plan_command(
         // An ad-hoc command has no undo.
         on_failure: OnFailure::Hold,
         proves: None,
+        basis: None,
         left_out: Vec::new(),
         hosts,
     })
@@ -196,6 +230,7 @@ fn plan_host(
         reconnect_timeout: overrides.reconnect_timeout.unwrap_or(host.reconnect_timeout.value),
         keepalive: host.keepalive.value,
         roles: host.roles.clone(),
+        book: None,
     })
 }
 

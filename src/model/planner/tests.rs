@@ -99,6 +99,7 @@ struct Case {
     recipe: Recipe,
     overrides: Overrides,
     proof: Option<Proof>,
+    unproven: bool,
     limit: Option<&'static str>,
 }
 
@@ -113,6 +114,7 @@ impl Case {
             recipe: recipe(text),
             overrides: Overrides::default(),
             proof: None,
+            unproven: false,
             limit: None,
         }
     }
@@ -132,6 +134,7 @@ impl Case {
             run: &RunId::parse("20260101-000000-0000").unwrap(),
             login: &UserName::parse("me").unwrap(),
             proof: self.proof.as_ref(),
+            unproven: self.unproven,
         })
     }
 }
@@ -202,16 +205,29 @@ fn a_site_that_follows_gets_what_was_proven_there_or_nothing() {
     let follows = SITES.replace("stage", "follows = \"s-test\"\nstage");
     let mut case = Case::of(&follows, RECIPE);
     let error = case.plan(&["deploy"]).unwrap_err().to_string();
-    assert!(error.ends_with("hint: fleet s-test deploy"), "{error}");
+    assert!(error.contains("hint: fleet s-test deploy"), "{error}");
     // Nothing of these uses the revision.
     case.plan(&["close"]).unwrap();
 
     let name = VarName::parse("revision").unwrap();
     let run = RunId::parse("20260101-000000-1111").unwrap();
-    case.proof = Some(Proof { name: name.clone(), value: "abc".to_owned(), run });
+    case.proof = Some(Proof {
+        name: name.clone(),
+        value: "abc".to_owned(),
+        run,
+        sequence: 1,
+        by: "me@desk".to_owned(),
+        age: None,
+    });
     assert_eq!(text_of(&case.plan(&["deploy"]).unwrap(), "pin/pin", 0), "git rev-parse abc");
     case.overrides.vars.insert(name, "main".to_owned());
     assert!(matches!(case.plan(&["deploy"]), Err(PlanError::OtherProven { .. })));
+    // Somebody has typed the site's name to have it all the same, which does not outdo what is proven.
+    case.unproven = true;
+    assert!(matches!(case.plan(&["deploy"]), Err(PlanError::OtherProven { .. })));
+    case.proof = None;
+    let basis = case.plan(&["deploy"]).unwrap().basis.unwrap();
+    assert_eq!(basis.describe(), "revision main, not proven on s-test");
 }
 
 #[test]

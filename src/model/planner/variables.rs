@@ -6,20 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::diagnostic::nearest;
 use super::super::inventory::{Host, Origin, Setting, Site};
-use super::super::name::{RunId, VarName};
+use super::super::name::VarName;
 use super::super::recipe::Recipe;
 use super::Request;
-
-/// What the site that this one follows has proven.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proof {
-    /// The variable.
-    pub name: VarName,
-    /// Its value.
-    pub value: String,
-    /// The run that proved it.
-    pub run: RunId,
-}
 
 /// The variables of one host.
 #[derive(Debug, Clone, Default)]

@@ -8,6 +8,7 @@ use super::{Reader, template};
 use crate::model::document::{Item, Table};
 use crate::model::name::{RoleName, StepName, UserName};
 use crate::model::plan::Retry;
+use crate::model::printable::printable;
 use crate::model::recipe::{Action, Spanned, Step, StepGuard, settable};
 use crate::model::template::{Language, Template};
 
@@ -44,6 +45,7 @@ impl<'a> Reader<'a> {
         if let (Some(retry), false) = (&retry, idempotent.unwrap_or(may_repeat.is_some())) {
             retry.tell_key("`retry` is only for steps that may run twice", "add `idempotent = true` if this one may");
         }
+        let in_force = table.parsed("in-force", one_line).map(|words| words.value);
         let limit = |key| table.item(key).and_then(|item| item.limit()).map(|limit| limit.value);
         let ends = table.array("ends").unwrap_or_default();
         let ends: Vec<_> = ends.iter().filter_map(|item| item.parsed(StepName::parse)).collect();
@@ -84,6 +86,7 @@ impl<'a> Reader<'a> {
             durable,
             read_only,
             secret_output,
+            in_force,
             ends,
             span,
         })
@@ -103,6 +106,14 @@ impl<'a> Reader<'a> {
         }
         script
     }
+}
+
+/// Words for people.
+fn one_line(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || printable(text.as_bytes()) != text {
+        return Err("`in-force` says on one line what the step leaves, such as \"closed for visitors\"".to_owned());
+    }
+    Ok(text.trim().to_owned())
 }
 
 /// A path that does not leave the recipe's folder.

@@ -17,6 +17,8 @@ pub enum Input {
     ConnectFailed(HostIndex, String),
     /// A host was reached, and can not take part: it is locked by another run, or has no room. The reason in words.
     Refused(HostIndex, HostOutcome, String),
+    /// The host was asked for the lock of the site, and the connection broke before it answered: the run may have it. The reason in words.
+    LockUnknown(HostIndex, String),
     /// An attempt of the host's running step ended.
     StepEnded(HostIndex, StepOutcome),
     /// The pause before another attempt is over.

@@ -195,6 +195,7 @@ impl Scheduler {
                 Input::Connected(host) => self.on_connected(host),
                 Input::ConnectFailed(host, reason) => self.on_missing(host, Dropout::Unreachable, reason),
                 Input::Refused(host, outcome, reason) => self.on_refused(host, outcome, reason),
+                Input::LockUnknown(host, reason) => self.on_lock_unknown(host, reason),
                 Input::StepEnded(host, outcome) => self.on_step_ended(host, &outcome),
                 Input::RetryDue(host) => self.on_retry_due(host),
                 Input::UndoEnded(host, outcome) => self.on_undo_ended(host, &outcome),
@@ -281,7 +282,7 @@ impl Scheduler {
         let state = self.host(host);
         state.activity = Activity::Away;
         state.reason = Some(reason);
-        if !interrupted {
+        if !interrupted || state.frozen.is_some() {
             state.dropped = Some(why);
             self.failures += 1;
             self.settle(host);
@@ -304,6 +305,16 @@ impl Scheduler {
                 }
             }
             Mode::Draining | Mode::Unwinding(_) | Mode::Finished => {}
+        }
+    }
+
+    /// It may be locked for the run, which only a later controller can find out: nothing else may come there, and the host is not forgotten.
+    fn on_lock_unknown(&mut self, host: HostIndex, reason: String) {
+        if self.host(host).activity == Activity::Connecting {
+            let state = self.host(host);
+            state.frozen = Some(HostOutcome::Detached);
+            state.doubt = true;
+            self.on_missing(host, Dropout::Unreachable, reason);
         }
     }
 

@@ -84,7 +84,7 @@ impl Scheduler {
                 state.dropped = Some(Dropout::Unreachable);
                 state.locked = false;
             }
-            PastFact::Approached | PastFact::Locked => self.host(host).locked = true,
+            PastFact::LockRequested | PastFact::Locked => self.host(host).locked = true,
             PastFact::Released => self.host(host).locked = false,
             PastFact::Registered { .. } => {}
         }

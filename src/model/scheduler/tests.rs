@@ -25,6 +25,7 @@ fn host(i: usize) -> PlanHost {
         reconnect_timeout: Duration::from_secs(1),
         keepalive: Duration::from_secs(15),
         roles: Vec::new(),
+        book: None,
     }
 }
 
@@ -37,6 +38,8 @@ fn phase(name: &str, batches: &[&[usize]], steps: &[&str]) -> PlanPhase {
             spec.split_once(" -").map_or((*spec, Vec::new()), |(s, e)| (s, vec![StepPath::parse(e).unwrap()]));
         let undo = spec.ends_with('!').then(command);
         PlanStep {
+            strikes: Vec::new(),
+            effect: None,
             path: StepPath::parse(&format!("{name}/{}", spec.trim_end_matches('!'))).unwrap(),
             ends,
             timeout: None,
@@ -80,6 +83,7 @@ fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         parallel: 32,
         proves: None,
         left_out: Vec::new(),
+        basis: None,
     }
 }
 

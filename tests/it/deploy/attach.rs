@@ -107,5 +107,5 @@ fn a_run_whose_controller_is_dead_is_ended() {
     assert_eq!(site.journal(), ["close", "unwork", "reopen"]);
     wait_for("the end of the step's processes", || site["web1"].commands().is_empty().then_some(()));
     site.check_free();
-    assert!(files::read(&site.spool("web1").join("history")).contains("rolled-back"));
+    assert!(files::read(&site.book("web1").join("history")).contains("rolled-back"));
 }

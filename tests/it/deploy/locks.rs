@@ -163,7 +163,7 @@ fn a_lock_is_kept_by_a_run_that_was_let_go_of_and_by_an_unknown_step() {
 fn old_lock(site: &Site) -> String {
     let line = "20200101-000000-0000 2020-01-01T00:00:00Z by old@gone: deploy\n";
     site.fleet(&["mysite", "deploy"]).expect_code(0);
-    files::write(&site.spool("web1").join("lock.mysite"), line, 0o600);
+    files::write(&site.book("web1").join("lock"), line, 0o600);
     line.to_owned()
 }
 
@@ -176,7 +176,7 @@ fn a_lock_is_never_broken_by_its_age() {
     for told in ["begun 2020-01-01T00:00:00Z by old@gone: deploy", "is not connected", "fleet mysite unlock"] {
         assert!(output.stderr.contains(told), "{told}: {}", output.stderr);
     }
-    assert_eq!(files::read(&site.spool("web1").join("lock.mysite")), line);
+    assert_eq!(files::read(&site.book("web1").join("lock")), line);
     assert_eq!(site.journal(), before);
 }
 
@@ -187,13 +187,13 @@ fn a_lock_is_taken_away_by_who_says_so_only() {
     let output = site.fleet(&["mysite", "unlock"]).expect_code(6);
     assert!(output.stderr.contains("locked by run 20200101-000000-0000"), "{}", output.stderr);
     assert!(output.stderr.contains("--yes"), "{}", output.stderr);
-    assert_eq!(files::read(&site.spool("web1").join("lock.mysite")), line);
+    assert_eq!(files::read(&site.book("web1").join("lock")), line);
     let no = site.fleet_pty(&["mysite", "unlock"], &[("Take the lock away on 1 host?", "n\r")]);
     assert_eq!(no.code, Some(6), "{}", no.stdout);
-    assert_eq!(files::read(&site.spool("web1").join("lock.mysite")), line);
+    assert_eq!(files::read(&site.book("web1").join("lock")), line);
     let output = site.fleet(&["mysite", "unlock", "--yes"]).expect_code(0);
     assert!(output.stderr.contains("web1: unlocked"), "{}", output.stderr);
-    let history = files::read(&site.spool("web1").join("history"));
+    let history = files::read(&site.book("web1").join("history"));
     let last = history.lines().last().unwrap();
     assert!(last.starts_with("20200101-000000-0000 20") && last.contains(" unlocked "), "{history}");
     assert!(last.contains(&format!("{}@", user::current())), "{history}");
@@ -208,7 +208,7 @@ fn a_lock_is_taken_away_by_who_says_so_only() {
 fn an_empty_lock_is_a_lock_and_can_be_taken_away() {
     let site = site(&["web1"]);
     site.fleet(&["mysite", "deploy"]).expect_code(0);
-    files::write(&site.spool("web1").join("lock.mysite"), "", 0o600);
+    files::write(&site.book("web1").join("lock"), "", 0o600);
     let output = site.fleet(&["mysite", "deploy"]).expect_code(12);
     assert!(output.stderr.contains("by a run without a name"), "{}", output.stderr);
     assert!(output.stderr.contains("hint: `fleet mysite unlock`"), "{}", output.stderr);
@@ -224,7 +224,7 @@ fn an_empty_lock_is_a_lock_and_can_be_taken_away() {
 fn a_lock_that_is_just_being_made_is_waited_for() {
     let site = site(&["web1"]);
     site.fleet(&["mysite", "deploy"]).expect_code(0);
-    let lock = site.spool("web1").join("lock.mysite");
+    let lock = site.book("web1").join("lock");
     files::write(&lock, "", 0o600);
     // The other one writes while this one sleeps.
     site.program("web1", "sleep", &format!("echo 20200101-000000-0000 2020 by old@gone: deploy >{}", lock.display()));

@@ -177,12 +177,12 @@ fn hosts_that_share_a_home_folder_leave_each_other_s_steps_and_the_lock_alone() 
     // The first one is through, and gives the lock back, in the spool that both have.
     running.wait_for_text("lock-released");
     let spool = site["web1"].home().join(".local/state/fleet");
-    assert!(spool.join("lock.mysite").exists());
+    assert!(spool.join("book.mysite/lock").exists());
     site.touch("go");
     let output = running.wait().expect_code(0);
     check_stream(&output);
     assert_eq!(site.journal(), ["web1", "web2"]);
     let mut left: Vec<_> = std::fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, ["history", "last.mysite"]);
+    assert_eq!(left, ["book.mysite", "site.mysite"]);
 }

@@ -44,12 +44,12 @@ fn assert_free(site: &Site) {
     wait_for("the end of all commands", || site["web1"].commands().is_empty().then_some(()));
     site.fleet(&["mysite", "deploy"]).expect_code(0);
     let spool = site["web1"].home().join(".local/state/fleet");
-    let history = std::fs::read_to_string(spool.join("history")).unwrap();
+    let history = std::fs::read_to_string(spool.join("book.mysite/history")).unwrap();
     // The line of who was asked twice may be there twice.
     assert_eq!(history.lines().collect::<BTreeSet<_>>().len(), 2, "{history}");
     let mut left: Vec<_> = std::fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, ["history", "last.mysite"]);
+    assert_eq!(left, ["book.mysite", "site.mysite"]);
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn a_host_without_room_is_refused_before_anything_starts() {
     let told = format!("MiB are free in {}, where the output of steps is kept", spool(&site, "web1").display());
     assert!(output.stderr.contains(&told) && output.stderr.contains("64 MiB are needed"), "{}", output.stderr);
     // It is not locked for the next one.
-    assert!(!spool(&site, "web1").join("lock.mysite").exists());
+    assert!(!spool(&site, "web1").join("book.mysite/lock").exists());
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn the_end_of_a_step_that_fills_the_disk_is_known() {
     assert!(output.stderr.contains("exit status 9"), "{}", output.stderr);
     assert!(output.stderr.contains("what it printed may be missing here"), "{}", output.stderr);
     // Nothing of the run is left but the ballast.
-    assert!(!spool(&site, "web1").join("lock.mysite").exists());
+    assert!(!spool(&site, "web1").join("book.mysite/lock").exists());
     mounted.make_room();
     site.recipe(&one_step("echo again >>@SHARED@/journal"));
     site.fleet(&["mysite", "deploy"]).expect_code(0);
@@ -86,10 +86,9 @@ fn the_spool_of_a_home_that_cannot_be_written_to_is_in_var_tmp() {
     assert!(!home.folder().join(".local").exists());
     let spool = PathBuf::from("/var/tmp").join(format!("fleet-{}", rustix::process::getuid().as_raw()));
     assert_eq!(files::mode(&spool), 0o700);
-    assert!(!spool.join("lock.mysite").exists(), "of {}", current());
-    for name in ["last.mysite", "history"] {
-        std::fs::remove_file(spool.join(name)).unwrap();
-    }
+    assert!(!spool.join("book.mysite/lock").exists(), "of {}", current());
+    std::fs::remove_dir_all(spool.join("book.mysite")).unwrap();
+    std::fs::remove_file(spool.join("site.mysite")).unwrap();
     // Other tests use it, too.
     let _ = std::fs::remove_dir(&spool);
 }

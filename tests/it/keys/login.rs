@@ -102,6 +102,7 @@ impl Sshd {
 
     fn host(&self) -> PlanHost {
         PlanHost {
+            book: None,
             label: HostLabel::parse("web1").unwrap(),
             site: SiteName::parse("mysite").unwrap(),
             name: HostName::parse("web1").unwrap(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fleet::model::book::{Book, EffectChange};
 use fleet::model::command::RemoteCommand;
 use fleet::model::durable::{DurableStep, Entry, Scope, StepKey};
 use fleet::model::name::{RunId, SiteName, UserName};
@@ -15,7 +16,7 @@ use super::{Done, Limits, connector, done, pair, plan_host, run_command, run_rem
 use crate::support::process::{signal, wait_or};
 use crate::support::proxy::Proxy;
 use crate::support::sshd::Sshd;
-use crate::support::user::TestUser;
+use crate::support::user::{self, TestUser};
 
 const RUN: &str = "20261122-084512-7f3a";
 
@@ -23,6 +24,11 @@ const RUN: &str = "20261122-084512-7f3a";
 struct Steps {
     session: Box<dyn Session>,
     next: usize,
+}
+
+fn book() -> Book {
+    let login = UserName::parse(&user::current()).unwrap();
+    Book { site: SiteName::parse("mysite").unwrap(), folder: None, login, lost: false }
 }
 
 fn name(user: &TestUser) -> UserName {
@@ -39,7 +45,7 @@ impl Steps {
         let claim = Claim {
             run: RunId::parse(RUN).unwrap(),
             host: HostIndex(0),
-            site: SiteName::parse("mysite").unwrap(),
+            book: book(),
             since: String::new(),
             resumed: false,
             whole: true,
@@ -62,6 +68,8 @@ impl Steps {
             command: RemoteCommand { as_user: user.map(name), ..RemoteCommand::shell(text) },
             limit: None,
             spent: Vec::new(),
+            effects: EffectChange::default(),
+            book: Some(book()),
             scope: Scope::Session,
         };
         run_remote(&mut *self.session, Remote::Durable(&step, Entry::Start), Limits::default()).await

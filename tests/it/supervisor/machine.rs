@@ -6,9 +6,10 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use fleet::model::book::{Book, EffectChange};
 use fleet::model::command::{RemoteCommand, Wire};
 use fleet::model::durable::{DurableStep, Entry, LeashOrder, Scope, StepEnd, StepKey};
-use fleet::model::name::RunId;
+use fleet::model::name::{RunId, SiteName, UserName};
 use fleet::model::plan::HostIndex;
 use fleet::model::scheduler::StepIndex;
 use tempfile::TempDir;
@@ -34,8 +35,15 @@ pub fn step(text: &str) -> DurableStep {
         command: RemoteCommand::shell(text),
         limit: None,
         spent: Vec::new(),
+        effects: EffectChange::default(),
+        book: Some(book()),
         scope: Scope::Session,
     }
+}
+
+fn book() -> Book {
+    let login = UserName::parse("me").unwrap();
+    Book { site: SiteName::parse("mysite").unwrap(), folder: None, login, lost: false }
 }
 
 pub fn claim_in(spool: &Path) {

@@ -1,0 +1,217 @@
+//! `fleet SITE unlock`: takes a lock away after the evidence was seen, or strikes out of the book what was put right by hand.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use futures::stream;
+use jiff::Timestamp;
+
+use super::args::SiteArgs;
+use super::books::{self, Place, one_line};
+use super::context::{self, Context, say};
+use super::failure::Failure;
+use super::{access, ask};
+use crate::model::command::RemoteCommand;
+use crate::model::exit;
+use crate::model::host_report::{Evidence, HostReport};
+use crate::model::name::{RunId, StepName};
+use crate::model::spool;
+use crate::ssh::Connect;
+
+/// A host whose site is locked.
+struct Held<'a> {
+    place: &'a Place,
+    run: String,
+    evidence: &'a Evidence,
+}
+
+/// Takes the site's lock away from a run, after the evidence was seen.
+pub async fn unlock(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
+    let places = books::places(context, &args.selector)?;
+    let hosts: Vec<_> = places.iter().map(|place| place.host.clone()).collect();
+    let connector: Arc<dyn Connect> = Arc::new(access::for_runs(context, &hosts).await?);
+    let answers = books::inspect(context, &connector, &places).await;
+    if !args.forget.is_empty() {
+        return forget(context, &connector, &answers, &args.forget).await;
+    }
+    let mut held = Vec::new();
+    let mut code = books::reached(&answers);
+    for (place, answer) in &answers {
+        let label = &place.host.label;
+        let report = match answer {
+            Err(reason) => {
+                say(&format!("{label}: {}", one_line(reason)));
+                continue;
+            }
+            Ok(report) => report,
+        };
+        match &report.holder {
+            None => say(&format!("{label}: not locked")),
+            Some(holder) => {
+                let (run, since) = (&holder.run, &holder.since);
+                let evidence = holder.evidence.describe();
+                say(&one_line(&format!("{label}: locked by run {run} since {since}: {evidence}")));
+                match &holder.foreign {
+                    Some(path) => {
+                        say(&one_line(&format!(
+                            "{label}: refused: {path} holds no run's name; look at it, and remove it by hand"
+                        )));
+                        code = exit::worst([code, exit::FAILED]);
+                    }
+                    None => held.push(Held { place, run: run.clone(), evidence: &holder.evidence }),
+                }
+            }
+        }
+    }
+    if !held.is_empty() {
+        confirm(context, &held)?;
+        let now = Timestamp::now();
+        let by = context::operator();
+        let commands = held.iter().filter_map(|Held { place, run, .. }| {
+            let line = format!("{run} {now:.0} unlocked {by} {} unlock", place.host.site);
+            RunId::parse(run).ok().map(|run| (*place, spool::unlock(&place.book, &run, &line)))
+        });
+        let done = carry_out(context, &connector, commands.collect()).await;
+        for (Held { place, run, .. }, done) in held.iter().zip(done) {
+            let label = &place.host.label;
+            match done {
+                Ok(true) => {
+                    say(&format!("{label}: unlocked; it was locked by run {run}, and the host's history says so"));
+                }
+                Ok(false) => say(&format!("{label}: not unlocked: run {run} does not have the lock any more")),
+                Err(ref reason) => say(&format!("{label}: not unlocked: {}", one_line(reason))),
+            }
+            code = if done == Ok(true) { code } else { exit::worst([code, exit::FAILED]) };
+        }
+    }
+    Ok(if tell_effects(&answers) { exit::worst([code, exit::UNKNOWN]) } else { code })
+}
+
+/// A run that may still work is not unlocked by a `--yes` in a script.
+fn confirm(context: &Context<'_>, held: &[Held<'_>]) -> Result<(), Failure> {
+    let mut runs: Vec<&String> = held.iter().map(|held| &held.run).collect();
+    runs.sort();
+    runs.dedup();
+    let any = |run: &String, is: fn(&Evidence) -> bool| held.iter().any(|held| held.run == *run && is(held.evidence));
+    for run in &runs {
+        if any(run, Evidence::is_alive) {
+            say(&format!("warning: run {run} is alive: another run beside it may spoil both"));
+        }
+        say(&format!(
+            "hint: where it was started, `fleet resume {run}` goes on with it, and `fleet undo {run}` takes it back"
+        ));
+    }
+    let count = if held.len() == 1 { "1 host".to_owned() } else { format!("{} hosts", held.len()) };
+    let question = format!("Take the lock away on {count}?");
+    let mut all_over = true;
+    for run in runs {
+        if any(run, |evidence| !evidence.is_over()) {
+            all_over = false;
+            ask::insist_on(context.flags, &format!("{question} Type `{run}`, which may still work there:"), run)?;
+        }
+    }
+    if all_over { ask::confirm(context.flags, &question) } else { Ok(()) }
+}
+
+/// Strikes out of the books what somebody has put right by hand.
+async fn forget(
+    context: &Context<'_>,
+    connector: &Arc<dyn Connect>,
+    answers: &[books::Answer<'_>],
+    typed: &[String],
+) -> Result<u8, Failure> {
+    let mut code = books::reached(answers);
+    let mut struck: Vec<(&Place, Vec<StepName>)> = Vec::new();
+    let mut found = vec![false; typed.len()];
+    for (place, answer) in answers {
+        let label = &place.host.label;
+        let report = match answer {
+            Ok(report) => report,
+            Err(reason) => {
+                say(&format!("{label}: {}", one_line(reason)));
+                continue;
+            }
+        };
+        let mut names = Vec::new();
+        for effect in report.effects.iter().map(|effect| &effect.effect) {
+            for (typed, found) in typed.iter().zip(&mut found) {
+                if effect.name.as_str() == typed || effect.words == *typed {
+                    *found = true;
+                    names.push(effect.name.clone());
+                }
+            }
+        }
+        match &report.holder {
+            _ if names.is_empty() => {}
+            Some(holder) => {
+                say(&one_line(&format!("{label}: run {} works on the site, and what is in force is its own", holder.run)));
+                code = exit::worst([code, exit::LOCKED]);
+            }
+            None => struck.push((place, names)),
+        }
+    }
+    if let Some((typed, _)) = typed.iter().zip(&found).find(|(_, found)| !**found) {
+        let known: Vec<String> = in_force(answers).map(|(_, effect)| effect.effect.name.to_string()).collect();
+        let known = if known.is_empty() { "nothing is".to_owned() } else { known.join(", ") };
+        return Err(Failure::Message(exit::NO_MATCH, format!("`{typed}` is not in force there; in force: {known}")));
+    }
+    for (place, names) in &struck {
+        let names: Vec<&str> = names.iter().map(StepName::as_str).collect();
+        say(&format!("{}: {}", place.host.label, names.join(", ")));
+    }
+    if struck.is_empty() {
+        return Ok(code);
+    }
+    ask::confirm(context.flags, "Was that put right by hand, and is it to be forgotten?")?;
+    let (now, by) = (Timestamp::now(), context::operator());
+    let commands = struck.iter().map(|(place, names)| {
+        let all: Vec<&str> = names.iter().map(StepName::as_str).collect();
+        let line = format!("- {now:.0} forgotten {by} {} {}", place.host.site, all.join(","));
+        (*place, spool::strike(&place.book, names, &line))
+    });
+    let done = carry_out(context, connector, commands.collect()).await;
+    for ((place, _), done) in struck.iter().zip(done) {
+        let label = &place.host.label;
+        match done {
+            Ok(true) => say(&format!("{label}: forgotten, and the host's history says so")),
+            Ok(false) => say(&format!("{label}: not forgotten: a run works on the site, or the book cannot be written")),
+            Err(ref reason) => say(&format!("{label}: not forgotten: {}", one_line(reason))),
+        }
+        code = if done == Ok(true) { code } else { exit::worst([code, exit::FAILED]) };
+    }
+    Ok(code)
+}
+
+/// Has each host do something: did it?
+async fn carry_out(
+    context: &Context<'_>,
+    connector: &Arc<dyn Connect>,
+    commands: Vec<(&Place, RemoteCommand)>,
+) -> Vec<Result<bool, String>> {
+    let width = context.width(commands.len());
+    let told = commands.into_iter().map(|(place, command)| async move {
+        let answer = books::tell(connector, &place.host, command).await?;
+        Ok(answer.lines().any(|line| line == "released"))
+    });
+    stream::iter(told).buffered(width).collect().await
+}
+
+fn in_force<'a>(
+    answers: &'a [books::Answer<'a>],
+) -> impl Iterator<Item = (&'a Place, &'a crate::model::book::InForce)> {
+    let reports = answers.iter().filter_map(|(place, answer)| Some((*place, answer.as_ref().ok()?)));
+    reports.flat_map(|(place, report): (&Place, &HostReport)| report.effects.iter().map(move |effect| (place, effect)))
+}
+
+/// Says what the lock does not take with it. Is there anything?
+fn tell_effects(answers: &[books::Answer<'_>]) -> bool {
+    let mut any = false;
+    for (place, effect) in in_force(answers) {
+        any = true;
+        say(&one_line(&format!("{}: in force: {}", place.host.label, effect.describe())));
+    }
+    if any {
+        say("hint: put it right (a task of the recipe does, or `fleet undo RUN`); what was put right by hand: unlock --forget NAME");
+    }
+    any
+}

@@ -1,0 +1,30 @@
+# The book of a site on a host: what is known of the site there, whoever asks. Before it come assignments: _site, _lock (the book's folder,
+# where the recipe names one) and _login (the user who logs in). Whoever may write to the book is one who may deploy. In the book:
+#   lock            the run that works on the site, and what it says of itself; then lines `boot ID`, `users NAMES` (others who have steps
+#                   of it), `login NAME` (in whose spool its other steps are), `connection PID START BOOT`
+#   at.RUN.HOST     the run works for the host on the site: the lock stays as long as there is one. In it, the server process of the
+#                   controller's last connection
+#   last            the run that had the lock last
+#   sequence        the greatest number of a run here. Runs are ordered by it, not by a clock
+#   effect.STEP     what a step has left in force: the run, and in the second line the words
+#   proof           what a success has proven: number, run, variable, the host's clock, who; from the second line on the value. The
+#                   variable `-`: the run was taken up again since, and proves nothing any more
+#   history         a line for each run that was here
+# SPOOL/site.SITE names the folder, for who asks when the recipe does not read.
+
+# Sets $_book.
+fleet_book() {
+  _book=$_lock
+  [ -n "$_book" ] || { [ -n "$_lost" ] && read -r _book <"$_spool/site.$_site"; } || _book=$_spool/book.$_site
+}
+
+# Notes what a step is about to leave in force: $_effects, words for the shell, by twos a step's name and what it says of it.
+fleet_begin() {
+  eval "set -- $_effects"
+  (umask 007; while [ $# -gt 1 ]; do printf '%s\n' "$_run" "$2" >"$_book/effect.$1" || exit 1; shift 2; done)
+}
+
+# What the steps of these names have left in force is so no more.
+fleet_strike() {
+  for _name in "$@"; do rm -f "$_book/effect.$_name"; done
+}
