@@ -210,7 +210,7 @@ fn hosts_after(plan: &Plan, events: &[Event], in_flight: InFlight, unreachable: 
         let Some(host) = event.fact.host() else { continue };
         let index = HostIndex(plan.hosts.iter().position(|known| known.label == *host).unwrap());
         match &event.fact {
-            Fact::HostStarted { .. } => {
+            Fact::LockRequested { .. } => {
                 let told = later().any(|event| event.fact.host() == Some(host));
                 if in_flight == InFlight::Done && !told && !unreachable.contains(host.as_str()) {
                     hosts.locked.insert(host.to_string());

@@ -1,12 +1,14 @@
 //! Deployments through the binary, on hosts of real `sshd`: what is typed, what is told, and what happened on the hosts.
 
 mod attach;
+mod books;
 mod crashes;
 mod interrupts;
 mod limits;
 mod locks;
 mod login;
 mod many;
+mod proofs;
 mod reconnect;
 mod records;
 mod resume;
