@@ -100,7 +100,7 @@ impl Narrator {
                 let hosts = fold_names(hosts.iter().map(HostLabel::as_str));
                 self.heading(at, Detail::Normal, &format!("phase {phase}, batch {batch} of {batches}: {hosts}"))
             }
-            Fact::PhaseStarted { .. } | Fact::BatchFinished { .. } => Vec::new(),
+            Fact::PhaseStarted { .. } | Fact::BatchFinished { .. } | Fact::UndoPlanned { .. } => Vec::new(),
             Fact::RolloutStopped { reason } => {
                 let reason = printable(reason.as_bytes());
                 self.heading(at, Detail::Trouble, &format!("the rollout stops: {reason}"))

@@ -253,6 +253,7 @@ impl Record {
                 Ok(())
             }
             Fact::HostStarted { .. }
+            | Fact::UndoPlanned { .. }
             | Fact::Registered { .. }
             | Fact::RunStarted { .. }
             | Fact::RunResumed { .. }
@@ -324,6 +325,8 @@ fn must_last(fact: &Fact) -> bool {
         | Fact::UndoFinished { .. }
         | Fact::Registered { .. }
         | Fact::UndoStarted { .. }
+        // Else a resumed run would not undo it.
+        | Fact::UndoPlanned { .. }
         | Fact::HostFinished { .. }
         | Fact::RunFinished { .. } => true,
         Fact::HostStarted { .. }
