@@ -423,7 +423,9 @@ impl Scheduler {
     fn stop(&mut self, reason: String) {
         self.mode = Mode::Draining;
         self.ready.clear();
-        self.unconnected.clear();
+        // What an earlier controller did on hosts that this one has not come to yet is to be undone, too.
+        let unconnected = std::mem::take(&mut self.unconnected).into_iter();
+        self.unconnected = unconnected.filter(|host| self.resumed && self.is_needed(*host)).collect();
         for state in &mut self.hosts {
             if let Activity::Pausing(..) = state.activity {
                 state.activity = Activity::Idle;

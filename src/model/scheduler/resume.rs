@@ -173,7 +173,7 @@ impl Scheduler {
     }
 
     /// Is there anything to do on it, or may there be?
-    fn is_needed(&self, host: HostIndex) -> bool {
+    pub(super) fn is_needed(&self, host: HostIndex) -> bool {
         let Some(state) = self.state(host) else { return false };
         state.again.is_some()
             || state.locked
