@@ -253,6 +253,7 @@ impl<'a> Dispatcher<'a> {
                 Action::Watch(host, at, attempt) => self.start_step(host, at, attempt, true),
                 Action::Undo(host, at, attempt) => self.start_undo(host, at, attempt, false),
                 Action::WatchUndo(host, at, attempt) => self.start_undo(host, at, attempt, true),
+                Action::PlanUndo(host, at) => self.plan_undo(host, at),
                 Action::Retry(host, delay) => self.after(delay, Input::RetryDue(host)),
                 Action::Soak(delay) => self.after(delay, Input::SoakOver),
                 Action::End(host) => self.host(host).stop.cancel(),
@@ -398,7 +399,7 @@ impl<'a> Dispatcher<'a> {
         if open || !planned.durable || (planned.secret_output && planned.register.is_some()) {
             return;
         }
-        let user = planned.commands.get(&host).and_then(|commands| commands.run.as_user.clone());
+        let user = planned.commands.get(&host).and_then(|commands| commands.as_user().cloned());
         self.host(host).spent.push((user, key));
     }
 

@@ -26,8 +26,7 @@ impl Dispatcher<'_> {
         }
         let book = Book::of(self.run.plan.hosts.get(index.0)?);
         let steps = self.run.plan.phases.iter().flat_map(|phase| &phase.steps).filter(|step| step.durable);
-        let users: BTreeSet<&UserName> =
-            steps.filter_map(|step| step.commands.get(&index)?.run.as_user.as_ref()).collect();
+        let users: BTreeSet<&UserName> = steps.filter_map(|step| step.commands.get(&index)?.as_user()).collect();
         let (began, by) = (self.began, word(&self.run.by));
         Some(Claim {
             run: self.run.id.clone(),

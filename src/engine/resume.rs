@@ -51,6 +51,7 @@ impl Dispatcher<'_> {
                         }
                     }
                 }
+                PastFact::UndoPlanned { at } => self.keep_for_undo(host, *at),
                 PastFact::Released => self.unread.retain(|_, of| *of != host),
                 PastFact::Began { .. }
                 | PastFact::Ended { .. }
@@ -70,7 +71,7 @@ impl Dispatcher<'_> {
     pub(super) fn secrets(&mut self, host: HostIndex) -> Vec<(StepIndex, Task)> {
         let secrets = std::mem::take(&mut self.host(host).secrets);
         let task = |(at, attempt)| {
-            let command = self.commands(host, at).ok().map(|commands| self.ready(host, &commands.run))?.ok()?;
+            let command = self.ready(host, self.commands(host, at).ok()?.run.as_ref()?).ok()?;
             let work = self.work(host, at, StepKey::run(host, at, attempt), command, Vec::new());
             Some((at, self.task(at, work, true)))
         };
@@ -88,7 +89,7 @@ impl Dispatcher<'_> {
         let since: Vec<(HostIndex, StepIndex)> = facts
             .take_while(|(_, fact)| !is_another(fact))
             .filter_map(|(of, fact)| match fact {
-                PastFact::Ended { at, kind: StepKind::Run, .. } => Some((of, *at)),
+                PastFact::Ended { at, kind: StepKind::Run, .. } | PastFact::UndoPlanned { at } => Some((of, *at)),
                 _ => None,
             })
             .filter(|(of, _)| *of == host || self.is_shared(at))

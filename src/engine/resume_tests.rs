@@ -237,7 +237,11 @@ fn hosts_after(plan: &Plan, events: &[Event], in_flight: InFlight, unreachable: 
                 let may_be_sent =
                     !matches!(&commands.guard, Some(Guard::Unless(guard)) if guard.text.to_string() == "exit 0");
                 if ended.unwrap_or(in_flight == InFlight::Done && may_be_sent) {
-                    hosts.run_once(host.as_str(), &StepKey::run(index, at, *attempt), &sent(&commands.run));
+                    hosts.run_once(
+                        host.as_str(),
+                        &StepKey::run(index, at, *attempt),
+                        &sent(commands.run.as_ref().unwrap()),
+                    );
                 }
             }
             Fact::UndoStarted { step, attempt, .. } | Fact::StepResumed { step, attempt, undo: true, .. } => {
@@ -344,6 +348,13 @@ fn durable(name: &str, hosts: &[usize], run: &str, undo: Option<&str>) -> PlanSt
     PlanStep { durable: true, ..step(name, hosts, run, undo) }
 }
 
+/// A step that is only an undo.
+fn only_undo(name: &str, hosts: &[usize], undo: &str) -> PlanStep {
+    let mut step = durable(name, hosts, "", Some(undo));
+    step.commands.values_mut().for_each(|commands| commands.run = None);
+    step
+}
+
 /// A site is closed, its database is migrated once, the hosts roll in two batches, the site is opened. `migrate` and `pull` are commands.
 fn deployment(migrate: &str, pull: [&str; 3]) -> Plan {
     let all = [0, 1, 2];
@@ -360,10 +371,12 @@ fn deployment(migrate: &str, pull: [&str; 3]) -> Plan {
     let mut flaky = durable("flaky", &all, "flaky 2 restart", Some("undo-restart"));
     flaky.retry = Some(Retry { times: 2, delay: Duration::from_secs(1) });
     flaky.idempotent = true;
-    let mut roll = phase("roll", &[], vec![durable("drain", &all, "drain", Some("undo-drain")), pulls, flaky]);
+    let code = only_undo("code", &all, "code {{x}}");
+    let mut roll = phase("roll", &[], vec![durable("drain", &all, "drain", Some("undo-drain")), code, pulls, flaky]);
     roll.batches = vec![vec![HostIndex(0)], vec![HostIndex(1), HostIndex(2)]];
     roll.soak = Duration::from_secs(1);
-    let close = phase("close", &all, vec![durable("close", &all, "close", Some("undo-close"))]);
+    let close = durable("close", &all, "close", Some("undo-close"));
+    let close = phase("close", &all, vec![close, only_undo("restart", &all, "restart-former")]);
     let open = phase("open", &all, vec![durable("open", &all, "open {{x}}", None)]);
     plan(3, vec![close, once, roll, open])
 }
@@ -403,6 +416,10 @@ async fn a_run_that_fails_and_is_undone() {
     let ending = crash_everywhere(&plan, &BTreeSet::new(), false).await;
     assert_eq!((ending.code, ending.locked.len()), (10, 0));
     assert!(ending.hosts.iter().all(|(_, outcome)| *outcome == HostOutcome::RolledBack), "{:?}", ending.hosts);
+    // web3 was not come to in that phase.
+    for (undo, times) in [("restart-former", 3), ("code abc", 2)] {
+        assert_eq!(ending.ran.iter().filter(|(_, text)| text == undo).count(), times, "{undo}: {:?}", ending.ran);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,7 +41,8 @@ impl Dispatcher<'_> {
             Some(Guard::Unless(command)) => Some(ReadyGuard::Unless(self.ready(host, command)?)),
             Some(Guard::OnlyIf(command)) => Some(ReadyGuard::OnlyIf(self.ready(host, command)?)),
         };
-        let command = self.ready(host, &commands.run)?;
+        let run = commands.run.as_ref().ok_or_else(|| not_started("the step is only an undo"))?;
+        let command = self.ready(host, run)?;
         let spent = self.host(host).take_spent(command.as_user.as_ref());
         let work = self.work(host, at, StepKey::run(host, at, attempt), command, spent);
         let effects = EffectChange::of_run(self.step(at));
@@ -163,6 +164,12 @@ impl Dispatcher<'_> {
         for host in hosts {
             host.registered.insert(name.clone(), value.to_owned());
         }
+    }
+
+    /// What is registered until now is what its undo gets.
+    pub(super) fn plan_undo(&mut self, host: HostIndex, at: StepIndex) {
+        self.keep_for_undo(host, at);
+        self.tell(Fact::UndoPlanned { host: self.label(host), step: self.path(at) });
     }
 
     pub(super) fn keep_for_undo(&mut self, host: HostIndex, at: StepIndex) {

@@ -109,7 +109,7 @@ pub(super) fn text(text: &str) -> CommandTemplate {
 }
 
 pub(super) fn step(name: &str, hosts: &[usize], run: &str, undo: Option<&str>) -> PlanStep {
-    let commands = StepCommands { run: text(run), undo: undo.map(text), guard: None };
+    let commands = StepCommands { run: Some(text(run)), undo: undo.map(text), guard: None };
     PlanStep {
         path: StepPath::parse(&format!("p/{name}")).unwrap(),
         ends: Vec::new(),
@@ -346,7 +346,7 @@ async fn a_step_that_cannot_be_made_ready_fails_after_what_came_with_it_was_told
     read.commands.get_mut(&HostIndex(0)).unwrap().guard = Some(Guard::Unless(text("exit 0")));
     read.register = Some(VarName::parse("x").unwrap());
     let mut use_it = step("use", &[0, 1], "use", None);
-    use_it.commands.get_mut(&HostIndex(0)).unwrap().run = text("use {{x}}");
+    use_it.commands.get_mut(&HostIndex(0)).unwrap().run = Some(text("use {{x}}"));
     let phases = vec![phase("p", &[0], vec![read]), phase("q", &[0, 1], vec![use_it])];
     let (summary, memory) = play(plan(2, phases), &network).await;
     assert_eq!(sent(&network), ["web1: exit 0", "web2: use"]);
@@ -380,7 +380,7 @@ async fn a_retry_waits_and_each_attempt_is_told() {
 async fn a_panic_of_a_worker_costs_its_host_and_no_other() {
     let network = Arc::new(Network::default());
     let mut steps = vec![step("a", &[0, 1], "a", None)];
-    steps[0].commands.get_mut(&HostIndex(0)).unwrap().run = text("panic");
+    steps[0].commands.get_mut(&HostIndex(0)).unwrap().run = Some(text("panic"));
     let mut p = plan(2, vec![phase("p", &[0, 1], steps)]);
     p.max_failures = 2;
     let (summary, _) = play(p, &network).await;

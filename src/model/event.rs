@@ -132,6 +132,13 @@ pub enum Fact {
         /// The guard that said so.
         reason: String,
     },
+    /// The host came to a step that is only an undo: nothing ran, and from here on it is undone with the others.
+    UndoPlanned {
+        /// The host.
+        host: HostLabel,
+        /// The step.
+        step: StepPath,
+    },
     /// A command printed something: whole lines, except where a line is longer than 64 KiB or the command ended inside one.
     Output {
         /// The host.
@@ -416,6 +423,7 @@ impl Fact {
             | Self::Connected { host }
             | Self::StepStarted { host, .. }
             | Self::StepSkipped { host, .. }
+            | Self::UndoPlanned { host, .. }
             | Self::Output { host, .. }
             | Self::StepFinished { host, .. }
             | Self::Registered { host, .. }

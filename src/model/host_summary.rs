@@ -202,8 +202,10 @@ impl HostSummary {
                     self.end(at, &left.step, left.kind, Some(&outcome), None);
                 }
             }
+            // Nothing ran.
+            Fact::UndoPlanned { .. }
             // Not about a host; `Summary::apply` keeps them.
-            Fact::RunStarted { .. }
+            | Fact::RunStarted { .. }
             | Fact::RunResumed { .. }
             | Fact::PhaseStarted { .. }
             | Fact::BatchStarted { .. }

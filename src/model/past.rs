@@ -38,6 +38,11 @@ pub enum PastFact {
         /// Done or undone?
         kind: StepKind,
     },
+    /// The host came to a step that is only an undo.
+    UndoPlanned {
+        /// The step.
+        at: StepIndex,
+    },
     /// It ended.
     Ended {
         /// The step.
@@ -147,6 +152,7 @@ impl Past {
                 | PastFact::Locked
                 | PastFact::Released
                 | PastFact::Unreachable
+                | PastFact::UndoPlanned { .. }
                 | PastFact::Registered { .. } => {}
             }
         }
@@ -185,6 +191,7 @@ fn past_fact(fact: &Fact, at: impl Fn(&StepPath) -> Option<StepIndex>) -> Option
         Fact::UndoFinished { step, outcome, .. } => {
             PastFact::Ended { at: at(step)?, kind: StepKind::Undo, outcome: outcome.clone(), retrying: false }
         }
+        Fact::UndoPlanned { step, .. } => PastFact::UndoPlanned { at: at(step)? },
         Fact::StepDecided { step, decision, .. } => PastFact::Decided { at: at(step)?, decision: *decision },
         Fact::Registered { name, value, .. } => PastFact::Registered { name: name.clone(), value: value.clone() },
         Fact::LockRequested { .. } => PastFact::LockRequested,

@@ -225,18 +225,33 @@ pub struct Retry {
     pub delay: Duration,
 }
 
-/// A step's commands on one host.
+/// A step's commands on one host: `run`, `undo`, or both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct StepCommands {
-    /// What it does.
-    pub run: CommandTemplate,
+    /// What it does; none of a step that is only an undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<CommandTemplate>,
     /// What takes it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<CommandTemplate>,
     /// Asked first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
+}
+
+impl PlanStep {
+    /// Does it nothing until it is undone?
+    pub fn is_only_undo(&self) -> bool {
+        self.commands.values().any(|commands| commands.run.is_none())
+    }
+}
+
+impl StepCommands {
+    /// The user that the step runs as, when that is not the login user.
+    pub fn as_user(&self) -> Option<&UserName> {
+        self.run.as_ref().or(self.undo.as_ref())?.as_user.as_ref()
+    }
 }
 
 /// A command that decides whether a step has anything to do.

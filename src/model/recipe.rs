@@ -109,8 +109,8 @@ pub enum PhaseBody {
 pub struct Step {
     /// Its name.
     pub name: StepName,
-    /// What it does.
-    pub action: Action,
+    /// What it does; none of a step that is only an `undo`.
+    pub action: Option<Action>,
     /// What takes it back. Runs in the same folder, environment and user.
     pub undo: Option<Spanned<Template>>,
     /// Asked first.
@@ -221,8 +221,8 @@ impl Step {
     /// All its texts with placeholders.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let action = match &self.action {
-            Action::Run(text) => Some(text),
-            Action::Script { .. } => None,
+            Some(Action::Run(text)) => Some(text),
+            Some(Action::Script { .. }) | None => None,
         };
         let guard = self.guard.as_ref().map(|guard| match guard {
             StepGuard::Unless(text) | StepGuard::OnlyIf(text) => text,

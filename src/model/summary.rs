@@ -130,6 +130,7 @@ impl Summary {
             | Fact::Connected { host }
             | Fact::StepStarted { host, .. }
             | Fact::StepSkipped { host, .. }
+            | Fact::UndoPlanned { host, .. }
             | Fact::Output { host, .. }
             | Fact::StepFinished { host, .. }
             | Fact::Registered { host, .. }

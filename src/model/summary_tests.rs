@@ -218,6 +218,7 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
             .prop_map(|(phase, batch, hosts)| Fact::BatchStarted { phase, batch, hosts }),
         (hosts(), steps(), any::<u32>()).prop_map(|(host, step, attempt)| Fact::StepStarted { host, step, attempt }),
         (hosts(), steps(), any::<String>()).prop_map(|(host, step, reason)| Fact::StepSkipped { host, step, reason }),
+        (hosts(), steps()).prop_map(|(host, step)| Fact::UndoPlanned { host, step }),
         (hosts(), steps(), streams, any::<Vec<u8>>()).prop_map(|(host, step, stream, data)| Fact::Output {
             host,
             step,

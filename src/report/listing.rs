@@ -86,6 +86,9 @@ fn steps(plan: &Plan, summary: &Summary, color: bool) -> String {
         let done = ended(StepKind::Run, |outcome| *outcome == StepOutcome::Succeeded);
         let skipped = ended(StepKind::Run, |outcome| matches!(outcome, StepOutcome::Skipped { .. }));
         let undone = ended(StepKind::Undo, StepOutcome::is_success);
+        if step.is_only_undo() && undone == 0 {
+            continue;
+        }
         let number = |count: usize| if count == 0 { "-".to_owned() } else { count.to_string() };
         let toned = |tone: Tone, count: usize| Cell::toned(if count == 0 { Tone::Dim } else { tone }, number(count));
         rows.push(vec![

@@ -105,7 +105,10 @@ impl Narrator {
                 let hosts = fold_names(hosts.iter().map(HostLabel::as_str));
                 self.heading(at, Detail::Normal, &format!("phase {phase}, batch {batch} of {batches}: {hosts}"))
             }
-            Fact::PhaseStarted { .. } | Fact::BatchFinished { .. } | Fact::LockRequested { .. } => Vec::new(),
+            Fact::PhaseStarted { .. }
+            | Fact::BatchFinished { .. }
+            | Fact::LockRequested { .. }
+            | Fact::UndoPlanned { .. } => Vec::new(),
             Fact::RolloutStopped { reason } => {
                 let reason = printable(reason.as_bytes());
                 self.heading(at, Detail::Trouble, &format!("the rollout stops: {reason}"))

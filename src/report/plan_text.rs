@@ -84,7 +84,9 @@ fn commands_text(commands: &StepCommands) -> String {
         Some(Guard::Unless(command)) => add_command(&mut out, "unless", command),
         Some(Guard::OnlyIf(command)) => add_command(&mut out, "only-if", command),
     }
-    add_command(&mut out, "run", &commands.run);
+    if let Some(run) = &commands.run {
+        add_command(&mut out, "run", run);
+    }
     if let Some(undo) = &commands.undo {
         add_command(&mut out, "undo", undo);
     }

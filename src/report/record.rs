@@ -254,6 +254,7 @@ impl Record {
             }
             Fact::HostStarted { .. }
             | Fact::LockRequested { .. }
+            | Fact::UndoPlanned { .. }
             | Fact::Registered { .. }
             | Fact::RunStarted { .. }
             | Fact::RunResumed { .. }
@@ -326,6 +327,8 @@ fn must_last(fact: &Fact) -> bool {
         | Fact::UndoFinished { .. }
         | Fact::Registered { .. }
         | Fact::UndoStarted { .. }
+        // Else a resumed run would not undo it.
+        | Fact::UndoPlanned { .. }
         | Fact::HostFinished { .. }
         | Fact::RunFinished { .. } => true,
         Fact::HostStarted { .. }

@@ -214,13 +214,13 @@ impl<'a> Builder<'a> {
     }
 
     fn commands(&mut self, step: &Step, host: HostIndex) -> StepCommands {
-        let run = match &step.action {
+        let run = step.action.as_ref().map(|action| match action {
             Action::Run(text) => self.command(step, host, text),
             Action::Script { span, content, .. } => {
                 let text = Spanned { value: Template::literal(content), span: span.clone() };
                 CommandTemplate { interpreter: interpreter(content), ..self.command(step, host, &text) }
             }
-        };
+        });
         let guard = step.guard.as_ref().map(|guard| match guard {
             StepGuard::Unless(text) => Guard::Unless(self.command(step, host, text)),
             StepGuard::OnlyIf(text) => Guard::OnlyIf(self.command(step, host, text)),

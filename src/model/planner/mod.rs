@@ -165,7 +165,8 @@ pub fn plan_command(
         }
     }
     let all: Vec<HostIndex> = (0..hosts.len()).map(HostIndex).collect();
-    let commands = StepCommands { run: CommandTemplate::shell(Template::literal(command)), undo: None, guard: None };
+    let commands =
+        StepCommands { run: Some(CommandTemplate::shell(Template::literal(command))), undo: None, guard: None };
     let step = PlanStep {
         path: StepPath::parse("run/command")?,
         ends: Vec::new(),

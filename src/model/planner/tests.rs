@@ -141,7 +141,7 @@ impl Case {
 
 fn text_of(plan: &Plan, path: &str, host: usize) -> String {
     let step = plan.phases.iter().flat_map(|p| &p.steps).find(|s| s.path.as_str() == path).unwrap();
-    step.commands[&HostIndex(host)].run.text.to_string()
+    step.commands[&HostIndex(host)].run.as_ref().unwrap().text.to_string()
 }
 
 fn batch_sizes(plan: &Plan, phase: &str) -> Vec<usize> {

@@ -18,16 +18,29 @@ const MOST_RETRIES: u32 = 1000;
 /// Between two attempts, when the step does not say.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
+/// What a step that is only an `undo` cannot have.
+const NEED_RUN: [&str; 8] = ["unless", "only-if", "register", "retry", "idempotent", "read-only", "ends", "durable"];
+
 impl<'a> Reader<'a> {
     pub(super) fn step(&self, table: &Table<'a>) -> Option<Step> {
         let name = table.parsed("name", StepName::parse);
         table.missing("name", "");
         let (run, script) = (table.item("run"), table.item("script"));
-        self.exactly_one(&table.span(), &[("run", &run), ("script", &script)]);
+        let only_undo = run.is_none() && script.is_none() && table.item("undo").is_some();
+        if only_undo {
+            for item in NEED_RUN.iter().filter_map(|key| table.item(key)) {
+                item.tell_key(
+                    format!("`{}` needs a `run`", item.key),
+                    "this step is only an `undo`: nothing runs until it is undone",
+                );
+            }
+        } else {
+            self.exactly_one(&table.span(), &[("run", &run), ("script", &script)]);
+        }
         let action = match (run, script) {
-            (Some(run), _) => Action::Run(shell(&run)),
-            (None, Some(script)) => self.script(&script),
-            (None, None) => Action::Run(Spanned { value: Template::default(), span: table.span() }),
+            (Some(run), _) => Some(Action::Run(shell(&run))),
+            (None, Some(script)) => Some(self.script(&script)),
+            (None, None) => None,
         };
         let (unless, only_if) = (table.item("unless"), table.item("only-if"));
         if unless.is_some() && only_if.is_some() {
@@ -42,7 +55,7 @@ impl<'a> Reader<'a> {
         let idempotent = may_repeat.as_ref().and_then(Item::boolean).map(|idempotent| idempotent.value);
         let retry = table.item("retry");
         // A value of `idempotent` that is no boolean was told already.
-        if let (Some(retry), false) = (&retry, idempotent.unwrap_or(may_repeat.is_some())) {
+        if let (Some(retry), false) = (&retry, only_undo || idempotent.unwrap_or(may_repeat.is_some())) {
             retry.tell_key("`retry` is only for steps that may run twice", "add `idempotent = true` if this one may");
         }
         let in_force = table.parsed("in-force", one_line).map(|words| words.value);
@@ -60,7 +73,7 @@ impl<'a> Reader<'a> {
         let register = table.parsed("register", settable).map(|register| register.value);
         let key = table.item("read-only");
         let read_only = key.as_ref().and_then(Item::boolean).is_some_and(|read_only| read_only.value);
-        if let (Some(key), true) = (&key, read_only && table.item("undo").is_some()) {
+        if let (Some(key), true) = (&key, read_only && !only_undo && table.item("undo").is_some()) {
             key.tell_key("a step that is `read-only` has nothing to undo", "leave out one of the two");
         }
         let durable = table.boolean("durable").is_none_or(|durable| durable.value);

@@ -40,6 +40,8 @@ pub enum Action {
     Connect(HostIndex),
     /// Run the step on the host.
     Run(HostIndex, StepIndex, u32),
+    /// Tell that the host came to a step that is only an undo. From here on it counts as done.
+    PlanUndo(HostIndex, StepIndex),
     /// Pause, then say [`Input::RetryDue`].
     Retry(HostIndex, Duration),
     /// Watch an attempt of a step that an earlier controller may have started; start it only if it was not.

@@ -1,7 +1,7 @@
 //! The way forward: phases, batches, steps, attempts, and hosts that drop out.
 
 use super::super::outcome::{HostOutcome, StepOutcome};
-use super::super::plan::{HostIndex, OnFailure};
+use super::super::plan::{HostIndex, OnFailure, PlanStep};
 use super::{Action, Activity, Done, Dropout, Mode, Scheduler, StepIndex};
 
 impl Scheduler {
@@ -98,7 +98,30 @@ impl Scheduler {
             return;
         };
         let at = StepIndex { phase: self.phase, step };
-        self.start_step(host, at, 1);
+        if self.runs(host, at) {
+            return self.start_step(host, at, 1);
+        }
+        self.host(host).next = step + 1;
+        self.note_undo(host, at);
+        self.actions.push(Action::PlanUndo(host, at));
+        self.run_next(host);
+    }
+
+    /// Is the step more than an undo?
+    pub(super) fn runs(&self, host: HostIndex, at: StepIndex) -> bool {
+        self.step(at).and_then(|step| step.commands.get(&host)).is_some_and(|commands| commands.run.is_some())
+    }
+
+    /// Remembers that the host came to a step that is only an undo.
+    pub(super) fn note_undo(&mut self, host: HostIndex, at: StepIndex) {
+        let state = self.host(host);
+        state.note(Done { at, succeeded: true, undone: false });
+        state.finished.insert(at);
+    }
+
+    /// Did anything run on the host that may have changed something there?
+    pub(super) fn has_run(&self, host: HostIndex) -> bool {
+        self.state(host).is_some_and(|state| state.done.iter().any(|done| self.runs(host, done.at)))
     }
 
     pub(super) fn start_step(&mut self, host: HostIndex, at: StepIndex, attempt: u32) {
@@ -175,7 +198,8 @@ impl Scheduler {
 
     fn is_last_of_phase(&self, host: HostIndex, at: StepIndex) -> bool {
         let steps = self.plan.phases.get(at.phase).map(|phase| phase.steps.as_slice()).unwrap_or_default();
-        !steps.iter().skip(at.step + 1).any(|step| step.commands.contains_key(&host))
+        let runs = |step: &PlanStep| step.commands.get(&host).is_some_and(|commands| commands.run.is_some());
+        !steps.iter().skip(at.step + 1).any(runs)
     }
 
     /// Within the budget: the host alone undoes what it did in this phase and takes no further part.

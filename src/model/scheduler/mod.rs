@@ -10,6 +10,8 @@
 //! * All hosts are connected before the first step, as far as the budget may still be exceeded by hosts that cannot be reached: a
 //!   deployment does not begin on half a site. With a budget that bears them all, reachable hosts start at once.
 //! * A failing step's own undo runs too: it may have done half of its work.
+//! * A step that is only an undo is noted when its host comes to it, and undone like any other. On its own it has no effect: a host with
+//!   nothing else is untouched. Rejected: to undo it only where something came later. The undo of another host may be what it is for.
 //! * A host that fails within the budget undoes the current phase and takes no further part, but settles only at the end of the
 //!   run: if the whole rollout is unwound later, so is what this host did in earlier phases.
 //! * When the undo of a `once` step fails, nothing before it is undone anywhere: a site whose database is in doubt is not reopened.
@@ -432,7 +434,9 @@ impl Scheduler {
     fn stop(&mut self, reason: String) {
         self.mode = Mode::Draining;
         self.ready.clear();
-        self.unconnected.clear();
+        // What an earlier controller did on hosts that this one has not come to yet is to be undone, too.
+        let unconnected = std::mem::take(&mut self.unconnected).into_iter();
+        self.unconnected = unconnected.filter(|host| self.resumed && self.is_needed(*host)).collect();
         for state in &mut self.hosts {
             if let Activity::Pausing(..) = state.activity {
                 state.activity = Activity::Idle;

@@ -78,6 +78,7 @@ impl Scheduler {
                 self.remember_step(host, *at, outcome, *retrying);
             }
             PastFact::Ended { kind: StepKind::Undo, at, outcome, .. } => self.remember_undo(host, *at, outcome),
+            PastFact::UndoPlanned { at } => self.note_undo(host, *at),
             PastFact::Decided { at, decision } => self.remember_decision(host, *at, *decision),
             PastFact::Unreachable => {
                 let state = self.host(host);
@@ -172,7 +173,7 @@ impl Scheduler {
     }
 
     /// Is there anything to do on it, or may there be?
-    fn is_needed(&self, host: HostIndex) -> bool {
+    pub(super) fn is_needed(&self, host: HostIndex) -> bool {
         let Some(state) = self.state(host) else { return false };
         state.again.is_some()
             || state.locked

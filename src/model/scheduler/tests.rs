@@ -29,18 +29,19 @@ fn host(i: usize) -> PlanHost {
     }
 }
 
-/// A phase: its batches, whether it runs once, and its steps: a name, `!` for "has an undo", `-name` for "ends that step".
+/// A phase: its batches, whether it runs once, and its steps: a name, `!` for "has an undo", `?` for "is only an undo", `-name` for "ends that step".
 fn phase(name: &str, batches: &[&[usize]], steps: &[&str]) -> PlanPhase {
     let batches: Vec<Vec<HostIndex>> = batches.iter().map(|b| b.iter().copied().map(HostIndex).collect()).collect();
     let command = || CommandTemplate::shell(Template::literal("true"));
     let step = |spec: &&str| {
         let (spec, ends) =
             spec.split_once(" -").map_or((*spec, Vec::new()), |(s, e)| (s, vec![StepPath::parse(e).unwrap()]));
-        let undo = spec.ends_with('!').then(command);
+        let undo = spec.ends_with(['!', '?']).then(command);
+        let run = (!spec.ends_with('?')).then(command);
         PlanStep {
             strikes: Vec::new(),
             effect: None,
-            path: StepPath::parse(&format!("{name}/{}", spec.trim_end_matches('!'))).unwrap(),
+            path: StepPath::parse(&format!("{name}/{}", spec.trim_end_matches(['!', '?']))).unwrap(),
             ends,
             timeout: None,
             idle_timeout: None,
@@ -53,7 +54,7 @@ fn phase(name: &str, batches: &[&[usize]], steps: &[&str]) -> PlanPhase {
             commands: batches
                 .iter()
                 .flatten()
-                .map(|h| (*h, StepCommands { run: command(), undo: undo.clone(), guard: None }))
+                .map(|h| (*h, StepCommands { run: run.clone(), undo: undo.clone(), guard: None }))
                 .collect(),
         }
     };
@@ -171,6 +172,7 @@ impl Play {
                 log.push(format!("{}:undo-{}", h.0, name(at)));
                 inputs.push_back(Input::UndoEnded(h, lookup(&self.undos, h, at).unwrap_or(StepOutcome::Succeeded)));
             }
+            Action::PlanUndo(h, at) => log.push(format!("{}:plan-undo-{}", h.0, name(at))),
             Action::Retry(h, _) => inputs.push_back(Input::RetryDue(h)),
             Action::Soak(_) => {
                 log.push("soak".to_owned());
@@ -365,6 +367,47 @@ fn hosts_of_an_ad_hoc_command_settle_as_they_come() {
     assert_eq!(log.join(" | "), "0:x | 1 unreachable | 2:x | 0 failed | 2 succeeded");
 }
 
+/// close (all) -> migrate (once) -> roll, with a step in each that is only an undo.
+fn with_undos_only() -> Plan {
+    let close = phase("close", &[&[0, 1]], &["maintenance!", "restart?"]);
+    plan(2, vec![close, once(phase("db", &[&[0]], &["migrate!"])), phase("roll", &[&[0], &[1]], &["code?", "pull!"])])
+}
+
+#[test]
+fn a_step_that_is_only_an_undo_is_undone_in_its_turn() {
+    let log = Play::of(with_undos_only()).step(0, "pull", FAILED).run();
+    assert_eq!(
+        log.join(" | "),
+        "0:maintenance | 1:maintenance | 0:plan-undo-restart | 1:plan-undo-restart | 0:migrate | 0:plan-undo-code | 0:pull \
+         | stopped: 1 host failed, 0 allowed | 0:undo-pull | 0:undo-code | 0:undo-migrate | 0:undo-restart | 1:undo-restart \
+         | 0:undo-maintenance | 1:undo-maintenance | 0 rolled back | 1 rolled back"
+    );
+}
+
+#[test]
+fn a_step_that_is_only_an_undo_is_no_effect() {
+    let mut p = with_undos_only();
+    p.on_failure = OnFailure::Hold;
+    let log = Play::of(p).step(1, "pull", FAILED).run();
+    assert_eq!(
+        log[log.len() - 2..].join(" | "),
+        "0 held [close/maintenance db/migrate roll/pull] | 1 held [close/maintenance roll/pull]"
+    );
+    let mut p = plan(2, vec![phase("a", &[&[0, 1]], &["restart?"]), once(phase("b", &[&[0]], &["look"]))]);
+    p.phases[1].steps[0].read_only = true;
+    p.on_failure = OnFailure::Hold;
+    let log = Play::of(p).step(0, "look", FAILED).run();
+    assert_eq!(log[log.len() - 2..].join(" | "), "0 failed | 1 untouched");
+}
+
+#[test]
+fn a_host_that_drops_out_undoes_the_undos_of_its_phase_alone() {
+    let mut p = with_undos_only();
+    p.max_failures = 1;
+    let log = Play::of(p).step(1, "pull", FAILED).run();
+    assert_eq!(log[9..].join(" | "), "1:undo-pull | 1:undo-code | 0 succeeded | 1 failed [close/maintenance]");
+}
+
 #[test]
 fn soak_lies_between_batches_and_not_after_the_last() {
     let mut p = plan(2, vec![phase("roll", &[&[0], &[1]], &["x"])]);
@@ -398,10 +441,15 @@ impl Watch {
         match action {
             Action::Run(h, at, _) => {
                 assert!(!self.stopped, "a step started after the stop");
-                assert!(plan.phases[at.phase].steps[at.step].commands.contains_key(h));
+                assert!(plan.phases[at.phase].steps[at.step].commands[h].run.is_some());
                 if plan.phases[at.phase].once {
                     assert!(self.once.insert(*at), "a once step ran twice");
                 }
+                self.stack.entry(h.0).or_default().push(*at);
+            }
+            Action::PlanUndo(h, at) => {
+                assert!(!self.stopped, "an undo was planned after the stop");
+                assert!(plan.phases[at.phase].steps[at.step].commands[h].run.is_none());
                 self.stack.entry(h.0).or_default().push(*at);
             }
             Action::Undo(h, at, _) => {
@@ -423,13 +471,13 @@ impl Watch {
 }
 
 fn any_plan() -> impl Strategy<Value = Plan> {
-    let any_phase = (any::<bool>(), any::<bool>(), prop::collection::vec(any::<bool>(), 1..4));
+    let any_phase =
+        (any::<bool>(), any::<bool>(), prop::collection::vec(prop::sample::select(vec!["", "!", "?"]), 1..4));
     (1..6_usize, prop::collection::vec(any_phase, 1..4), 0..4_usize, 1..4_usize, any::<bool>()).prop_map(
         |(hosts, phases, budget, parallel, hold)| {
             let all: Vec<usize> = (0..hosts).collect();
-            let make = |(i, (is_once, rolling, undos)): (usize, (bool, bool, Vec<bool>))| {
-                let steps: Vec<String> =
-                    undos.iter().enumerate().map(|(n, u)| format!("s{n}{}", if *u { "!" } else { "" })).collect();
+            let make = |(i, (is_once, rolling, undos)): (usize, (bool, bool, Vec<&str>))| {
+                let steps: Vec<String> = undos.iter().enumerate().map(|(n, undo)| format!("s{n}{undo}")).collect();
                 let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
                 let (first, rest) = all.split_at(1);
                 match (is_once, rolling && !rest.is_empty()) {

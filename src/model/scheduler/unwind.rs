@@ -203,7 +203,7 @@ impl Scheduler {
     }
 
     fn settle_as(&mut self, host: HostIndex, stopped: bool) {
-        let (in_force, kept) = (self.in_force(host), self.kept(host));
+        let (in_force, kept, has_run) = (self.in_force(host), self.kept(host), self.has_run(host));
         // One that was through before the run came to a halt has succeeded nevertheless.
         let through = !self.comes_later(host) && !self.in_current_batch(host);
         let suspended = self.suspended && !(through && self.host(host).dropped.is_none());
@@ -214,7 +214,7 @@ impl Scheduler {
         let undone = state.done.iter().any(|done| done.undone);
         if suspended && state.frozen.is_none() {
             state.doubt = true;
-            if !state.done.is_empty() {
+            if has_run {
                 state.frozen = Some(HostOutcome::Held);
                 state.reason.get_or_insert_with(|| "the run is not through, and waits to be resumed".to_owned());
             }
@@ -227,7 +227,7 @@ impl Scheduler {
             (None, Some(Dropout::Failed)) => HostOutcome::Failed,
             (None, None) if !stopped => HostOutcome::Succeeded,
             (None, None) if undone => HostOutcome::RolledBack,
-            (None, None) if state.done.is_empty() => HostOutcome::Untouched,
+            (None, None) if !has_run => HostOutcome::Untouched,
             (None, None) => {
                 state.reason.get_or_insert_with(|| "the run stopped, and what ran here has no undo".to_owned());
                 HostOutcome::Held
@@ -262,7 +262,7 @@ impl Scheduler {
             if done.succeeded {
                 paths.retain(|path| !step.ends.contains(path));
             }
-            if step.ends.is_empty() && self.has_undo(host, done.at) {
+            if step.ends.is_empty() && self.has_undo(host, done.at) && self.runs(host, done.at) {
                 paths.push(step.path.clone());
             }
         }

@@ -258,3 +258,56 @@ fn an_undo_that_fails_within_the_budget_holds_that_host_alone() {
     assert!(output.stderr.contains("  still in force: close/close, roll/pull\n"), "{}", output.stderr);
     assert!(output.stderr.contains("fleet mysite run -l web2 -- COMMAND"), "{}", output.stderr);
 }
+
+/// Between `close` and `pull`: the restart comes when the former code is back, and before the site opens.
+#[test]
+fn a_step_that_is_only_an_undo_runs_in_its_turn_and_is_told_nowhere_before() {
+    let text = RECIPE.replace(
+        "[[task.deploy.phase]]\nname = \"migrate\"",
+        "[[task.deploy.phase.step]]\nname = \"restart-if-undone\"\n\
+         undo = \"echo {{fleet.host}} former code >>@SHARED@/journal\"\n[[task.deploy.phase]]\nname = \"migrate\"",
+    );
+    assert_ne!(text, RECIPE);
+    let site = Site::start("[rollout]\nbatches = [1]", &HOSTS, &text);
+    let plan = site.fleet(&["mysite", "deploy", "--dry-run"]).expect_code(0).stdout;
+    assert!(plan.contains("  close/restart-if-undone\n    on web1:\n    undo    echo web1 former code"), "{plan}");
+    assert!(!deploy(&site, 0).stderr.contains("restart-if-undone"));
+    let shown = site.fleet(&["show"]).expect_code(0).stdout;
+    assert!(!shown.contains("restart-if-undone"), "{shown}");
+
+    // The controller dies when the hosts have come to it, and another one undoes it.
+    site.program(
+        "web2",
+        "slow-restart",
+        "touch \"$HOME/running\"; while [ ! -e \"$HOME/go\" ]; do sleep 0.02; done; false",
+    );
+    site.program("web2", "bad-restart", "");
+    let running = site.spawn(&["mysite", "deploy", "-P", "1", "--json"]);
+    let home = site["web2"].home();
+    wait_for("the step", || home.join("running").exists().then_some(()));
+    drop(running);
+    files::write(&home.join("go"), "", 0o644);
+    let before = site.journal().len();
+    let output = site.fleet(&["resume", "last", "--json"]).expect_code(10);
+    assert_eq!(outcomes(&output), ["web1 rolled-back", "web2 rolled-back", "web3 rolled-back"]);
+    let mut undone = site.journal()[before..].to_vec();
+    undone[5..8].sort();
+    undone[8..].sort();
+    let expected = [
+        "web1 re-restart",
+        "web2 re-restart",
+        "web1 unpull",
+        "web2 unpull",
+        "web1 restore b-1",
+        "web1 former code",
+        "web2 former code",
+        "web3 former code",
+        "web1 reopen",
+        "web2 reopen",
+        "web3 reopen",
+    ];
+    assert_eq!(undone, expected, "{:#?}", story(&output));
+    let last = story(&output).into_iter().rfind(|line| line.starts_with("host-finished web3")).unwrap();
+    assert_eq!(last, "host-finished web3 rolled-back");
+    site.check_free();
+}

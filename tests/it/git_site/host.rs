@@ -160,7 +160,9 @@ impl Host {
                 all.push_str("(skipped)");
                 continue;
             }
-            let output = self.shell(step["run"].as_str().unwrap());
+            // One that is only an undo.
+            let Some(run) = step.get("run") else { continue };
+            let output = self.shell(run.as_str().unwrap());
             let stdout = String::from_utf8(output.stdout).unwrap();
             if !output.status.success() {
                 return Err(String::from_utf8(output.stderr).unwrap());
