@@ -67,7 +67,7 @@ impl Worker {
             return Err(Message::ConnectFailed(ConnectFailure::Interrupted.to_string()));
         }
         let never = CancellationToken::new();
-        let mut patience = PATIENCE.0;
+        let (mut patience, mut looked_twice) = (PATIENCE.0, false);
         let mut report = loop {
             let answer = match self.insist(&claim.lock(), &never).await {
                 Ok(answer) => answer,
@@ -88,6 +88,11 @@ impl Worker {
                         && !stop.is_cancelled() =>
                 {
                     patience -= 1;
+                    sleep(PATIENCE.1).await;
+                }
+                // It may have been given back just then, together with its connection.
+                Some(holder) if !holder.evidence.is_alive() && !looked_twice && !stop.is_cancelled() => {
+                    looked_twice = true;
                     sleep(PATIENCE.1).await;
                 }
                 _ => break report,

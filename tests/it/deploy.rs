@@ -14,6 +14,7 @@ mod records;
 mod resume;
 mod rollout;
 mod steps;
+mod taking;
 mod undo;
 mod values;
 

@@ -14,14 +14,14 @@ fleet_make_book() {
 # Sets $_holder, the run that has the lock, and what it says of itself. A lock that is empty is still one: a host that lost its power may
 # have kept the name of the file alone. So is one that is no file, or names no run.
 fleet_read_lock() {
-  _holder= _since= _then= _of= _users= _connection= _foreign=
+  _holder= _begun= _then= _of= _others= _connection= _foreign=
   [ -f "$_book/lock" ] && [ ! -h "$_book/lock" ] || { [ -e "$_book/lock" ] || [ -h "$_book/lock" ] || return 1; _foreign=yes; return 0; }
   {
-    read -r _holder _since
+    read -r _holder _begun
     while read -r _word _rest; do
       case $_word in
       boot) _then=$_rest ;;
-      users) _users=$_rest ;;
+      users) _others=$_rest ;;
       login) _of=$_rest ;;
       connection) _connection=$_rest ;;
       esac
@@ -33,21 +33,21 @@ fleet_read_lock() {
 
 # Sets $_number, the sequence of the book.
 fleet_sequence() {
-  _number=0 _proven=0
+  _number=0 _least=0
   read -r _number _rest <"$_book/sequence"
-  read -r _proven _rest <"$_book/proof"
+  read -r _least _rest <"$_book/proof"
   case $_number in '' | *[!0-9]*) _number=0 ;; esac
-  case $_proven in '' | *[!0-9]*) _proven=0 ;; esac
-  [ "$_proven" -le "$_number" ] || _number=$_proven
+  case $_least in '' | *[!0-9]*) _least=0 ;; esac
+  [ "$_least" -le "$_number" ] || _number=$_least
 }
 
 # The lock of the site, and what is known of the run that has it.
 fleet_holder() {
   fleet_read_lock || return 1
-  echo "holder ${_holder:-unnamed an unknown time}${_holder:+ $_since}"
+  echo "holder ${_holder:-unnamed an unknown time}${_holder:+ $_begun}"
   [ -z "$_foreign" ] || echo "foreign $_book/lock"
   [ -z "$_then" ] || [ "$_then" = "$_boot" ] || echo restarted
-  [ -z "$_users" ] || echo "users $_users"
+  [ -z "$_others" ] || echo "users $_others"
   [ -n "$_holder" ] || return 0
   _alive=
   ! fleet_lives $_connection || _alive=yes

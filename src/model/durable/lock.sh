@@ -18,6 +18,8 @@ fleet_run_dir() {
 # a moment later must not take the run for one whose controller is gone.
 fleet_take() {
   for _n in 1 2 3 4 5 6 7 8 9 10; do
+    # To open a pipe would be to wait for its reader.
+    fleet_read_lock && [ -n "$_foreign" ] && return 1
     set -C
     _owner=
     if { _owner=yes; printf '%s\n' "$_run $_since" "boot $_boot" "users $_users" "login $_login" "connection $_server"; } >"$_book/lock"; then
@@ -57,7 +59,11 @@ if [ -n "$_site" ]; then
   if fleet_take; then
     # What the run before has kept, to go on with some day, is of no use any more.
     read -r _last _ <"$_book/last"
-    case $_last in '' | "$_run" | *[!0-9A-Za-z-]*) ;; *) [ ! -d "$_spool/$_last" ] || rm -rf "$_spool/$_last" ;; esac
+    case $_last in
+    '' | "$_run" | *[!0-9A-Za-z-]*) ;;
+    # Unless somebody has taken the lock from a run that works.
+    *) [ ! -d "$_spool/$_last" ] || case $(fleet_evidence "$_last") in *running*) ;; *) rm -rf "$_spool/$_last" ;; esac ;;
+    esac
     echo "$_run" >"$_book/last"
     echo "$_book" >"$_spool/site.$_site"
   else

@@ -57,17 +57,19 @@ fleet_spool() {
   [ -O "$_spool" ] && [ -w "$_spool" ] && [ ! -h "$_spool" ]
 }
 
-# Sets $_server, the server process of this connection: above the sudo through which another user's shell runs. While it lives, so does the
-# controller.
+# Sets $_server, the server process of this connection: above the shells, and the sudo, through which a command runs. While it lives, so
+# does the controller.
 fleet_server() {
   _server= _up=$PPID
   fleet_birth "$_up" || return
   _server="$_up $_birth $_boot"
-  while [ "$_birth" != - ] && read -r _line <"/proc/$_up/stat"; do
-    _name=${_line#*"("}
+  [ "$_birth" != - ] || return 0
+  while [ "$_up" -gt 1 ] && read -r _line <"/proc/$_up/stat"; do
+    _comm=${_line#*"("}
+    _comm=${_comm%")"*}
     set -- ${_line##*") "}
     _server="$_up ${20} $_boot" _up=$2
-    case $_name in "sudo)"* | "su)"* | "doas)"*) ;; *) return ;; esac
+    case $_comm in *sh | busybox | sudo | su | doas) ;; *) return ;; esac
   done
 }
 

@@ -187,6 +187,7 @@ fn admit(site: &Site, user: &TestUser) {
         files::set_mode(folder, 0o755);
     }
     files::set_mode(&site.shared(), 0o1777);
+    files::write(&site.shared().join("journal"), "", 0o666);
 }
 
 fn log_in_as(project: &Project, user: &TestUser) {

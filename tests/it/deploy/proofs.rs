@@ -1,9 +1,12 @@
 //! What Production gets: what was proven on Test, as the books of Test's hosts say it, whoever asks from where.
 
 use std::fs;
+use std::process::Command;
 
 use super::Site;
+use crate::support::output::Output;
 use crate::support::project::Project;
+use crate::support::tools::tool;
 
 const RECIPE: &str = r#"
 [vars.release]
@@ -51,6 +54,16 @@ fn laptop(site: &Site) -> Project {
     other
 }
 
+/// Fleet on a machine whose clock is that far off.
+fn with_clock(site: &Site, offset: &str, args: &[&str]) -> Output {
+    let fleet = site.command(args);
+    let mut faked = Command::new(tool("faketime"));
+    faked.args(["-f", offset]).arg(fleet.get_program()).args(args).current_dir(site.root()).env_clear();
+    faked.envs(fleet.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    faked.stdin(std::process::Stdio::null());
+    site.run(args, &mut faked)
+}
+
 fn last(site: &Site) -> String {
     site.journal().last().cloned().unwrap_or_default()
 }
@@ -78,17 +91,7 @@ fn a_second_laptop_brings_what_the_first_one_has_proven_last() {
 #[test]
 fn a_clock_that_is_ahead_does_not_decide_what_production_gets() {
     let site = site();
-    let args = ["mysite-test", "deploy", "-e", "release=old"];
-    let ahead = crate::support::tools::tool("faketime");
-    let mut command = site.command(&args);
-    let fleet = command.get_program().to_owned();
-    let mut faked = std::process::Command::new(ahead);
-    faked.args(["-f", "+30d"]).arg(fleet).args(args).current_dir(site.root()).env_clear();
-    for (name, value) in command.get_envs() {
-        faked.env(name, value.unwrap_or_default());
-    }
-    drop(command.arg("unused"));
-    site.run(&args, &mut faked).expect_code(0);
+    with_clock(&site, "+30d", &["mysite-test", "deploy", "-e", "release=old"]).expect_code(0);
     site.fleet(&["mysite-test", "deploy", "-e", "release=new"]).expect_code(0);
     site.fleet(&["mysite", "promote", "--yes"]).expect_code(0);
     assert_eq!(last(&site), "mysite new");
