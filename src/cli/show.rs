@@ -45,7 +45,12 @@ fn explain_site(context: &Context<'_>, site: &Site, names: &[HostName]) -> Resul
                     proof: None,
                     unproven: false,
                 };
-                Variables::new(request, host).map_err(|e| Failure::Message(exit::INVALID, e))?
+                let variables = Variables::new(request, host);
+                let mut variables = variables.map_err(|e| Failure::Message(exit::INVALID, e))?;
+                if let Some(followed) = &site.follows {
+                    variables.await_proof(recipe, &followed.value);
+                }
+                variables
             }
             None => Variables::default(),
         });

@@ -163,6 +163,8 @@ pub enum Origin {
     CommandLine(&'static str),
     /// A run that proved it on the site that this one follows.
     Proven(String),
+    /// Whatever is proven on this site when it is deployed.
+    Followed(SiteName),
 }
 
 impl fmt::Display for Origin {
@@ -172,6 +174,7 @@ impl fmt::Display for Origin {
             Self::File { path, line } => write!(f, "{path}:{line}"),
             Self::CommandLine(flag) => write!(f, "command line ({flag})"),
             Self::Proven(run) => write!(f, "proven by run {run}"),
+            Self::Followed(site) => write!(f, "what is proven on {site} by then"),
         }
     }
 }

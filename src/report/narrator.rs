@@ -80,18 +80,13 @@ impl Narrator {
         self.summary.apply(event);
         let at = event.at;
         match &event.fact {
-            Fact::RunStarted { sites, task, hosts, by, basis } => {
+            Fact::RunStarted { sites, task, hosts, by, .. } => {
                 let widest = hosts.iter().map(|host| host.as_str().len()).max().unwrap_or_default();
                 self.host_width = widest.min(COLUMN);
                 let sites: Vec<&str> = sites.iter().map(SiteName::as_str).collect();
                 let (sites, task, by) = (sites.join(","), printable(task.as_bytes()), printable(by.as_bytes()));
                 let count = hosts_in_words(hosts.len());
-                let run = format!("{sites} {task} on {count}, run {} by {by}", event.run);
-                let mut lines = self.heading(at, Detail::Normal, &run);
-                if let Some(basis) = basis {
-                    lines.extend(self.heading(at, Detail::Normal, &printable(basis.describe().as_bytes())));
-                }
-                lines
+                self.heading(at, Detail::Normal, &format!("{sites} {task} on {count}, run {} by {by}", event.run))
             }
             Fact::PhaseStarted { phase, batches } if *batches <= 1 => {
                 self.heading(at, Detail::Normal, &format!("phase {phase}"))

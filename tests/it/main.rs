@@ -5,6 +5,8 @@
 
 // `cfg(test)` always holds here. It tells clippy that helper functions are tests too, where `unwrap` and indexing are allowed.
 #[cfg(test)]
+mod book;
+#[cfg(test)]
 mod broken_files;
 #[cfg(test)]
 mod command_line;

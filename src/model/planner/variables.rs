@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::diagnostic::nearest;
 use super::super::inventory::{Host, Origin, Setting, Site};
-use super::super::name::VarName;
+use super::super::name::{SiteName, VarName};
 use super::super::recipe::Recipe;
 use super::Request;
 
@@ -102,6 +102,17 @@ impl Variables {
         let origin = Origin::File { path: request.recipe.source.path.clone(), line };
         self.values.insert(name.clone(), Setting { value, origin });
         Ok(())
+    }
+
+    /// Shows what comes from the followed site as such, without asking its hosts.
+    pub fn await_proof(&mut self, recipe: &Recipe, followed: &SiteName) {
+        for name in recipe.tasks.iter().filter_map(|task| task.proves.as_ref()) {
+            let setting = Setting { value: "-".to_owned(), origin: Origin::Followed(followed.clone()) };
+            match self.values.get(name).map(|setting| &setting.origin) {
+                Some(Origin::CommandLine(_)) => {}
+                _ => drop(self.values.insert(name.clone(), setting)),
+            }
+        }
     }
 
     /// The value, unless an earlier step registers one.

@@ -1,0 +1,133 @@
+//! The scripts of a site's book, through the shells that hosts have.
+
+use std::path::Path;
+use std::process::Command;
+
+use fleet::model::book::{Book, Effect, EffectChange, HostProof, Proof};
+use fleet::model::command::RemoteCommand;
+use fleet::model::host_report::HostReport;
+use fleet::model::name::{RunId, SiteName, StepName, UserName, VarName};
+use fleet::model::plan::HostIndex;
+use fleet::model::spool::{self, Claim, Farewell};
+
+use crate::support::process::run;
+use crate::support::tools::{PATH, tool};
+
+const SHELLS: [&[&str]; 4] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"], &["ksh"]];
+const FIRST: &str = "20261122-084512-7f3a";
+const SECOND: &str = "20261122-084513-7f3a";
+
+/// A host of which only the shell is there.
+struct Host {
+    home: tempfile::TempDir,
+    shell: &'static [&'static str],
+}
+
+impl Host {
+    fn ask(&self, command: &RemoteCommand) -> String {
+        let mut shell = Command::new(tool(self.shell[0]));
+        shell.args(&self.shell[1..]).args(["-c", &command.text]).current_dir(self.home.path());
+        let output = run(shell.env_clear().env("PATH", PATH).env("HOME", self.home.path()));
+        assert!(output.stderr.is_empty(), "{:?}: {}", self.shell, String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn book(&self) -> Book {
+        let login = UserName::parse("me").unwrap();
+        let folder = Some(self.home.path().join("its book").display().to_string());
+        Book { site: SiteName::parse("mysite").unwrap(), folder, login, lost: false }
+    }
+
+    fn report(&self) -> HostReport {
+        HostReport::parse(&self.ask(&spool::inspect(&self.book())))
+    }
+
+    fn claim(&self, run: &str) -> Claim {
+        Claim {
+            run: RunId::parse(run).unwrap(),
+            host: HostIndex(0),
+            book: self.book(),
+            since: "2026-11-22 by ann@desk: deploy".to_owned(),
+            resumed: false,
+            whole: true,
+            users: Vec::new(),
+        }
+    }
+
+    fn lock(&self, claim: &Claim) -> HostReport {
+        HostReport::parse(&self.ask(&claim.lock()))
+    }
+}
+
+fn proof(value: &str) -> Proof {
+    Proof {
+        name: VarName::parse("revision").unwrap(),
+        value: value.to_owned(),
+        run: RunId::parse(FIRST).unwrap(),
+        sequence: 7,
+        by: "ann@desk".to_owned(),
+        age: None,
+    }
+}
+
+#[test]
+fn a_book_keeps_what_a_run_writes_into_it_whatever_the_shell() {
+    for shell in SHELLS {
+        let host = Host { home: tempfile::tempdir().unwrap(), shell };
+        let (first, second) = (host.claim(FIRST), host.claim(SECOND));
+        let report = host.lock(&first);
+        assert!(report.ready && report.sequence == 0 && report.exposed().is_none(), "{shell:?}: {report:?}");
+        let report = host.lock(&second);
+        let holder = report.holder.unwrap();
+        assert!(!report.ready && holder.run == FIRST && holder.since == first.since, "{shell:?}: {holder:?}");
+
+        let words = "closed, for 'all' $visitors; * ";
+        let name = StepName::parse("maintenance-on").unwrap();
+        let effect = Effect { name: name.clone(), words: words.trim().to_owned() };
+        let begun = EffectChange { begin: vec![effect.clone()], strike: Vec::new() };
+        assert_eq!(host.ask(&first.note(&begun)), "noted\n");
+        assert_eq!(host.report().effects.iter().map(|found| &found.effect).collect::<Vec<_>>(), [&effect]);
+        // While a run has the lock, what is in force is its own.
+        assert_eq!(host.ask(&spool::strike(&host.book(), std::slice::from_ref(&name), "forgotten")), "");
+
+        let value = "first line\n  'second' $line \\";
+        let farewell = Farewell { line: "the first is over".to_owned(), sequence: 7, proof: Some(proof(value)), keep: false };
+        assert_eq!(host.ask(&first.release(&farewell)), "released\n");
+        assert_eq!(host.ask(&first.release(&farewell)), "released\n", "asked again, because nobody heard the answer");
+        let report = host.report();
+        assert_eq!((report.sequence, report.holder.is_none()), (7, true), "{shell:?}");
+        assert_eq!(report.history, ["the first is over"]);
+        let Some(HostProof::Proven(told)) = report.proof else { panic!("{shell:?}") };
+        assert!(told.age.is_some());
+        assert_eq!(Proof { age: None, ..told }, proof(value), "{shell:?}");
+        assert_eq!(host.ask(&spool::strike(&host.book(), &[name], "forgotten")), "released\n");
+        assert!(host.report().effects.is_empty());
+
+        // Whoever takes the first one up again withdraws what it has proven.
+        assert!(host.lock(&Claim { resumed: true, ..first.clone() }).ready);
+        assert!(matches!(host.report().proof, Some(HostProof::Withdrawn(run)) if run.as_str() == FIRST), "{shell:?}");
+        // Its lock goes to another: it leaves that one's alone, and proves nothing.
+        assert_eq!(host.ask(&spool::unlock(&host.book(), &first.run, "unlocked")), "released\n");
+        let report = host.lock(&second);
+        assert!(report.ready && report.sequence == 7, "{shell:?}: {report:?}");
+        let late = Farewell { line: "late".to_owned(), ..farewell };
+        assert_eq!(host.ask(&first.release(&late)), format!("taken {SECOND}\n"), "{shell:?}");
+        assert_eq!(host.report().holder.unwrap().run, SECOND);
+        assert!(matches!(host.report().proof, Some(HostProof::Withdrawn(_))));
+    }
+}
+
+/// Whoever may write to the folder of a site may write to its book.
+#[test]
+fn a_book_is_its_folder_s_group_s_where_the_folder_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    for (mode, wanted) in [(0o755, 0o700), (0o775, 0o2770), (0o2775, 0o2770)] {
+        let host = Host { home: tempfile::tempdir().unwrap(), shell: SHELLS[0] };
+        std::fs::set_permissions(host.home.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        assert!(host.lock(&host.claim(FIRST)).ready);
+        let mode_of = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        let book = host.home.path().join("its book");
+        assert_eq!(mode_of(&book), wanted, "{mode:o}");
+        assert_eq!(mode_of(&book.join("lock")), 0o660);
+    }
+}
