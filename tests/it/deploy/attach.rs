@@ -109,3 +109,27 @@ fn a_run_whose_controller_is_dead_is_ended() {
     site.check_free();
     assert!(files::read(&site.spool("web1").join("history")).contains("rolled-back"));
 }
+
+/// `fleet cancel` may come as soon as the record can be found.
+#[test]
+fn a_run_that_has_just_begun_is_ended() {
+    let site = site();
+    let runs = site.root().join(".fleet/runs");
+    let names = || -> Vec<String> {
+        let names = std::fs::read_dir(&runs).into_iter().flatten().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| !name.starts_with('.'));
+        names.sort();
+        names
+    };
+    for count in 1..=30 {
+        let running = site.spawn(&["mysite", "deploy"]);
+        let name = wait_for("the record", || names().get(count - 1).cloned());
+        let told = site.fleet(&["cancel", &name]);
+        let output = running.wait();
+        assert_eq!((output.code, told.code), (Some(130), Some(130)), "{count}: {}\n{}", output.all(), told.all());
+        assert!(told.stderr.contains("its running steps are ended"), "{}", told.stderr);
+    }
+    assert!(site.journal().iter().all(|line| line != "worked"), "{:?}", site.journal());
+    site.check_free();
+}
