@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::durable::Reconnecting;
 use super::host::{Busy, Host};
 use super::worker::{Message, Order, Worker};
 use super::{Observer, Run, Unwritten};
@@ -289,6 +290,7 @@ impl<'a> Dispatcher<'a> {
             lock,
             secrets,
             scope: Scope::default(),
+            reconnecting: Reconnecting::default(),
             host,
             connector: Arc::clone(&self.run.connector),
             messages: self.sender.clone(),

@@ -77,6 +77,7 @@ impl Dispatcher<'_> {
             only_watch: false,
             timeout: planned.timeout,
             idle_timeout: planned.idle_timeout,
+            read_only: planned.read_only,
             capture,
             secret: planned.secret_output,
             masker: self.masker.clone(),

@@ -2,6 +2,7 @@
 
 mod attach;
 mod crashes;
+mod guards;
 mod interrupts;
 mod limits;
 mod locks;
