@@ -69,6 +69,9 @@ impl Worker {
             return Err(Message::Refused(HostOutcome::Failed, reason.to_owned()));
         }
         self.tell(Message::Locked).await;
+        for what in report.limits() {
+            self.tell(Message::Warned(what.to_owned())).await;
+        }
         if let Some(free) = report.free.filter(|free| *free < LEAST_ROOM && !claim.resumed) {
             let reason = format!(
                 "only {} MiB are free in {}, where the output of steps is kept while they run; {} MiB are needed",

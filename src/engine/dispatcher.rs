@@ -314,6 +314,7 @@ impl<'a> Dispatcher<'a> {
     pub(super) fn on_message(&mut self, host: HostIndex, message: Message) {
         match message {
             Message::Connected => self.tell(Fact::Connected { host: self.label(host) }),
+            Message::Warned(what) => self.tell(Fact::LessPromised { host: self.label(host), what }),
             Message::Locked => {
                 self.host(host).locked = true;
                 self.tell(Fact::LockAcquired { host: self.label(host) });

@@ -85,6 +85,8 @@ pub enum ReadyGuard {
 /// What a worker tells.
 pub enum Message {
     Connected,
+    /// What the host does not promise.
+    Warned(String),
     /// The lock was taken.
     Locked,
     /// The value that a step of the past registered, and that is on record nowhere.

@@ -122,6 +122,7 @@ impl Summary {
             | Fact::StepResumed { host, .. }
             | Fact::LockAcquired { host }
             | Fact::LockReleased { host }
+            | Fact::LessPromised { host, .. }
             | Fact::Reattached { host }
             | Fact::Connected { host }
             | Fact::StepStarted { host, .. }

@@ -288,6 +288,7 @@ impl Record {
             Fact::Reattached { .. } => log.say(at, "-", "connected again"),
             Fact::LockAcquired { .. } => log.say(at, "-", "locked"),
             Fact::LockReleased { .. } => log.say(at, "-", "lock given back"),
+            Fact::LessPromised { what, .. } => log.say(at, "-", &format!("warning: {}", one_line(what))),
             Fact::StepDecided { step, decision, .. } => {
                 log.turn(at, step.as_str())?;
                 log.say(at, step.as_str(), decision.describe())
@@ -386,6 +387,7 @@ fn must_last(fact: &Fact) -> bool {
         | Fact::ConnectionLost { .. }
         | Fact::Reattached { .. }
         | Fact::LockReleased { .. }
+        | Fact::LessPromised { .. }
         | Fact::BatchFinished { .. }
         | Fact::RolloutStopped { .. }
         | Fact::Interrupted { .. }
