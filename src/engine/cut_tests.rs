@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::tests::{Memory, Network, outcomes, phase, plan, play, play_with, sent, step, text};
 use crate::model::event::Fact;
-use crate::model::name::VarName;
+use crate::model::name::{StepPath, VarName};
 use crate::model::outcome::{HostOutcome, StepOutcome};
 use crate::model::plan::{Guard, HostIndex, Plan, PlanStep};
 use crate::model::summary::Summary;
@@ -72,7 +72,7 @@ async fn a_step_whose_guard_was_cut_on_a_host_that_does_not_come_back_was_not_st
     // Nothing can be undone there, and that is told.
     assert_eq!(outcomes(&summary), [HostOutcome::Held]);
     let host = summary.hosts().next().unwrap();
-    assert_eq!(host.in_force.iter().map(|step| step.as_str()).collect::<Vec<_>>(), ["p/a"]);
+    assert_eq!(host.in_force.iter().map(StepPath::as_str).collect::<Vec<_>>(), ["p/a"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -37,6 +37,8 @@ pub enum Order {
 pub enum Work {
     /// A command that is lost with its connection.
     Plain(RemoteCommand),
+    /// The same, but it changes nothing: it does no harm when it is run again.
+    ReadOnly(RemoteCommand),
     /// A step that outlives it.
     Durable(Box<DurableStep>),
 }
@@ -51,8 +53,6 @@ pub struct Task {
     pub only_watch: bool,
     pub timeout: Option<Duration>,
     pub idle_timeout: Option<Duration>,
-    /// It changes nothing, so that it does no harm when it is run again.
-    pub read_only: bool,
     /// Keep standard output for a variable.
     pub capture: bool,
     /// Tell nobody what it prints.
@@ -240,7 +240,8 @@ impl Worker {
     async fn captured(&mut self, task: &Task) -> (StepOutcome, Option<String>) {
         let fresh = || Output::of(task, Recorded::default());
         let (end, output) = match &task.work {
-            Work::Plain(command) => self.attempt(command, task, &fresh, task.read_only).await,
+            Work::Plain(command) => self.attempt(command, task, &fresh, false).await,
+            Work::ReadOnly(command) => self.attempt(command, task, &fresh, true).await,
             Work::Durable(step) => {
                 let mut output = fresh();
                 (self.start(step, task, &mut output).await, output)
