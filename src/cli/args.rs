@@ -8,7 +8,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::model::duration::parse_duration;
 use crate::model::inventory::Share;
@@ -217,9 +218,12 @@ pub struct Flags {
     /// How long a lost connection is tried to be made again, before its host is detached [default: 10m]
     #[arg(long, global = true, value_name = "TIME", env = "FLEET_RECONNECT_TIMEOUT", value_parser = duration)]
     pub reconnect_timeout: Option<Duration>,
-    /// Answer every question with yes
+    /// Answer every question with yes; the variable does not answer that of `trust`
     #[arg(short, long, global = true, env = "FLEET_YES", value_parser = switch)]
     pub yes: bool,
+    /// It was typed, now and for this command.
+    #[arg(skip)]
+    pub yes_typed: bool,
     /// Never ask; what would be asked is an error that names the flag
     #[arg(long, global = true, env = "FLEET_NO_INPUT", value_parser = switch)]
     pub no_input: bool,
@@ -267,6 +271,12 @@ fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
+/// Does this flag stand on the command line, and not only in a variable?
+fn is_typed(matches: &ArgMatches, flag: &str) -> bool {
+    matches.value_source(flag) == Some(ValueSource::CommandLine)
+        || matches.subcommand().is_some_and(|(_, matches)| is_typed(matches, flag))
+}
+
 fn share(text: &str) -> Result<Share, String> {
     Share::parse(text).ok_or_else(|| format!("`{text}` is not a number of hosts such as 3 or 25%"))
 }
@@ -285,7 +295,10 @@ pub fn parse(argv: Vec<String>) -> Result<Cli, clap::Error> {
     let names: Vec<String> = Cli::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
     // Said once, at the end of the help, and not with every flag.
     let command = names.into_iter().fold(hide(Cli::command()), |command, name| command.mut_subcommand(name, hide));
-    Cli::from_arg_matches(&command.try_get_matches_from(normalize(argv))?)
+    let matches = command.try_get_matches_from(normalize(argv))?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.flags.yes_typed = is_typed(&matches, "yes");
+    Ok(cli)
 }
 
 /// The verbs that a site may not be called like.

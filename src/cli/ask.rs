@@ -72,10 +72,16 @@ fn interruptible(read: impl FnOnce() -> io::Result<String> + Send + 'static) -> 
 
 /// Asks a question that is answered with `yes`.
 pub fn confirm(flags: &Flags, question: &str) -> Result<(), Failure> {
-    if flags.yes {
-        return Ok(());
-    }
-    match line(flags, &format!("{question} [yes/no]"), "--yes")?.as_str() {
+    if flags.yes { Ok(()) } else { yes_or_no(flags, question, "--yes") }
+}
+
+/// The same, where `FLEET_YES` is no answer: it was set for other questions, maybe long ago.
+pub fn confirm_here(flags: &Flags, question: &str, instead: &str) -> Result<(), Failure> {
+    if flags.yes_typed { Ok(()) } else { yes_or_no(flags, question, instead) }
+}
+
+fn yes_or_no(flags: &Flags, question: &str, instead: &str) -> Result<(), Failure> {
+    match line(flags, &format!("{question} [yes/no]"), instead)?.as_str() {
         "yes" | "y" | "Yes" => Ok(()),
         _ => Err(Failure::refused("not confirmed; nothing was changed")),
     }

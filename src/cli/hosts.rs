@@ -133,25 +133,13 @@ fn findings(report: &HostReport) -> Vec<(Tone, String)> {
         let text = format!("only {} MiB are free in {}; a run needs {}", free >> 10, report.spool, LEAST_ROOM >> 10);
         lines.push((Tone::Bad, text));
     }
-    if report.killed {
-        let text = "systemd-logind ends all processes at logout (KillUserProcesses=yes): a step does not outlive its connection; \
-                    `loginctl enable-linger USER` lets fleet use systemd-run";
-        lines.push((Tone::Warning, text.to_owned()));
-    }
+    lines.extend(report.limits().into_iter().map(|what| (Tone::Warning, what.to_owned())));
     match report.scope {
         Scope::Session => {}
         Scope::User => {
             lines.push((Tone::Dim, "steps run in scopes of the user's systemd, beyond the logout".to_owned()));
         }
         Scope::System => lines.push((Tone::Dim, "steps run in scopes of systemd, beyond the logout".to_owned())),
-    }
-    if report.no_setsid {
-        let text = "there is no setsid: a step shares the session of its connection, and only its shell is ended by a time limit";
-        lines.push((Tone::Warning, text.to_owned()));
-    }
-    if report.no_proc {
-        let text = "there is no /proc: a process whose number came back passes for the one before";
-        lines.push((Tone::Warning, text.to_owned()));
     }
     if let Some(exposed) = report.exposed() {
         lines.push((Tone::Bad, format!("the spool is not safe, and no run begins: {exposed}")));

@@ -10,8 +10,11 @@ use tokio::task::JoinSet;
 use super::failure::Failure;
 use crate::model::event::Signal;
 
-/// Listens as long as the set lives.
-pub fn listen() -> Result<(mpsc::Receiver<Signal>, JoinSet<()>), Failure> {
+/// What has come, and what listens for more as long as it lives.
+pub type Listening = (mpsc::Receiver<Signal>, JoinSet<()>);
+
+/// Listens from now on. Who becomes the controller of a run listens before its record can be found: `fleet cancel` may come at once.
+pub fn listen() -> Result<Listening, Failure> {
     // Filled by the operator; a fourth signal means no more than the third.
     let (sender, receiver) = mpsc::channel(4);
     let mut tasks = JoinSet::new();

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal as ProcessSignal, kill_process};
 
 use super::args::ResumeArgs;
 use super::context::{Context, say};
 use super::failure::{Failure, with_cause};
+use super::interrupts::{self, Listening};
 use super::run::{self, Work};
 use super::{access, attach, descriptors};
 use crate::engine::Resumed;
@@ -76,23 +78,36 @@ pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
     let run = choose(context, typed, |run| {
         lives(context, run) || known(context, run).is_some_and(|(past, summary)| is_open(&past, &summary))
     })?;
-    let Some(pid) = record::controller(&context.runs(), &run) else {
-        let taken = Taken::take(context, run.clone())?;
-        if taken.summary.finished.is_some() && !is_open(&taken.past, &taken.summary) {
-            return Err(Failure::refused(format!("run {run} has ended: there is nothing to cancel")));
+    let ask = |plan: &Plan| run::confirm(context, plan, &format!("end of run {run} ({})", plan.task));
+    let mut asked = false;
+    if lives(context, &run) {
+        ask(&history::load_events(&context.runs(), &run)?.0)?;
+        asked = true;
+        // Looked up after the answer, which may have taken long. The lock of the record says that it is this process, and no other that
+        // got its number.
+        if let Some(pid) = record::controller(&context.runs(), &run) {
+            match Pid::from_raw(pid).map_or(Err(Errno::SRCH), |pid| kill_process(pid, ProcessSignal::USR1)) {
+                Ok(()) => {
+                    say(&format!("run {run}: its running steps are ended, in process {pid}"));
+                    return attach::follow(context, &run).await;
+                }
+                // It has just ended.
+                Err(Errno::SRCH) => {}
+                Err(error) => {
+                    let reason = format!("process {pid}, which carries out run {run}, cannot be told: {error}");
+                    return Err(Failure::environment(reason));
+                }
+            }
         }
-        run::confirm(context, &taken.plan, &format!("end of run {run} ({})", taken.plan.task))?;
-        return taken.go(context, Direction::Cancel, Vec::new()).await;
-    };
-    let (plan, _) = history::load_events(&context.runs(), &run)?;
-    run::confirm(context, &plan, &format!("end of run {run} ({})", plan.task))?;
-    say(&format!("run {run}: its running steps are ended, in process {pid}"));
-    // The lock of the record says that it is this process, and no other that got its number.
-    let sent = Pid::from_raw(pid).map(|pid| kill_process(pid, ProcessSignal::USR1));
-    if !matches!(sent, Some(Ok(()))) {
-        return Err(Failure::environment(format!("process {pid}, which carries out run {run}, cannot be told")));
     }
-    attach::follow(context, &run).await
+    let taken = Taken::take(context, run.clone())?;
+    if taken.summary.finished.is_some() && !is_open(&taken.past, &taken.summary) {
+        return Err(Failure::refused(format!("run {run} has ended: there is nothing to cancel")));
+    }
+    if !asked {
+        ask(&taken.plan)?;
+    }
+    taken.go(context, Direction::Cancel, Vec::new()).await
 }
 
 /// The run of that name. `last` is the newest that has anything to do with what is asked, or else the newest of all: a deployment that
@@ -133,6 +148,7 @@ fn is_open(past: &Past, summary: &Summary) -> bool {
 /// A run whose record is this process's now.
 struct Taken {
     run: RunId,
+    listening: Listening,
     record: Record,
     plan: Plan,
     events: Vec<Event>,
@@ -142,6 +158,7 @@ struct Taken {
 
 impl Taken {
     fn take(context: &Context<'_>, run: RunId) -> Result<Self, Failure> {
+        let listening = interrupts::listen()?;
         let record = Record::reopen(&context.runs(), &run).map_err(|error| match error {
             RecordError::Busy { .. } => Failure::Message(
                 exit::LOCKED,
@@ -161,7 +178,7 @@ impl Taken {
             // It died before its first line was whole: nothing was contacted.
             summary = Summary::default();
         }
-        Ok(Self { run, record, plan, events, past, summary })
+        Ok(Self { run, listening, record, plan, events, past, summary })
     }
 
     fn site(&self) -> String {
@@ -267,7 +284,7 @@ impl Taken {
         decided: Vec<(OpenStep, Decision)>,
     ) -> Result<u8, Failure> {
         let recorded = self.recorded(context)?;
-        let Self { run, record, plan, mut past, summary, events } = self;
+        let Self { run, listening, record, plan, mut past, summary, events } = self;
         drop(events);
         for (open, decision) in &decided {
             past.decide(open.host, open.at, *decision);
@@ -275,7 +292,7 @@ impl Taken {
         descriptors::suffice_for(&plan)?;
         let connector = Arc::new(access::for_runs(context, &plan.hosts).await?);
         let resumed = Resumed { past, summary, direction, decided, recorded };
-        run::carry_out(context, record, Work { plan, id: run, connector, resumed: Some(resumed) }).await
+        run::carry_out(context, record, Work { plan, id: run, connector, listening, resumed: Some(resumed) }).await
     }
 
     /// How much of the output of the steps in flight is in the logs.

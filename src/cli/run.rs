@@ -9,7 +9,8 @@ use jiff::{Timestamp, Zoned};
 use super::args::SiteArgs;
 use super::context::{self, Context, print, say};
 use super::failure::{Failure, with_cause};
-use super::{access, ask, books, descriptors, interrupts, trust};
+use super::interrupts::{self, Listening};
+use super::{access, ask, books, descriptors, trust};
 use crate::engine::{self, Observer, Resumed, Unwritten};
 use crate::model::event::Event;
 use crate::model::exit;
@@ -264,9 +265,10 @@ async fn execute(
     id: RunId,
     connector: Arc<dyn Connect>,
 ) -> Result<u8, Failure> {
+    let listening = interrupts::listen()?;
     let record = Record::create(&context.runs(), &id, &plan, asked)
         .map_err(|e| Failure::Message(exit::ENVIRONMENT, with_cause(&e)))?;
-    carry_out(context, record, Work { plan, id, connector, resumed: None }).await
+    carry_out(context, record, Work { plan, id, connector, listening, resumed: None }).await
 }
 
 /// A run, new or resumed.
@@ -274,19 +276,20 @@ pub struct Work {
     pub plan: Plan,
     pub id: RunId,
     pub connector: Arc<dyn Connect>,
+    /// From before there was the record.
+    pub listening: Listening,
     pub resumed: Option<Resumed>,
 }
 
 /// Carries out a run, shows it, and gives its exit code.
 pub async fn carry_out(context: &Context<'_>, record: Record, work: Work) -> Result<u8, Failure> {
-    let Work { plan, id, connector, resumed } = work;
+    let Work { plan, id, connector, listening: (interrupts, listening), resumed } = work;
     let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(record)];
     reporters.extend(views(context, plan.task == AD_HOC)?);
     let mut reporting = Reporting(Reporters::new(reporters));
     if let Some(resumed) = &resumed {
         reporting.0.recall(&resumed.summary);
     }
-    let (interrupts, listening) = interrupts::listen()?;
     let run = engine::Run {
         plan: Arc::new(plan),
         id,

@@ -101,7 +101,8 @@ fn pin(
     let many = if pins.len() == 1 { "this key".to_owned() } else { format!("these {} keys", pins.len()) };
     // Who gave a list of fingerprints has answered already.
     if !verified {
-        ask::confirm(context.flags, &format!("Pin {many} in keys/known_hosts?"))?;
+        let question = format!("Pin {many} in keys/known_hosts?");
+        ask::confirm_here(context.flags, &question, "--fingerprints FILE, or a typed --yes")?;
     }
     let path = context.known_hosts();
     if let Some(folder) = path.parent() {

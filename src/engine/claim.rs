@@ -101,6 +101,9 @@ impl Worker {
         self.scope = report.scope;
         if report.ready {
             self.tell(Message::Locked(report.sequence)).await;
+            for what in report.limits() {
+                self.tell(Message::Warned(what.to_owned())).await;
+            }
         } else if let Some(session) = self.session.as_mut() {
             see_all(session.as_mut(), &mut report, &never).await;
         }

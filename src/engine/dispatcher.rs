@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::claim::Released;
+use super::durable::Reconnecting;
 use super::host::{Busy, Host};
 use super::worker::{Message, Order, Worker};
 use super::{Observer, Run, Unwritten};
@@ -299,6 +300,7 @@ impl<'a> Dispatcher<'a> {
             lock,
             secrets,
             scope: Scope::default(),
+            reconnecting: Reconnecting::default(),
             host,
             connector: Arc::clone(&self.run.connector),
             messages: self.sender.clone(),
@@ -322,6 +324,7 @@ impl<'a> Dispatcher<'a> {
     pub(super) fn on_message(&mut self, host: HostIndex, message: Message) {
         match message {
             Message::Connected => self.tell(Fact::Connected { host: self.label(host) }),
+            Message::Warned(what) => self.tell(Fact::LessPromised { host: self.label(host), what }),
             Message::Locked(sequence) => {
                 self.host(host).locked = true;
                 self.host(host).sequence = sequence;

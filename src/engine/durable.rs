@@ -12,10 +12,28 @@ use crate::ssh::{ExecEnd, Remote};
 
 /// Before the first attempt to connect again. A pause that is drawn anew each time, so that a thousand hosts do not come at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// Between later ones, at most.
+/// Before later ones, at most. A connection that stands for as long as that was worth making, though nothing came over it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often a step may leave its channel without a word while the connection stands: its leash was killed, or a `cat` of it.
 const MOST_SILENT_ENDS: u32 = 5;
+
+/// How reconnecting has gone. The limit is for the time without a connection, and both it and the pause start anew only with progress, not
+/// with each connection: a line that lets every login through and then breaks would be called for ever, several times a second.
+#[derive(Default)]
+pub struct Reconnecting {
+    /// The time without a connection since the last progress.
+    spent: Duration,
+    /// Attempts since then.
+    attempts: u32,
+}
+
+impl Reconnecting {
+    /// The pause before the next attempt.
+    fn pause(&self) -> Duration {
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.attempts.min(16)).min(LONGEST_PAUSE);
+        pause.mul_f64(rand::random_range(0.5..1.0))
+    }
+}
 
 impl Worker {
     /// Starts the step, and watches it to its end.
@@ -33,12 +51,14 @@ impl Worker {
         let only_watch = entry != Entry::Start;
         let mut silent_ends = 0;
         loop {
+            let (since, received) = (Instant::now(), output.received());
             let end = if self.is_connected() {
                 self.exec(Remote::Durable(&step, entry), task, output).await
             } else {
                 ExecEnd::NotStarted("the connection broke between two steps".to_owned())
             };
             let connected = self.is_connected();
+            self.lasted(since, output.received() > received);
             let reason = match end {
                 // It was lost before it came to the host, or is on its way.
                 ExecEnd::Absent if !only_watch && matches!(entry, Entry::Watch { .. }) => {
@@ -85,24 +105,34 @@ impl Worker {
     /// The same, for another time.
     pub(super) async fn reconnect_within(&mut self, limit: Duration) -> Result<(), String> {
         self.session = None;
-        let give_up = Instant::now() + limit;
-        let mut pause = FIRST_PAUSE;
+        let (begun, spent) = (Instant::now(), self.reconnecting.spent);
+        let mut failure = (self.reconnecting.attempts > 0).then(|| {
+            let times = self.reconnecting.attempts;
+            format!("the connection breaks again and again: {times} attempts since the last sign of the step")
+        });
         loop {
+            let pause = self.reconnecting.pause();
+            if let Some(failure) = failure.filter(|_| spent + begun.elapsed() + pause >= limit) {
+                return Err(failure);
+            }
+            sleep(pause).await;
+            self.reconnecting.attempts += 1;
             match self.connect(&CancellationToken::new()).await {
                 Ok(()) => {
+                    self.reconnecting.spent = spent + begun.elapsed();
                     self.tell(Message::Reattached).await;
                     return Ok(());
                 }
                 Err(ConnectFailure::Failed(error)) if error.is_final() => return Err(error.to_string()),
-                Err(error) => {
-                    let pause_now = pause.mul_f64(rand::random_range(0.5..1.0));
-                    if Instant::now() + pause_now >= give_up {
-                        return Err(error.to_string());
-                    }
-                    sleep(pause_now).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
+                Err(error) => failure = Some(error.to_string()),
             }
+        }
+    }
+
+    /// What was run over the connection is through, or the connection is. With progress, reconnecting starts anew.
+    pub(super) fn lasted(&mut self, since: Instant, progress: bool) {
+        if progress || since.elapsed() >= LONGEST_PAUSE {
+            self.reconnecting = Reconnecting::default();
         }
     }
 }

@@ -18,6 +18,8 @@ mod steps;
 mod worker;
 
 #[cfg(test)]
+mod cut_tests;
+#[cfg(test)]
 mod resume_tests;
 #[cfg(test)]
 mod tests;

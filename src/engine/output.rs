@@ -60,6 +60,11 @@ impl Output {
         if may_start { Entry::Watch { out, err } } else { Entry::Forbid { out, err } }
     }
 
+    /// How many bytes have come from the host.
+    pub fn received(&self) -> u64 {
+        self.streams.iter().map(|one| one.received).sum()
+    }
+
     /// Takes what came, and gives what is to be told.
     pub fn take(&mut self, chunk: &OutputChunk) -> Option<Vec<u8>> {
         if let (Some(captured), Stream::Stdout) = (&mut self.captured, chunk.stream) {

@@ -99,7 +99,7 @@ impl Dispatcher<'_> {
         let planned = self.step(at);
         // A run that locks nothing has no folder on the host either: nobody would remove it.
         if !planned.durable || !self.run.plan.locks() {
-            return Work::Plain(command);
+            return if planned.read_only { Work::ReadOnly(command) } else { Work::Plain(command) };
         }
         Work::Durable(Box::new(DurableStep {
             run: self.run.id.clone(),

@@ -22,13 +22,16 @@ use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Session};
 
 /// What all hosts of a test share: the commands that were sent, as `host: text`, and how often each host was connected to.
 #[derive(Default)]
-struct Network {
-    sent: Mutex<Vec<String>>,
-    connections: Mutex<BTreeMap<String, usize>>,
-    unreachable: BTreeSet<&'static str>,
+pub(super) struct Network {
+    pub sent: Mutex<Vec<String>>,
+    pub connections: Mutex<BTreeMap<String, usize>>,
+    pub unreachable: BTreeSet<&'static str>,
+    /// A host is gone after so many.
+    pub most: Option<usize>,
 }
 
-/// `exit N`, `print TEXT`, `lose` (the connection), `die` (the connection, before the command was sent, once), `wait` (for ever),
+/// `exit N`, `print TEXT`, `lose` (the connection), `cut N STATUS` (prints `part` and loses the connection, the first N times; then prints
+/// `whole` and exits), `stand N` (says nothing for a minute and loses the connection, the first N times), `die` (the connection, before the command was sent, once), `wait` (for ever),
 /// `panic`, `flaky N` (fails the first N times); anything else succeeds.
 struct ScriptedSession {
     host: String,
@@ -43,7 +46,15 @@ impl Connect for Arc<Network> {
             if self.unreachable.contains(host.as_str()) {
                 return Err(ConnectError::Tcp { address: host, reason: "connection refused".to_owned() });
             }
-            *self.connections.lock().unwrap().entry(host.clone()).or_default() += 1;
+            {
+                let mut connections = self.connections.lock().unwrap();
+                let count = connections.entry(host.clone()).or_default();
+                if self.most.is_some_and(|most| *count >= most) {
+                    return Err(ConnectError::Tcp { address: host, reason: "connection refused".to_owned() });
+                }
+                *count += 1;
+                assert!(*count < 200, "{host} is called without end");
+            }
             let session: Box<dyn Session> = Box::new(ScriptedSession { host, network: Arc::clone(self), alive: true });
             Ok(session)
         }
@@ -82,6 +93,20 @@ impl Session for ScriptedSession {
                 ("lose", _) => {
                     self.alive = false;
                     ExecEnd::Lost("connection reset by peer".to_owned())
+                }
+                ("stand", times) if before < times.parse().unwrap() => {
+                    tokio::time::sleep(Duration::from_secs(60)).await;
+                    self.alive = false;
+                    ExecEnd::Lost("connection reset by peer".to_owned())
+                }
+                ("cut", rest) => {
+                    let (times, status) = rest.split_once(' ').unwrap();
+                    let cut = before < times.parse().unwrap();
+                    let bytes = if cut { b"part\n".to_vec() } else { b"whole\n".to_vec() };
+                    exec.output.send(OutputChunk { stream: Stream::Stdout, bytes }).await.unwrap();
+                    self.alive = !cut;
+                    let lost = ExecEnd::Lost("connection reset by peer".to_owned());
+                    if cut { lost } else { ExecEnd::Exited(status.parse().unwrap()) }
                 }
                 ("wait", _) => {
                     exec.stop.cancelled().await;
@@ -168,12 +193,12 @@ pub(super) fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
 }
 
 #[derive(Default)]
-struct Memory {
-    events: Vec<Event>,
+pub(super) struct Memory {
+    pub events: Vec<Event>,
     /// Interrupts when this step starts.
-    interrupt_at: Option<(&'static str, mpsc::Sender<Signal>)>,
+    pub interrupt_at: Option<(&'static str, mpsc::Sender<Signal>)>,
     /// To see that what is announced has not been done yet.
-    network: Option<Arc<Network>>,
+    pub network: Option<Arc<Network>>,
 }
 
 impl Observer for Memory {
@@ -201,11 +226,11 @@ impl Observer for Memory {
     fn tick(&mut self) {}
 }
 
-async fn play(plan: Plan, network: &Arc<Network>) -> (Summary, Memory) {
+pub(super) async fn play(plan: Plan, network: &Arc<Network>) -> (Summary, Memory) {
     play_with(plan, network, Memory::default()).await
 }
 
-async fn play_with(plan: Plan, network: &Arc<Network>, mut memory: Memory) -> (Summary, Memory) {
+pub(super) async fn play_with(plan: Plan, network: &Arc<Network>, mut memory: Memory) -> (Summary, Memory) {
     let (sender, interrupts) = mpsc::channel(4);
     if let Some((_, slot)) = &mut memory.interrupt_at {
         *slot = sender.clone();
@@ -223,11 +248,11 @@ async fn play_with(plan: Plan, network: &Arc<Network>, mut memory: Memory) -> (S
     (summary, memory)
 }
 
-fn outcomes(summary: &Summary) -> Vec<HostOutcome> {
+pub(super) fn outcomes(summary: &Summary) -> Vec<HostOutcome> {
     summary.hosts().map(|host| host.outcome.unwrap()).collect()
 }
 
-fn sent(network: &Network) -> Vec<String> {
+pub(super) fn sent(network: &Network) -> Vec<String> {
     network.sent.lock().unwrap().clone()
 }
 

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::claim::Released;
+use super::durable::Reconnecting;
 use super::output::{LONGEST_VALUE, Output};
 use crate::model::command::{RemoteCommand, signal_of_status};
 use crate::model::durable::{DurableStep, Scope};
@@ -33,6 +34,8 @@ pub enum Order {
 pub enum Work {
     /// A command that is lost with its connection.
     Plain(RemoteCommand),
+    /// The same, but it changes nothing: it does no harm when it is run again.
+    ReadOnly(RemoteCommand),
     /// A step that outlives it.
     Durable(Box<DurableStep>),
 }
@@ -64,7 +67,7 @@ impl Task {
     pub fn with(mut self, effects: EffectChange) -> Self {
         match &mut self.work {
             Work::Durable(step) if step.command.as_user.is_none() => step.effects = effects,
-            Work::Durable(_) | Work::Plain(_) => self.effects = effects,
+            Work::Durable(_) | Work::ReadOnly(_) | Work::Plain(_) => self.effects = effects,
         }
         self
     }
@@ -91,6 +94,8 @@ pub enum ReadyGuard {
 /// What a worker tells.
 pub enum Message {
     Connected,
+    /// What the host does not promise.
+    Warned(String),
     /// The lock was taken; the greatest number of a run there.
     Locked(u64),
     /// The lock was asked for, and the connection broke before the answer came.
@@ -132,12 +137,15 @@ pub struct Worker {
     pub secrets: Vec<(StepIndex, Task)>,
     /// How a durable step leaves the login session.
     pub scope: Scope,
+    pub reconnecting: Reconnecting,
 }
 
 impl Worker {
     /// Carries out orders until there are no more.
     pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         while let Some(order) = orders.recv().await {
+            // The end of the order before is known.
+            self.reconnecting = Reconnecting::default();
             let message = match order {
                 Order::Connect(stop) => self.begin(&stop).await,
                 Order::Execute(task) => self.execute(*task).await,
@@ -217,15 +225,14 @@ impl Worker {
             Some(ReadyGuard::Unless(command)) => (command, true, "`unless` says it is done"),
             Some(ReadyGuard::OnlyIf(command)) => (command, false, "`only-if` says it is not for now"),
         };
-        let mut output = Output::of_guard(task);
-        let end = self.attempt(guard, task, &mut output).await;
+        let (end, mut output) = self.attempt(guard, task, &|| Output::of_guard(task), true).await;
         self.tell_rest(&mut output).await;
         match end {
             ExecEnd::Exited(status) if (status == 0) == skips_on_success => {
                 (StepOutcome::Skipped { reason: reason.to_owned() }, None)
             }
             ExecEnd::Exited(_) => self.captured(task).await,
-            // A guard changes nothing: when it is lost, the step has certainly not begun.
+            // Its host did not come back. A guard changes nothing, and the step has certainly not begun.
             ExecEnd::Lost(why) | ExecEnd::Unknown(why) => {
                 (StepOutcome::NotStarted { reason: format!("its guard was lost: {why}") }, None)
             }
@@ -248,31 +255,69 @@ impl Worker {
         {
             return (StepOutcome::NotStarted { reason }, None);
         }
-        let mut output = Output::of(task, Recorded::default());
-        let end = match &task.work {
-            Work::Plain(command) => self.attempt(command, task, &mut output).await,
-            Work::Durable(step) => self.start(step, task, &mut output).await,
+        let fresh = || Output::of(task, Recorded::default());
+        let (end, output) = match &task.work {
+            Work::Plain(command) => self.attempt(command, task, &fresh, false).await,
+            Work::ReadOnly(command) => self.attempt(command, task, &fresh, true).await,
+            Work::Durable(step) => {
+                let mut output = fresh();
+                (self.start(step, task, &mut output).await, output)
+            }
         };
         self.ended(end, task, output).await
     }
 
-    /// Runs a plain command; when the connection turns out to be gone before it was sent, once more on a new one.
-    async fn attempt(&mut self, command: &RemoteCommand, task: &Task, output: &mut Output) -> ExecEnd {
-        if self.is_connected() {
-            match self.exec(Remote::Plain(command), task, output).await {
-                ExecEnd::NotStarted(reason) if !self.is_connected() => self.lost(reason, false).await,
+    /// Runs a plain command; on a new connection when the old one turns out to be gone before it was sent. One that is cut off in the middle is
+    /// lost, unless it changes nothing: then it is run again, with an output of its own.
+    ///
+    /// Rejected: to leave out what the first attempt printed. The second may print something else, and a line pieced together from both is one
+    /// that no command has ever printed.
+    async fn attempt(
+        &mut self,
+        command: &RemoteCommand,
+        task: &Task,
+        fresh: &(dyn Fn() -> Output + Sync),
+        again: bool,
+    ) -> (ExecEnd, Output) {
+        let mut output = fresh();
+        let mut cut = None;
+        loop {
+            let since = tokio::time::Instant::now();
+            let end = if self.is_connected() {
+                self.exec(Remote::Plain(command), task, &mut output).await
+            } else {
+                ExecEnd::NotStarted("the connection broke between two steps".to_owned())
+            };
+            self.lasted(since, false);
+            let reason = match end {
+                ExecEnd::NotStarted(reason) if !self.is_connected() => reason,
+                ExecEnd::Lost(reason) if again && !self.is_connected() => {
+                    cut = Some(reason.clone());
+                    reason
+                }
                 ExecEnd::Lost(reason) => {
                     self.lost(reason.clone(), false).await;
-                    return ExecEnd::Lost(reason);
+                    return (ExecEnd::Lost(reason), output);
                 }
-                end => return end,
-            }
-        } else {
-            self.lost("the connection broke between two steps".to_owned(), false).await;
-        }
-        match self.reconnect().await {
-            Ok(()) => self.exec(Remote::Plain(command), task, output).await,
-            Err(reason) => ExecEnd::NotStarted(reason),
+                end => return (end, output),
+            };
+            self.lost(reason, false).await;
+            let connected = tokio::select! {
+                biased;
+                () = task.stop.cancelled() => None,
+                connected = self.reconnect() => Some(connected),
+            };
+            let end = match (connected, cut.clone()) {
+                (Some(Ok(())), _) => {
+                    output = fresh();
+                    continue;
+                }
+                (Some(Err(reason)), Some(cut)) => ExecEnd::Lost(format!("{cut}; then {reason}")),
+                (Some(Err(reason)), None) => ExecEnd::NotStarted(reason),
+                (None, Some(_)) => ExecEnd::Stopped,
+                (None, None) => ExecEnd::NotStarted("interrupted".to_owned()),
+            };
+            return (end, output);
         }
     }
 

@@ -81,6 +81,13 @@ pub enum Fact {
         /// The host.
         host: HostLabel,
     },
+    /// The host cannot keep all that fleet promises of a step. Told before the first one starts.
+    LessPromised {
+        /// The host.
+        host: HostLabel,
+        /// What is not promised, in words.
+        what: String,
+    },
     /// The lock of the site is given back.
     LockReleased {
         /// The host.
@@ -418,6 +425,7 @@ impl Fact {
             | Self::StepResumed { host, .. }
             | Self::LockRequested { host }
             | Self::LockAcquired { host }
+            | Self::LessPromised { host, .. }
             | Self::LockReleased { host }
             | Self::Reattached { host }
             | Self::Connected { host }

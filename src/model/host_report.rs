@@ -149,6 +149,23 @@ impl HostReport {
         })
     }
 
+    /// What the host does not promise of a step, and others do: for `fleet SITE check`, and for a run before its first step.
+    pub fn limits(&self) -> Vec<&'static str> {
+        let limits = [
+            (
+                self.killed,
+                "systemd-logind ends all processes at logout (KillUserProcesses=yes): a step does not outlive its connection; \
+                 `loginctl enable-linger USER` lets fleet use systemd-run",
+            ),
+            (
+                self.no_setsid,
+                "there is no setsid: a step shares the session of its connection, and only its shell is ended by a time limit",
+            ),
+            (self.no_proc, "there is no /proc: a process whose number came back passes for the one before"),
+        ];
+        limits.into_iter().filter_map(|(is, what)| is.then_some(what)).collect()
+    }
+
     /// Reads a host's answer. Lines that mean nothing are passed over: startup files may print some.
     pub fn parse(text: &str) -> Self {
         let mut report = Self::default();

@@ -33,6 +33,8 @@ pub struct HostSummary {
     pub connections_lost: u32,
     /// The run holds the site's lock there, or may hold it.
     pub locked: bool,
+    /// What it does not promise, in words.
+    pub warnings: Vec<String>,
     /// What it is doing.
     pub activity: Option<Activity>,
     /// What the current step printed, or the last one.
@@ -115,6 +117,7 @@ impl HostSummary {
             connected: false,
             connections_lost: 0,
             locked: false,
+            warnings: Vec::new(),
             activity: None,
             tail: Tail::default(),
             failure: None,
@@ -159,6 +162,7 @@ impl HostSummary {
             Fact::Connected { .. } | Fact::Reattached { .. } => self.connected = true,
             Fact::LockRequested { .. } | Fact::LockAcquired { .. } => self.locked = true,
             Fact::LockReleased { .. } => self.locked = false,
+            Fact::LessPromised { what, .. } => self.warnings.push(what.clone()),
             Fact::StepDecided { step, decision, .. } => self.decide(at, step, *decision),
             Fact::ConnectionLost { .. } => {
                 self.connected = false;
@@ -223,6 +227,7 @@ impl HostSummary {
         self.reason = None;
         self.in_force.clear();
         self.kept.clear();
+        self.warnings.clear();
         self.finished = None;
         self.connected = false;
         self.connections_lost = 0;

@@ -202,6 +202,7 @@ fn past_fact(fact: &Fact, at: impl Fn(&StepPath) -> Option<StepIndex>) -> Option
         | Fact::RunStarted { .. }
         | Fact::RunResumed { .. }
         | Fact::Connected { .. }
+        | Fact::LessPromised { .. }
         | Fact::PhaseStarted { .. }
         | Fact::BatchStarted { .. }
         | Fact::Output { .. }

@@ -126,6 +126,7 @@ impl Summary {
             | Fact::LockRequested { host }
             | Fact::LockAcquired { host }
             | Fact::LockReleased { host }
+            | Fact::LessPromised { host, .. }
             | Fact::Reattached { host }
             | Fact::Connected { host }
             | Fact::StepStarted { host, .. }

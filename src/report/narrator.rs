@@ -141,6 +141,10 @@ impl Narrator {
             }
             Fact::LockAcquired { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "locked"),
             Fact::LockReleased { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "lock given back"),
+            Fact::LessPromised { host, what } => {
+                let text = format!("warning: {}", printable(what.as_bytes()));
+                self.about_host(at, host, Detail::Trouble, Tone::Warning, &text)
+            }
             Fact::Reattached { host } => self.about_host(at, host, Detail::Trouble, Tone::Good, "connected again"),
             Fact::ConnectionLost { host, reason, step_goes_on } => {
                 // The reason often begins with the same words.

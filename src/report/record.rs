@@ -8,6 +8,8 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use super::Reporter;
 use super::log::{HostLog, LogLimits};
@@ -75,6 +77,8 @@ pub enum RecordError {
 pub struct Record {
     folder: PathBuf,
     events: File,
+    /// Locked as long as this process is the controller.
+    _controller: File,
     logs: BTreeMap<HostLabel, HostLog>,
     limits: LogLimits,
     line: Vec<u8>,
@@ -84,21 +88,44 @@ pub struct Record {
     reopened: bool,
 }
 
-/// Writes down which process has the lock of the record. The lock goes with the process, however it ends; this file stays.
-fn note_controller(folder: &Path) -> io::Result<()> {
-    files::replace(&folder.join(CONTROLLER_FILE), 0o600, format!("{}\n", std::process::id()).as_bytes())
+/// Writes down which process carries out the run, in a file that is locked before it has its name. Both locks go with the process, however
+/// it ends; the file stays. Only who has the lock of the events may do this.
+fn note_controller(folder: &Path) -> io::Result<File> {
+    let new = folder.join(".controller.new");
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    writeln!(file, "{}", std::process::id())?;
+    file.try_lock()?;
+    std::fs::rename(&new, folder.join(CONTROLLER_FILE))?;
+    Ok(file)
 }
 
-/// The process that works on the run; none when nobody does.
+/// For how long a record is looked at again that is just being taken up, and with which pause.
+const MOMENT: (u32, Duration) = (200, Duration::from_millis(10));
+
+/// The process that works on the run; none when nobody does. Never one that worked on it before: its number may be another's by now.
 pub fn controller(runs: &Path, run: &RunId) -> Option<i32> {
     let folder = runs.join(run.as_str());
-    let events = File::open(folder.join(EVENTS_FILE)).ok()?;
-    match events.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => {
-            std::fs::read_to_string(folder.join(CONTROLLER_FILE)).ok()?.trim().parse().ok()
+    for _ in 0..MOMENT.0 {
+        locked(&folder.join(EVENTS_FILE))?;
+        // Whoever took the lock writes down at once who it is.
+        if let Some(mut file) = locked(&folder.join(CONTROLLER_FILE)) {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).ok()?;
+            return pid.trim().parse().ok();
         }
-        Ok(()) | Err(TryLockError::Error(_)) => None,
+        sleep(MOMENT.1);
     }
+    None
+}
+
+/// The file, if a process has its lock.
+fn locked(path: &Path) -> Option<File> {
+    let file = File::open(path).ok()?;
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)).then_some(file)
 }
 
 impl Record {
@@ -109,18 +136,31 @@ impl Record {
         }
         files::private_dir(runs).map_err(unwritable(runs))?;
         let folder = runs.join(run.as_str());
-        DirBuilder::new().mode(0o700).create(&folder).map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => RecordError::Exists { run: run.clone(), path: folder.clone() },
-            _ => RecordError::Unwritable { path: folder.clone(), source },
-        })?;
-        Self::fill(runs, &folder, plan, asked).inspect_err(|_| {
-            // Nothing was started: no trace is better than a run that looks unfinished.
-            _ = std::fs::remove_dir_all(&folder);
-        })
+        // Made under another name: whoever finds the run finds all of it, and its controller.
+        let new = runs.join(format!(".{run}.{}.new", std::process::id()));
+        DirBuilder::new().mode(0o700).create(&new).map_err(unwritable(&folder))?;
+        // The names must be on the disk before their content is relied on.
+        let flush = |path: &Path| File::open(path).and_then(|path| path.sync_all()).map_err(unwritable(path));
+        let name = |files| {
+            flush(&new)?;
+            // A folder takes the place of nothing but an empty one.
+            std::fs::rename(&new, &folder).map_err(|source| match source.kind() {
+                io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory => {
+                    RecordError::Exists { run: run.clone(), path: folder.clone() }
+                }
+                _ => RecordError::Unwritable { path: folder.clone(), source },
+            })?;
+            Ok(files)
+        };
+        // Nothing was started: no trace is better than a run that looks unfinished.
+        let gone = |path: &Path| _ = std::fs::remove_dir_all(path);
+        let (events, controller) = Self::fill(&new, plan, asked).and_then(name).inspect_err(|_| gone(&new))?;
+        flush(runs).inspect_err(|_| gone(&folder))?;
+        Ok(Self::new(&folder, events, controller, false))
     }
 
     /// Writes the first files into the new folder of the run.
-    fn fill(runs: &Path, folder: &Path, plan: &Plan, asked: Option<&Asked>) -> Result<Self, RecordError> {
+    fn fill(folder: &Path, plan: &Plan, asked: Option<&Asked>) -> Result<(File, File), RecordError> {
         let plan_path = folder.join(PLAN_FILE);
         let mut bytes = serde_json::to_vec_pretty(plan).map_err(io::Error::from).map_err(unwritable(&plan_path))?;
         bytes.push(b'\n');
@@ -138,19 +178,23 @@ impl Record {
             .mode(0o600)
             .open(&events_path)
             .map_err(unwritable(&events_path))?;
-        // The names must be on the disk before their content is relied on.
-        for path in [folder, runs] {
-            File::open(path).and_then(|folder| folder.sync_all()).map_err(unwritable(path))?;
-        }
         // Nobody else knows of the file yet.
         events.try_lock().map_err(io::Error::from).map_err(unwritable(&events_path))?;
-        note_controller(folder).map_err(unwritable(folder))?;
-        Ok(Self::new(folder, events, false))
+        let controller = note_controller(folder).map_err(unwritable(folder))?;
+        Ok((events, controller))
     }
 
-    fn new(folder: &Path, events: File, reopened: bool) -> Self {
-        let (folder, limits) = (folder.to_owned(), LogLimits::default());
-        Self { folder, events, logs: BTreeMap::new(), limits, line: Vec::new(), dirty: false, reopened }
+    fn new(folder: &Path, events: File, controller: File, reopened: bool) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            events,
+            _controller: controller,
+            logs: BTreeMap::new(),
+            limits: LogLimits::default(),
+            line: Vec::new(),
+            dirty: false,
+            reopened,
+        }
     }
 
     /// Goes on with the record of a run, which no other process may be writing. A line that a crash has torn is cut off.
@@ -158,12 +202,19 @@ impl Record {
         let folder = runs.join(run.as_str());
         let path = folder.join(EVENTS_FILE);
         let mut events = OpenOptions::new().read(true).append(true).open(&path).map_err(unwritable(&path))?;
-        match events.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(RecordError::Busy { run: run.clone(), pid: controller(runs, run) });
+        let mut looks = MOMENT.0;
+        while let Err(error) = events.try_lock() {
+            match error {
+                TryLockError::WouldBlock => match controller(runs, run) {
+                    // Who only looks whether there is a controller has the lock, too, for a moment.
+                    None if looks > 0 => {
+                        looks -= 1;
+                        sleep(MOMENT.1);
+                    }
+                    pid => return Err(RecordError::Busy { run: run.clone(), pid }),
+                },
+                TryLockError::Error(error) => return Err(unwritable(&path)(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(unwritable(&path)(error)),
         }
         let cut = |events: &mut File| {
             let mut bytes = Vec::new();
@@ -172,8 +223,8 @@ impl Record {
             events.set_len(whole as u64)?;
             note_controller(&folder)
         };
-        cut(&mut events).map_err(unwritable(&path))?;
-        Ok(Self::new(&folder, events, true))
+        let controller = cut(&mut events).map_err(unwritable(&path))?;
+        Ok(Self::new(&folder, events, controller, true))
     }
 
     /// The folder of the run.
@@ -237,6 +288,7 @@ impl Record {
             Fact::Reattached { .. } => log.say(at, "-", "connected again"),
             Fact::LockAcquired { .. } => log.say(at, "-", "locked"),
             Fact::LockReleased { .. } => log.say(at, "-", "lock given back"),
+            Fact::LessPromised { what, .. } => log.say(at, "-", &format!("warning: {}", one_line(what))),
             Fact::StepDecided { step, decision, .. } => {
                 log.turn(at, step.as_str())?;
                 log.say(at, step.as_str(), decision.describe())
@@ -340,6 +392,7 @@ fn must_last(fact: &Fact) -> bool {
         | Fact::ConnectionLost { .. }
         | Fact::Reattached { .. }
         | Fact::LockReleased { .. }
+        | Fact::LessPromised { .. }
         | Fact::BatchFinished { .. }
         | Fact::RolloutStopped { .. }
         | Fact::Interrupted { .. }
@@ -349,7 +402,7 @@ fn must_last(fact: &Fact) -> bool {
 
 fn ended(outcome: &StepOutcome, millis: u64) -> String {
     let outcome = outcome.describe();
-    format!("{} after {}", one_line(&outcome), duration(std::time::Duration::from_millis(millis)))
+    format!("{} after {}", one_line(&outcome), duration(Duration::from_millis(millis)))
 }
 
 /// A reason with its hints.

@@ -147,6 +147,37 @@ fn a_run_is_never_written_over_another() {
     assert_eq!(elsewhere.read_dir().unwrap().count(), 0);
 }
 
+/// Whoever cancels, attaches or resumes may come at any moment.
+#[test]
+fn a_run_that_can_be_found_is_whole_and_has_a_controller_that_can_be_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path();
+    let own = i32::try_from(std::process::id()).unwrap();
+    for n in 0..100 {
+        let run = RunId::parse(&format!("20261122-084512-{n:08}")).unwrap();
+        std::thread::scope(|scope| {
+            let making = scope.spawn(|| Record::create(runs, &run, &plan(), None).unwrap());
+            while !runs.join(run.as_str()).exists() {
+                std::thread::yield_now();
+            }
+            assert_eq!(controller(runs, &run), Some(own));
+            crate::report::history::load_events(runs, &run).unwrap();
+            drop(making.join().unwrap());
+        });
+        assert_eq!(controller(runs, &run), None);
+        // Left by a controller that was killed, and whose number another process has by now.
+        files::replace(&runs.join(run.as_str()).join(CONTROLLER_FILE), 0o600, b"1\n").unwrap();
+        std::thread::scope(|scope| {
+            let reopening = scope.spawn(|| Record::reopen(runs, &run).unwrap());
+            let told = std::iter::repeat_with(|| controller(runs, &run)).find_map(|pid| pid);
+            assert_eq!(told, Some(own));
+            drop(reopening.join().unwrap());
+        });
+    }
+    let names: Vec<_> = runs.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 100, "{names:?}");
+}
+
 #[test]
 fn a_place_that_cannot_be_written_is_told_before_anything_is_contacted() {
     let folder = tempfile::tempdir().unwrap();

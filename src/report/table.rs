@@ -27,6 +27,13 @@ const LIMIT_NAMES: usize = 20;
 /// The whole end of a run: table, troubles, result, next steps.
 pub fn table(summary: &Summary, color: bool) -> String {
     let mut text = hosts_and_result(summary, color);
+    let hosts: Vec<&HostSummary> = summary.hosts().filter(|host| !host.warnings.is_empty()).collect();
+    for group in alike(&hosts, |host| &host.warnings) {
+        for what in group.first().iter().flat_map(|host| &host.warnings) {
+            let told = format!("warning: {}: {}", names(&group), printable(what.as_bytes()));
+            _ = writeln!(text, "{}", Tone::Warning.paint(&told, color));
+        }
+    }
     for (reporter, reason) in &summary.dropped {
         let told = format!("warning: {reporter} got no more events: {}", printable(reason.as_bytes()));
         _ = writeln!(text, "{}", Tone::Warning.paint(&told, color));

@@ -3,8 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::ConnectError;
 use super::timeouts::in_words;
+use crate::model::printable::printable;
 
 /// Where to connect to, and for how long to try.
 pub(super) struct Dial<'a> {
@@ -93,13 +93,44 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 pub(super) struct Cuttable<S> {
     stream: S,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    heard: Arc<AtomicBool>,
+    heard: Arc<Heard>,
+    /// All of the beginning was heard.
+    begun: bool,
+}
+
+/// How much of the beginning is kept: a banner, which has 255 bytes at most, and lines before it (RFC 4253, 4.2).
+const BEGINNING: usize = 4 << 10;
+
+/// The first bytes that the peer has sent.
+#[derive(Default)]
+pub(super) struct Heard(Mutex<Vec<u8>>);
+
+impl Heard {
+    /// True when there is no room for more.
+    fn take(&self, bytes: &[u8]) -> bool {
+        let Ok(mut all) = self.0.lock() else { return true };
+        let room = BEGINNING.saturating_sub(all.len());
+        all.extend(bytes.iter().take(room));
+        bytes.len() >= room
+    }
+
+    /// Has it sent nothing?
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().is_ok_and(|all| all.is_empty())
+    }
+
+    /// Its first line of which this holds, fit for a message.
+    pub fn line(&self, holds: impl Fn(&[u8]) -> bool) -> Option<String> {
+        let all = self.0.lock().ok()?;
+        let line = all.split(|byte| *byte == b'\n').find(|line| holds(line))?;
+        Some(printable(line.get(..line.len().min(255))?.trim_ascii_end()))
+    }
 }
 
 impl<S> Cuttable<S> {
-    /// `heard` is set when the peer has sent anything.
-    pub fn new(stream: S, cut: CancellationToken, heard: Arc<AtomicBool>) -> Self {
-        Self { stream, cut: Box::pin(cut.cancelled_owned()), heard }
+    /// `heard` gets what the peer sends first.
+    pub fn new(stream: S, cut: CancellationToken, heard: Arc<Heard>) -> Self {
+        Self { stream, cut: Box::pin(cut.cancelled_owned()), heard, begun: false }
     }
 
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> bool {
@@ -113,11 +144,13 @@ fn was_cut() -> io::Error {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Cuttable<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         match result {
             Poll::Pending if self.poll_cut(cx) => Poll::Ready(Err(was_cut())),
-            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                self.heard.store(true, Ordering::Relaxed);
+            Poll::Ready(Ok(())) if !self.begun => {
+                let new = buf.filled().get(before..).unwrap_or_default();
+                self.begun = self.heard.take(new);
                 result
             }
             _ => result,

@@ -4,8 +4,9 @@
 //! [`ExecEnd::NotStarted`] if the begin mark cannot have been written, else [`ExecEnd::Lost`]. The channel is closed, unless its shell waits
 //! for the next command, and read without pause until then: one unread channel would stop the whole connection, its keepalive too.
 
+use futures::FutureExt as _;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::link::Link;
 use super::progress::Progress;
@@ -17,6 +18,9 @@ use crate::model::durable::{Entry, LeashOrder};
 
 /// Lines to the leash that wait for the connection.
 const LEASH: usize = 8;
+
+/// For a startup file of the login shell that reads a line or two: what is to run must not go there.
+const EATEN: &[u8] = b"\n\n\n\n";
 
 /// Runs the progress. The second value: may the connection be used again?
 pub(super) async fn run(link: &Link, shells: &mut Shells, timeouts: &Timeouts, mut exec: Exec<'_>) -> (ExecEnd, bool) {
@@ -36,7 +40,7 @@ pub(super) async fn run(link: &Link, shells: &mut Shells, timeouts: &Timeouts, m
     }
     match shells.open(link, timeouts, &wire.exec).await {
         Ok(shell) => {
-            let text = [wire.setup.unwrap_or_default().as_bytes(), &wire.stdin].concat();
+            let text = [EATEN, wire.setup.unwrap_or_default().as_bytes(), &wire.stdin].concat();
             converse(link, timeouts, &mut exec, &wire, shell, text).await.over(link, shells, &wire.exec)
         }
         Err((reason, usable)) => (ExecEnd::NotStarted(reason), usable),
@@ -102,7 +106,18 @@ async fn converse(
                 // An error here is the end of the connection, which the reader tells as well.
                 _ = &mut feed, if feeding => feeding = false,
                 () = exec.stop.cancelled(), if !progress.stop => progress.stop = true,
-                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() && end.is_none() => end = progress.late(),
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() && end.is_none() => {
+                    if progress.is_unheard() {
+                        // What the server had sent before it answers has come by then, however slow the line is.
+                        if timeout(timeouts.channel, link.handle.send_ping()).await.is_err() {
+                            end = progress.take(None, link);
+                        }
+                        while end.is_none() && let Some(message) = shell.reader.wait().now_or_never() {
+                            end = progress.take(message, link);
+                        }
+                    }
+                    end = end.or_else(|| progress.late());
+                }
             }
             if !listening {
                 progress.pending.clear();

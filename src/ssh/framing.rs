@@ -17,6 +17,8 @@ pub(super) struct Framing {
     end: Vec<u8>,
     /// Can these words stand in an end mark?
     ends: fn(&str) -> bool,
+    /// The begin mark as it came, until it is known what follows it. Where a login shell has joined the two streams, that of the other one does.
+    twin: Option<Vec<u8>>,
     state: State,
 }
 
@@ -47,6 +49,7 @@ impl Framing {
             begin: format!("{} ", wire.begin).into_bytes(),
             end: format!("{} ", wire.end).into_bytes(),
             ends,
+            twin: None,
             state: State::Noise(Vec::new()),
         }
     }
@@ -75,6 +78,7 @@ impl Framing {
     fn read_noise(&mut self, mut noise: Vec<u8>) -> Vec<u8> {
         let begin = find(&noise, &self.begin, is_number);
         if let Some((_, Mark::Whole { words, length })) = begin {
+            self.twin = Some([self.begin.as_slice(), words.as_bytes(), b"\n"].concat());
             return self.read_output(words.parse().unwrap_or_default(), noise.get(length..).unwrap_or_default());
         }
         let mut keep = NOISE_LIMIT;
@@ -96,7 +100,15 @@ impl Framing {
         Vec::new()
     }
 
-    fn read_output(&mut self, pid: u32, bytes: &[u8]) -> Vec<u8> {
+    fn read_output(&mut self, pid: u32, mut bytes: &[u8]) -> Vec<u8> {
+        if let Some(twin) = self.twin.take() {
+            if twin.starts_with(bytes) && bytes.len() < twin.len() {
+                self.state = State::Output { pid, held: bytes.to_vec() };
+                self.twin = Some(twin);
+                return Vec::new();
+            }
+            bytes = bytes.strip_prefix(twin.as_slice()).unwrap_or(bytes);
+        }
         let (output, state) = match find(bytes, &self.end, self.ends) {
             None => (bytes, State::Output { pid, held: Vec::new() }),
             Some((start, Mark::Whole { words, .. })) => {
@@ -204,10 +216,22 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_mark_is_output() {
-        for text in ["abc-end", "abc-end x\n", "abc-end 1x\n", "ABC-end 0\n", "abc-begin 7\n"] {
+        for text in ["abc-end", "abc-end x\n", "abc-end 1x\n", "ABC-end 0\n", "abc-begin 7\n", "x\nabc-begin 1\n"] {
             let (output, framing) = read(&[b"abc-begin 1\n", text.as_bytes(), b"abc-end 9\n"]);
             assert_eq!(String::from_utf8(output).unwrap(), text);
             assert_eq!(framing.end(), Some("9"));
+        }
+    }
+
+    /// `exec 2>&1` in a startup file.
+    #[test]
+    fn the_marks_of_joined_streams_are_no_output() {
+        for cut in 0..40 {
+            let stream = b"hello\nabc-begin 1\nabc-begin 1\nhi\nabc-end 3\nabc-end 3\n";
+            let (first, rest) = stream.split_at(cut);
+            let (output, framing) = read(&[first, rest]);
+            assert_eq!(output, b"hi\n", "{cut}");
+            assert_eq!((framing.pid(), framing.end()), (Some(1), Some("3")));
         }
     }
 
@@ -257,6 +281,8 @@ mod tests {
             prop_assume!(!whole(b"abc-begin ", &[&noise[..], b"abc-begin "].concat()));
             prop_assume!(!whole(b"abc-end ", &[&noise[..], b"abc-begin "].concat()));
             prop_assume!(!whole(b"abc-end ", &[&output[..], b"abc-end "].concat()));
+            // That would be the mark of the other stream.
+            prop_assume!(!output.starts_with(b"abc-begin 77\n"));
             let stream = [&noise[..], b"abc-begin 77\n", &output, b"abc-end 5\nlate"].concat();
             let mut framing = framing();
             let mut read = Vec::new();

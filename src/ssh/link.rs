@@ -4,19 +4,19 @@
 //! The server can open no channel: every one of russh's defaults that would accept one is overridden.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Handle, Msg};
 use russh::keys::{Algorithm, PublicKeyOrCertificate};
-use russh::{Channel, ChannelId, Preferred, cipher, compression};
+use russh::{Channel, Preferred, cipher, compression};
 use tokio::io::BufReader;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::ConnectError;
-use super::dial::{Cuttable, Dial};
+use super::dial::{Cuttable, Dial, Heard};
 use super::host_key::{HostKey, algorithms_of_type};
 use super::timeouts::in_words;
 use crate::model::printable::printable;
@@ -54,7 +54,7 @@ pub(super) async fn connect(
     judge: Judge,
 ) -> Result<Link, ConnectError> {
     let stream = dial.dial().await?;
-    let (cut, heard) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
+    let (cut, heard) = (CancellationToken::new(), Arc::new(Heard::default()));
     let guard = cut.clone().drop_guard();
     // Unbuffered, russh reads every packet with two system calls.
     let stream = BufReader::with_capacity(16 << 10, Cuttable::new(stream, cut, heard.clone()));
@@ -65,29 +65,57 @@ pub(super) async fn connect(
         Ok(Ok(handle)) => Ok(Link { handle, shared, _cut: guard }),
         Ok(Err(e)) => match shared.refused.lock().ok().and_then(|mut refused| refused.take()) {
             Some(refused) => Err(refused),
-            None => Err(failed(handshake_failure(&e, heard.load(Ordering::Relaxed)))),
+            None => Err(failed(handshake_failure(&e, &heard))),
         },
-        Err(_) if heard.load(Ordering::Relaxed) => {
-            Err(failed(format!("key exchange not finished in {}", in_words(handshake))))
-        }
-        Err(_) => Err(failed(format!("no SSH banner in {}", in_words(handshake)))),
+        // Whoever speaks something else waits for us to do so, too.
+        Err(_) => Err(failed(other_protocol(&heard).unwrap_or_else(|| {
+            let limit = in_words(handshake);
+            if heard.is_empty() {
+                format!("no SSH banner in {limit}")
+            } else {
+                format!("key exchange not finished in {limit}")
+            }
+        }))),
     }
 }
 
-fn handshake_failure(error: &russh::Error, heard: bool) -> String {
+fn handshake_failure(error: &russh::Error, heard: &Heard) -> String {
     match error {
-        russh::Error::Disconnect | russh::Error::HUP if !heard => {
+        russh::Error::Disconnect | russh::Error::HUP if heard.is_empty() => {
             "the connection was closed before an SSH banner came".to_owned()
         }
-        russh::Error::Disconnect | russh::Error::HUP => "the connection was closed during the key exchange".to_owned(),
-        russh::Error::Version => "what listens there does not speak SSH 2".to_owned(),
-        russh::Error::IO(e) => e.to_string(),
+        russh::Error::IO(e) if heard.is_empty() => format!("the connection was closed before an SSH banner came: {e}"),
+        russh::Error::Disconnect | russh::Error::HUP => {
+            other_protocol(heard).unwrap_or_else(|| "the connection was closed during the key exchange".to_owned())
+        }
+        russh::Error::Version => {
+            other_protocol(heard).unwrap_or_else(|| "what listens there does not speak SSH 2".to_owned())
+        }
+        russh::Error::IO(e) => other_protocol(heard).unwrap_or_else(|| match e.kind() {
+            io::ErrorKind::UnexpectedEof => "the connection was closed during the key exchange".to_owned(),
+            _ => e.to_string(),
+        }),
         russh::Error::NoCommonAlgo { kind, ours, theirs } => format!(
             "no common algorithm ({kind:?}): the server offers {}; fleet knows {}",
             printable(theirs.join(", ").as_bytes()),
             ours.join(", ")
         ),
         e => format!("key exchange: {e}"),
+    }
+}
+
+/// What listens there, if it has shown a banner that is not of SSH 2, or something else and no banner.
+fn other_protocol(heard: &Heard) -> Option<String> {
+    match heard.line(|line| line.starts_with(b"SSH-")) {
+        Some(banner) if banner.starts_with("SSH-2.0-") || banner.starts_with("SSH-1.99-") => None,
+        Some(banner) if banner.starts_with("SSH-1.") => Some(format!(
+            "the server speaks only protocol 1 of SSH, which is not safe: {banner}\nhint: it needs a newer sshd"
+        )),
+        Some(other) => Some(format!("what listens there does not speak SSH 2; it says: {other}")),
+        None => {
+            let line = heard.line(|line| !line.trim_ascii().is_empty())?;
+            Some(format!("what listens there does not speak SSH 2; it says: {line}"))
+        }
     }
 }
 
@@ -188,9 +216,7 @@ impl client::Handler for Client {
                 let words = match &e {
                     russh::Error::KeepaliveTimeout => "connection lost: no sign of life".to_owned(),
                     russh::Error::Disconnect | russh::Error::HUP => "connection lost".to_owned(),
-                    russh::Error::IO(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                        "connection lost".to_owned()
-                    }
+                    russh::Error::IO(e) if e.kind() == io::ErrorKind::UnexpectedEof => "connection lost".to_owned(),
                     e => format!("connection lost: {e}"),
                 };
                 (words, Err(e))
@@ -202,7 +228,8 @@ impl client::Handler for Client {
         result
     }
 
-    // russh accepts every channel that a server opens, unless it is told otherwise: a dropped `ChannelOpenHandle` is a refusal.
+    // russh accepts every channel of a kind that it knows, unless it is told otherwise: a dropped `ChannelOpenHandle` is a refusal. Other
+    // kinds it refuses by itself, as a test below makes sure.
 
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
@@ -234,10 +261,6 @@ impl client::Handler for Client {
         _: &mut client::Session,
     ) -> Result<(), russh::Error> {
         Ok(())
-    }
-
-    async fn should_accept_unknown_server_channel(&mut self, _: ChannelId, _: &str) -> bool {
-        false
     }
 
     async fn server_channel_open_session(
@@ -281,5 +304,21 @@ impl client::Handler for Client {
         _: &mut client::Session,
     ) -> Result<(), russh::Error> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use russh::ChannelId;
+    use russh::client::Handler as _;
+    use russh::keys::ssh_key::encoding::Decode as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_channel_of_a_made_up_kind_is_refused() {
+        let mut client = Client { judge: Box::new(|_| Ok(())), shared: Arc::default() };
+        let id = ChannelId::decode(&mut &[0_u8; 4][..]).unwrap();
+        assert!(!client.should_accept_unknown_server_channel(id, "made-up@example.com").await);
     }
 }

@@ -15,6 +15,13 @@ use crate::model::durable::{Entry, LeashOrder, StepEnd, exit_status};
 use crate::model::event::Stream;
 use crate::model::printable::printable;
 
+/// How long the first mark on standard error may come after the last one on standard output, before the server is asked whether there is one.
+/// The host has written it before any on standard output.
+const LATE: Duration = Duration::from_millis(100);
+
+/// What is told of a command whose standard error came to nothing.
+const UNHEARD: &str = "fleet: a startup file of the login shell (.bashrc) redirects standard error: what this printed there is lost, or came with the rest\n";
+
 /// Where a command stands.
 pub(super) struct Progress<'a> {
     stdout: Framing,
@@ -79,7 +86,7 @@ enum Phase {
     /// KILL was sent.
     Killed { why: Why, give_up_at: Instant },
     /// The end mark came on standard output; that of standard error is on its way.
-    Ended { why: Option<Why>, by: Instant },
+    Ended { why: Option<Why>, by: Instant, unheard: bool },
 }
 
 /// Why a command was ended.
@@ -131,7 +138,7 @@ impl<'a> Progress<'a> {
                 self.refused = true;
                 Some(self.without_end(None))
             }
-            Some(ChannelMsg::Close) => Some(self.without_end(None)),
+            Some(ChannelMsg::Close) => Some(self.closed()),
             None => Some(self.without_end(Some(link.lost()))),
             // Eof comes before or after the status, and a daemon may hold it back for ever.
             Some(_) => None,
@@ -156,13 +163,23 @@ impl<'a> Progress<'a> {
         if self.stdout.pid().is_none() {
             return Some(self.without_end(None));
         }
-        if self.stderr.end().is_some() {
-            return Some(self.with_end(words));
+        if let Some(other) = self.stderr.end() {
+            // The host says the same on both.
+            let differ =
+                || ExecEnd::Unknown(format!("its two streams say that it ended differently: {words}; {other}"));
+            return Some(if words == other { self.with_end(words) } else { differ() });
         }
         if !matches!(self.phase, Phase::Ended { .. }) {
-            self.phase = Phase::Ended { why: self.why(), by: Instant::now() + self.timeouts.channel };
+            let unheard = self.stderr.pid().is_none();
+            let limit = if unheard { LATE } else { self.timeouts.channel };
+            self.phase = Phase::Ended { why: self.why(), by: Instant::now() + limit, unheard };
         }
         None
+    }
+
+    /// Did the command end, and nothing of its standard error come to us?
+    pub fn is_unheard(&self) -> bool {
+        self.stdout.pid().is_some() && self.stdout.end().is_some() && self.stderr.pid().is_none()
     }
 
     /// Did its begin mark come?
@@ -227,11 +244,19 @@ impl<'a> Progress<'a> {
         }
     }
 
+    /// Nothing more is to come from the channel.
+    fn closed(&mut self) -> ExecEnd {
+        if self.is_unheard() {
+            self.pending.push_back(OutputChunk { stream: Stream::Stderr, bytes: UNHEARD.into() });
+        }
+        self.without_end(None)
+    }
+
     /// The channel ended, or with `lost` the connection, before the end mark came on both streams.
     fn without_end(&self, lost: Option<String>) -> ExecEnd {
         if let (Some(words), Some(_)) = (self.stdout.end(), self.stdout.pid())
-            // What is missing of a durable step's standard error can be asked for again.
-            && self.polls.is_none()
+            // What is missing of a durable step's standard error can be asked for again, unless there is nothing to come.
+            && (self.polls.is_none() || (self.is_unheard() && lost.is_none()))
         {
             return self.with_end(words);
         }
@@ -297,9 +322,12 @@ impl<'a> Progress<'a> {
         match self.phase {
             Phase::Starting { .. } => {
                 let limit = in_words(self.timeouts.channel);
-                return Some(ExecEnd::Lost(format!(
-                    "no sign of its shell in {limit}; do startup files of the login shell hang?"
-                )));
+                let why = if self.stderr.pid().is_some() {
+                    "a startup file of the login shell (.bashrc) sends standard output elsewhere"
+                } else {
+                    "do startup files of the login shell hang, or send its output elsewhere?"
+                };
+                return Some(ExecEnd::Lost(format!("no sign of its shell in {limit}; {why}")));
             }
             Phase::Running { since, heard } => {
                 let over = |from: Instant, limit: Option<Duration>| limit.is_some_and(|limit| from + limit <= now);
@@ -314,8 +342,12 @@ impl<'a> Progress<'a> {
                 let reason = "KILL did not end it".to_owned();
                 return Some(if self.polls.is_some() { ExecEnd::Unknown(reason) } else { ExecEnd::Lost(reason) });
             }
+            // It was only late.
+            Phase::Ended { why, unheard: true, .. } if self.stderr.pid().is_some() => {
+                self.phase = Phase::Ended { why, by: now + self.timeouts.channel, unheard: false };
+            }
             // A plain command's status is certain; at worst, the last bytes of its standard error are missing.
-            Phase::Ended { .. } => return Some(self.without_end(None)),
+            Phase::Ended { .. } => return Some(self.closed()),
             // Killed: it was time for a question.
             Phase::Condemned { .. } | Phase::Doomed { .. } | Phase::Killed { .. } => {}
         }

@@ -3,6 +3,7 @@
 mod attach;
 mod books;
 mod crashes;
+mod guards;
 mod interrupts;
 mod limits;
 mod locks;

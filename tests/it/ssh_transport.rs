@@ -4,6 +4,7 @@ mod commands;
 mod hostile;
 mod logins;
 mod shells;
+mod startup;
 
 use std::path::Path;
 use std::sync::Arc;

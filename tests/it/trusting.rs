@@ -66,7 +66,7 @@ fn without_a_terminal_the_flags_decide() {
             "{}",
             output.stderr
         );
-        assert!(output.stderr.contains("--yes answers it"), "{}", output.stderr);
+        assert!(output.stderr.contains("--fingerprints FILE, or a typed --yes answers it"), "{}", output.stderr);
         assert_eq!(pins(&ready), None);
     }
     let output = ready.fleet(&["mysite", "trust", "--yes"]).expect_code(0);
@@ -74,6 +74,29 @@ fn without_a_terminal_the_flags_decide() {
     let lines = ["web1", "web2"].map(|name| ready[name].known_hosts());
     assert_eq!(pins(&ready).unwrap(), lines.concat());
     expect_trusted(&ready);
+}
+
+/// Set once for deployments, it would pin whatever answers, at every `trust` to come.
+#[test]
+fn a_variable_does_not_make_trust_blind() {
+    let ready = strangers(&["web1"]);
+    let run = |args: &[&str], yes: &str| ready.run(args, ready.command(args).env("FLEET_YES", yes));
+    for yes in ["1", "true", "on"] {
+        for args in [&["mysite", "trust"][..], &["mysite", "trust", "--no-input"], &["mysite", "-l", "web1", "trust"]] {
+            let output = run(args, yes).expect_code(6);
+            assert!(output.stderr.starts_with("error: not confirmed: Pin this key in"), "{}", output.stderr);
+            assert_eq!(pins(&ready), None);
+        }
+    }
+    // A person who types it, and a list, do answer.
+    run(&["mysite", "trust", "-y"], "1").expect_code(0);
+    std::fs::remove_file(ready.root().join("keys/known_hosts")).unwrap();
+    run(&["--yes", "mysite", "trust"], "0").expect_code(0);
+    std::fs::remove_file(ready.root().join("keys/known_hosts")).unwrap();
+    ready.write("list", format!("web1 {}\n", ready["web1"].fingerprint("ed25519")));
+    run(&["mysite", "trust", "--fingerprints", "list"], "1").expect_code(0);
+    // Other questions are answered.
+    run(&["mysite", "unlock"], "1").expect_code(0);
 }
 
 #[test]

@@ -171,8 +171,8 @@ fleet_supervise() {
   wait $_leash
   case $? in
   0) ;;
-  # TERM came before its trap was set, so it has said nothing. 271 is how ksh counts.
-  143 | 271) fleet_ended ;;
+  # TERM came before its trap was set, so it has said nothing. 271 is how ksh counts. Whoever says the end exits, and this shell is to live.
+  143 | 271) (fleet_ended) || exit ;;
   # The controller is gone, or could not be told all.
   *) exit ;;
   esac

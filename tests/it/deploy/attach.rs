@@ -1,10 +1,12 @@
 //! A run that is watched, or ended, from a second terminal.
 
+use std::time::Instant;
+
 use rustix::process::Signal;
 
 use super::{Site, outcomes};
 use crate::support::files;
-use crate::support::process::wait_for;
+use crate::support::process::{PATIENCE, wait_for};
 
 const RECIPE: &str = r#"
 [[task.deploy.step]]
@@ -108,4 +110,38 @@ fn a_run_whose_controller_is_dead_is_ended() {
     wait_for("the end of the step's processes", || site["web1"].commands().is_empty().then_some(()));
     site.check_free();
     assert!(files::read(&site.book("web1").join("history")).contains("rolled-back"));
+}
+
+/// `fleet cancel` may come as soon as the record can be found.
+#[test]
+fn a_run_that_has_just_begun_is_ended() {
+    let site = site();
+    let runs = site.root().join(".fleet/runs");
+    let names = || -> Vec<String> {
+        let names = std::fs::read_dir(&runs).into_iter().flatten().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| !name.starts_with('.'));
+        names.sort();
+        names
+    };
+    for count in 1..=15 {
+        let running = site.spawn(&["mysite", "deploy"]);
+        let name = wait_for("the record", || names().get(count - 1).cloned());
+        let told = site.fleet(&["cancel", &name]);
+        let output = running.wait();
+        assert_eq!((output.code, told.code), (Some(130), Some(130)), "{count}: {}\n{}", output.all(), told.all());
+        assert!(told.stderr.contains("its running steps are ended"), "{}", told.stderr);
+    }
+    // What `cancel` sends, sooner than a process can be started that sends it.
+    for count in 16..=45 {
+        let running = site.spawn(&["mysite", "deploy"]);
+        let begun = Instant::now();
+        while names().len() < count {
+            assert!(begun.elapsed() < PATIENCE, "no record");
+        }
+        running.signal(Signal::USR1);
+        running.wait().expect_code(130);
+    }
+    assert!(site.journal().iter().all(|line| line != "worked"), "{:?}", site.journal());
+    site.check_free();
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use super::{Site, outcomes};
+use super::{Site, outcomes, story};
 use crate::support::files;
 use crate::support::process::wait_for;
 use crate::support::project::Project;
@@ -314,6 +314,20 @@ fn where_there_is_no_way_out_of_the_session_it_is_told() {
     let site = killing("1000", "no");
     let output = site.fleet(&["mysite", "check"]).expect_code(0);
     assert!(output.stdout.contains("KillUserProcesses=yes"), "{}", output.stdout);
-    site.fleet(&["mysite", "deploy"]).expect_code(0);
+    for (args, once) in [(&["mysite", "deploy"][..], 1), (&["mysite", "deploy", "--quiet"], 1)] {
+        let output = site.fleet(args).expect_code(0);
+        let warning = "systemd-logind ends all processes at logout (KillUserProcesses=yes)";
+        // Before anything runs, and where the run is summed up.
+        assert_eq!(output.stderr.matches(warning).count(), once, "{}", output.stderr);
+        assert!(output.stdout.contains(&format!("warning: web1: {warning}")), "{}", output.stdout);
+        let before = output.stderr.split(warning).next().unwrap();
+        assert!(!before.contains("started"), "{before}");
+    }
+    let events = site.fleet(&["mysite", "deploy", "--json"]).expect_code(0);
+    let story = story(&events);
+    let warned = story.iter().position(|line| line == "less-promised web1").unwrap();
+    assert!(warned < story.iter().position(|line| line.starts_with("step-started")).unwrap(), "{story:#?}");
+    let logs = site.fleet(&["logs", "last", "web1"]).expect_code(0);
+    assert!(logs.stdout.contains("warning: systemd-logind"), "{}", logs.stdout);
     assert!(site.has("systemd-run").is_none());
 }

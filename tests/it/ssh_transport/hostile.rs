@@ -6,14 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fleet::ssh::{Connect, Credentials, ExecEnd, KnownHosts, PasswordGate, Session, SshConnector};
+use fleet::model::book::EffectChange;
+use fleet::model::command::RemoteCommand;
+use fleet::model::durable::{DurableStep, Entry, Scope, StepKey};
+use fleet::model::name::RunId;
+use fleet::model::plan::HostIndex;
+use fleet::model::scheduler::StepIndex;
+use fleet::ssh::{Connect, Credentials, ExecEnd, KnownHosts, PasswordGate, Remote, Session, SshConnector};
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
 use russh::keys::{PrivateKey, PublicKeyBase64 as _};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, Response, RunningSession};
 use russh::{Channel, ChannelId, Disconnect};
 use tokio::net::TcpListener;
 
-use super::{connector, plan_host, run_text};
+use super::{Limits, connector, plan_host, run_remote, run_text};
 
 /// What a server answers to keyboard-interactive.
 #[derive(Clone, Copy)]
@@ -29,6 +35,9 @@ enum Asks {
 #[derive(Clone)]
 struct Hostile {
     asks: Asks,
+    /// What it says of the end of a command, on standard output and standard error. Without it, it runs nothing.
+    ends: Option<[&'static str; 2]>,
+    read: Vec<u8>,
     /// Answers that were not empty.
     secrets: Arc<AtomicUsize>,
     rounds: Arc<AtomicUsize>,
@@ -74,7 +83,25 @@ impl server::Handler for Hostile {
         _: &[u8],
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
-        session.channel_failure(channel)
+        if self.ends.is_some() { session.channel_success(channel) } else { session.channel_failure(channel) }
+    }
+
+    async fn data(
+        &mut self,
+        channel: ChannelId,
+        data: &[u8],
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        self.read.extend_from_slice(data);
+        let text = String::from_utf8_lossy(&self.read);
+        let Some((before, _)) = text.split_once("-begin") else { return Ok(()) };
+        let nonce = before.get(before.len() - 32..).unwrap();
+        if let Some([out, err]) = self.ends.take() {
+            let said = |end: &str| format!("{nonce}-begin 7\nsaid\n{nonce}-end {end}\n");
+            session.data(channel, said(out).into_bytes())?;
+            session.extended_data(channel, 1, said(err).into_bytes())?;
+        }
+        Ok(())
     }
 }
 
@@ -86,6 +113,10 @@ struct Meeting {
 }
 
 async fn meet(asks: Asks, credentials: Credentials) -> Meeting {
+    meet_one(asks, credentials, None).await
+}
+
+async fn meet_one(asks: Asks, credentials: Credentials, ends: Option<[&'static str; 2]>) -> Meeting {
     let key = PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(&[7; 32])), "").unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -96,7 +127,7 @@ async fn meet(asks: Asks, credentials: Credentials) -> Meeting {
         max_auth_attempts: 1000,
         ..server::Config::default()
     };
-    let hostile = Hostile { asks, secrets: Arc::default(), rounds: Arc::default() };
+    let hostile = Hostile { asks, ends, read: Vec::new(), secrets: Arc::default(), rounds: Arc::default() };
     #[expect(clippy::async_yields_async, reason = "the server runs on after the meeting")]
     let server = async {
         let (stream, _) = listener.accept().await.unwrap();
@@ -163,4 +194,37 @@ async fn a_server_that_says_good_bye_is_quoted() {
     }
     let end = run_text(&mut *session, "true").await.end;
     assert_eq!(end, ExecEnd::NotStarted("the server closed the connection: maintenance".to_owned()));
+}
+
+/// Both streams carry the same end: one that says something else is no success, and no failure either.
+#[tokio::test]
+async fn ends_that_disagree_are_no_end() {
+    let step = DurableStep {
+        run: RunId::parse("20261122-084512-7f3a").unwrap(),
+        key: StepKey::run(HostIndex(0), StepIndex { phase: 0, step: 0 }, 1),
+        label: "a step".to_owned(),
+        command: RemoteCommand::shell("true"),
+        limit: None,
+        spent: Vec::new(),
+        effects: EffectChange::default(),
+        book: None,
+        scope: Scope::Session,
+    };
+    let (plain, durable) = (Remote::Plain(&step.command), Remote::Durable(&step, Entry::Start));
+    for (command, ends, told) in [
+        (plain, ["0", "0"], None),
+        (plain, ["0", "3"], Some("0; 3")),
+        (plain, ["3", "0"], Some("3; 0")),
+        (durable, ["exit 0", "exit 0"], None),
+        (durable, ["exit 0", "exit 3"], Some("exit 0; exit 3")),
+        (durable, ["exit 0", "exit 0 timeout"], Some("exit 0; exit 0 timeout")),
+        (durable, ["absent", "exit 0"], Some("absent; exit 0")),
+        (durable, ["exit 0", "gone"], Some("exit 0; gone")),
+    ] {
+        let meeting = meet_one(Asks::Nothing, Credentials::default(), Some(ends)).await;
+        let mut session = meeting.connection.unwrap();
+        let end = run_remote(&mut *session, command, Limits::default()).await.end;
+        let unknown = |ends| ExecEnd::Unknown(format!("its two streams say that it ended differently: {ends}"));
+        assert_eq!(end, told.map_or(ExecEnd::Exited(0), unknown), "{ends:?}");
+    }
 }

@@ -166,17 +166,66 @@ async fn a_listener_that_says_no_more_than_its_banner_is_given_up_and_let_go() {
     assert_eq!(error, format!("no SSH handshake with 127.0.0.1:{port}: key exchange not finished in 0.2 s"));
 }
 
-#[tokio::test]
-async fn what_is_not_ssh_is_named() {
+/// The error for a server that sends this, and then goes away or waits for an answer.
+async fn said(text: &[u8], waits: bool) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = async {
-        use tokio::io::AsyncWriteExt as _;
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let (mut stream, _) = listener.accept().await.unwrap();
-        stream.write_all("HTTP/1.1 400 Bad Request\r\n".repeat(40).as_bytes()).await.unwrap();
+        stream.write_all(text).await.unwrap();
+        if !waits {
+            // All that fleet sends is read, or closing would be a reset.
+            stream.shutdown().await.unwrap();
+        }
+        let _ = stream.read_to_end(&mut Vec::new()).await;
     };
     let (error, ()) = tokio::join!(async { refused(&impatient(), port).await.to_string() }, server);
-    assert_eq!(error, format!("no SSH handshake with 127.0.0.1:{port}: what listens there does not speak SSH 2"));
+    let error = error.strip_prefix(&format!("no SSH handshake with 127.0.0.1:{port}: ")).unwrap();
+    error.to_owned()
+}
+
+#[tokio::test]
+async fn what_is_not_ssh_is_named() {
+    let http = "HTTP/1.1 400 Bad Request\r\n".repeat(40);
+    for waits in [false, true] {
+        for (text, line) in [
+            (http.as_bytes(), "HTTP/1.1 400 Bad Request"),
+            (b"220 mail ESMTP\r\n", "220 mail ESMTP"),
+            (b"\r\n\x1b[31mhello", "\\x1b[31mhello"),
+            (b"SSH-3.0-Future\r\n", "SSH-3.0-Future"),
+        ] {
+            assert_eq!(said(text, waits).await, format!("what listens there does not speak SSH 2; it says: {line}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_the_old_protocol_is_named() {
+    for waits in [false, true] {
+        for text in ["SSH-1.5-OpenSSH_3.4\n", "Welcome\r\nSSH-1.5-OpenSSH_3.4\r\n"] {
+            let error = said(text.as_bytes(), waits).await;
+            let told = "the server speaks only protocol 1 of SSH, which is not safe: SSH-1.5-OpenSSH_3.4\nhint: ";
+            assert!(error.starts_with(told), "{error}");
+        }
+    }
+    // Both protocols: what comes next is the key exchange.
+    let error = said(b"SSH-1.99-Both\r\n", false).await;
+    assert_eq!(error, "the connection was closed during the key exchange");
+}
+
+#[tokio::test]
+async fn a_server_that_closes_before_its_banner_is_told_from_a_silent_one() {
+    assert_eq!(said(b"", false).await, "the connection was closed before an SSH banner came");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        // To close it with something unread is a reset.
+        stream.peek(&mut [0]).await.unwrap();
+    };
+    let (error, ()) = tokio::join!(async { refused(&impatient(), port).await.to_string() }, server);
+    assert!(error.contains("the connection was closed before an SSH banner came"), "{error}");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use fleet::ssh::{Connect as _, ExecEnd, Remote, Session};
 use rustix::process::Signal;
 
 use super::{Done, Limits, connector, done, pair, plan_host, run_command, run_remote, run_text, session, with_key};
+use crate::support::files;
 use crate::support::process::{signal, wait_or};
 use crate::support::proxy::Proxy;
 use crate::support::sshd::Sshd;
@@ -120,6 +121,19 @@ async fn a_step_that_is_not_answered_is_lost() {
     proxy.black_hole();
     let end = steps.run("true", None).await.end;
     assert!(matches!(&end, ExecEnd::Lost(reason) if reason.contains("no sign of its shell")), "{end:?}");
+}
+
+/// Nothing of it may be lost without a word, and no step may wait for what never comes.
+#[tokio::test]
+async fn steps_run_where_a_startup_file_takes_standard_error_away() {
+    let sshd = Sshd::settings().login_shell("bash").start();
+    files::write(&sshd.home().join(".bashrc"), "exec 2>/dev/null\n", 0o644);
+    let mut steps = Steps::on(&sshd, None).await;
+    for status in [0, 3, 0] {
+        let ran = steps.run(&format!("echo out; echo err >&2; exit {status}"), None).await;
+        assert_eq!((ran.end, &*ran.stdout), (ExecEnd::Exited(status), "out\n"));
+        assert!(ran.stderr.contains("(.bashrc) redirects standard error"), "{}", ran.stderr);
+    }
 }
 
 /// One session at a time: the shell that waits gives way.

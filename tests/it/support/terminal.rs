@@ -67,8 +67,15 @@ pub fn hang_up(command: &Command, mut until: impl FnMut() -> Option<()>, then: i
 /// Starts the command as the leader of a session whose terminal this is.
 fn start(command: &Command, terminal: OwnedFd) -> Child {
     // `setsid --ctty` makes the terminal the controlling one, without which /dev/tty, and so a password prompt, would not open.
-    let mut on_terminal = Command::new(tool("setsid"));
-    on_terminal.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args()).env_clear();
+    // Whoever has the tests run in the background of a script has Ctrl-C ignored in all that they start.
+    let mut on_terminal = Command::new(tool("env"));
+    on_terminal
+        .arg("--default-signal=INT,QUIT")
+        .arg(tool("setsid"))
+        .args(["--ctty", "--wait"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear();
     for (name, value) in command.get_envs() {
         on_terminal.env(name, value.unwrap_or_default());
     }
