@@ -1,6 +1,11 @@
 //! The project folder: found upward from the working directory, read as a whole.
 //!
 //! Everything wrong with any file comes back at once, as [`Diagnostic`]s: also a file that can not be read or is no text.
+//!
+//! Lines end with LF, whatever the file says: an editor or a checkout on another system ends them with CRLF, and a shell on a host reads
+//! the CR as a part of the last word, so that `set -eu` fails, a guard is false and an undo removes nothing. Rejected: refusing such files
+//! (a whole checkout would have to be converted), and dealing with it where commands are sent (a value of a site's file ends in a command,
+//! too). Who needs a CR in a command writes `\r` in a TOML string, or `printf '\r\n'`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -216,7 +221,20 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     if bytes.len() as u64 > LONGEST_FILE {
         return Err(format!("longer than {} MiB", LONGEST_FILE >> 20));
     }
-    Ok(bytes)
+    Ok(with_lf(&bytes))
+}
+
+/// The text without a byte order mark, and with LF at the end of its lines.
+fn with_lf(bytes: &[u8]) -> Vec<u8> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    bytes.iter().fold(Vec::with_capacity(bytes.len()), |mut text, byte| {
+        if *byte == b'\n' {
+            // More than one CR is what a conversion of what was converted leaves.
+            text.truncate(text.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1));
+        }
+        text.push(*byte);
+        text
+    })
 }
 
 fn reason(error: &io::Error) -> String {

@@ -4,6 +4,7 @@ mod attach;
 mod crashes;
 mod interrupts;
 mod limits;
+mod line_ends;
 mod locks;
 mod login;
 mod many;
