@@ -2,6 +2,7 @@
 
 mod attach;
 mod crashes;
+mod environment;
 mod interrupts;
 mod limits;
 mod line_ends;
