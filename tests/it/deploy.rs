@@ -9,6 +9,7 @@ mod line_ends;
 mod locks;
 mod login;
 mod many;
+mod masking;
 mod reconnect;
 mod records;
 mod resume;
