@@ -83,7 +83,8 @@ impl From<HistoryError> for Failure {
             | HistoryError::Ambiguous { .. }
             | HistoryError::NoHost { .. }
             | HistoryError::NoLog { .. }
-            | HistoryError::NoStep { .. } => exit::NO_MATCH,
+            | HistoryError::NoStep { .. }
+            | HistoryError::NotStarted { .. } => exit::NO_MATCH,
             _ => exit::ENVIRONMENT,
         };
         Self::Message(code, with_cause(&error))

@@ -82,7 +82,7 @@ pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
         run::confirm(context, &taken.plan, &format!("end of run {run} ({})", taken.plan.task))?;
         return taken.go(context, Direction::Cancel, Vec::new()).await;
     };
-    let (plan, _) = history::load_events(&context.runs(), &run)?;
+    let plan = history::load_plan(&context.runs(), &run)?;
     run::confirm(context, &plan, &format!("end of run {run} ({})", plan.task))?;
     say(&format!("run {run}: its running steps are ended, in process {pid}"));
     // The lock of the record says that it is this process, and no other that got its number.
@@ -139,6 +139,7 @@ struct Taken {
 
 impl Taken {
     fn take(context: &Context<'_>, run: RunId) -> Result<Self, Failure> {
+        history::refuse_not_started(&context.runs(), &run)?;
         let record = Record::reopen(&context.runs(), &run).map_err(|error| match error {
             RecordError::Busy { .. } => Failure::Message(
                 exit::LOCKED,
@@ -153,11 +154,7 @@ impl Taken {
             )));
         }
         let past = Past::of(&plan, &events);
-        let mut summary = Summary::of(&events);
-        if summary.run.is_none() {
-            // It died before its first line was whole: nothing was contacted.
-            summary = Summary::default();
-        }
+        let summary = Summary::of(&events);
         Ok(Self { run, record, plan, events, past, summary })
     }
 

@@ -20,7 +20,7 @@ use super::template::Template;
 
 /// A command whose placeholders may still be open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CommandTemplate {
     /// Shell text, or the content of a script.
     pub text: Template,

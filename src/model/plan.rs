@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::command::CommandTemplate;
 use super::name::{Address, HostLabel, HostName, PhaseName, RoleName, SiteName, StepPath, UserName, VarName};
 
-/// The version of `plan.json`.
-pub const PLAN_VERSION: u32 = 1;
+/// The version of `plan.json`; a reader refuses a higher one, and a field that it does not know: what it leaves out of a plan would be left out of
+/// the run that it resumes. Version 1 reads as 2: what came with it has a default.
+pub const PLAN_VERSION: u32 = 2;
 
 /// A host's place in [`Plan::hosts`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -20,7 +21,7 @@ pub struct HostIndex(pub usize);
 
 /// What a run will do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Plan {
     /// [`PLAN_VERSION`].
     pub v: u32,
@@ -116,7 +117,7 @@ pub enum OnFailure {
 
 /// A targeted host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PlanHost {
     /// What the run calls it.
     pub label: HostLabel,
@@ -147,7 +148,7 @@ pub struct PlanHost {
 
 /// A part of a plan with one set of hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PlanPhase {
     /// Its name.
     pub name: PhaseName,
@@ -163,7 +164,7 @@ pub struct PlanPhase {
 
 /// One remote command of a phase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "they are what the author of a recipe says of a step")]
 pub struct PlanStep {
     /// Its place in the plan.
@@ -201,7 +202,7 @@ pub struct PlanStep {
 
 /// Further attempts of an idempotent step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Retry {
     /// How many, after the first.
     pub times: u32,
@@ -211,7 +212,7 @@ pub struct Retry {
 
 /// A step's commands on one host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct StepCommands {
     /// What it does.
     pub run: CommandTemplate,

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::recorded::whole_lines;
+use crate::files;
 use crate::model::event::Stream;
 use crate::model::host_summary::StepKind;
 
@@ -40,7 +41,7 @@ pub struct HostLog {
     file: Option<File>,
     /// Device and inode: a file that is opened again must still be the one that was made.
     identity: (u64, u64),
-    /// Bytes of the current step in the file.
+    /// Bytes of the current step that are in the file.
     written: u64,
     /// The last lines of a step beyond the limit.
     ring: VecDeque<HeldBack>,
@@ -75,14 +76,11 @@ impl HostLog {
 
     /// Goes on with a log that an earlier controller has begun, or makes it. What a crash has torn off at its end is cut off.
     pub fn reopen(path: &Path, limits: LogLimits) -> io::Result<Self> {
-        match std::fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.is_file() => {}
-            Ok(_) => return Err(io::Error::other("the log was replaced by something that is no file")),
+        let file = match files::append(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::create(path, limits),
-            Err(error) => return Err(error),
-        }
-        let file = OpenOptions::new().append(true).open(path)?;
-        file.set_len(whole_lines(path)?)?;
+            opened => opened?,
+        };
+        file.set_len(whole_lines(&file)?)?;
         let metadata = file.metadata()?;
         Ok(Self {
             path: path.to_owned(),
@@ -171,7 +169,7 @@ impl HostLog {
         let file = match &mut self.file {
             Some(file) => file,
             closed => {
-                let file = OpenOptions::new().append(true).open(&self.path)?;
+                let file = files::append(&self.path)?;
                 let metadata = file.metadata()?;
                 if (metadata.dev(), metadata.ino()) != self.identity {
                     return Err(io::Error::other("the log was replaced by another file"));

@@ -17,6 +17,7 @@ pub mod columns;
 pub mod follow;
 pub mod history;
 pub mod inventory_text;
+pub mod journal;
 pub mod json;
 pub mod listing;
 pub mod log;

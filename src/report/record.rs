@@ -19,6 +19,7 @@ use crate::model::outcome::StepOutcome;
 use crate::model::plan::Plan;
 use crate::model::planner::Asked;
 use crate::model::printable::printable;
+use crate::model::shell::quote;
 
 /// The plan, in the folder of a run.
 pub const PLAN_FILE: &str = "plan.json";
@@ -54,6 +55,12 @@ pub enum RecordError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// A link stands where fleet writes.
+    #[error("{path} is a link: fleet writes nothing where a link leads to\n  hint: rm {} removes the link, and nothing else", quote(&path.to_string_lossy()), path = path.display())]
+    Link {
+        /// The link.
+        path: PathBuf,
     },
     /// Another process works on the run.
     #[error("run {run} is still going on here, in process {pid}", pid = pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string()))]
@@ -92,10 +99,10 @@ fn note_controller(folder: &Path) -> io::Result<()> {
 /// The process that works on the run; none when nobody does.
 pub fn controller(runs: &Path, run: &RunId) -> Option<i32> {
     let folder = runs.join(run.as_str());
-    let events = File::open(folder.join(EVENTS_FILE)).ok()?;
+    let events = files::open(&folder.join(EVENTS_FILE)).ok()?;
     match events.try_lock_shared() {
         Err(TryLockError::WouldBlock) => {
-            std::fs::read_to_string(folder.join(CONTROLLER_FILE)).ok()?.trim().parse().ok()
+            String::from_utf8(files::read(&folder.join(CONTROLLER_FILE)).ok()?).ok()?.trim().parse().ok()
         }
         Ok(()) | Err(TryLockError::Error(_)) => None,
     }
@@ -107,6 +114,7 @@ impl Record {
         for host in &plan.hosts {
             log_name(&host.label).ok_or_else(|| RecordError::HostName { host: host.label.to_string() })?;
         }
+        refuse_links([runs.parent().unwrap_or(runs), runs])?;
         files::private_dir(runs).map_err(unwritable(runs))?;
         let folder = runs.join(run.as_str());
         DirBuilder::new().mode(0o700).create(&folder).map_err(|source| match source.kind() {
@@ -156,8 +164,12 @@ impl Record {
     /// Goes on with the record of a run, which no other process may be writing. A line that a crash has torn is cut off.
     pub fn reopen(runs: &Path, run: &RunId) -> Result<Self, RecordError> {
         let folder = runs.join(run.as_str());
+        refuse_links([runs.parent().unwrap_or(runs), runs, &folder])?;
+        for entry in folder.read_dir().map_err(unwritable(&folder))? {
+            refuse_links([&*entry.map_err(unwritable(&folder))?.path()])?;
+        }
         let path = folder.join(EVENTS_FILE);
-        let mut events = OpenOptions::new().read(true).append(true).open(&path).map_err(unwritable(&path))?;
+        let mut events = files::append(&path).map_err(unwritable(&path))?;
         match events.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -303,6 +315,12 @@ impl Record {
     fn place(&self, error: &io::Error) -> io::Error {
         io::Error::new(error.kind(), format!("{}: {error}", self.folder.display()))
     }
+}
+
+/// A project that somebody else made may lead fleet, by a link, to a folder that it would make private, or to a file that it would write to.
+fn refuse_links<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Result<(), RecordError> {
+    let link = paths.into_iter().find(|path| path.is_symlink());
+    link.map_or(Ok(()), |path| Err(RecordError::Link { path: path.to_owned() }))
 }
 
 fn unwritable(path: &Path) -> impl FnOnce(io::Error) -> RecordError {
