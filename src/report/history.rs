@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::journal::{end_of, first_event, parse, read_events, run_finished};
 use super::log::{LogLine, began};
+use super::order;
 use super::record::{EVENTS_FILE, PLAN_FILE, REQUEST_FILE, log_name};
 use crate::files;
 use crate::model::diagnostic::nearest;
@@ -270,7 +271,7 @@ pub fn last_proven(runs: &Path, site: &SiteName) -> Result<Option<(RunId, Proven
     Ok(None)
 }
 
-/// The names of all runs, the oldest first. They sort by time.
+/// The names of all runs, the oldest first.
 fn run_ids(runs: &Path) -> Result<Vec<RunId>, HistoryError> {
     let entries = match runs.read_dir() {
         Ok(entries) => entries,
@@ -282,7 +283,7 @@ fn run_ids(runs: &Path) -> Result<Vec<RunId>, HistoryError> {
         let entry = entry.map_err(unreadable(runs))?;
         ids.extend(entry.file_name().to_str().and_then(|name| RunId::parse(name).ok()));
     }
-    ids.sort_unstable();
+    order::sort(runs, &mut ids).map_err(unreadable(runs))?;
     Ok(ids)
 }
 

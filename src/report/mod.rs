@@ -23,6 +23,7 @@ pub mod listing;
 pub mod log;
 pub mod logs;
 pub mod narrator;
+pub mod order;
 pub mod outlet;
 pub mod paint;
 pub mod plain;

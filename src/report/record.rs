@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::Reporter;
 use super::log::{HostLog, LogLimits};
+use super::order;
 use super::time::duration;
 use crate::files;
 use crate::model::event::{Event, Fact};
@@ -121,14 +122,19 @@ impl Record {
             io::ErrorKind::AlreadyExists => RecordError::Exists { run: run.clone(), path: folder.clone() },
             _ => RecordError::Unwritable { path: folder.clone(), source },
         })?;
-        Self::fill(runs, &folder, plan, asked).inspect_err(|_| {
+        Self::fill((runs, run), &folder, plan, asked).inspect_err(|_| {
             // Nothing was started: no trace is better than a run that looks unfinished.
             _ = std::fs::remove_dir_all(&folder);
         })
     }
 
     /// Writes the first files into the new folder of the run.
-    fn fill(runs: &Path, folder: &Path, plan: &Plan, asked: Option<&Asked>) -> Result<Self, RecordError> {
+    fn fill(
+        (runs, run): (&Path, &RunId),
+        folder: &Path,
+        plan: &Plan,
+        asked: Option<&Asked>,
+    ) -> Result<Self, RecordError> {
         let plan_path = folder.join(PLAN_FILE);
         let mut bytes = serde_json::to_vec_pretty(plan).map_err(io::Error::from).map_err(unwritable(&plan_path))?;
         bytes.push(b'\n');
@@ -153,6 +159,7 @@ impl Record {
         // Nobody else knows of the file yet.
         events.try_lock().map_err(io::Error::from).map_err(unwritable(&events_path))?;
         note_controller(folder).map_err(unwritable(folder))?;
+        order::append(runs, run).map_err(unwritable(runs))?;
         Ok(Self::new(folder, events, false))
     }
 

@@ -10,6 +10,7 @@ mod locks;
 mod login;
 mod many;
 mod masking;
+mod order;
 mod reconnect;
 mod records;
 mod resume;
