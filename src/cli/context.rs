@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use super::args::{Colour, Flags, reserved_names};
 use super::failure::Failure;
 use crate::files::project::{self, LoadOptions, Project};
+use crate::files::owner;
 use crate::model::exit;
 use crate::model::inventory::Site;
 use crate::model::name::{HostName, SiteName, UserName};
@@ -109,7 +110,9 @@ impl<'a> Context<'a> {
 /// The project folder.
 pub fn root(flags: &Flags) -> Result<PathBuf, Failure> {
     let start = std::env::current_dir().map_err(Failure::environment)?;
-    Ok(project::find(&start, flags.project.as_deref())?)
+    let root = project::find(&start, flags.project.as_deref())?;
+    owner::refuse_foreign(&root, &owner::trusted_users(std::env::var("SUDO_UID").ok().as_deref()))?;
+    Ok(root)
 }
 
 /// Are colours wanted on that stream?

@@ -47,6 +47,7 @@ impl From<ProjectError> for Failure {
     fn from(error: ProjectError) -> Self {
         match error {
             ProjectError::Invalid(diagnostics) => Self::Diagnostics(diagnostics),
+            foreign @ (ProjectError::Foreign { .. } | ProjectError::Open { .. }) => Self::refused(foreign.to_string()),
             other => Self::Message(exit::INVALID, with_cause(&other)),
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod atomic;
 pub mod open;
+pub mod owner;
 pub mod project;
 
 pub use atomic::{create_new, private_dir, replace};

@@ -62,6 +62,26 @@ pub enum ProjectError {
         /// The folder.
         folder: String,
     },
+    /// It is another user's.
+    #[error(
+        "{folder} belongs to user {owner}, and what a project says is done with your keys: it is not used\nhint: use a copy of your own, or sudo -u '#{owner}' fleet ..."
+    )]
+    Foreign {
+        /// The folder.
+        folder: String,
+        /// Its user.
+        owner: u32,
+    },
+    /// Everybody may write to it.
+    #[error(
+        "everybody may write to {folder}, and what a project says is done with your keys: it is not used\nhint: look what is in it, then chmod o-w {quoted}"
+    )]
+    Open {
+        /// The folder.
+        folder: String,
+        /// The same, for a shell.
+        quoted: String,
+    },
     /// A folder can not be listed.
     #[error("cannot read the folder {folder}")]
     Folder {

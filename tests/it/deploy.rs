@@ -6,6 +6,7 @@ mod environment;
 mod interrupts;
 mod limits;
 mod line_ends;
+mod links;
 mod locks;
 mod login;
 mod many;
