@@ -21,9 +21,10 @@ use crate::model::host_summary::StepKind;
 /// How much of one step's output is kept on disk.
 #[derive(Debug, Clone, Copy)]
 pub struct LogLimits {
-    /// From the beginning, in bytes.
+    /// From the beginning, in bytes that the step printed: what stands before each line does not count, or of short lines little would be
+    /// kept.
     pub head: u64,
-    /// From the end, in bytes; held in memory while the step is beyond `head`.
+    /// From the end, in bytes of the log: lines are held in memory while the step is beyond `head`.
     pub tail: usize,
 }
 
@@ -130,7 +131,7 @@ impl HostLog {
         for piece in data.split_inclusive(|&b| b == b'\n') {
             put_line(&mut lines, at, step, stream, piece);
         }
-        self.written += lines.len() as u64;
+        self.written += data.len() as u64;
         self.write(&lines)
     }
 
