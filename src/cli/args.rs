@@ -74,7 +74,7 @@ pub enum Verb {
         #[arg(long)]
         serve: bool,
     },
-    /// List past runs
+    /// List the runs that this machine has started from the project
     Runs,
     /// Show how a run ended
     Show {

@@ -31,7 +31,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 pub fn refuse_link(path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
         Ok(metadata) if metadata.is_symlink() => {
-            Err(io::Error::other("it is a link, and fleet writes nothing where a link leads to"))
+            Err(io::Error::other("it is a link, and fleet does not write through links"))
         }
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(read(&link).unwrap(), b"kept");
         for link in [&link, &dangling] {
             let told = append(link).unwrap_err().to_string();
-            assert_eq!(told, "it is a link, and fleet writes nothing where a link leads to");
+            assert_eq!(told, "it is a link, and fleet does not write through links");
         }
         io::Write::write_all(&mut append(&file).unwrap(), b", and more").unwrap();
         assert_eq!(read(&file).unwrap(), b"kept, and more");

@@ -64,7 +64,7 @@ pub enum ProjectError {
     },
     /// It is another user's.
     #[error(
-        "{folder} belongs to user {owner}, and what a project says is done with your keys: it is not used\nhint: use a copy of your own, or sudo -u '#{owner}' fleet ..."
+        "{folder} belongs to user {owner}: fleet does not use it, because the recipes of a project run with your keys\nhint: use a copy of your own, or sudo -u '#{owner}' fleet ..."
     )]
     Foreign {
         /// The folder.
@@ -74,7 +74,7 @@ pub enum ProjectError {
     },
     /// Everybody may write to it.
     #[error(
-        "everybody may write to {folder}, and what a project says is done with your keys: it is not used\nhint: look what is in it, then chmod o-w {quoted}"
+        "everybody may write to {folder}: fleet does not use it, because the recipes of a project run with your keys\nhint: check its files, then chmod o-w {quoted}"
     )]
     Open {
         /// The folder.

@@ -99,7 +99,7 @@ pub enum HistoryError {
         source: serde_json::Error,
     },
     /// A newer fleet wrote it.
-    #[error("{path} was written by a newer fleet (format {found}, this one reads up to {known})\n  hint: go on with that fleet", path = path.display())]
+    #[error("{path} was written by a newer fleet (format {found}, this one reads up to {known})\n  hint: use that version of fleet for this run", path = path.display())]
     Newer {
         /// The file.
         path: PathBuf,
@@ -110,7 +110,7 @@ pub enum HistoryError {
     },
     /// Its controller ended before the first event was written.
     #[error(
-        "run {run} was not started: fleet ended while its record was being made, and no host was contacted\n  hint: start it again; its record is of no use"
+        "run {run} was not started: fleet ended while its record was being made, and no host was contacted\n  hint: start it again; its record can be deleted"
     )]
     NotStarted {
         /// The run.

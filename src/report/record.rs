@@ -58,7 +58,7 @@ pub enum RecordError {
         source: io::Error,
     },
     /// A link stands where fleet writes.
-    #[error("{path} is a link: fleet writes nothing where a link leads to\n  hint: rm {} removes the link, and nothing else", quote(&path.to_string_lossy()), path = path.display())]
+    #[error("{path} is a link, and fleet does not write through links\n  hint: rm {} removes only the link", quote(&path.to_string_lossy()), path = path.display())]
     Link {
         /// The link.
         path: PathBuf,

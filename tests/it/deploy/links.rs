@@ -51,7 +51,7 @@ fn fifo(path: &Path) {
 
 #[track_caller]
 fn refused_link(output: &Output, path: &Path) {
-    let told = format!("{} is a link: fleet writes nothing where a link leads to\n", path.display());
+    let told = format!("{} is a link, and fleet does not write through links\n", path.display());
     assert!(output.stderr.contains(&told), "{}", output.stderr);
     assert!(output.stderr.contains("hint: rm "), "{}", output.stderr);
 }
@@ -83,7 +83,7 @@ fn a_link_in_the_place_of_the_records_is_refused_before_anything_is_contacted() 
     }
     symlink(elsewhere.join("precious"), site.root().join(".fleet/order")).unwrap();
     let told = site.fleet(&["mysite", "hello"]).expect_code(5).stderr;
-    assert!(told.contains("it is a link, and fleet writes nothing where a link leads to"), "{told}");
+    assert!(told.contains("it is a link, and fleet does not write through links"), "{told}");
     check_untouched(&elsewhere);
     std::fs::remove_file(site.root().join(".fleet/order")).unwrap();
     // Through a link to a folder that is not there, nothing is made.
@@ -129,7 +129,7 @@ fn keys_go_through_no_link_and_what_is_read_may() {
     std::fs::rename(&keys, &moved).unwrap();
     symlink(&elsewhere, &keys).unwrap();
     let told = site.fleet(&["generate-keys"]).expect_code(5).stderr;
-    assert!(told.contains("it is a link, and fleet writes nothing where a link leads to"), "{told}");
+    assert!(told.contains("it is a link, and fleet does not write through links"), "{told}");
     check_untouched(&elsewhere);
     // Sites, the private key and the pinned host keys may lie where several projects share them.
     std::fs::remove_file(&keys).unwrap();
@@ -187,7 +187,7 @@ fn a_project_of_another_user_or_of_everybody_is_refused() {
         chown(&path, Some(65534), None).unwrap();
         let shown = path.display().to_string();
         let told = format!(
-            "error: {} belongs to user 65534, and what a project says is done with your keys: it is not used\n\
+            "error: {} belongs to user 65534: fleet does not use it, because the recipes of a project run with your keys\n\
              hint: use a copy of your own, or sudo -u '#65534' fleet ...\n",
             shown.trim_end_matches('/')
         );
@@ -206,7 +206,7 @@ fn a_project_of_another_user_or_of_everybody_is_refused() {
             assert!(
                 output.stderr.starts_with(&format!("error: everybody may write to {}", shown.trim_end_matches('/')))
             );
-            assert!(output.stderr.contains("hint: look what is in it, then chmod o-w "));
+            assert!(output.stderr.contains("hint: check its files, then chmod o-w "));
         }
         files::set_mode(&path, mode);
     }
