@@ -115,7 +115,9 @@ mod tests {
 
     fn masker(secrets: &[impl AsRef<str>]) -> Masker {
         let mut masker = Masker::default();
-        secrets.iter().for_each(|secret| masker.add(secret.as_ref()));
+        for secret in secrets {
+            masker.add(secret.as_ref());
+        }
         masker
     }
 
