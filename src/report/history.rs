@@ -283,7 +283,7 @@ fn run_ids(runs: &Path) -> Result<Vec<RunId>, HistoryError> {
         let entry = entry.map_err(unreadable(runs))?;
         ids.extend(entry.file_name().to_str().and_then(|name| RunId::parse(name).ok()));
     }
-    order::sort(runs, &mut ids).map_err(unreadable(runs))?;
+    order::sort(runs, &mut ids).map_err(unreadable(&order::path(runs)))?;
     Ok(ids)
 }
 
@@ -307,11 +307,12 @@ fn entry(runs: &Path, run: RunId) -> RunEntry {
     }
 }
 
-/// The plan of a run.
+/// The plan of a run, as one of this version: an older one is compared with what would be planned now, and the number is no difference.
 pub fn load_plan(runs: &Path, run: &RunId) -> Result<Plan, HistoryError> {
     let path = runs.join(run.as_str()).join(PLAN_FILE);
     let bytes = files::read(&path).map_err(unreadable(&path))?;
-    parse(&bytes, (&path, 1), PLAN_VERSION)
+    let plan: Plan = parse(&bytes, (&path, 1), PLAN_VERSION)?;
+    Ok(Plan { v: PLAN_VERSION, ..plan })
 }
 
 /// The last lines that the failed step, or its undo, printed.

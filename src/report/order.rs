@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::files;
 use crate::model::name::RunId;
@@ -18,9 +18,14 @@ use crate::model::name::RunId;
 /// Beside the folder of the runs, where all names are those of runs.
 const ORDER_FILE: &str = "order";
 
+/// The file, for these runs.
+pub fn path(runs: &Path) -> PathBuf {
+    runs.with_file_name(ORDER_FILE)
+}
+
 /// Puts the run behind all others. When this returns, the line is on the disk.
 pub fn append(runs: &Path, run: &RunId) -> io::Result<()> {
-    let path = runs.with_file_name(ORDER_FILE);
+    let path = path(runs);
     let mut file = match files::append(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             match files::create_new(&path, 0o600, b"") {
@@ -43,7 +48,7 @@ pub fn append(runs: &Path, run: &RunId) -> io::Result<()> {
 
 /// Sorts runs: the oldest first.
 pub fn sort(runs: &Path, ids: &mut [RunId]) -> io::Result<()> {
-    let bytes = match files::read(&runs.with_file_name(ORDER_FILE)) {
+    let bytes = match files::read(&path(runs)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         read => read?,
     };

@@ -159,7 +159,7 @@ impl Record {
         // Nobody else knows of the file yet.
         events.try_lock().map_err(io::Error::from).map_err(unwritable(&events_path))?;
         note_controller(folder).map_err(unwritable(folder))?;
-        order::append(runs, run).map_err(unwritable(runs))?;
+        order::append(runs, run).map_err(unwritable(&order::path(runs)))?;
         Ok(Self::new(folder, events, false))
     }
 

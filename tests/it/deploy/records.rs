@@ -203,6 +203,27 @@ fn a_run_of_a_newer_fleet_is_neither_resumed_nor_undone_nor_called_finished() {
     site.fleet(&["undo", "--yes"]).expect_code(0);
 }
 
+/// The number of the version alone is no other plan.
+#[test]
+fn a_run_that_the_version_before_began_is_resumed() {
+    let site = site();
+    site.touch("wait");
+    let running = site.spawn(&["mysite", "deploy"]);
+    wait_for("the step", || site.has("working"));
+    running.signal(Signal::KILL);
+    running.wait();
+    let run = runs(&site)[0].clone();
+    for (name, now, before) in [("plan.json", "\"v\": 2", "\"v\": 1"), ("events.jsonl", "{\"v\":2", "{\"v\":1")] {
+        let text = files::read(&run.join(name));
+        assert!(text.contains(now), "{text}");
+        files::write(&run.join(name), text.replace(now, before), 0o600);
+    }
+    std::fs::remove_file(site.root().join(".fleet/order")).unwrap();
+    std::fs::remove_file(site.shared().join("wait")).unwrap();
+    let output = site.fleet(&["resume", "--json"]).expect_code(0);
+    assert_eq!(outcomes(&output), ["web1 succeeded", "web2 succeeded"]);
+}
+
 #[test]
 fn a_run_that_was_killed_is_unfinished_and_damage_is_told_with_its_place() {
     let site = site();
