@@ -43,7 +43,7 @@
 //!
 //! Choices that could have gone otherwise, with the rejected option, stand at the top of the module that they shaped:
 //! [`model::scheduler`], [`model::durable`], [`model::spool`], [`model::template`], [`model::shell`], [`model::planner`], [`engine`],
-//! [`ssh::known_hosts`].
+//! [`ssh::known_hosts`], [`files::owner`], [`report::order`].
 //!
 //! Older guides name a crate `russh-keys`; it is dead and was merged into russh as `russh::keys`, which is what [`ssh`] uses.
 
