@@ -143,12 +143,20 @@ impl Connect for WithHint {
     }
 }
 
+/// The project's private key, when it is there. Only a key that somebody names may come from a pipe, for which it is waited.
+fn own_key(context: &Context<'_>) -> Result<Option<PathBuf>, Failure> {
+    let path = context.project.root.join(KEY);
+    if path.exists() && !path.is_file() {
+        return Err(Failure::environment(format!("cannot read the key {}: not a regular file", path.display())));
+    }
+    Ok(path.exists().then_some(path))
+}
+
 /// The way in for runs: the named key, the project's own, the agent, a password on demand.
 pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<impl Connect + use<>, Failure> {
     let mut ring = KeyRing::new(context.flags, agent())?;
     named_keys(context, hosts, &mut ring).await?;
-    let own = context.project.root.join(KEY);
-    if own.exists() {
+    if let Some(own) = own_key(context)? {
         ring.add(KEY, &own).await?;
     }
     let password = password(context.flags, "Password:")?;
@@ -165,16 +173,16 @@ pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<impl 
 pub async fn for_distribution(context: &Context<'_>, hosts: &[PlanHost]) -> Result<SshConnector, Failure> {
     let mut ring = KeyRing::new(context.flags, agent())?;
     named_keys(context, hosts, &mut ring).await?;
-    let own = [context.project.root.join(KEY)];
+    let own = context.project.root.join(KEY);
     let users = ["id_ed25519", "id_ecdsa", "id_rsa"].map(|name| home(&format!("~/.ssh/{name}")));
-    for path in own.iter().chain(&users).filter(|path| path.exists()) {
+    for path in own_key(context)?.iter().chain(&users).filter(|path| path.is_file()) {
         // Nobody named these: one that cannot be used is passed over, and no passphrase is asked for.
         if let Ok(key) = key::load(path, ring.passphrase.as_ref()) {
             ring.identities.push(Identity { name: path.display().to_string(), key });
         }
     }
     let mut password = password(context.flags, "Password:")?;
-    let only_own = ring.identities.iter().all(|identity| Path::new(&identity.name) == own[0]);
+    let only_own = ring.identities.iter().all(|identity| Path::new(&identity.name) == own);
     if password.is_none() && only_own && agent().is_none() && ask::is_interactive(context.flags) {
         let user = hosts.first().map(|host| host.user.to_string()).unwrap_or_default();
         password = Some(ask::secret(context.flags, &format!("Password of {user}:"), "--password-file FILE")?);
@@ -185,7 +193,7 @@ pub async fn for_distribution(context: &Context<'_>, hosts: &[PlanHost]) -> Resu
 /// The way in with the project's key and nothing else.
 pub async fn for_proof(context: &Context<'_>) -> Result<SshConnector, Failure> {
     let mut ring = KeyRing::new(context.flags, None)?;
-    ring.add(KEY, &context.project.root.join(KEY)).await?;
+    ring.add(KEY, &own_key(context)?.unwrap_or_else(|| context.project.root.join(KEY))).await?;
     connector(context, credentials(ring, None))
 }
 

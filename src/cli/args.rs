@@ -71,11 +71,11 @@ pub enum Verb {
         /// Keep the demo's project folder
         #[arg(long)]
         keep: bool,
-        /// Leave the fleet running until Ctrl-C, to play with; keeps the folder
+        /// Leave the fleet running until Ctrl-C, to play with; its folder goes then, unless --keep is given
         #[arg(long)]
         serve: bool,
     },
-    /// List past runs
+    /// List the runs that this machine has started from the project
     Runs,
     /// Show how a run ended
     Show {

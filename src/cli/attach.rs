@@ -37,7 +37,7 @@ pub async fn attach(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
 
 /// Shows the run from here on.
 pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
-    let (plan, _) = history::load_events(&context.runs(), run)?;
+    let plan = history::load_plan(&context.runs(), run)?;
     let mut follower = Follower::new(&context.runs(), run, &plan);
     let mut reporters = Reporters::new(run::views(context, plan.task == AD_HOC)?);
     let (mut signals, _listening) = interrupts::listen()?;

@@ -2,11 +2,13 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use jiff::tz::TimeZone;
 
 use super::args::{Colour, Flags, reserved_names};
 use super::failure::Failure;
+use crate::files::owner;
 use crate::files::project::{self, LoadOptions, Project};
 use crate::model::exit;
 use crate::model::inventory::Site;
@@ -101,7 +103,9 @@ impl<'a> Context<'a> {
 /// The project folder.
 pub fn root(flags: &Flags) -> Result<PathBuf, Failure> {
     let start = std::env::current_dir().map_err(Failure::environment)?;
-    Ok(project::find(&start, flags.project.as_deref())?)
+    let root = project::find(&start, flags.project.as_deref())?;
+    owner::refuse_foreign(&root, &owner::trusted_users(std::env::var("SUDO_UID").ok().as_deref()))?;
+    Ok(root)
 }
 
 /// Are colours wanted on that stream?
@@ -145,21 +149,27 @@ pub fn zone() -> TimeZone {
     TimeZone::system()
 }
 
-/// The user who runs fleet.
+/// The user who runs fleet, by `USER`, `LOGNAME` or `id -un`.
 pub fn login_user() -> Result<UserName, Failure> {
-    let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok().filter(|name| !name.is_empty());
-    let name = match name {
-        Some(name) => name,
-        None => whoami().unwrap_or_default(),
+    let set = |name: &'static str| Some((name, std::env::var(name).ok().filter(|value| !value.is_empty())?));
+    let asked = || Some(("`id -un`", whoami()?));
+    let hint = "hint: set ssh.user in hosts/defaults.toml, or use --user";
+    let Some((from, name)) = set("USER").or_else(|| set("LOGNAME")).or_else(asked) else {
+        return Err(Failure::environment(format!("who are you? USER is not set, and `id -un` does not tell\n{hint}")));
     };
-    UserName::parse(&name).map_err(|_| {
-        Failure::environment("who are you? USER is not set\nhint: set ssh.user in hosts/defaults.toml, or use --user")
-    })
+    UserName::parse(&name)
+        .map_err(|error| Failure::environment(format!("who are you? {from} is no login user: {error}\n{hint}")))
 }
 
+/// What `id -un` says. Asked once: a process for each site would cost more than reading its files.
 fn whoami() -> Option<String> {
-    let output = std::process::Command::new("id").arg("-un").output().ok()?;
-    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+    static NAME: OnceLock<Option<String>> = OnceLock::new();
+    let ask = || {
+        let output = std::process::Command::new("id").arg("-un").output().ok()?;
+        let name = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        (!name.is_empty()).then_some(name)
+    };
+    NAME.get_or_init(ask).clone()
 }
 
 /// `user@controller`, for the record.

@@ -47,6 +47,7 @@ impl From<ProjectError> for Failure {
     fn from(error: ProjectError) -> Self {
         match error {
             ProjectError::Invalid(diagnostics) => Self::Diagnostics(diagnostics),
+            foreign @ (ProjectError::Foreign { .. } | ProjectError::Open { .. }) => Self::refused(foreign.to_string()),
             other => Self::Message(exit::INVALID, with_cause(&other)),
         }
     }
@@ -83,7 +84,8 @@ impl From<HistoryError> for Failure {
             | HistoryError::Ambiguous { .. }
             | HistoryError::NoHost { .. }
             | HistoryError::NoLog { .. }
-            | HistoryError::NoStep { .. } => exit::NO_MATCH,
+            | HistoryError::NoStep { .. }
+            | HistoryError::NotStarted { .. } => exit::NO_MATCH,
             _ => exit::ENVIRONMENT,
         };
         Self::Message(code, with_cause(&error))

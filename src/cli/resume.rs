@@ -158,6 +158,7 @@ struct Taken {
 
 impl Taken {
     fn take(context: &Context<'_>, run: RunId) -> Result<Self, Failure> {
+        history::refuse_not_started(&context.runs(), &run)?;
         let listening = interrupts::listen()?;
         let record = Record::reopen(&context.runs(), &run).map_err(|error| match error {
             RecordError::Busy { .. } => Failure::Message(
@@ -173,11 +174,7 @@ impl Taken {
             )));
         }
         let past = Past::of(&plan, &events);
-        let mut summary = Summary::of(&events);
-        if summary.run.is_none() {
-            // It died before its first line was whole: nothing was contacted.
-            summary = Summary::default();
-        }
+        let summary = Summary::of(&events);
         Ok(Self { run, listening, record, plan, events, past, summary })
     }
 

@@ -48,10 +48,7 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     let mut plans: VecDeque<(Plan, Asked, RunId)> = VecDeque::new();
     let mut connector: Option<Arc<dyn Connect>> = None;
     for (site, hosts) in sites {
-        let mut run = fresh_run_id(&Zoned::now())?;
-        while plans.back().is_some_and(|(_, _, last)| run <= *last) {
-            run = fresh_run_id(&Zoned::now())?;
-        }
+        let run = fresh_run_id(&Zoned::now())?;
         let mut asked = Asked {
             site: site.name.clone(),
             hosts: hosts.to_vec(),
@@ -208,8 +205,8 @@ pub fn confirm(context: &Context<'_>, plan: &Plan, what: &str) -> Result<(), Fai
 }
 
 /// A name that sorts by time, and that no other controller gives at the same moment: `20261122-084512-7f3a19c4`, in UTC, with the fraction
-/// of the second and something random in hex. The second alone would not do: `fleet mysite deploy && fleet show` must show this run and not
-/// the one before. Nor would the time alone: two runs of the same name would each take the other's lock for its own.
+/// of the second and something random in hex. The time alone would not do: two runs of the same name would each take the other's lock for
+/// its own.
 fn fresh_run_id(now: &Zoned) -> Result<RunId, Failure> {
     let now = now.with_time_zone(jiff::tz::TimeZone::UTC);
     let fraction = i64::from(now.subsec_nanosecond()) * 0x10000 / 1_000_000_000;

@@ -1,4 +1,6 @@
-//! Cuts output into pieces that end with a line.
+//! Cuts output into pieces that end with a line, and masks secrets in them.
+
+use crate::model::masking::{Masked, Masker};
 
 /// Longer lines are cut.
 const LONGEST: usize = 64 * 1024;
@@ -6,29 +8,31 @@ const LONGEST: usize = 64 * 1024;
 /// Holds back the last, unfinished line of a stream.
 #[derive(Debug, Default)]
 pub struct Lines {
-    tail: Vec<u8>,
+    tail: Masked,
 }
 
 impl Lines {
-    /// Takes bytes and gives all that is complete.
-    pub fn push(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+    /// Takes bytes and gives all that is complete, masked. No secret has more than one line, so that none is cut at the end of one; where a
+    /// long line is cut, as much is held back as a secret may have begun in.
+    pub fn push(&mut self, bytes: &[u8], masker: &Masker) -> Option<Vec<u8>> {
         let complete = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
         let (lines, rest) = bytes.split_at(complete);
         let mut whole = Vec::new();
         if !lines.is_empty() {
-            whole = std::mem::take(&mut self.tail);
-            whole.extend_from_slice(lines);
+            self.tail.push(lines);
+            whole = self.tail.give(self.tail.held(), masker);
         }
-        self.tail.extend_from_slice(rest);
-        if self.tail.len() >= LONGEST {
-            whole.append(&mut self.tail);
+        self.tail.push(rest);
+        if self.tail.held() >= LONGEST + masker.reach() {
+            whole.append(&mut self.tail.give(self.tail.held() - masker.reach(), masker));
         }
         (!whole.is_empty()).then_some(whole)
     }
 
     /// Gives what is left at the end.
-    pub fn finish(self) -> Option<Vec<u8>> {
-        (!self.tail.is_empty()).then_some(self.tail)
+    pub fn finish(mut self, masker: &Masker) -> Option<Vec<u8>> {
+        let rest = self.tail.give(self.tail.held(), masker);
+        (!rest.is_empty()).then_some(rest)
     }
 }
 
@@ -40,21 +44,39 @@ mod tests {
 
     #[test]
     fn only_whole_lines_come_out_before_the_end() {
-        let mut lines = Lines::default();
-        assert_eq!(lines.push(b"a"), None);
-        assert_eq!(lines.push(b"b\nc\nd").unwrap(), b"ab\nc\n");
-        assert_eq!(lines.finish().unwrap(), b"d");
+        let (mut lines, masker) = (Lines::default(), Masker::default());
+        assert_eq!(lines.push(b"a", &masker), None);
+        assert_eq!(lines.push(b"b\nc\nd", &masker).unwrap(), b"ab\nc\n");
+        assert_eq!(lines.finish(&masker).unwrap(), b"d");
+    }
+
+    /// Two pieces of the secret were shown and recorded, when it stood where a line of 64 KiB is cut.
+    #[test]
+    fn a_secret_at_the_cut_of_a_long_line_is_masked_at_every_offset() {
+        let secret = "hunter2-hunter3-hunter4";
+        let mut masker = Masker::default();
+        masker.add(secret);
+        let around = [LONGEST - 2 * secret.len(), 2 * LONGEST - 2 * secret.len()];
+        for offset in around.into_iter().flat_map(|from| from..from + 4 * secret.len()) {
+            let line = format!("{}{secret}{}", "x".repeat(offset), "y".repeat(2 * LONGEST));
+            let (mut lines, mut out) = (Lines::default(), Vec::new());
+            for chunk in line.as_bytes().chunks(32 * 1024 + 7) {
+                out.extend(lines.push(chunk, &masker).unwrap_or_default());
+            }
+            out.extend(lines.finish(&masker).unwrap_or_default());
+            assert!(out == line.replace(secret, "***").into_bytes(), "offset {offset}");
+        }
     }
 
     proptest! {
         #[test]
         fn no_byte_is_lost_or_changed(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..2000), 0..80)) {
-            let mut lines = Lines::default();
+            let (mut lines, masker) = (Lines::default(), Masker::default());
             let mut out = Vec::new();
             for chunk in &chunks {
-                out.extend(lines.push(chunk).unwrap_or_default());
+                out.extend(lines.push(chunk, &masker).unwrap_or_default());
             }
-            out.extend(lines.finish().unwrap_or_default());
+            out.extend(lines.finish(&masker).unwrap_or_default());
             prop_assert_eq!(out, chunks.concat());
         }
     }

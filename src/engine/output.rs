@@ -71,9 +71,9 @@ impl Output {
             let room = (LONGEST_VALUE + 1).saturating_sub(captured.len());
             captured.extend(chunk.bytes.iter().take(room));
         }
-        let one = self.one(chunk.stream);
+        let (masker, one) = self.one(chunk.stream);
         one.received += chunk.bytes.len() as u64;
-        let lines = one.lines.push(&chunk.bytes);
+        let lines = one.lines.push(&chunk.bytes, masker);
         self.told(chunk.stream, lines)
     }
 
@@ -82,7 +82,8 @@ impl Output {
         let streams = [Stream::Stdout, Stream::Stderr].into_iter();
         streams
             .filter_map(|stream| {
-                let rest = std::mem::take(&mut self.one(stream).lines).finish();
+                let (masker, one) = self.one(stream);
+                let rest = std::mem::take(&mut one.lines).finish(masker);
                 Some((stream, self.told(stream, rest)?))
             })
             .collect()
@@ -93,17 +94,18 @@ impl Output {
         self.captured
     }
 
-    fn one(&mut self, stream: Stream) -> &mut One {
+    fn one(&mut self, stream: Stream) -> (&Masker, &mut One) {
         let [out, err] = &mut self.streams;
-        match stream {
+        let one = match stream {
             Stream::Stdout => out,
             Stream::Stderr => err,
-        }
+        };
+        (&self.masker, one)
     }
 
     fn told(&mut self, stream: Stream, bytes: Option<Vec<u8>>) -> Option<Vec<u8>> {
-        let mut bytes = self.masker.mask(bytes.filter(|_| !self.secret)?);
-        let one = self.one(stream);
+        let mut bytes = bytes.filter(|_| !self.secret)?;
+        let (_, one) = self.one(stream);
         let known = usize::try_from(one.recorded).unwrap_or(usize::MAX).min(bytes.len());
         one.recorded -= known as u64;
         bytes.drain(..known);

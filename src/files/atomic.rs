@@ -12,6 +12,8 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
+use super::open::refuse_link;
+
 /// Gives `path` the content `bytes` and the mode `mode`, whatever the umask. A symbolic link at `path` is replaced, not followed.
 ///
 /// On an error the old file is untouched, with one exception: when only the last flush of the folder fails, the new content is there,
@@ -31,7 +33,7 @@ pub fn create_new(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Makes sure that `path` is a folder that only its owner can enter (0700), whatever the umask. Missing parents are made the same
-/// way; a folder that is there already gets the mode, its parents are left alone.
+/// way; a folder that is there already gets the mode, its parents are left alone. A link is refused: its target may be anybody's.
 pub fn private_dir(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {}
@@ -40,6 +42,7 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
             return private_dir(path);
         }
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            refuse_link(path)?;
             let metadata = path.metadata()?;
             if !metadata.is_dir() {
                 return Err(io::ErrorKind::NotADirectory.into());

@@ -1,6 +1,11 @@
 //! The project folder: found upward from the working directory, read as a whole.
 //!
 //! Everything wrong with any file comes back at once, as [`Diagnostic`]s: also a file that can not be read or is no text.
+//!
+//! Lines end with LF, whatever the file says: an editor or a checkout on another system ends them with CRLF, and a shell on a host reads
+//! the CR as a part of the last word, so that `set -eu` fails, a guard is false and an undo removes nothing. Rejected: refusing such files
+//! (a whole checkout would have to be converted), and dealing with it where commands are sent (a value of a site's file ends in a command,
+//! too). Who needs a CR in a command writes `\r` in a TOML string, or `printf '\r\n'`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -56,6 +61,26 @@ pub enum ProjectError {
     NoHosts {
         /// The folder.
         folder: String,
+    },
+    /// It is another user's.
+    #[error(
+        "{folder} belongs to user {owner}: fleet does not use it, because the recipes of a project run with your keys\nhint: use a copy of your own, or sudo -u '#{owner}' fleet ..."
+    )]
+    Foreign {
+        /// The folder.
+        folder: String,
+        /// Its user.
+        owner: u32,
+    },
+    /// Everybody may write to it.
+    #[error(
+        "everybody may write to {folder}: fleet does not use it, because the recipes of a project run with your keys\nhint: check its files, then chmod o-w {quoted}"
+    )]
+    Open {
+        /// The folder.
+        folder: String,
+        /// The same, for a shell.
+        quoted: String,
     },
     /// A folder can not be listed.
     #[error("cannot read the folder {folder}")]
@@ -218,7 +243,20 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     if bytes.len() as u64 > LONGEST_FILE {
         return Err(format!("longer than {} MiB", LONGEST_FILE >> 20));
     }
-    Ok(bytes)
+    Ok(with_lf(&bytes))
+}
+
+/// The text without a byte order mark, and with LF at the end of its lines.
+fn with_lf(bytes: &[u8]) -> Vec<u8> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    bytes.iter().fold(Vec::with_capacity(bytes.len()), |mut text, byte| {
+        if *byte == b'\n' {
+            // More than one CR is what a conversion of what was converted leaves.
+            text.truncate(text.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1));
+        }
+        text.push(*byte);
+        text
+    })
 }
 
 fn reason(error: &io::Error) -> String {

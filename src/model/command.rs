@@ -3,6 +3,11 @@
 //! What sshd hands to the user's login shell (bash, fish, csh, …) is only `exec /bin/sh -s`, or `exec sudo -n -u USER -- /bin/sh -s`:
 //! no quoting is needed that those shells could read differently. The command itself goes to that `sh` on standard input,
 //! so it stands in no process list. See [`RemoteCommand::wire`] for what that input does.
+//!
+//! A login's environment may hold variables that change what the words of a command mean: `CDPATH` takes `cd releases` elsewhere, `GIT_DIR`
+//! takes every `git` to another repository, whatever the folder is. sshd sets them (`SetEnv`, `PermitUserEnvironment`, PAM), and login
+//! shells do (`.bashrc`, `.zshenv`). [`MEANING`] names them; all that fleet runs on hosts, scripts of its own among them, begins without
+//! them, and the `env` of a step may set them again.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +20,7 @@ use super::template::Template;
 
 /// A command whose placeholders may still be open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CommandTemplate {
     /// Shell text, or the content of a script.
     pub text: Template,
@@ -107,6 +112,29 @@ pub struct Wire {
     pub end: String,
 }
 
+/// Variables that are unset before a command: they change what shells, and the programs that recipes are made of, do with the same words.
+///
+/// * Shells: where `cd` goes, what is run before a script (`ENV`, `BASH_ENV`), after how many seconds `read` gives up (`TMOUT`).
+/// * Options that `grep` and `tar` take before those of the command line.
+/// * git: which repository, files and objects are meant, and how a path or a difference is read. These are `git rev-parse --local-env-vars`,
+///   which git itself unsets when it goes to another repository, and others of git(1) that do the like.
+///
+/// What says how the login does things stays: `PATH`, `LANG`, proxies, `SSH_AUTH_SOCK`, `GIT_SSH_COMMAND`, `GIT_ASKPASS`,
+/// `GIT_TERMINAL_PROMPT`, `GIT_AUTHOR_NAME` and its like, `GIT_TRACE`; also `GIT_CONFIG_GLOBAL` and `GIT_CONFIG_SYSTEM`, which are files of the
+/// login as `HOME` is its folder. So does `POSIXLY_CORRECT`: with it, bash as `/bin/sh` would leave its POSIX mode. bash lets nobody
+/// unset `SHELLOPTS`, and its exported functions have any name.
+///
+/// It takes dash 5 microseconds, bash 25, and 500 bytes.
+///
+/// Rejected: all that begins with `GIT_`. A POSIX shell lists its variables only as text (`set`, `export -p`), which takes a process to read,
+/// and a value may look like another variable; and a login's `GIT_SSH_COMMAND` would be gone. An empty environment (`env -i`) would
+/// take its `PATH` and proxies, too.
+const MEANING: &str = "CDPATH ENV BASH_ENV TMOUT GREP_OPTIONS TAR_OPTIONS GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_ATTR_SOURCE \
+    GIT_COMMON_DIR GIT_CONFIG GIT_CONFIG_COUNT GIT_CONFIG_PARAMETERS GIT_DIFF_OPTS GIT_DIR GIT_EXTERNAL_DIFF \
+    GIT_GLOB_PATHSPECS GIT_GRAFT_FILE GIT_ICASE_PATHSPECS GIT_IMPLICIT_WORK_TREE GIT_INDEX_FILE \
+    GIT_INTERNAL_SUPER_PREFIX GIT_LITERAL_PATHSPECS GIT_NAMESPACE GIT_NOGLOB_PATHSPECS GIT_NO_REPLACE_OBJECTS \
+    GIT_OBJECT_DIRECTORY GIT_PREFIX GIT_QUARANTINE_PATH GIT_REPLACE_REF_BASE GIT_SHALLOW_FILE GIT_WORK_TREE";
+
 /// Longest text that goes into the environment of the command's shell: Linux allows 128 KiB for one string.
 const ENVIRONMENT_LIMIT: usize = 96 << 10;
 
@@ -122,7 +150,8 @@ impl RemoteCommand {
     /// the channel. Without `setsid` on the host the signal goes to the command's shell alone.
     ///
     /// The command runs in the foreground and the watcher of the leash in the background, not the other way round: a shell without job
-    /// control lets its background commands ignore INT and QUIT, and a service started by a step would inherit that.
+    /// control lets its background commands ignore INT and QUIT, and a service started by a step would inherit that. A `TMOUT` of the login
+    /// would bound how long the watcher reads, in bash and ksh.
     pub fn wire(&self, nonce: &str) -> Wire {
         let exec = self.login_command();
         let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));
@@ -135,7 +164,7 @@ impl RemoteCommand {
         let stdin = format!(
             r#"{{
 exec 3<&0 6>&2 2>/dev/null
-{{ while read -r s p; do kill -"$s" "-$p" || kill -"$s" "$p"; done; }} <&3 >/dev/null 2>&1 6>&- &
+{{ TMOUT=0; while read -r s p; do kill -"$s" "-$p" || kill -"$s" "$p"; done; }} <&3 >/dev/null 2>&1 6>&- &
 w=$!
 s=; command -v setsid >/dev/null 2>&1 && s=setsid
 FLEET_MARK={begin} {variables} $s /bin/sh -c {inner} sh </dev/null 3<&- 6>&6 {redirections}
@@ -181,7 +210,7 @@ case $FLEET_TEXT in *fleet-whole) eval \"${{FLEET_TEXT%fleet-whole}}\";; *) echo
 
     /// What the command's shell evaluates. The text starts on its first line, so that the shell's messages name the right one.
     fn shell_text(&self) -> String {
-        let mut all = "unset FLEET_MARK FLEET_TEXT FLEET_GATE; ".to_owned();
+        let mut all = format!("unset FLEET_MARK FLEET_TEXT FLEET_GATE {MEANING}; ");
         for (name, value) in &self.env {
             let _ = write!(all, "export {} || exit; ", quote(&format!("{name}={value}")));
         }
@@ -190,7 +219,7 @@ case $FLEET_TEXT in *fleet-whole) eval \"${{FLEET_TEXT%fleet-whole}}\";; *) echo
             // `cd ''` succeeds and stays where it is: a variable that came out empty would run the command in the login folder.
             Some("") => all.push_str("echo 'fleet: the folder to run in (cwd) is empty' >&2; exit 1; "),
             Some(cwd) => {
-                let _ = write!(all, "CDPATH= cd -- {} >/dev/null || exit; ", quote(cwd));
+                let _ = write!(all, "cd -- {} >/dev/null || exit; ", quote(cwd));
             }
         }
         match &self.interpreter {

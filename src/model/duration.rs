@@ -61,11 +61,32 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
 mod tests {
     use super::*;
 
+    /// Milliseconds of each unit, as the help says it, and not as the code above does.
+    const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+
     #[test]
     fn units_add_up() {
-        assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        for (unit, milliseconds) in UNITS {
+            assert_eq!(parse_duration(&format!("7{unit}")), Ok(Duration::from_millis(7 * milliseconds)), "{unit}");
+        }
+        assert_eq!(parse_duration("1d2h3m4s5ms"), Ok(Duration::from_millis(93_784_005)));
+        // A bare number is of seconds; blanks around it are nothing.
         assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
+        assert_eq!(parse_duration(" 90 "), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("366d"), Ok(LONGEST));
+        assert_eq!(parse_duration("365d23h59m60s"), Ok(LONGEST));
+    }
+
+    proptest::proptest! {
+        /// In any order, and also when one comes twice.
+        #[test]
+        fn any_units_add_up(parts in proptest::collection::vec((0_u64..1000, 0_usize..UNITS.len()), 1..6)) {
+            let parts: Vec<(u64, (&str, u64))> = parts.into_iter().map(|(number, unit)| (number, UNITS[unit])).collect();
+            let text = parts.iter().map(|(number, (unit, _))| format!("{number}{unit}")).collect::<Vec<_>>().concat();
+            let sum = Duration::from_millis(parts.iter().map(|(number, (_, milliseconds))| number * milliseconds).sum());
+            let expected = if sum > LONGEST { Err(DurationError::Long(text.clone())) } else { Ok(sum) };
+            proptest::prop_assert_eq!(parse_duration(&text), expected);
+        }
     }
 
     #[test]

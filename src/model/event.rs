@@ -9,8 +9,9 @@ use super::book::Proof;
 use super::name::{HostLabel, PhaseName, RunId, SiteName, StepPath, VarName};
 use super::outcome::{HostOutcome, StepOutcome};
 
-/// The version of the event format; a reader refuses a higher one.
-pub const EVENT_VERSION: u32 = 1;
+/// The version of the event format; a reader refuses a higher one, and a fact or a field that it does not know. Version 1 reads as 2: what came
+/// with it has a default.
+pub const EVENT_VERSION: u32 = 2;
 
 /// One fact of one run. One event is one line of `--json` and of `events.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,14 +22,14 @@ pub struct Event {
     pub at: Timestamp,
     /// The run it belongs to.
     pub run: RunId,
-    /// What happened.
+    /// What happened. The fact refuses fields that it does not know: to serde, all that are not of this struct are the fact's.
     #[serde(flatten)]
     pub fact: Fact,
 }
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Fact {
     /// The run began. Nothing has been contacted.
     RunStarted {
@@ -327,6 +328,7 @@ impl Decision {
 
 /// A variable's value that a whole, successful run proved on a site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Proven {
     /// The variable, for example `revision`.
     pub name: VarName,

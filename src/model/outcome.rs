@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// How one attempt of a step, or of an undo, ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "result", rename_all = "kebab-case")]
+#[serde(tag = "result", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum StepOutcome {
     /// The command exited with status 0.
     Succeeded,

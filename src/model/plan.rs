@@ -14,8 +14,9 @@ use super::name::{
     Address, HostLabel, HostName, PhaseName, RoleName, SiteName, StepName, StepPath, UserName, VarName,
 };
 
-/// The version of `plan.json`.
-pub const PLAN_VERSION: u32 = 1;
+/// The version of `plan.json`; a reader refuses a higher one, and a field that it does not know: what it leaves out of a plan would be left out of
+/// the run that it resumes. Version 1 reads as 2: what came with it has a default.
+pub const PLAN_VERSION: u32 = 2;
 
 /// A host's place in [`Plan::hosts`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,7 +25,7 @@ pub struct HostIndex(pub usize);
 
 /// What a run will do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Plan {
     /// [`PLAN_VERSION`].
     pub v: u32,
@@ -123,7 +124,7 @@ pub enum OnFailure {
 
 /// A targeted host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PlanHost {
     /// What the run calls it.
     pub label: HostLabel,
@@ -157,7 +158,7 @@ pub struct PlanHost {
 
 /// A part of a plan with one set of hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PlanPhase {
     /// Its name.
     pub name: PhaseName,
@@ -173,7 +174,7 @@ pub struct PlanPhase {
 
 /// One remote command of a phase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "they are what the author of a recipe says of a step")]
 pub struct PlanStep {
     /// Its place in the plan.
@@ -217,7 +218,7 @@ pub struct PlanStep {
 
 /// Further attempts of an idempotent step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Retry {
     /// How many, after the first.
     pub times: u32,
@@ -227,7 +228,7 @@ pub struct Retry {
 
 /// A step's commands on one host: `run`, `undo`, or both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct StepCommands {
     /// What it does; none of a step that is only an undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,13 +4,14 @@
 //! comes before its end.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::history::HistoryError;
+use super::journal::parse;
 use super::log::LogLine;
 use super::record::{EVENTS_FILE, log_name};
+use crate::files;
 use crate::model::event::{EVENT_VERSION, Event, Fact, OutputData};
 use crate::model::name::{HostLabel, RunId, StepPath};
 use crate::model::plan::Plan;
@@ -19,6 +20,8 @@ use crate::model::plan::Plan;
 pub struct Follower {
     run: RunId,
     events: Grown,
+    /// Lines of the events so far.
+    line: usize,
     logs: BTreeMap<HostLabel, Grown>,
 }
 
@@ -30,6 +33,7 @@ impl Follower {
         Self {
             run: run.clone(),
             events: Grown::new(&folder.join(EVENTS_FILE)),
+            line: 0,
             logs: plan.hosts.iter().filter_map(|host| log(&host.label)).collect(),
         }
     }
@@ -46,8 +50,9 @@ impl Follower {
             printed.insert(host.clone(), outputs);
         }
         let mut news = Vec::new();
-        for event in lines.split_inclusive(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
-            let event: Event = event;
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            self.line += 1;
+            let event: Event = parse(line, (&self.events.path, self.line), EVENT_VERSION)?;
             if let Fact::StepFinished { host, step, .. } | Fact::UndoFinished { host, step, .. } = &event.fact
                 && let Some(outputs) = printed.get_mut(host)
             {
@@ -95,7 +100,7 @@ impl Grown {
     fn lines(&mut self) -> Result<Vec<u8>, HistoryError> {
         let read = || {
             let mut bytes = Vec::new();
-            let mut file = File::open(&self.path)?;
+            let mut file = files::open(&self.path)?;
             file.seek(SeekFrom::Start(self.read))?;
             file.read_to_end(&mut bytes)?;
             Ok(bytes)

@@ -1,26 +1,25 @@
 //! The runs that are on record: found, listed, and folded again into the summary that the screen showed.
 //!
 //! Invariant: nothing is guessed. A torn last line is what a crash leaves, and is passed over; anything else that does not read is
-//! an error with its file and line.
+//! an error with its file and line ([`super::journal`]).
 
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::journal::{end_of, first_event, parse, read_events, run_finished};
 use super::log::{LogLine, began};
+use super::order;
 use super::record::{EVENTS_FILE, PLAN_FILE, REQUEST_FILE, log_name};
+use crate::files;
 use crate::model::diagnostic::nearest;
-use crate::model::event::{EVENT_VERSION, Event, Fact};
+use crate::model::event::{Event, Fact};
 use crate::model::name::{RunId, SiteName};
-use crate::model::plan::Plan;
+use crate::model::plan::{PLAN_VERSION, Plan};
 use crate::model::planner::Asked;
 use crate::model::summary::{Failure, Summary};
 use crate::model::tail::Tail;
-
-/// Of the end of a file, when only its last lines matter.
-const END_BYTES: u64 = 256 * 1024;
 
 /// Why a record could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -100,16 +99,22 @@ pub enum HistoryError {
         source: serde_json::Error,
     },
     /// A newer fleet wrote it.
-    #[error("{path}:{line}: written by a newer fleet (format {found}, this one reads up to {known})", path = path.display())]
+    #[error("{path} was written by a newer fleet (format {found}, this one reads up to {known})\n  hint: use that version of fleet for this run", path = path.display())]
     Newer {
         /// The file.
         path: PathBuf,
-        /// From 1.
-        line: usize,
         /// Its version.
         found: u32,
         /// The version that this fleet knows.
         known: u32,
+    },
+    /// Its controller ended before the first event was written.
+    #[error(
+        "run {run} was not started: fleet ended while its record was being made, and no host was contacted\n  hint: start it again; its record can be deleted"
+    )]
+    NotStarted {
+        /// The run.
+        run: RunId,
     },
     /// What was read could not be written out.
     #[error("cannot write the log out")]
@@ -148,6 +153,10 @@ pub enum RunResult {
     Undone,
     /// It is still running, or its controller died.
     Unfinished,
+    /// No host was contacted: its record is being made, or its controller died over that.
+    NotStarted,
+    /// A newer fleet wrote the record, and this one cannot tell how it ended.
+    Newer,
     /// The record does not read, because of that.
     Damaged(String),
 }
@@ -187,8 +196,10 @@ pub fn find(runs: &Path, typed: &str) -> Result<RunId, HistoryError> {
 
 /// The plan of a run and what is known about it, with the last lines of the steps that failed.
 pub fn load(runs: &Path, typed: &str) -> Result<(Plan, Summary), HistoryError> {
-    let folder = runs.join(find(runs, typed)?.as_str());
-    let plan = load_plan(&folder)?;
+    let run = find(runs, typed)?;
+    refuse_not_started(runs, &run)?;
+    let plan = load_plan(runs, &run)?;
+    let folder = runs.join(run.as_str());
     let mut summary = Summary::default();
     read_events(&folder.join(EVENTS_FILE), |event| summary.apply(&event))?;
     let mut tails = Vec::new();
@@ -208,17 +219,25 @@ pub fn load(runs: &Path, typed: &str) -> Result<(Plan, Summary), HistoryError> {
 
 /// The plan of a run and all its events.
 pub fn load_events(runs: &Path, run: &RunId) -> Result<(Plan, Vec<Event>), HistoryError> {
-    let folder = runs.join(run.as_str());
-    let plan = load_plan(&folder)?;
+    refuse_not_started(runs, run)?;
+    let plan = load_plan(runs, run)?;
     let mut events = Vec::new();
-    read_events(&folder.join(EVENTS_FILE), |event| events.push(event))?;
+    read_events(&runs.join(run.as_str()).join(EVENTS_FILE), |event| events.push(event))?;
     Ok((plan, events))
 }
 
-/// What was asked for, so that it can be planned again; none for an ad-hoc command.
+/// An error when the run has no first event, with which all else begins.
+pub fn refuse_not_started(runs: &Path, run: &RunId) -> Result<(), HistoryError> {
+    match first_event(&runs.join(run.as_str()).join(EVENTS_FILE))? {
+        Some(_) => Ok(()),
+        None => Err(HistoryError::NotStarted { run: run.clone() }),
+    }
+}
+
+/// What was asked for, so that it can be planned again; none for an ad-hoc command. Its version is that of the plan.
 pub fn load_request(runs: &Path, run: &RunId) -> Result<Option<Asked>, HistoryError> {
     let path = runs.join(run.as_str()).join(REQUEST_FILE);
-    match std::fs::read(&path) {
+    match files::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| HistoryError::Damaged {
             line: source.line(),
             path,
@@ -229,7 +248,7 @@ pub fn load_request(runs: &Path, run: &RunId) -> Result<Option<Asked>, HistoryEr
     }
 }
 
-/// The names of all runs, the oldest first. They sort by time.
+/// The names of all runs, the oldest first.
 fn run_ids(runs: &Path) -> Result<Vec<RunId>, HistoryError> {
     let entries = match runs.read_dir() {
         Ok(entries) => entries,
@@ -241,7 +260,7 @@ fn run_ids(runs: &Path) -> Result<Vec<RunId>, HistoryError> {
         let entry = entry.map_err(unreadable(runs))?;
         ids.extend(entry.file_name().to_str().and_then(|name| RunId::parse(name).ok()));
     }
-    ids.sort_unstable();
+    order::sort(runs, &mut ids).map_err(unreadable(&order::path(runs)))?;
     Ok(ids)
 }
 
@@ -251,7 +270,9 @@ fn entry(runs: &Path, run: RunId) -> RunEntry {
     let (first, result) = match read() {
         Ok((first, Some(Fact::RunFinished { exit_code: 0, undone: true, .. }))) => (first, RunResult::Undone),
         Ok((first, Some(Fact::RunFinished { exit_code, .. }))) => (first, RunResult::Finished(exit_code)),
-        Ok((first, _)) => (first, RunResult::Unfinished),
+        Ok((Some(first), _)) => (Some(first), RunResult::Unfinished),
+        Ok((None, _)) => (None, RunResult::NotStarted),
+        Err(HistoryError::Newer { .. }) => (None, RunResult::Newer),
         Err(error) => (None, RunResult::Damaged(error.to_string())),
     };
     let started = first.as_ref().map(|event| event.at);
@@ -263,69 +284,12 @@ fn entry(runs: &Path, run: RunId) -> RunEntry {
     }
 }
 
-/// The plan in the folder of a run.
-pub(super) fn load_plan(folder: &Path) -> Result<Plan, HistoryError> {
-    let path = folder.join(PLAN_FILE);
-    let bytes = std::fs::read(&path).map_err(unreadable(&path))?;
-    serde_json::from_slice(&bytes).map_err(|source| HistoryError::Damaged { line: source.line(), path, source })
-}
-
-/// Gives every event of a file to `take`, in order. A last line that is torn is passed over.
-fn read_events(path: &Path, mut take: impl FnMut(Event)) -> Result<(), HistoryError> {
-    let mut reader = BufReader::new(File::open(path).map_err(unreadable(path))?);
-    let mut bytes = Vec::new();
-    for line in 1.. {
-        bytes.clear();
-        if reader.read_until(b'\n', &mut bytes).map_err(unreadable(path))? == 0 {
-            break;
-        }
-        match parse_event(&bytes, path, line) {
-            Ok(event) => take(event),
-            Err(_) if !bytes.ends_with(b"\n") => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn parse_event(bytes: &[u8], path: &Path, line: usize) -> Result<Event, HistoryError> {
-    #[derive(serde::Deserialize)]
-    struct Version {
-        v: u32,
-    }
-    let path = path.to_owned();
-    // The version first: a newer event need not read as one of ours.
-    match serde_json::from_slice(bytes) {
-        Ok(Version { v: found }) if found > EVENT_VERSION => {
-            Err(HistoryError::Newer { path, line, found, known: EVENT_VERSION })
-        }
-        Ok(_) => serde_json::from_slice(bytes).map_err(|source| HistoryError::Damaged { path, line, source }),
-        Err(source) => Err(HistoryError::Damaged { path, line, source }),
-    }
-}
-
-/// The first event; none when the run died before it was written.
-fn first_event(path: &Path) -> Result<Option<Event>, HistoryError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(unreadable(path)(source)),
-    };
-    let mut bytes = Vec::new();
-    BufReader::new(file).read_until(b'\n', &mut bytes).map_err(unreadable(path))?;
-    if bytes.ends_with(b"\n") { parse_event(&bytes, path, 1).map(Some) } else { Ok(None) }
-}
-
-/// The `run-finished` near the end of a file of events, unless the run was resumed after it.
-fn run_finished(path: &Path) -> Result<Option<Fact>, HistoryError> {
-    let bytes = match end_of(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(unreadable(path)(source)),
-    };
-    let events = bytes.split(|&b| b == b'\n').rev().filter_map(|line| serde_json::from_slice::<Event>(line).ok());
-    let ends = |fact: &Fact| matches!(fact, Fact::RunFinished { .. } | Fact::RunResumed { .. });
-    Ok(events.map(|event| event.fact).find(ends).filter(|fact| matches!(fact, Fact::RunFinished { .. })))
+/// The plan of a run, as one of this version: an older one is compared with what would be planned now, and the number is no difference.
+pub fn load_plan(runs: &Path, run: &RunId) -> Result<Plan, HistoryError> {
+    let path = runs.join(run.as_str()).join(PLAN_FILE);
+    let bytes = files::read(&path).map_err(unreadable(&path))?;
+    let plan: Plan = parse(&bytes, (&path, 1), PLAN_VERSION)?;
+    Ok(Plan { v: PLAN_VERSION, ..plan })
 }
 
 /// The last lines that the failed step, or its undo, printed.
@@ -354,16 +318,6 @@ fn last_lines(path: &Path, failure: &Failure) -> io::Result<Tail> {
         }
     }
     Ok(tail)
-}
-
-/// The end of a file, from the beginning of a line or in the middle of one.
-fn end_of(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let length = file.seek(SeekFrom::End(0))?;
-    file.seek(SeekFrom::Start(length.saturating_sub(END_BYTES)))?;
-    let mut bytes = Vec::new();
-    file.take(END_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 pub(super) fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> HistoryError {

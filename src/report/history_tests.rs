@@ -2,9 +2,11 @@ use jiff::tz::TimeZone;
 
 use super::*;
 use crate::model::event::{OutputData, Stream};
+use crate::model::name::{HostName, TaskName, UserName};
 use crate::model::outcome::{HostOutcome, StepOutcome};
+use crate::model::planner::Overrides;
 use crate::model::scripted::{Script, rolling_deployment};
-use crate::report::record::tests::plan;
+use crate::report::record::tests::{Folder, plan};
 use crate::report::{LogQuery, LogStyle, Record, Reporter as _, listing, logs, table};
 
 fn id(name: &str) -> RunId {
@@ -45,7 +47,7 @@ fn read(runs: &Path, query: LogQuery<'_>, style: &LogStyle) -> Result<String, Hi
 
 #[test]
 fn what_is_read_back_is_what_the_screen_showed() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let events = rolling_deployment();
     record(folder.path(), "20261122-084512-7f3a", &events);
     let (read_plan, summary) = load(folder.path(), "last").unwrap();
@@ -55,7 +57,7 @@ fn what_is_read_back_is_what_the_screen_showed() {
 
 #[test]
 fn a_run_is_shown_in_full() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     record(folder.path(), "20261122-084512-7f3a", &rolling_deployment());
     let (plan, summary) = load(folder.path(), "2026").unwrap();
     insta::assert_snapshot!(listing::show(&plan, &summary, &TimeZone::UTC, false), @r#"
@@ -98,7 +100,7 @@ fn a_run_is_shown_in_full() {
 
 #[test]
 fn runs_are_listed_the_newest_first() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     assert_eq!(list(&folder.path().join("none")).unwrap(), []);
     record(folder.path(), "20261121-100000-aaaa", &proving("3f2a91c"));
     record(folder.path(), "20261122-084512-7f3a", &rolling_deployment());
@@ -112,7 +114,7 @@ fn runs_are_listed_the_newest_first() {
     insta::assert_snapshot!(listed.replace(folder.path().to_str().unwrap(), "RUNS"), @r"
     RUN                   STARTED           SITE    TASK    HOSTS  BY          RESULT
     20261125-100000-dddd                                                       damaged: RUNS/20261125-100000-dddd/events.jsonl:1: not written by fleet, or damaged
-    20261124-100000-cccc                                                       unfinished
+    20261124-100000-cccc                                                       not started
     20261123-100000-bbbb  2026-11-22 08:45  mysite  deploy  5      alice@desk  unfinished
     20261122-084512-7f3a  2026-11-22 08:45  mysite  deploy  5      alice@desk  failed
     20261121-100000-aaaa  2026-11-22 08:45  mysite  deploy  1      alice@desk  succeeded
@@ -121,7 +123,7 @@ fn runs_are_listed_the_newest_first() {
 
 #[test]
 fn a_run_is_found_by_its_beginning() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     assert!(matches!(find(folder.path(), "last"), Err(HistoryError::Empty { .. })));
     for run in ["20261121-100000-aaaa", "20261122-084512-7f3a", "20261122-100000-bbbb"] {
         record(folder.path(), run, &[]);
@@ -150,7 +152,7 @@ fn a_run_is_found_by_its_beginning() {
 
 #[test]
 fn a_torn_last_line_is_what_a_crash_leaves() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let events = &rolling_deployment()[..12];
     let run = record(folder.path(), "20261122-084512-7f3a", events);
     append(&run.join(EVENTS_FILE), br#"{"v":1,"at":"2026-11-22T08:4"#);
@@ -162,36 +164,136 @@ fn a_torn_last_line_is_what_a_crash_leaves() {
 
 #[test]
 fn damage_is_told_with_file_and_line() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let run = record(folder.path(), "20261122-084512-7f3a", &rolling_deployment()[..1]);
     let path = run.join(EVENTS_FILE);
     append(&path, b"{\"v\":1,\"at\":\"20\n");
     let told = load(folder.path(), "last").unwrap_err().to_string();
     assert!(told.ends_with("events.jsonl:2: not written by fleet, or damaged"), "{told}");
-
-    let run = record(folder.path(), "20261123-084512-7f3a", &[]);
-    append(&run.join(EVENTS_FILE), b"{\"v\":2,\"what\":\"ever\"}\n");
-    let told = load(folder.path(), "last").unwrap_err().to_string();
-    assert!(told.ends_with("events.jsonl:1: written by a newer fleet (format 2, this one reads up to 1)"), "{told}");
+    // Also where only the end of the record is looked at: what cannot be read could be what ended it.
+    append(&path, format!("{}\n", serde_json::to_string(&proving("x")[0]).unwrap()).as_bytes());
+    let [listed] = list(folder.path()).unwrap().try_into().unwrap();
+    let RunResult::Damaged(told) = listed.result else { panic!("{listed:?}") };
+    assert!(told.ends_with("events.jsonl:2: not written by fleet, or damaged"), "{told}");
 
     crate::files::replace(&run.join(PLAN_FILE), 0o600, b"{\n\"v\": }").unwrap();
     let told = load(folder.path(), "last").unwrap_err().to_string();
     assert!(told.ends_with("plan.json:2: not written by fleet, or damaged"), "{told}");
 }
 
+/// What a run became that a newer fleet has gone on with is not what the events before say.
 #[test]
-fn a_field_of_a_newer_fleet_is_passed_over() {
-    let folder = tempfile::tempdir().unwrap();
+fn events_and_plans_of_a_newer_fleet_are_refused_everywhere() {
+    let folder = Folder::new();
+    let run = record(folder.path(), "20261122-084512-7f3a", &proving("3f2a91c"));
+    append(&run.join(EVENTS_FILE), b"{\"v\":99,\"what\":\"ever\"}\n");
+    assert_eq!(list(folder.path()).unwrap()[0].result, RunResult::Newer);
+    let told = load(folder.path(), "last").unwrap_err().to_string();
+    assert!(told.contains("events.jsonl was written by a newer fleet (format 99, this one reads up to 2)\n"), "{told}");
+    assert!(matches!(load_events(folder.path(), &id("20261122-084512-7f3a")), Err(HistoryError::Newer { .. })));
+
+    let run = record(folder.path(), "20261123-084512-7f3a", &proving("3f2a91c"));
+    let plan = std::fs::read_to_string(run.join(PLAN_FILE)).unwrap();
+    let newer = plan.replacen("\"v\": 2", "\"v\": 3, \"unheard-of\": true", 1);
+    crate::files::replace(&run.join(PLAN_FILE), 0o600, newer.as_bytes()).unwrap();
+    for told in
+        [load(folder.path(), "last").unwrap_err(), read(folder.path(), query(None, None), &LogStyle::Raw).unwrap_err()]
+    {
+        assert!(told.to_string().contains("plan.json was written by a newer fleet (format 3"), "{told}");
+    }
+}
+
+/// Fields and facts that this fleet does not know may be what matters: half of a step, or the end of a run.
+#[test]
+fn what_is_not_known_is_refused_and_not_passed_over() {
+    let folder = Folder::new();
+    let run = record(folder.path(), "20261122-084512-7f3a", &rolling_deployment());
+    let line = serde_json::to_string(&proving("x")[0]).unwrap();
+    let whole = std::fs::read_to_string(run.join(EVENTS_FILE)).unwrap();
+    let finished = whole.lines().last().unwrap();
+    for unknown in [
+        format!("{},\"colour\":\"blue\"}}", line.strip_suffix('}').unwrap()),
+        line.replace("run-started", "run-deferred"),
+        finished.replace("run-finished", "run-handed-over"),
+        finished.replacen("\"exit-code\"", "\"proven\":{\"name\":\"a\",\"value\":\"b\",\"until\":1},\"exit-code\"", 1),
+        whole
+            .lines()
+            .find(|line| line.contains("\"result\":\"failed\""))
+            .unwrap()
+            .replace("\"status\"", "\"core\":1,\"status\""),
+    ] {
+        crate::files::replace(&run.join(EVENTS_FILE), 0o600, format!("{whole}{unknown}\n").as_bytes()).unwrap();
+        assert!(matches!(list(folder.path()).unwrap()[0].result, RunResult::Damaged(_)), "{unknown}");
+        assert!(matches!(load(folder.path(), "last"), Err(HistoryError::Damaged { .. })), "{unknown}");
+    }
+    crate::files::replace(&run.join(EVENTS_FILE), 0o600, whole.as_bytes()).unwrap();
+    let plan = std::fs::read_to_string(run.join(PLAN_FILE)).unwrap();
+    for (known, unknown) in [
+        ("\"task\":", "\"unheard-of\": 1, \"task\":"),
+        ("\"port\":", "\"jump\": \"gate\", \"port\":"),
+        ("\"soak\":", "\"watch\": {}, \"soak\":"),
+        ("\"commands\":", "\"upload\": \"a\", \"commands\":"),
+        ("\"on-failure\": \"undo\"", "\"on-failure\": \"wait\""),
+    ] {
+        let other = plan.replacen(known, unknown, 1);
+        assert_ne!(other, plan);
+        crate::files::replace(&run.join(PLAN_FILE), 0o600, other.as_bytes()).unwrap();
+        assert!(matches!(load(folder.path(), "last"), Err(HistoryError::Damaged { .. })), "{unknown}");
+    }
+    // What the version before wrote reads as it is.
+    let old = plan.replacen("\"v\": 2", "\"v\": 1", 1);
+    crate::files::replace(&run.join(PLAN_FILE), 0o600, old.as_bytes()).unwrap();
+    crate::files::replace(&run.join(EVENTS_FILE), 0o600, whole.replace("{\"v\":2", "{\"v\":1").as_bytes()).unwrap();
+    assert_eq!(load(folder.path(), "last").unwrap().0, self::plan());
+}
+
+#[test]
+fn a_request_with_what_is_not_known_is_refused() {
+    let folder = Folder::new();
+    let asked = Asked {
+        site: SiteName::parse("mysite").unwrap(),
+        hosts: vec![HostName::parse("web1").unwrap()],
+        tasks: vec![TaskName::parse("deploy").unwrap()],
+        overrides: Overrides::default(),
+        login: UserName::parse("release").unwrap(),
+        proof: None,
+        unproven: false,
+    };
+    let run = id("20261122-084512-7f3a");
+    let record = Record::create(folder.path(), &run, &plan(), Some(&asked)).unwrap();
+    let path = record.folder().join(REQUEST_FILE);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(load_request(folder.path(), &run).unwrap().unwrap().login, asked.login);
+    for known in ["\"site\":", "\"user\":", "\"start-at\":"] {
+        let other = text.replacen(known, &format!("\"unheard-of\": 1, {known}"), 1);
+        assert_ne!(other, text);
+        crate::files::replace(&path, 0o600, other.as_bytes()).unwrap();
+        assert!(matches!(load_request(folder.path(), &run), Err(HistoryError::Damaged { .. })), "{known}");
+    }
+}
+
+/// Its controller was killed while it made the record. It hung about as unfinished for ever, and `undo` took it for the last run.
+#[test]
+fn a_run_that_was_not_started_is_told_as_such() {
+    let folder = Folder::new();
     let run = record(folder.path(), "20261122-084512-7f3a", &[]);
-    let line = serde_json::to_string(&rolling_deployment()[0]).unwrap();
-    let newer = format!("{},\"colour\":\"blue\"}}\n", line.strip_suffix('}').unwrap());
-    append(&run.join(EVENTS_FILE), newer.as_bytes());
-    assert_eq!(load(folder.path(), "last").unwrap().1.hosts().len(), 5);
+    for left in ["events.jsonl", "request.json", "controller", "plan.json"] {
+        assert_eq!(list(folder.path()).unwrap()[0].result, RunResult::NotStarted);
+        let told = [
+            load(folder.path(), "last").unwrap_err(),
+            load_events(folder.path(), &id("20261122-084512-7f3a")).unwrap_err(),
+            read(folder.path(), query(None, None), &LogStyle::Raw).unwrap_err(),
+        ];
+        assert!(told.iter().all(|told| matches!(told, HistoryError::NotStarted { .. })), "{told:?}");
+        _ = std::fs::remove_file(run.join(left));
+    }
+    crate::files::create_new(&run.join(EVENTS_FILE), 0o600, b"{\"v\":2,\"at\":").unwrap();
+    assert_eq!(list(folder.path()).unwrap()[0].result, RunResult::NotStarted);
 }
 
 #[test]
 fn logs_are_raw_for_a_pipe_and_escaped_for_a_terminal() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let run = record(folder.path(), "20261122-084512-7f3a", &rolling_deployment());
     let raw = read(folder.path(), query(Some("web2"), None), &LogStyle::Raw).unwrap();
     assert_eq!(raw, std::fs::read_to_string(run.join("web2.log")).unwrap());
@@ -215,7 +317,7 @@ fn logs_are_raw_for_a_pipe_and_escaped_for_a_terminal() {
 
 #[test]
 fn what_the_logs_do_not_hold_is_said() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let run = record(folder.path(), "20261122-084512-7f3a", &rolling_deployment());
     let told = |host, step| read(folder.path(), query(host, step), &LogStyle::Raw).unwrap_err().to_string();
     insta::assert_snapshot!(told(Some("wb2"), None), @"run 20261122-084512-7f3a has no host `wb2`; did you mean `web2`?");
@@ -244,7 +346,7 @@ impl io::Write for Sink {
 
 #[test]
 fn a_line_of_many_megabytes_is_streamed_in_parts() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let mut script = Script::default();
     script.begin("web1", "a/b");
     for _ in 0..160 {

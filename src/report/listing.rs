@@ -28,6 +28,8 @@ pub fn runs(entries: &[RunEntry], zone: &TimeZone, color: bool) -> String {
             RunResult::Finished(code) => (Tone::Bad, exit::describe(*code).to_owned()),
             RunResult::Undone => (Tone::Good, "undone".to_owned()),
             RunResult::Unfinished => (Tone::Warning, "unfinished".to_owned()),
+            RunResult::NotStarted => (Tone::Dim, "not started".to_owned()),
+            RunResult::Newer => (Tone::Warning, "written by a newer fleet".to_owned()),
             RunResult::Damaged(why) => (Tone::Bad, format!("damaged: {}", printable(why.as_bytes()))),
         };
         vec![

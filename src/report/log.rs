@@ -14,15 +14,17 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::recorded::whole_lines;
+use crate::files;
 use crate::model::event::Stream;
 use crate::model::host_summary::StepKind;
 
 /// How much of one step's output is kept on disk.
 #[derive(Debug, Clone, Copy)]
 pub struct LogLimits {
-    /// From the beginning, in bytes.
+    /// From the beginning, in bytes that the step printed: what stands before each line does not count, or of short lines little would be
+    /// kept.
     pub head: u64,
-    /// From the end, in bytes; held in memory while the step is beyond `head`.
+    /// From the end, in bytes of the log: lines are held in memory while the step is beyond `head`.
     pub tail: usize,
 }
 
@@ -40,7 +42,7 @@ pub struct HostLog {
     file: Option<File>,
     /// Device and inode: a file that is opened again must still be the one that was made.
     identity: (u64, u64),
-    /// Bytes of the current step in the file.
+    /// Bytes of the current step that are in the file.
     written: u64,
     /// The last lines of a step beyond the limit.
     ring: VecDeque<HeldBack>,
@@ -75,14 +77,11 @@ impl HostLog {
 
     /// Goes on with a log that an earlier controller has begun, or makes it. What a crash has torn off at its end is cut off.
     pub fn reopen(path: &Path, limits: LogLimits) -> io::Result<Self> {
-        match std::fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.is_file() => {}
-            Ok(_) => return Err(io::Error::other("the log was replaced by something that is no file")),
+        let file = match files::append(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::create(path, limits),
-            Err(error) => return Err(error),
-        }
-        let file = OpenOptions::new().append(true).open(path)?;
-        file.set_len(whole_lines(path)?)?;
+            opened => opened?,
+        };
+        file.set_len(whole_lines(&file)?)?;
         let metadata = file.metadata()?;
         Ok(Self {
             path: path.to_owned(),
@@ -132,7 +131,7 @@ impl HostLog {
         for piece in data.split_inclusive(|&b| b == b'\n') {
             put_line(&mut lines, at, step, stream, piece);
         }
-        self.written += lines.len() as u64;
+        self.written += data.len() as u64;
         self.write(&lines)
     }
 
@@ -171,7 +170,7 @@ impl HostLog {
         let file = match &mut self.file {
             Some(file) => file,
             closed => {
-                let file = OpenOptions::new().append(true).open(&self.path)?;
+                let file = files::append(&self.path)?;
                 let metadata = file.metadata()?;
                 if (metadata.dev(), metadata.ino()) != self.identity {
                     return Err(io::Error::other("the log was replaced by another file"));

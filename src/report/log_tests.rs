@@ -52,7 +52,7 @@ fn a_line_reads_back_and_output_cannot_forge_one() {
 
 #[test]
 fn the_middle_of_a_flood_is_left_out_and_that_is_said() {
-    let (_folder, mut log) = log(LogLimits { head: 200, tail: 200 });
+    let (_folder, mut log) = log(LogLimits { head: 35, tail: 200 });
     for n in 0..10_000 {
         log.output(beginning(), "a/flood", Stream::Stdout, format!("line {n}\n").as_bytes()).unwrap();
         assert!(log.ring_bytes <= 200);
@@ -65,13 +65,31 @@ fn the_middle_of_a_flood_is_left_out_and_that_is_said() {
     2026-11-22T08:45:12.123Z a/flood out| line 2
     2026-11-22T08:45:12.123Z a/flood out| line 3
     2026-11-22T08:45:12.123Z a/flood out| line 4
-    2026-11-22T08:45:13.123Z a/flood fleet| 98815 bytes are left out here: the step printed more than 200 bytes
+    2026-11-22T08:45:13.123Z a/flood fleet| 98815 bytes are left out here: the step printed more than 35 bytes
     2026-11-22T08:45:12.123Z a/flood out| line 9996
     2026-11-22T08:45:12.123Z a/flood out| line 9997
     2026-11-22T08:45:12.123Z a/flood out| line 9998
     2026-11-22T08:45:12.123Z a/flood out| line 9999
     2026-11-22T08:45:14.123Z a/next out| short
     ");
+}
+
+/// Of short lines, what stands before each is longer than the line: a third of the limit was kept.
+#[test]
+fn the_limit_counts_what_the_step_printed() {
+    let (_folder, mut log) = log(LogLimits { head: 200, tail: 200 });
+    for _ in 0..100 {
+        log.output(beginning(), "a/short", Stream::Stdout, b"x\n").unwrap();
+    }
+    log.turn(after(1.0), "a/short").unwrap();
+    assert_eq!(text(&log).matches("out| x\n").count(), 100);
+    assert!(!text(&log).contains("left out"));
+    for _ in 0..101 {
+        log.output(beginning(), "a/short", Stream::Stdout, b"x\n").unwrap();
+    }
+    log.output(beginning(), "a/short", Stream::Stdout, &[b'y'; 500]).unwrap();
+    log.turn(after(1.0), "a/short").unwrap();
+    assert!(text(&log).contains("502 bytes are left out here: the step printed more than 200 bytes"), "{}", text(&log));
 }
 
 #[test]

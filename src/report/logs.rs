@@ -1,16 +1,16 @@
 //! `fleet logs`: the logs of a run, streamed, in constant memory.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _, Write};
 use std::path::Path;
 
 use jiff::tz::TimeZone;
 
-use super::history::{HistoryError, find, load_plan, unreadable};
+use super::history::{HistoryError, find, load_plan, refuse_not_started, unreadable};
 use super::log::LogLine;
 use super::record::log_name;
 use super::time::time_of_day;
+use crate::files;
 use crate::model::diagnostic::nearest;
 use crate::model::name::{HostLabel, RunId};
 use crate::model::printable::{printable, printable_line};
@@ -42,7 +42,11 @@ pub enum LogStyle {
 pub fn logs(runs: &Path, query: LogQuery<'_>, style: &LogStyle, out: &mut dyn Write) -> Result<(), HistoryError> {
     let run = find(runs, query.run)?;
     let folder = runs.join(run.as_str());
-    let labels: Vec<HostLabel> = load_plan(&folder)?.hosts.into_iter().map(|host| host.label).collect();
+    // Logs are read without the events, which may be damaged.
+    if let Err(error @ HistoryError::NotStarted { .. }) = refuse_not_started(runs, &run) {
+        return Err(error);
+    }
+    let labels: Vec<HostLabel> = load_plan(runs, &run)?.hosts.into_iter().map(|host| host.label).collect();
     let chosen = choose(&labels, query.host, &run)?;
     let width = if chosen.len() > 1 { chosen.iter().map(|host| host.as_str().len()).max() } else { None };
     let mut seen = BTreeSet::new();
@@ -50,7 +54,7 @@ pub fn logs(runs: &Path, query: LogQuery<'_>, style: &LogStyle, out: &mut dyn Wr
     for host in chosen {
         let Some(name) = log_name(host) else { continue };
         let path = folder.join(name);
-        let file = match File::open(&path) {
+        let file = match files::open(&path) {
             Ok(file) => file,
             // Nothing was done there; that is an answer only when just this host was asked for.
             Err(error) if error.kind() == io::ErrorKind::NotFound && query.host.is_none() => continue,

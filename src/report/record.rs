@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::Reporter;
 use super::log::{HostLog, LogLimits};
+use super::order;
 use super::time::duration;
 use crate::files;
 use crate::model::event::{Event, Fact};
@@ -21,6 +22,7 @@ use crate::model::outcome::StepOutcome;
 use crate::model::plan::Plan;
 use crate::model::planner::Asked;
 use crate::model::printable::printable;
+use crate::model::shell::quote;
 
 /// The plan, in the folder of a run.
 pub const PLAN_FILE: &str = "plan.json";
@@ -56,6 +58,12 @@ pub enum RecordError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// A link stands where fleet writes.
+    #[error("{path} is a link, and fleet does not write through links\n  hint: rm {} removes only the link", quote(&path.to_string_lossy()), path = path.display())]
+    Link {
+        /// The link.
+        path: PathBuf,
     },
     /// Another process works on the run.
     #[error("run {run} is still going on here, in process {pid}", pid = pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string()))]
@@ -124,7 +132,7 @@ pub fn controller(runs: &Path, run: &RunId) -> Option<i32> {
 
 /// The file, if a process has its lock.
 fn locked(path: &Path) -> Option<File> {
-    let file = File::open(path).ok()?;
+    let file = files::open(path).ok()?;
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)).then_some(file)
 }
 
@@ -134,6 +142,7 @@ impl Record {
         for host in &plan.hosts {
             log_name(&host.label).ok_or_else(|| RecordError::HostName { host: host.label.to_string() })?;
         }
+        refuse_links([runs.parent().unwrap_or(runs), runs])?;
         files::private_dir(runs).map_err(unwritable(runs))?;
         let folder = runs.join(run.as_str());
         // Made under another name: whoever finds the run finds all of it, and its controller.
@@ -143,6 +152,7 @@ impl Record {
         let flush = |path: &Path| File::open(path).and_then(|path| path.sync_all()).map_err(unwritable(path));
         let name = |files| {
             flush(&new)?;
+            order::append(runs, run).map_err(unwritable(&order::path(runs)))?;
             // A folder takes the place of nothing but an empty one.
             std::fs::rename(&new, &folder).map_err(|source| match source.kind() {
                 io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory => {
@@ -200,8 +210,12 @@ impl Record {
     /// Goes on with the record of a run, which no other process may be writing. A line that a crash has torn is cut off.
     pub fn reopen(runs: &Path, run: &RunId) -> Result<Self, RecordError> {
         let folder = runs.join(run.as_str());
+        refuse_links([runs.parent().unwrap_or(runs), runs, &folder])?;
+        for entry in folder.read_dir().map_err(unwritable(&folder))? {
+            refuse_links([&*entry.map_err(unwritable(&folder))?.path()])?;
+        }
         let path = folder.join(EVENTS_FILE);
-        let mut events = OpenOptions::new().read(true).append(true).open(&path).map_err(unwritable(&path))?;
+        let mut events = files::append(&path).map_err(unwritable(&path))?;
         let mut looks = MOMENT.0;
         while let Err(error) = events.try_lock() {
             match error {
@@ -357,6 +371,12 @@ impl Record {
     fn place(&self, error: &io::Error) -> io::Error {
         io::Error::new(error.kind(), format!("{}: {error}", self.folder.display()))
     }
+}
+
+/// A project that somebody else made may lead fleet, by a link, to a folder that it would make private, or to a file that it would write to.
+fn refuse_links<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Result<(), RecordError> {
+    let link = paths.into_iter().find(|path| path.is_symlink());
+    link.map_or(Ok(()), |path| Err(RecordError::Link { path: path.to_owned() }))
 }
 
 fn unwritable(path: &Path) -> impl FnOnce(io::Error) -> RecordError {

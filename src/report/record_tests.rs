@@ -51,6 +51,25 @@ pub(crate) fn plan() -> Plan {
     }
 }
 
+/// A folder for runs, with nothing of anybody beside it.
+pub(crate) struct Folder {
+    _around: tempfile::TempDir,
+    runs: PathBuf,
+}
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        let around = tempfile::tempdir().unwrap();
+        let runs = around.path().join("runs");
+        files::private_dir(&runs).unwrap();
+        Self { _around: around, runs }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.runs
+    }
+}
+
 /// A step of the plan; its commands do not matter here.
 fn plan_step(path: &str) -> PlanStep {
     PlanStep {
@@ -76,7 +95,7 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn a_deployment_is_written_down() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let runs = folder.path().join(".fleet/runs");
     let mut record = Record::create(&runs, &run(), &plan(), None).unwrap();
     let events = rolling_deployment();
@@ -120,7 +139,7 @@ fn a_deployment_is_written_down() {
 
 #[test]
 fn a_line_is_there_before_the_command_is_sent() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let mut record = Record::create(folder.path(), &run(), &plan(), None).unwrap();
     let mut script = Script::default();
     script.begin("web1", "roll/migrate");
@@ -134,7 +153,7 @@ fn a_line_is_there_before_the_command_is_sent() {
 
 #[test]
 fn a_run_is_never_written_over_another() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     drop(Record::create(folder.path(), &run(), &plan(), None).unwrap());
     let error = Record::create(folder.path(), &run(), &plan(), None).err().unwrap();
     assert!(matches!(error, RecordError::Exists { .. }), "{error}");
@@ -180,7 +199,7 @@ fn a_run_that_can_be_found_is_whole_and_has_a_controller_that_can_be_told() {
 
 #[test]
 fn a_place_that_cannot_be_written_is_told_before_anything_is_contacted() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let file = folder.path().join("file");
     files::create_new(&file, 0o600, b"").unwrap();
     let error = Record::create(&file.join("runs"), &run(), &plan(), None).err().unwrap();
@@ -191,7 +210,7 @@ fn a_place_that_cannot_be_written_is_told_before_anything_is_contacted() {
 
 #[test]
 fn a_disk_that_fills_up_drops_the_record_and_says_where() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let mut record = Record::create(folder.path(), &run(), &plan(), None).unwrap();
     record.events = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut reporters = crate::report::Reporters::new(vec![Box::new(record)]);
@@ -214,7 +233,7 @@ fn a_log_has_no_name_outside_its_folder() {
 
 #[test]
 fn many_hosts_do_not_exhaust_the_descriptors() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let mut record = Record::create(folder.path(), &run(), &plan(), None).unwrap();
     for round in 0..2 {
         for n in 0..OPEN_LOGS * 2 {

@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
 use super::log::{LogLine, began};
+use crate::files;
 use crate::model::event::Stream;
 use crate::model::host_summary::StepKind;
 use crate::model::name::StepPath;
@@ -13,7 +14,11 @@ use crate::model::name::StepPath;
 /// the step, or its undo, was started last.
 pub fn recorded(path: &Path, step: &StepPath, kind: StepKind) -> io::Result<(u64, u64)> {
     let mut printed = (0, 0);
-    let survey = each_line(path, |bytes| {
+    let file = match files::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, 0)),
+        opened => opened?,
+    };
+    each_line(&file, |bytes| {
         let Some(line) = LogLine::parse(bytes).filter(|line| line.step == step.as_str()) else { return };
         match line.stream() {
             Some(stream) => {
@@ -23,22 +28,18 @@ pub fn recorded(path: &Path, step: &StepPath, kind: StepKind) -> io::Result<(u64
             None if line.text.starts_with(began(kind)) => printed = (0, 0),
             None => {}
         }
-    });
-    match survey {
-        Ok(_) => Ok(printed),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((0, 0)),
-        Err(error) => Err(error),
-    }
+    })?;
+    Ok(printed)
 }
 
 /// How much of a log is whole lines, in bytes: a crash may have torn the last one, and then it counts as not written.
-pub fn whole_lines(path: &Path) -> io::Result<u64> {
-    each_line(path, |_| {})
+pub fn whole_lines(log: &File) -> io::Result<u64> {
+    each_line(log, |_| {})
 }
 
 /// Calls `take` with each whole line, and tells their length.
-fn each_line(path: &Path, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
-    let mut reader = BufReader::with_capacity(1 << 16, File::open(path)?);
+fn each_line(log: &File, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
+    let mut reader = BufReader::with_capacity(1 << 16, log);
     let (mut length, mut bytes) = (0, Vec::new());
     loop {
         bytes.clear();

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::support::bystander::Bystander;
+use crate::support::files;
 use crate::support::project::Project;
 
 /// The sites `shop` (web1, web2 and db1) and `shop-test` (t1), on a port that nobody may call.
@@ -152,6 +153,44 @@ fn switches_as_variables_are_yes_or_no_and_never_guessed() {
     // Empty is as good as not there: it goes on, and finds no key.
     let told = run("FLEET_DRY_RUN", OsStr::new("")).expect_code(5).stderr;
     assert!(told.contains("there is no key to log in with"), "{told}");
+}
+
+/// "USER is not set" was said of one that was.
+#[test]
+fn a_user_s_name_that_cannot_log_in_is_told_with_where_it_is_from() {
+    let (project, bystander) = two_sites();
+    let bin = project.home().join("bin");
+    let said = project.home().join("asked");
+    let told = |name: &str, user: &str, id: &str| {
+        let script = format!("#!/bin/sh\necho x >>'{}'\n{id}\n", said.display());
+        files::write(&bin.join("id"), script, 0o755);
+        let args = ["all", "deploy", "--dry-run"];
+        let mut command = project.command(&args);
+        command.env_remove("USER").env("PATH", &bin).env(name, user);
+        project.run(&args, &mut command)
+    };
+    let hint = "hint: set ssh.user in hosts/defaults.toml, or use --user\n";
+    for (name, user, id, expected) in [
+        (
+            "USER",
+            "CORP\\alice",
+            "exit 1",
+            "USER is no login user: user name `CORP\\alice` holds '\\\\'; allowed are letters, digits and ._-",
+        ),
+        ("LOGNAME", "a b", "exit 1", "LOGNAME is no login user: user name `a b` holds ' '"),
+        ("USER", "", "echo 'a b'", "`id -un` is no login user: user name `a b` holds ' '"),
+        ("USER", "", "exit 1", "USER is not set, and `id -un` does not tell"),
+        ("USER", "", "true", "USER is not set, and `id -un` does not tell"),
+    ] {
+        let error = told(name, user, id).expect_code(5).stderr;
+        assert!(error.starts_with(&format!("error: who are you? {expected}")), "{error}");
+        assert!(error.ends_with(hint), "{error}");
+    }
+    // Two sites, one question.
+    _ = std::fs::remove_file(&said);
+    told("USER", "", "echo alice").expect_code(0);
+    assert_eq!(files::read(&said), "x\n");
+    bystander.expect_no_call();
 }
 
 #[test]

@@ -3,12 +3,17 @@
 mod attach;
 mod books;
 mod crashes;
+mod environment;
 mod guards;
 mod interrupts;
 mod limits;
+mod line_ends;
+mod links;
 mod locks;
 mod login;
 mod many;
+mod masking;
+mod order;
 mod proofs;
 mod reconnect;
 mod records;

@@ -145,3 +145,21 @@ fn a_project_without_sites_is_empty() {
     let none = TempDir::new().unwrap();
     assert_eq!(told(none.path()), "cannot read the folder ROOT/hosts");
 }
+
+#[test]
+fn lines_end_with_lf_whatever_the_file_says() {
+    for (file, text) in [
+        ("a\r\nb\r\n", "a\nb\n"),
+        ("a\nb\r\nc", "a\nb\nc"),
+        ("\r\n\r\n", "\n\n"),
+        // Converted twice.
+        ("a\r\r\nb", "a\nb"),
+        // No line ends there.
+        ("a\rb\r", "a\rb\r"),
+        ("\u{feff}#!/bin/sh\r\n", "#!/bin/sh\n"),
+        ("a\u{feff}b", "a\u{feff}b"),
+        ("", ""),
+    ] {
+        assert_eq!(String::from_utf8(with_lf(file.as_bytes())).unwrap(), text, "{file:?}");
+    }
+}

@@ -233,6 +233,8 @@ fleet_step() {
 exec 3<&0 6>&1 7>&2 >/dev/null 2>&1
 # Caught, not ignored: what is ignored here would be ignored in the steps, too.
 trap : HUP INT QUIT TERM PIPE
+# Of the login: `cd` would go elsewhere.
+unset CDPATH
 fleet_boot
 _setsid=
 command -v setsid >/dev/null && _setsid=setsid

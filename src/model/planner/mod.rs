@@ -30,7 +30,7 @@ pub use variables::{Variables, misspelt};
 
 /// What was asked for when a run began: with it, the run can be planned again, and compared with what was planned then.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Asked {
     /// The site.
     pub site: SiteName,
@@ -52,7 +52,7 @@ pub struct Asked {
 
 /// What the command line sets, above all files.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Overrides {
     /// `--user`
     pub user: Option<UserName>,
@@ -78,7 +78,7 @@ pub struct Overrides {
 
 /// Which of a task's steps are planned. Steps are named as in the recipe, or by their path in the plan.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct StepSelection {
     /// `--start-at`: leave out all before it.
     pub start_at: Option<String>,

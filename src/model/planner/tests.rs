@@ -243,7 +243,10 @@ fn an_undefined_variable_is_told_once_with_its_place_and_the_nearest_name() {
 fn a_required_variable_that_nobody_sets_is_an_error_with_a_hint() {
     let case = Case::of(&SITES.replace("home = \"/srv/site\"", "x = 1"), RECIPE);
     let error = case.plan(&["close"]).unwrap_err().to_string();
-    assert!(error.contains("needs the variable `home` (where), and host `web1`"), "{error}");
+    insta::assert_snapshot!(error, @r#"
+    recipe `r` needs the variable `home` (where), and host `web1` of site `s` has none
+    hint: set it in hosts/s.toml, below [vars]: home = "..."
+    "#);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The public half of a key: one line of text, and a fingerprint.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use russh::keys::PublicKey;
 use sha2::{Digest as _, Sha256};
 
 use super::{KeyError, LARGEST_KEY_FILE, not_a_key};
+use crate::files;
 
 /// Why a line is no public key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +54,7 @@ impl PublicKeyLine {
     /// Reads a `.pub` file.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(LARGEST_KEY_FILE).read_to_string(&mut text));
+        let read = files::open(path).and_then(|file| file.take(LARGEST_KEY_FILE).read_to_string(&mut text));
         match read {
             Ok(_) => Self::parse(&text).map_err(|e| not_a_key(path, e.reason)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(KeyError::Missing { path: path.to_owned() }),

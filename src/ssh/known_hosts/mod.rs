@@ -17,6 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::host_key::HostKey;
+use crate::files;
 use line::{Entry, Marker};
 
 pub use pin::{Pin, pin};
@@ -101,7 +102,7 @@ pub enum KnownHostsError {
 impl KnownHosts {
     /// Reads a file. A missing file is an empty one; an unreadable file is an error.
     pub fn load(path: &Path) -> Result<Self, KnownHostsError> {
-        match std::fs::read(path) {
+        match files::read(path) {
             Ok(bytes) => Ok(Self::parse(path, &bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Self::parse(path, b"")),
             Err(source) => Err(KnownHostsError::Read { path: path.to_owned(), source }),

@@ -124,6 +124,36 @@ fn a_controller_killed_at_any_commit_of_a_run_that_fails_is_followed_by_one_that
     at_every_commit(true);
 }
 
+/// Each was unfinished for ever, and the last run.
+#[test]
+fn a_controller_killed_while_it_makes_its_record_leaves_a_run_that_was_not_started() {
+    let site = site();
+    std::fs::create_dir_all(site.shared()).unwrap();
+    for nth in 1.. {
+        let output = killed_at(&site, "fsync", nth, None, &["mysite", "deploy"]);
+        let listed = site.fleet(&["runs"]).expect_code(0).stdout;
+        if !is_killed(&output) {
+            output.expect_code(0);
+            assert!(nth > 5, "only {nth} were seen");
+            assert_eq!(listed.matches(" succeeded").count(), 1, "{listed}");
+            break;
+        }
+        assert!(site.journal().is_empty());
+        assert_eq!((listed.matches("not started").count(), listed.lines().count()), (nth, nth + 1), "{listed}");
+        for args in
+            [&["resume"][..], &["undo", "--yes"], &["show"], &["logs", "last"], &["attach"], &["cancel", "--yes"]]
+        {
+            let told = site.fleet(args).expect_code(4).stderr;
+            assert!(told.contains("was not started") && told.contains("hint: start it again"), "{args:?}: {told}");
+        }
+    }
+    check_once(&site, &DONE, "undisturbed");
+    // Those that were not started are not in the way of what comes after them.
+    killed_at(&site, "fsync", 1, None, &["mysite", "deploy"]);
+    site.fleet(&["undo", "--yes"]).expect_code(0);
+    assert!(site.journal().contains(&"web1 restore".to_owned()));
+}
+
 #[test]
 fn a_resumed_run_is_killed_at_any_line_of_its_record() {
     let site = site();

@@ -1,12 +1,10 @@
 //! What Production gets: what was proven on Test, as the books of Test's hosts say it, whoever asks from where.
 
 use std::fs;
-use std::process::Command;
 
 use super::Site;
-use crate::support::output::Output;
+use super::order::with_clock;
 use crate::support::project::Project;
-use crate::support::tools::tool;
 
 const RECIPE: &str = r#"
 [vars.release]
@@ -52,16 +50,6 @@ fn laptop(site: &Site) -> Project {
         }
     }
     other
-}
-
-/// Fleet on a machine whose clock is that far off.
-fn with_clock(site: &Site, offset: &str, args: &[&str]) -> Output {
-    let fleet = site.command(args);
-    let mut faked = Command::new(tool("faketime"));
-    faked.args(["-f", offset]).arg(fleet.get_program()).args(args).current_dir(site.root()).env_clear();
-    faked.envs(fleet.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    faked.stdin(std::process::Stdio::null());
-    site.run(args, &mut faked)
 }
 
 fn last(site: &Site) -> String {

@@ -151,6 +151,79 @@ fn runs_are_listed_shown_and_their_logs_told() {
     }
 }
 
+/// An older fleet would have left half of it out, and called the run finished.
+#[test]
+fn a_run_of_a_newer_fleet_is_neither_resumed_nor_undone_nor_called_finished() {
+    let site = site();
+    site.fleet(&["mysite", "deploy", "-l", "web1"]).expect_code(0);
+    let run = runs(&site)[0].clone();
+    let attempts = [&["resume"][..], &["undo", "--yes"], &["cancel", "--yes"], &["show"], &["attach"]];
+    let refused = |told: &str| {
+        for args in attempts {
+            let output = site.fleet(args).expect_code(5);
+            assert!(output.stderr.contains(told), "{args:?}: {}", output.stderr);
+        }
+    };
+    let change = |name: &str, from: &str, to: &str, told: &str| {
+        let whole = files::read(&run.join(name));
+        assert!(whole.contains(from), "{whole}");
+        files::write(&run.join(name), whole.replacen(from, to, 1), 0o600);
+        refused(told);
+        let listed = site.fleet(&["runs"]).expect_code(0).stdout;
+        files::write(&run.join(name), whole, 0o600);
+        listed
+    };
+    change(
+        "plan.json",
+        "\"v\": 2",
+        "\"v\": 3",
+        "plan.json was written by a newer fleet (format 3, this one reads up to 2)",
+    );
+    change("plan.json", "\"path\":", "\"upload\": \"nginx.conf\", \"path\":", "plan.json:");
+    let finished = "\"event\":\"run-finished\"";
+    for (to, told) in [
+        ("\"event\":\"run-handed-over\"", "events.jsonl:"),
+        ("\"event\":\"run-finished\",\"in-part\":true", "events.jsonl:"),
+    ] {
+        let listed = change("events.jsonl", finished, to, told);
+        assert!(listed.contains("damaged: ") && !listed.contains("succeeded"), "{listed}");
+    }
+    let whole = files::read(&run.join("events.jsonl"));
+    files::write(&run.join("events.jsonl"), format!("{whole}{{\"v\":3,\"event\":\"handed-over\"}}\n"), 0o600);
+    refused("events.jsonl was written by a newer fleet (format 3");
+    let listed = site.fleet(&["runs"]).expect_code(0).stdout;
+    assert!(listed.contains("written by a newer fleet") && !listed.contains("succeeded"), "{listed}");
+    // What the version before has written goes on.
+    files::write(&run.join("events.jsonl"), whole.replace("{\"v\":2", "{\"v\":1"), 0o600);
+    files::write(
+        &run.join("plan.json"),
+        files::read(&run.join("plan.json")).replacen("\"v\": 2", "\"v\": 1", 1),
+        0o600,
+    );
+    site.fleet(&["undo", "--yes"]).expect_code(0);
+}
+
+/// The number of the version alone is no other plan.
+#[test]
+fn a_run_that_the_version_before_began_is_resumed() {
+    let site = site();
+    site.touch("wait");
+    let running = site.spawn(&["mysite", "deploy"]);
+    wait_for("the step", || site.has("working"));
+    running.signal(Signal::KILL);
+    running.wait();
+    let run = runs(&site)[0].clone();
+    for (name, now, before) in [("plan.json", "\"v\": 2", "\"v\": 1"), ("events.jsonl", "{\"v\":2", "{\"v\":1")] {
+        let text = files::read(&run.join(name));
+        assert!(text.contains(now), "{text}");
+        files::write(&run.join(name), text.replace(now, before), 0o600);
+    }
+    std::fs::remove_file(site.root().join(".fleet/order")).unwrap();
+    std::fs::remove_file(site.shared().join("wait")).unwrap();
+    let output = site.fleet(&["resume", "--json"]).expect_code(0);
+    assert_eq!(outcomes(&output), ["web1 succeeded", "web2 succeeded"]);
+}
+
 #[test]
 fn a_run_that_was_killed_is_unfinished_and_damage_is_told_with_its_place() {
     let site = site();
@@ -174,10 +247,10 @@ fn a_run_that_was_killed_is_unfinished_and_damage_is_told_with_its_place() {
         assert!(site.fleet(&["runs"]).expect_code(0).stdout.contains("unfinished"));
         assert!(site.fleet(&["logs", "last", "web1", "--step", "close"]).expect_code(0).stdout.contains("| closing\n"));
     }
-    files::write(&events, whole.replacen("{\"v\":1", "\u{0}garbage", 3), 0o600);
+    files::write(&events, whole.replacen("{\"v\":2", "\u{0}garbage", 3), 0o600);
     let damaged = site.fleet(&["show"]).expect_code(5);
     assert!(damaged.stderr.contains("events.jsonl:1: not written by fleet, or damaged"), "{}", damaged.stderr);
-    files::write(&events, whole.replacen("{\"v\":1", "{\"v\":99", 1), 0o600);
+    files::write(&events, whole.replacen("{\"v\":2", "{\"v\":99", 1), 0o600);
     let newer = site.fleet(&["show"]).expect_code(5);
     assert!(newer.stderr.contains("written by a newer fleet"), "{}", newer.stderr);
     // Logs are read without the events, and whatever is in them.
