@@ -53,3 +53,39 @@ fn a_backup_is_whole_or_refused() {
         assert!(host.fails("backup").contains("MiB left"));
     });
 }
+
+#[test]
+fn a_restore_that_does_not_give_back_the_schema_is_none() {
+    everywhere(|mut host| {
+        fs::write(host.path("schema"), "\\restrict abc\ntable one\n").unwrap();
+        host.set("schema", "cat ../schema");
+        host.done("backup");
+        assert_eq!(host.read("home/.git/fleet/backups/20261122-084512-7f3a/about.schema"), "table one\n");
+        host.set("backup-id", "20261122-084512-7f3a");
+        // What pg_dump says anew each time is no difference.
+        fs::write(host.path("schema"), "\\restrict def\ntable one\n").unwrap();
+        assert!(host.done("restore-database").contains("the schema is that of the backup"));
+        fs::write(host.path("schema"), "table one\ntable half\n").unwrap();
+        let error = host.fails("restore-database");
+        assert!(error.contains("did not give back the schema") && error.contains("table half"), "{error}");
+        // Nor is one whose schema cannot be read.
+        host.set("schema", "echo 'table one'; false");
+        host.fails("restore-database");
+        for nothing in ["", ":"] {
+            host.set("schema", nothing);
+            assert!(!host.done("restore-database").contains("schema"));
+        }
+        // No backup that was made without knowing the schema is judged by it.
+        host.set("fleet.run", "20261123-000000-0001");
+        host.done("backup");
+        host.set("backup-id", "20261123-000000-0001");
+        host.set("schema", "cat ../schema");
+        assert!(!host.done("restore-database").contains("schema"));
+        // A folder that holds what fleet wrote, and nothing else, is no backup.
+        host.set("backup", ":");
+        host.set("fleet.run", "20261124-000000-0002");
+        host.done("backup");
+        host.set("backup-id", "20261124-000000-0002");
+        assert!(host.fails("restore-database").contains("is empty"));
+    });
+}

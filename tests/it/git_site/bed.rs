@@ -100,8 +100,12 @@ impl Bed {
 
     /// Adds a line to the site's `[vars]`.
     pub fn write_var(&self, line: &str) {
-        let file = self.read("hosts/mysite.toml");
-        self.write("hosts/mysite.toml", file.replacen("[vars]\n", &format!("[vars]\n{line}\n"), 1));
+        self.write_site(|site| site.replacen("[vars]\n", &format!("[vars]\n{line}\n"), 1));
+    }
+
+    /// Changes the site's file.
+    pub fn write_site(&self, change: impl FnOnce(&str) -> String) {
+        self.write("hosts/mysite.toml", change(&self.read("hosts/mysite.toml")));
     }
 
     /// A task of the site.

@@ -241,3 +241,19 @@ fn a_plain_folder_in_another_checkout_is_not_the_sites() {
     bed.ends(0, &["deploy", "-e", "home=link"]);
     assert_eq!(bed.head(), bed.two);
 }
+
+/// As a login's own settings may have it.
+#[test]
+fn the_environment_of_the_login_names_no_other_checkout() {
+    let bed = Bed::start("");
+    let other = bed["web1"].home().join("other");
+    run(git(Path::new("/")).args(["clone", "-q"]).arg(bed.up()).arg(&other));
+    run(git(&other).args(["reset", "-q", "--hard", &bed.one]));
+    let session = format!("export GIT_DIR='{0}/.git' GIT_WORK_TREE='{0}'\n", other.display());
+    files::write(&bed["web1"].home().join(".session"), session, 0o644);
+    // It has no say; where it has, the recipe sees that this is not the site's checkout.
+    let said = bed.run(&["deploy"]).all();
+    assert!(bed.head() == bed.two || said.contains("is no checkout"), "{said}");
+    assert_eq!((checked_out(&other), other.join(".git/fleet").exists()), (bed.one.clone(), false));
+    bed.is_open();
+}
