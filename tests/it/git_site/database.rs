@@ -1,4 +1,4 @@
-//! A real PostgreSQL below the lines that the README and the starter site show.
+//! A real database server below the lines that the README and the starter site show.
 
 use super::bed::Bed;
 use crate::support::files;
@@ -12,7 +12,7 @@ fn shown(text: &str) -> String {
     let names = ["backup", "restore", "schema"];
     let lines = text.lines().map(|line| line.trim_start_matches("# "));
     let lines = lines.filter(|line| line.split_once(" = ").is_some_and(|(name, _)| names.contains(&name)));
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A PostgreSQL of its own: on a socket in a temporary folder, with nothing durable, gone on drop.
+//! A database server of its own: on a socket in a temporary folder, with nothing durable, gone on drop.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
