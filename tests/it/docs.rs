@@ -84,8 +84,8 @@ fn what_the_starter_site_shows_in_comments_is_valid() {
     });
     let all: Vec<_> = lines.collect();
     project.write("hosts/mysite.toml", all.join("\n"));
-    assert_eq!(shown, ["backup", "restore", "migrate", "restart", "health", "crontab"]);
+    assert_eq!(shown, ["backup", "restore", "schema", "migrate", "restart", "health", "crontab"]);
     project.fleet(&["check"]).expect_code(0);
     let plan = project.fleet(&["mysite", "deploy", "--dry-run"]).expect_code(0).stdout;
-    assert!(plan.contains("pg_restore --clean -d mysite \"$BACKUP/mysite\""), "{plan}");
+    assert!(plan.contains("pg_restore --create -e -d postgres \"$BACKUP/mysite\""), "{plan}");
 }

@@ -1,0 +1,94 @@
+//! A database server of its own: on a socket in a temporary folder, with nothing durable, gone on drop.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::process::{run, signal, stdout_of, wait_for};
+use super::tools::{PATH, tool};
+use super::{files, user};
+
+/// A server with the role `site`, which may make databases and is nothing else.
+#[derive(Debug)]
+pub struct Postgres {
+    folder: TempDir,
+    server: Option<Child>,
+}
+
+impl Postgres {
+    /// Starts the server. It refuses to run as root, so there it runs as `nobody`.
+    pub fn start() -> Self {
+        let mut postgres = Self { folder: tempfile::tempdir().unwrap(), server: None };
+        files::set_mode(postgres.folder.path(), 0o777);
+        let data = postgres.folder.path().join("data");
+        run(postgres.unprivileged("initdb").args(["-N", "-A", "trust", "-U", "postgres", "-D"]).arg(&data));
+        let mut server = postgres.unprivileged("postgres");
+        server.arg("-D").arg(&data).arg("-k").arg(postgres.folder.path());
+        server.args(["-c", "listen_addresses=", "-c", "fsync=off"]).stdout(Stdio::null()).stderr(Stdio::null());
+        postgres.server = Some(server.process_group(0).spawn().unwrap());
+        wait_for("PostgreSQL", || {
+            let mut asked = postgres.client("psql");
+            asked
+                .args(["-U", "postgres", "-d", "postgres", "-c", "select 1"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            asked.status().unwrap().success().then_some(())
+        });
+        let role = ["-q", "-U", "postgres", "-d", "postgres", "-c", "create role site login createdb"];
+        run(postgres.client("psql").args(role));
+        postgres
+    }
+
+    /// What makes an ordinary login on a host find the server, as `site`.
+    pub fn session(&self) -> String {
+        let folder = self.folder.path().display();
+        format!("export PGHOST='{folder}' PGUSER=site PATH=\"{}:$PATH\"\n", bin().display())
+    }
+
+    /// What SQL gives, as `site`.
+    pub fn sql(&self, database: &str, text: &str) -> String {
+        stdout_of(self.client("psql").args(["-qAt", "-v", "ON_ERROR_STOP=1", "-U", "site", "-d", database, "-c", text]))
+    }
+
+    fn client(&self, program: &str) -> Command {
+        let mut command = Command::new(bin().join(program));
+        command.env_clear().env("PATH", PATH).env("PGHOST", self.folder.path());
+        command
+    }
+
+    fn unprivileged(&self, program: &str) -> Command {
+        let mut command = Command::new(tool(if user::is_root() { "setpriv" } else { "env" }));
+        if user::is_root() {
+            command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]);
+        }
+        command
+            .arg(bin().join(program))
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", PATH)
+            .env("LC_ALL", "C.UTF-8");
+        command
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            // At once, with all its processes.
+            signal(server.id(), Signal::QUIT);
+            let _ = server.wait();
+        }
+    }
+}
+
+/// Debian has the server's programs in no folder of `PATH`.
+fn bin() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let mut folders: Vec<PathBuf> = versions.map(|entry| entry.unwrap().path().join("bin")).collect();
+    folders.retain(|folder| folder.join("initdb").is_file());
+    folders.sort();
+    folders.pop().unwrap_or_else(|| tool("initdb").parent().map(Path::to_owned).unwrap())
+}
