@@ -124,22 +124,27 @@ fn a_controller_killed_at_any_commit_of_a_run_that_fails_is_followed_by_one_that
     at_every_commit(true);
 }
 
-/// Each was unfinished for ever, and the last run.
+/// Each was unfinished for ever, and the last run. A record gets its name when it is whole, so only the last of these is a run at all.
 #[test]
 fn a_controller_killed_while_it_makes_its_record_leaves_a_run_that_was_not_started() {
     let site = site();
     std::fs::create_dir_all(site.shared()).unwrap();
+    let mut named = 0;
     for nth in 1.. {
         let output = killed_at(&site, "fsync", nth, None, &["mysite", "deploy"]);
         let listed = site.fleet(&["runs"]).expect_code(0).stdout;
         if !is_killed(&output) {
             output.expect_code(0);
-            assert!(nth > 5, "only {nth} were seen");
+            assert!(nth > 5 && named > 0, "only {nth} were seen, {named} with a name");
             assert_eq!(listed.matches(" succeeded").count(), 1, "{listed}");
             break;
         }
         assert!(site.journal().is_empty());
-        assert_eq!((listed.matches("not started").count(), listed.lines().count()), (nth, nth + 1), "{listed}");
+        let not_started = listed.matches("not started").count();
+        assert_eq!(listed.lines().count(), not_started + 1, "{listed}");
+        if std::mem::replace(&mut named, not_started) == not_started {
+            continue;
+        }
         for args in
             [&["resume"][..], &["undo", "--yes"], &["show"], &["logs", "last"], &["attach"], &["cancel", "--yes"]]
         {

@@ -66,19 +66,6 @@ fn the_last_run_is_the_one_recorded_last_also_after_a_clock_was_ahead() {
     assert_eq!(listed, [&newest, &ahead, &now, &first, &behind]);
 }
 
-/// What was proven last on Test is what Production gets.
-#[test]
-fn what_was_proven_last_counts_also_after_a_clock_was_ahead() {
-    let recipe = "[[task.deploy.step]]\nname = \"work\"\nrun = \"echo {{what}}\"\nregister = \"revision\"\n\
-                  [task.deploy]\nproves = \"revision\"\n[vars.what]\ndefault = \"nothing\"\n";
-    let mut site = Site::start("", &["web1"], recipe);
-    site.add_site("live", "recipe = \"test\"\nfollows = \"mysite\"", &["web2"]);
-    with_clock(&site, "+30d", &["mysite", "deploy", "-e", "what=old"]).expect_code(0);
-    site.fleet(&["mysite", "deploy", "-e", "what=new"]).expect_code(0);
-    let told = site.fleet(&["list", "--explain", "live"]).expect_code(0).stdout;
-    assert!(told.contains("new") && !told.contains("old"), "{told}");
-}
-
 /// Two that begin at the same moment, and many: each is there, and one of them is the last.
 #[test]
 fn runs_that_begin_together_are_all_in_order() {

@@ -226,6 +226,11 @@ fn a_plain_folder_in_another_checkout_is_not_the_sites() {
     run(git(Path::new("/")).args(["clone", "-q"]).arg(bed.up()).arg(&other));
     run(git(&other).args(["reset", "-q", "--hard", &bed.one]));
     fs::create_dir(other.join("plain")).unwrap();
+    // Its lock would lie in a folder that is not there.
+    let said = bed.ends(10, &["deploy", "-e", "home=other/plain"]);
+    assert!(said.contains("where the site's lock is kept"), "{said}");
+    assert_eq!(checked_out(&other), bed.one);
+    fs::create_dir(other.join("plain/.git")).unwrap();
     for task in ["deploy", "pull", "rollback"] {
         let said = bed.ends(10, &[task, "-e", "home=other/plain"]);
         let no_deployment = task == "rollback" && said.contains("no deployment is left");
@@ -233,9 +238,9 @@ fn a_plain_folder_in_another_checkout_is_not_the_sites() {
         assert_eq!(checked_out(&other), bed.one);
     }
     // No checkout anywhere; and the folder that git keeps its own in.
-    fs::create_dir(bed["web1"].home().join("nothing")).unwrap();
+    fs::create_dir_all(bed["web1"].home().join("nothing/.git")).unwrap();
     assert!(bed.ends(10, &["deploy", "-e", "home=nothing"]).contains("not a git repository"));
-    assert!(bed.ends(10, &["deploy", "-e", "home=home/.git"]).contains("work tree"));
+    assert!(bed.ends(10, &["deploy", "-e", "home=home/.git"]).contains("where the site's lock is kept"));
     // A link is fine.
     symlink("home", bed["web1"].home().join("link")).unwrap();
     bed.ends(0, &["deploy", "-e", "home=link"]);
@@ -249,11 +254,15 @@ fn the_environment_of_the_login_names_no_other_checkout() {
     let other = bed["web1"].home().join("other");
     run(git(Path::new("/")).args(["clone", "-q"]).arg(bed.up()).arg(&other));
     run(git(&other).args(["reset", "-q", "--hard", &bed.one]));
-    let session = format!("export GIT_DIR='{0}/.git' GIT_WORK_TREE='{0}'\n", other.display());
-    files::write(&bed["web1"].home().join(".session"), session, 0o644);
-    // It has no say; where it has, the recipe sees that this is not the site's checkout.
-    let said = bed.run(&["deploy"]).all();
-    assert!(bed.head() == bed.two || said.contains("is no checkout"), "{said}");
-    assert_eq!((checked_out(&other), other.join(".git/fleet").exists()), (bed.one.clone(), false));
-    bed.is_open();
+    let index = other.join("its-index");
+    for set in ["GIT_DIR='@/.git' GIT_WORK_TREE='@'", "GIT_DIR='@/.git'", "GIT_INDEX_FILE='@/its-index'", "CDPATH='@'"] {
+        let session = format!("export {}\n", set.replace('@', &other.display().to_string()));
+        files::write(&bed["web1"].home().join(".session"), session, 0o644);
+        bed.ends(0, &["deploy"]);
+        assert_eq!(bed.head(), bed.two, "{set}");
+        bed.is_open();
+        bed.ends(0, &["rollback"]);
+        assert_eq!((bed.head(), checked_out(&other)), (bed.one.clone(), bed.one.clone()), "{set}");
+        assert!(!other.join(".git/fleet").exists() && !index.exists(), "{set}");
+    }
 }
