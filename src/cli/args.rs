@@ -134,6 +134,9 @@ pub struct ResumeArgs {
     /// A step whose outcome is unknown, or bad, runs once more; STEP or HOST:STEP, may be given again
     #[arg(long, value_name = "STEP")]
     pub rerun: Vec<String>,
+    /// Go on, and end, without this host, which is dead for good; may be given again
+    #[arg(long, value_name = "HOST")]
+    pub give_up: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -154,6 +154,7 @@ async fn carry_out(plan: &Plan, past: Option<(&[Event], Direction)>, hosts: &Sha
         summary: Summary::of(events),
         direction,
         decided: Vec::new(),
+        given_up: Vec::new(),
         recorded: Vec::new(),
     });
     let run = Run {
@@ -184,6 +185,8 @@ impl Ending {
         let hosts = hosts.lock().unwrap().clone();
         let mut ran = hosts.ran;
         ran.sort();
+        // A resumed run runs an undo again that failed.
+        ran.dedup_by(|a, b| a == b && a.1.starts_with("exit 1 undo-"));
         Self {
             code: summary.exit_code(),
             hosts: summary.hosts().map(|host| (host.host.to_string(), host.outcome.unwrap())).collect(),
@@ -276,7 +279,7 @@ fn check_order(ran: &[(String, String)]) {
             let step = of_host.iter().rposition(|text| text.rsplit(' ').next() == Some(name));
             let step = step.unwrap_or_else(|| panic!("{host}: {undo} without its step: {of_host:?}"));
             assert!(step < nth, "{host}: {undo} before its step: {of_host:?}");
-            assert!(step < last, "{host}: {undo} in the wrong order: {of_host:?}");
+            assert!(step <= last, "{host}: {undo} in the wrong order: {of_host:?}");
             last = step;
         }
     }

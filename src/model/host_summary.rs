@@ -33,6 +33,8 @@ pub struct HostSummary {
     pub connections_lost: u32,
     /// The run holds the site's lock there.
     pub locked: bool,
+    /// The operator gave it up.
+    pub given_up: bool,
     /// What it is doing.
     pub activity: Option<Activity>,
     /// What the current step printed, or the last one.
@@ -115,6 +117,7 @@ impl HostSummary {
             connected: false,
             connections_lost: 0,
             locked: false,
+            given_up: false,
             activity: None,
             tail: Tail::default(),
             failure: None,
@@ -159,6 +162,7 @@ impl HostSummary {
             Fact::Connected { .. } | Fact::Reattached { .. } => self.connected = true,
             Fact::LockAcquired { .. } => self.locked = true,
             Fact::LockReleased { .. } => self.locked = false,
+            Fact::HostGivenUp { .. } => self.give_up(at),
             Fact::StepDecided { step, decision, .. } => self.decide(at, step, *decision),
             Fact::ConnectionLost { .. } => {
                 self.connected = false;
@@ -226,6 +230,18 @@ impl HostSummary {
         self.connected = false;
         self.connections_lost = 0;
         self.activity = None;
+    }
+
+    /// Nobody will find out how its open step ended, and nobody will give its lock back.
+    fn give_up(&mut self, at: Timestamp) {
+        self.given_up = true;
+        self.locked = false;
+        let is_open = |step: &&StepSummary| matches!(step.outcome, None | Some(StepOutcome::Detached { .. }));
+        if let Some((step, kind)) = self.steps.last().filter(is_open).map(|open| (open.step.clone(), open.kind)) {
+            self.failure.take_if(|failure| failure.step == step);
+            let reason = "its host was given up".to_owned();
+            self.end(at, &step, kind, Some(&StepOutcome::Unknown { reason }), None);
+        }
     }
 
     /// A person says how a step ended, or that it is to run again.

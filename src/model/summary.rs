@@ -119,6 +119,7 @@ impl Summary {
             }
             Fact::HostStarted { host }
             | Fact::StepDecided { host, .. }
+            | Fact::HostGivenUp { host, .. }
             | Fact::StepResumed { host, .. }
             | Fact::LockAcquired { host }
             | Fact::LockReleased { host }

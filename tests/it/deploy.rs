@@ -9,6 +9,7 @@ mod login;
 mod many;
 mod reconnect;
 mod records;
+mod rescue;
 mod resume;
 mod rollout;
 mod steps;
