@@ -8,6 +8,7 @@ mod check;
 mod context;
 mod descriptors;
 mod failure;
+mod flags;
 mod hosts;
 mod init;
 mod interrupts;
