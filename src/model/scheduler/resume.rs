@@ -13,7 +13,8 @@ use super::{Action, Activity, Again, Dropout, Mode, Scheduler, StepIndex, Then};
 impl Scheduler {
     /// A scheduler that goes on where another one ended.
     pub fn resume(plan: &Plan, past: &Past, direction: Direction) -> Self {
-        if direction == Direction::Forward && past.is_empty() {
+        let given_up = past.facts().any(|(_, fact)| *fact == PastFact::GivenUp);
+        if direction == Direction::Forward && past.is_empty() && !given_up {
             // Nothing was begun: it begins as any run does, and not on half a site.
             return Self::new(Arc::new(plan.clone()));
         }
@@ -197,17 +198,18 @@ impl Scheduler {
         }
         let durable = self.step(at).is_some_and(|step| step.durable);
         let state = self.host(host);
-        let unknown = state.unknown.take().filter(|_| durable);
+        // It may be running.
+        let open = state.unknown.take().or(state.again).filter(|again| durable && matches!(again, Again::Watch(..)));
         state.dropped = None;
         state.frozen = None;
         state.reason = None;
         state.doubt = false;
-        match (decision, unknown) {
+        match (decision, open) {
             (Decision::AssumeDone, _) => {
                 state.finished.insert(at);
                 state.again = None;
             }
-            (Decision::Rerun, Some(_)) => (state.again, state.then) = (unknown, Then::Rerun),
+            (Decision::Rerun, Some(_)) => (state.again, state.then) = (open, Then::Rerun),
             (Decision::Rerun, None) => {
                 let attempts = state.tries.get(&at).copied().unwrap_or_default();
                 state.again = Some(Again::Rerun(at, attempts + 1));
