@@ -1,4 +1,5 @@
 mod doubts;
+mod resumed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
