@@ -185,7 +185,6 @@ impl Ending {
         let hosts = hosts.lock().unwrap().clone();
         let mut ran = hosts.ran;
         ran.sort();
-        // A resumed run runs an undo again that failed.
         ran.dedup_by(|a, b| a == b && a.1.starts_with("exit 1 undo-"));
         Self {
             code: summary.exit_code(),
@@ -205,7 +204,6 @@ fn at(plan: &Plan, path: &str) -> StepIndex {
         .unwrap()
 }
 
-/// The hosts as they are after these events.
 fn hosts_after(plan: &Plan, events: &[Event], in_flight: InFlight, unreachable: &BTreeSet<&'static str>) -> Hosts {
     let mut hosts = Hosts { unreachable: unreachable.clone(), ..Hosts::default() };
     for (nth, event) in events.iter().enumerate() {
@@ -285,7 +283,6 @@ fn check_order(ran: &[(String, String)]) {
     }
 }
 
-/// No host is told of after its end, and each ends once.
 fn check_told(plan: &Plan, events: &[Event], case: &str) {
     for host in &plan.hosts {
         let of_host: Vec<&Event> = events.iter().filter(|event| event.fact.host() == Some(&host.label)).collect();
@@ -351,7 +348,6 @@ fn durable(name: &str, hosts: &[usize], run: &str, undo: Option<&str>) -> PlanSt
     PlanStep { durable: true, ..step(name, hosts, run, undo) }
 }
 
-/// A step that is only an undo.
 fn only_undo(name: &str, hosts: &[usize], undo: &str) -> PlanStep {
     let mut step = durable(name, hosts, "", Some(undo));
     step.commands.values_mut().for_each(|commands| commands.run = None);
@@ -384,7 +380,6 @@ fn deployment(migrate: &str, pull: [&str; 3]) -> Plan {
     plan(3, vec![close, once, roll, open])
 }
 
-/// Which other host of its batch has got how far when one fails is a matter of time.
 fn one_by_one(mut plan: Plan) -> Plan {
     plan.phases[2].batches = (0..3).map(|host| vec![HostIndex(host)]).collect();
     plan
@@ -419,7 +414,6 @@ async fn a_run_that_fails_and_is_undone() {
     let ending = crash_everywhere(&plan, &BTreeSet::new(), false).await;
     assert_eq!((ending.code, ending.locked.len()), (10, 0));
     assert!(ending.hosts.iter().all(|(_, outcome)| *outcome == HostOutcome::RolledBack), "{:?}", ending.hosts);
-    // web3 was not come to in that phase.
     for (undo, times) in [("restart-former", 3), ("code abc", 2)] {
         assert_eq!(ending.ran.iter().filter(|(_, text)| text == undo).count(), times, "{undo}: {:?}", ending.ran);
     }

@@ -47,7 +47,7 @@ fn the_demo_does_what_it_tells_and_leaves_nothing() {
         "$ fleet notes-test deploy\n",
         "visitors of test1 saw: release v1, closed, release v2\n",
         "$ fleet notes deploy --yes\n",
-        "migrate           | 002-author.sql done\n",
+        "migrate        | 002-author.sql done\n",
         "Killed\n",
         "$ fleet notes status\n",
         "running: migrate/migrate on web1",
