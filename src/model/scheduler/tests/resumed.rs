@@ -55,7 +55,7 @@ impl World {
         self.settled.clear();
         let mut waiting = vec![Input::Start];
         while !waiting.is_empty() {
-            if roll() % 25 == 0 {
+            if roll().is_multiple_of(25) {
                 return false;
             }
             let input = waiting.swap_remove(roll() % waiting.len());
@@ -64,7 +64,7 @@ impl World {
                     Action::Connect(h) => {
                         self.facts.push(Fact::HostStarted { host: self.plan.hosts[h.0].label.clone() });
                         assert!(!self.given_up.contains(&h.0), "host {} was given up", h.0);
-                        let away = roll() % 12 == 0;
+                        let away = roll().is_multiple_of(12);
                         waiting.push(if away { Input::ConnectFailed(h, "away".into()) } else { Input::Connected(h) });
                     }
                     Action::PlanUndo(h, at) => {
@@ -100,12 +100,15 @@ impl World {
                     Action::Settle(settled) => {
                         assert!(self.settled.insert(settled.host.0), "host {} settled twice", settled.host.0);
                         let gave_up = self.given_up.contains(&settled.host.0);
-                        assert_eq!(gave_up && settled.outcome == HostOutcome::Succeeded, false);
+                        assert!(
+                            !gave_up || settled.outcome != HostOutcome::Succeeded,
+                            "host {} was given up",
+                            settled.host.0
+                        );
                     }
                     _ => {}
                 }
             }
-            // What has ended is on record before the next thing is done about it.
             if scheduler.is_finished() {
                 assert_eq!(self.settled.len(), self.plan.hosts.len());
                 return true;
