@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+use super::flags;
 use crate::model::duration::parse_duration;
 use crate::model::inventory::Share;
 use crate::model::name::{UserName, VarName};
@@ -135,6 +136,9 @@ pub struct ResumeArgs {
     /// A step whose outcome is unknown, or bad, runs once more; STEP or HOST:STEP, may be given again
     #[arg(long, value_name = "STEP")]
     pub rerun: Vec<String>,
+    /// Go on, and end, without this host, which is dead for good; may be given again
+    #[arg(long, value_name = "HOST")]
+    pub give_up: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -295,7 +299,13 @@ pub fn parse(argv: Vec<String>) -> Result<Cli, clap::Error> {
     let names: Vec<String> = Cli::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
     // Said once, at the end of the help, and not with every flag.
     let command = names.into_iter().fold(hide(Cli::command()), |command, name| command.mut_subcommand(name, hide));
-    let matches = command.try_get_matches_from(normalize(argv))?;
+    let (argv, at) = normalize(argv);
+    let verb = argv.get(at).map(String::as_str).unwrap_or_default();
+    let typed = flags::of_verb(flags::without_variables(command.clone()), verb, None).try_get_matches_from(&argv)?;
+    flags::refuse_ignored(&command, &typed)?;
+    let (_, what) = flags::typed(&typed);
+    let command = flags::of_verb(command, verb, what.as_deref());
+    let matches = command.try_get_matches_from(&argv)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     cli.flags.yes_typed = is_typed(&matches, "yes");
     Ok(cli)
@@ -333,8 +343,8 @@ pub fn utf8(
     argv.into_iter().enumerate().map(|(place, word)| text(&format!("argument {place}"), word)).collect()
 }
 
-/// Puts `SITE` before a first word that is no verb, and gives verbs their dashes.
-fn normalize(mut argv: Vec<String>) -> Vec<String> {
+/// Puts `SITE` before a first word that is no verb, and gives verbs their dashes. Also tells the verb's place.
+fn normalize(mut argv: Vec<String>) -> (Vec<String>, usize) {
     let command = Cli::command();
     let takes_value = |flag: &dyn Fn(&clap::Arg) -> bool| {
         command.get_arguments().find(|arg| flag(arg)).is_some_and(|arg| arg.get_action().takes_values())
@@ -342,7 +352,7 @@ fn normalize(mut argv: Vec<String>) -> Vec<String> {
     let mut at = 1;
     while let Some(word) = argv.get(at) {
         let step = if word == "--" {
-            return argv;
+            return (argv, at);
         } else if let Some(long) = word.strip_prefix("--") {
             let alone = !long.contains('=');
             1 + usize::from(alone && takes_value(&|arg| arg.get_long() == Some(long)))
@@ -359,7 +369,7 @@ fn normalize(mut argv: Vec<String>) -> Vec<String> {
         // `fleet help logs`, as with git; a site cannot be called so.
         argv.remove(at);
         argv.push("--help".to_owned());
-        return if argv.len() > at + 1 { normalize(argv) } else { argv };
+        return if argv.len() > at + 1 { normalize(argv) } else { (argv, at) };
     }
     if let Some(word) = argv.get_mut(at) {
         let dashed = word.replace('_', "-");
@@ -369,7 +379,7 @@ fn normalize(mut argv: Vec<String>) -> Vec<String> {
             argv.insert(at, "SITE".to_owned());
         }
     }
-    argv
+    (argv, at)
 }
 
 #[cfg(test)]
@@ -377,7 +387,7 @@ mod tests {
     use super::*;
 
     fn normalized(line: &str) -> String {
-        normalize(line.split(' ').map(str::to_owned).collect()).join(" ")
+        normalize(line.split(' ').map(str::to_owned).collect()).0.join(" ")
     }
 
     #[test]

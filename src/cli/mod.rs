@@ -9,6 +9,7 @@ mod check;
 mod context;
 mod descriptors;
 mod failure;
+mod flags;
 mod hosts;
 mod init;
 mod interrupts;

@@ -12,7 +12,7 @@ use super::interrupts::{self, Listening};
 use super::run::{self, Work};
 use super::{access, attach, descriptors};
 use crate::engine::Resumed;
-use crate::model::event::{Decision, Direction, Event};
+use crate::model::event::{Decision, Direction};
 use crate::model::exit;
 use crate::model::host_summary::StepKind;
 use crate::model::name::{HostLabel, RunId};
@@ -45,15 +45,16 @@ pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Fail
     let decisions = [(&args.assume_done, Decision::AssumeDone), (&args.rerun, Decision::Rerun)];
     let decided = taken
         .decide(decisions.into_iter().flat_map(|(steps, decision)| steps.iter().map(move |step| (step, decision))))?;
-    if !args.rerun.is_empty() && taken.goes_back(&decided) {
+    let given_up = taken.give_up(&args.give_up, &decided)?;
+    if !args.rerun.is_empty() && taken.goes_back(&decided, &given_up) {
         return Err(Failure::refused(format!(
             "run {run} has turned back, and what would be run again would only be undone\n\
              hint: fleet undo {run}",
             run = taken.run
         )));
     }
-    let decided = taken.with_harmless(decided);
-    taken.go(context, Direction::Forward, decided).await
+    let decided = taken.with_harmless(decided, &given_up);
+    taken.go(context, Direction::Forward, decided, given_up).await
 }
 
 /// Takes back what a run has done.
@@ -70,7 +71,7 @@ pub async fn undo(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
         return Err(Failure::refused(format!("run {} has done nothing: there is nothing to undo", taken.run)));
     }
     run::confirm(context, &taken.plan, &format!("undo of run {} ({})", taken.run, taken.plan.task))?;
-    taken.go(context, Direction::Back, Vec::new()).await
+    taken.go(context, Direction::Back, Vec::new(), Vec::new()).await
 }
 
 /// Ends the steps of a run, and has it undone by its policy.
@@ -107,7 +108,7 @@ pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
     if !asked {
         ask(&taken.plan)?;
     }
-    taken.go(context, Direction::Cancel, Vec::new()).await
+    taken.go(context, Direction::Cancel, Vec::new(), Vec::new()).await
 }
 
 /// The run of that name. `last` is the newest that has anything to do with what is asked, or else the newest of all: a deployment that
@@ -151,7 +152,6 @@ struct Taken {
     listening: Listening,
     record: Record,
     plan: Plan,
-    events: Vec<Event>,
     past: Past,
     summary: Summary,
 }
@@ -175,7 +175,7 @@ impl Taken {
         }
         let past = Past::of(&plan, &events);
         let summary = Summary::of(&events);
-        Ok(Self { run, listening, record, plan, events, past, summary })
+        Ok(Self { run, listening, record, plan, past, summary })
     }
 
     fn site(&self) -> String {
@@ -242,26 +242,65 @@ impl Taken {
         Ok(decided)
     }
 
-    /// Does the run go back when it goes on like that?
-    fn goes_back(&self, decided: &[(OpenStep, Decision)]) -> bool {
+    /// The hosts that are given up. Not one whose step the whole site depends on, as long as nobody knows how that step ended.
+    fn give_up(&self, typed: &[String], decided: &[(OpenStep, Decision)]) -> Result<Vec<HostIndex>, Failure> {
+        let mut given_up = Vec::new();
+        for name in typed {
+            let known = || self.plan.hosts.iter().map(|host| host.label.as_str()).collect::<Vec<_>>().join(", ");
+            let place = self.plan.hosts.iter().position(|host| host.label.as_str() == name);
+            let host = place.map(HostIndex).ok_or_else(|| {
+                let message = format!("run {} has no host `{name}`; its hosts are {}", self.run, known());
+                Failure::Message(exit::NO_MATCH, message)
+            })?;
+            let decision = decided.iter().find(|(open, _)| open.host == host);
+            if let Some((open, Decision::Rerun)) = decision {
+                let message = format!("{name} is given up, and its step `{}` is to run again", self.path(open));
+                return Err(Failure::usage(message));
+            }
+            let is_once = |open: &&OpenStep| self.plan.phases.get(open.at.phase).is_some_and(|phase| phase.once);
+            let open = self.past.open_steps();
+            let open = open.iter().filter(|open| open.host == host && open.is_unknown()).find(is_once);
+            if let (Some(open), None) = (open, decision) {
+                let (run, path) = (&self.run, self.path(open));
+                return Err(Failure::refused(format!(
+                    "{name} cannot be given up: {path} runs once for the whole site, and nobody knows how it ended\n\
+                     hint: if you know that it is done: fleet resume {run} --assume-done {name}:{path} --give-up {name}"
+                )));
+            }
+            given_up.push(host);
+        }
+        Ok(given_up)
+    }
+
+    fn decided_past(&self, decided: &[(OpenStep, Decision)], given_up: &[HostIndex]) -> Past {
         let mut past = self.past.clone();
         for (step, decision) in decided {
             past.decide(step.host, step.at, *decision);
         }
+        for host in given_up {
+            past.give_up(*host);
+        }
+        past
+    }
+
+    /// Does the run go back when it goes on like that?
+    fn goes_back(&self, decided: &[(OpenStep, Decision)], given_up: &[HostIndex]) -> bool {
+        let past = self.decided_past(decided, given_up);
         Scheduler::resume(&self.plan, &past, Direction::Forward).goes_back()
     }
 
     /// Steps that do no harm when they are run again need nobody to decide that, as long as the run goes forward.
-    fn with_harmless(&self, decided: Vec<(OpenStep, Decision)>) -> Vec<(OpenStep, Decision)> {
+    fn with_harmless(&self, decided: Vec<(OpenStep, Decision)>, given_up: &[HostIndex]) -> Vec<(OpenStep, Decision)> {
         let harmless = |open: &OpenStep| {
             let step = self.plan.phases.get(open.at.phase).and_then(|phase| phase.steps.get(open.at.step));
             let unknown = matches!(open.outcome, Some(StepOutcome::Unknown { .. })) && open.kind == StepKind::Run;
             unknown && step.is_some_and(|step| step.idempotent || step.read_only)
         };
-        let undecided = |open: &OpenStep| decided.iter().all(|(step, _)| step.host != open.host);
+        let undecided =
+            |open: &OpenStep| decided.iter().all(|(step, _)| step.host != open.host) && !given_up.contains(&open.host);
         let again = self.past.open_steps().into_iter().filter(|open| harmless(open) && undecided(open));
         let all: Vec<_> = decided.iter().cloned().chain(again.map(|open| (open, Decision::Rerun))).collect();
-        if self.goes_back(&all) { decided } else { all }
+        if self.goes_back(&all, given_up) { decided } else { all }
     }
 
     fn path(&self, open: &OpenStep) -> String {
@@ -279,16 +318,13 @@ impl Taken {
         context: &Context<'_>,
         direction: Direction,
         decided: Vec<(OpenStep, Decision)>,
+        given_up: Vec<HostIndex>,
     ) -> Result<u8, Failure> {
-        let recorded = self.recorded(context)?;
-        let Self { run, listening, record, plan, mut past, summary, events } = self;
-        drop(events);
-        for (open, decision) in &decided {
-            past.decide(open.host, open.at, *decision);
-        }
+        let (recorded, past) = (self.recorded(context)?, self.decided_past(&decided, &given_up));
+        let Self { run, listening, record, plan, summary, .. } = self;
         descriptors::suffice_for(&plan)?;
         let connector = Arc::new(access::for_runs(context, &plan.hosts).await?);
-        let resumed = Resumed { past, summary, direction, decided, recorded };
+        let resumed = Resumed { past, summary, direction, decided, given_up, recorded };
         run::carry_out(context, record, Work { plan, id: run, connector, listening, resumed: Some(resumed) }).await
     }
 

@@ -61,6 +61,8 @@ pub struct Resumed {
     pub direction: Direction,
     /// Decisions to be told, in the past already.
     pub decided: Vec<(OpenStep, crate::model::event::Decision)>,
+    /// Hosts that the operator gives up, in the past already.
+    pub given_up: Vec<HostIndex>,
     /// How much is on record of the output of the step in flight: host, standard output, standard error, in bytes.
     pub recorded: Vec<(HostIndex, u64, u64)>,
 }

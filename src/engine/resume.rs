@@ -15,11 +15,14 @@ use crate::model::scheduler::StepIndex;
 impl Dispatcher<'_> {
     /// Tells that the run goes on, and what was decided.
     pub(super) fn tell_resumed(&mut self) {
-        let Some(Resumed { direction, decided, .. }) = &self.run.resumed else { return };
-        let (direction, decided) = (*direction, decided.clone());
+        let Some(Resumed { direction, decided, given_up, .. }) = &self.run.resumed else { return };
+        let (direction, decided, given_up) = (*direction, decided.clone(), given_up.clone());
         self.tell(Fact::RunResumed { direction, by: self.run.by.clone() });
         for (step, decision) in decided {
             self.tell(Fact::StepDecided { host: self.label(step.host), step: self.path(step.at), decision });
+        }
+        for host in given_up {
+            self.tell(Fact::HostGivenUp { host: self.label(host), by: self.run.by.clone() });
         }
     }
 
@@ -52,7 +55,7 @@ impl Dispatcher<'_> {
                     }
                 }
                 PastFact::UndoPlanned { at } => self.keep_for_undo(host, *at),
-                PastFact::Released => self.unread.retain(|_, of| *of != host),
+                PastFact::Released | PastFact::GivenUp => self.unread.retain(|_, of| *of != host),
                 PastFact::Began { .. }
                 | PastFact::Ended { .. }
                 | PastFact::LockRequested

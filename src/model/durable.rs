@@ -235,11 +235,11 @@ impl DurableStep {
         Wire { exec, setup: Some(&SETUP), stdin: stdin.into_bytes(), begin, end }
     }
 
-    /// The command's shell, started by the supervisor. It takes its standard error for itself: dash redirects in the waiting shell, which
+    /// The command's shell, started by the supervisor. It writes down who it is, in a variable that the command does not get. It takes its standard error for itself: dash redirects in the waiting shell, which
     /// says there how a signal ended what it waits for.
     fn step_line(&self, nonce: &str) -> String {
         let Payload { variables, inner, redirections, bodies } =
-            self.command.payload(nonce, r#"exec 2>&8 8>&-; echo $$ >>"$FLEET_GATE""#);
+            self.command.payload(nonce, r#"exec 2>&8 8>&-; FLEET_MARK=; { read -r FLEET_MARK </proc/$$/stat; } 2>/dev/null; echo "$$ $FLEET_MARK" >>"$FLEET_GATE""#);
         let close = |descriptor: &str| {
             if redirections.contains(&format!("{descriptor}<<")) { String::new() } else { format!("{descriptor}<&- ") }
         };

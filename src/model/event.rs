@@ -61,6 +61,13 @@ pub enum Fact {
         /// What was decided.
         decision: Decision,
     },
+    /// The operator gave the host up: the run goes on, and ends, without it.
+    HostGivenUp {
+        /// The host.
+        host: HostLabel,
+        /// Who gave it up, as `user@controller`.
+        by: String,
+    },
     /// A connection to the host is being made.
     HostStarted {
         /// The host.
@@ -424,6 +431,7 @@ impl Fact {
         match self {
             Self::HostStarted { host }
             | Self::StepDecided { host, .. }
+            | Self::HostGivenUp { host, .. }
             | Self::StepResumed { host, .. }
             | Self::LockRequested { host }
             | Self::LockAcquired { host }

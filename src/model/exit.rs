@@ -108,6 +108,7 @@ fn undone_code(host: &HostSummary) -> u8 {
         None | Some(HostOutcome::Unknown | HostOutcome::Detached) => UNKNOWN,
         Some(HostOutcome::Locked) => LOCKED,
         Some(HostOutcome::Held) => FAILED,
+        Some(HostOutcome::Unreachable) if host.given_up => UNREACHABLE,
         // What failed before, or was never reached, has nothing left to take back.
         Some(
             HostOutcome::Succeeded

@@ -35,6 +35,8 @@ pub struct HostSummary {
     pub locked: bool,
     /// What it does not promise, in words.
     pub warnings: Vec<String>,
+    /// The operator gave it up.
+    pub given_up: bool,
     /// What it is doing.
     pub activity: Option<Activity>,
     /// What the current step printed, or the last one.
@@ -118,6 +120,7 @@ impl HostSummary {
             connections_lost: 0,
             locked: false,
             warnings: Vec::new(),
+            given_up: false,
             activity: None,
             tail: Tail::default(),
             failure: None,
@@ -163,6 +166,7 @@ impl HostSummary {
             Fact::LockRequested { .. } | Fact::LockAcquired { .. } => self.locked = true,
             Fact::LockReleased { .. } => self.locked = false,
             Fact::LessPromised { what, .. } => self.warnings.push(what.clone()),
+            Fact::HostGivenUp { .. } => self.give_up(at),
             Fact::StepDecided { step, decision, .. } => self.decide(at, step, *decision),
             Fact::ConnectionLost { .. } => {
                 self.connected = false;
@@ -232,6 +236,18 @@ impl HostSummary {
         self.connected = false;
         self.connections_lost = 0;
         self.activity = None;
+    }
+
+    /// Nobody will find out how its open step ended, and nobody will give its lock back.
+    fn give_up(&mut self, at: Timestamp) {
+        self.given_up = true;
+        self.locked = false;
+        let is_open = |step: &&StepSummary| matches!(step.outcome, None | Some(StepOutcome::Detached { .. }));
+        if let Some((step, kind)) = self.steps.last().filter(is_open).map(|open| (open.step.clone(), open.kind)) {
+            self.failure.take_if(|failure| failure.step == step);
+            let reason = "its host was given up".to_owned();
+            self.end(at, &step, kind, Some(&StepOutcome::Unknown { reason }), None);
+        }
     }
 
     /// A person says how a step ended, or that it is to run again.

@@ -54,6 +54,8 @@ pub enum PastFact {
         /// Was it to be tried again?
         retrying: bool,
     },
+    /// The operator gave the host up.
+    GivenUp,
     /// The operator decided about a step.
     Decided {
         /// The step.
@@ -81,6 +83,13 @@ pub struct OpenStep {
     pub kind: StepKind,
     /// How it ended; none when the events end before it did.
     pub outcome: Option<StepOutcome>,
+}
+
+impl OpenStep {
+    /// Does nobody know how it ended?
+    pub fn is_unknown(&self) -> bool {
+        matches!(self.outcome, None | Some(StepOutcome::Detached { .. } | StepOutcome::Unknown { .. }))
+    }
 }
 
 impl Past {
@@ -120,6 +129,11 @@ impl Past {
         self.facts.push((host, PastFact::Decided { at, decision }));
     }
 
+    /// Adds that the operator gives the host up now.
+    pub fn give_up(&mut self, host: HostIndex) {
+        self.facts.push((host, PastFact::GivenUp));
+    }
+
     /// Was the host ever locked for the run?
     pub fn was_locked(&self, host: HostIndex) -> bool {
         self.of_host(host).any(|fact| *fact == PastFact::Locked)
@@ -127,11 +141,7 @@ impl Past {
 
     /// Is an attempt of a step, or of an undo, in flight on the host, as far as is known?
     pub fn is_in_flight(&self, host: HostIndex) -> bool {
-        let open = |step: &OpenStep| match &step.outcome {
-            None | Some(StepOutcome::Detached { .. } | StepOutcome::Unknown { .. }) => step.host == host,
-            Some(_) => false,
-        };
-        self.open_steps().iter().any(open)
+        self.open_steps().iter().any(|step| step.host == host && step.is_unknown())
     }
 
     /// The steps that are in flight, or have ended badly and were not undone: at most one a host.
@@ -145,7 +155,7 @@ impl Past {
                 PastFact::Ended { at, kind, outcome, .. } if !outcome.is_success() => {
                     open.insert(host, OpenStep { host, at: *at, kind: *kind, outcome: Some(outcome.clone()) });
                 }
-                PastFact::Ended { .. } | PastFact::Decided { .. } => {
+                PastFact::Ended { .. } | PastFact::Decided { .. } | PastFact::GivenUp => {
                     open.remove(&host);
                 }
                 PastFact::LockRequested
@@ -193,6 +203,7 @@ fn past_fact(fact: &Fact, at: impl Fn(&StepPath) -> Option<StepIndex>) -> Option
         }
         Fact::UndoPlanned { step, .. } => PastFact::UndoPlanned { at: at(step)? },
         Fact::StepDecided { step, decision, .. } => PastFact::Decided { at: at(step)?, decision: *decision },
+        Fact::HostGivenUp { .. } => PastFact::GivenUp,
         Fact::Registered { name, value, .. } => PastFact::Registered { name: name.clone(), value: value.clone() },
         Fact::LockRequested { .. } => PastFact::LockRequested,
         Fact::HostFinished { outcome: HostOutcome::Unreachable, .. } => PastFact::Unreachable,

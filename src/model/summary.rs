@@ -122,6 +122,7 @@ impl Summary {
             }
             Fact::HostStarted { host }
             | Fact::StepDecided { host, .. }
+            | Fact::HostGivenUp { host, .. }
             | Fact::StepResumed { host, .. }
             | Fact::LockRequested { host }
             | Fact::LockAcquired { host }

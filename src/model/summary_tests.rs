@@ -214,6 +214,7 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         hosts().prop_map(|host| Fact::HostStarted { host }),
         hosts().prop_map(|host| Fact::Connected { host }),
         (hosts(), any::<String>()).prop_map(|(host, what)| Fact::LessPromised { host, what }),
+        (hosts(), any::<String>()).prop_map(|(host, by)| Fact::HostGivenUp { host, by }),
         (phases(), any::<usize>()).prop_map(|(phase, batches)| Fact::PhaseStarted { phase, batches }),
         (phases(), any::<usize>(), prop::collection::vec(hosts(), 0..3))
             .prop_map(|(phase, batch, hosts)| Fact::BatchStarted { phase, batch, hosts }),

@@ -84,7 +84,9 @@ fn steps(plan: &Plan, summary: &Summary, color: bool) -> String {
     for step in plan.phases.iter().flat_map(|phase| &phase.steps) {
         let ended = |kind: StepKind, is: fn(&StepOutcome) -> bool| count(summary, &step.path, kind, is);
         let cancelled = ended(StepKind::Run, |outcome| *outcome == StepOutcome::Cancelled);
-        let failed = ended(StepKind::Run, |outcome| !outcome.is_success() && *outcome != StepOutcome::Cancelled);
+        let failed = ended(StepKind::Run, |outcome| {
+            !outcome.is_success() && !matches!(outcome, StepOutcome::Cancelled | StepOutcome::Detached { .. })
+        });
         let done = ended(StepKind::Run, |outcome| *outcome == StepOutcome::Succeeded);
         let skipped = ended(StepKind::Run, |outcome| matches!(outcome, StepOutcome::Skipped { .. }));
         let undone = ended(StepKind::Undo, StepOutcome::is_success);

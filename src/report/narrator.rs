@@ -139,6 +139,10 @@ impl Narrator {
             Fact::StepDecided { host, step, decision } => {
                 self.about_step(at, (host, step, StepKind::Run), Detail::Normal, Tone::Warning, decision.describe())
             }
+            Fact::HostGivenUp { host, by } => {
+                let text = format!("given up by {}", printable(by.as_bytes()));
+                self.about_host(at, host, Detail::Trouble, Tone::Warning, &text)
+            }
             Fact::LockAcquired { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "locked"),
             Fact::LockReleased { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "lock given back"),
             Fact::LessPromised { host, what } => {

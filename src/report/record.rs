@@ -298,6 +298,7 @@ impl Record {
                 log.turn(at, step.as_str())?;
                 log.say(at, step.as_str(), &format!("undo {}", ended(outcome, *millis)))
             }
+            Fact::HostGivenUp { by, .. } => log.say(at, "-", &format!("given up by {}", printable(by.as_bytes()))),
             Fact::Connected { .. } => log.say(at, "-", "connected"),
             Fact::Reattached { .. } => log.say(at, "-", "connected again"),
             Fact::LockAcquired { .. } => log.say(at, "-", "locked"),
@@ -390,6 +391,7 @@ fn must_last(fact: &Fact) -> bool {
         Fact::RunStarted { .. }
         | Fact::RunResumed { .. }
         | Fact::StepDecided { .. }
+        | Fact::HostGivenUp { .. }
         | Fact::StepResumed { .. }
         | Fact::LockRequested { .. }
         | Fact::LockAcquired { .. }

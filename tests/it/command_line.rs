@@ -209,3 +209,44 @@ fn an_argument_that_is_not_utf8_is_named_and_cannot_reach_the_terminal() {
     project.run(&[], &mut command).expect_code(0);
     bystander.expect_no_call();
 }
+
+/// Who types `resume -x web1` believes that web1 is left out.
+#[test]
+fn a_flag_that_a_verb_would_ignore_is_refused() {
+    let (project, bystander) = two_sites();
+    for (args, verb, flag) in [
+        (&["resume", "-x", "web1"][..], "resume", "exclude"),
+        (&["-x", "web1", "resume"], "resume", "exclude"),
+        (&["resume", "--max-fail=1"], "resume", "max-fail"),
+        (&["undo", "-n"], "undo", "dry-run"),
+        (&["undo", "-l", "web1"], "undo", "limit"),
+        (&["cancel", "-e", "a=b"], "cancel", "set"),
+        (&["attach", "-l", "web1"], "attach", "limit"),
+        (&["show", "last", "--json"], "show", "json"),
+        (&["runs", "-l", "shop"], "runs", "limit"),
+        (&["logs", "-P", "2"], "logs", "parallel"),
+        (&["tasks", "shop", "--skip", "go"], "tasks", "skip"),
+        (&["init", "-n"], "init", "dry-run"),
+        (&["shop", "run", "--only", "go", "--", "id"], "SITE run", "only"),
+        (&["shop", "unlock", "-n"], "SITE unlock", "dry-run"),
+        (&["shop", "distribute_keys", "--max-fail", "1"], "SITE distribute-keys", "max-fail"),
+        (&["shop", "trust", "-n"], "SITE trust", "dry-run"),
+    ] {
+        let told = error(&project, args, 2);
+        let expected = format!("error: `fleet {verb}` does not take the flag --{flag}\nhint: fleet ");
+        assert!(told.starts_with(&expected), "{args:?}: {told}");
+    }
+    // A variable is set for all that is done in a shell, and is not even read where it is of no use.
+    for (name, value) in [("FLEET_EXCLUDE", "web1"), ("FLEET_PARALLEL", "many"), ("FLEET_DRY_RUN", "1")] {
+        let args = ["runs"];
+        project.run(&args, project.command(&args).env(name, value)).expect_code(0);
+    }
+    let args = ["shop", "deploy", "-n"];
+    project.run(&args, project.command(&args).env("FLEET_PARALLEL", "many")).expect_code(2);
+    let args = ["shop", "status", "-n"];
+    project.run(&args, &mut project.command(&args)).expect_code(2);
+    let help = project.fleet(&["help", "resume"]).expect_code(0).stdout;
+    assert!(help.contains("--give-up") && help.contains("--json") && !help.contains("--max-fail"), "{help}");
+    assert!(project.fleet(&["--help"]).expect_code(0).stdout.contains("--max-fail"));
+    bystander.expect_no_call();
+}

@@ -17,6 +17,7 @@ mod order;
 mod proofs;
 mod reconnect;
 mod records;
+mod rescue;
 mod resume;
 mod rollout;
 mod steps;

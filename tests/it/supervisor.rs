@@ -1,6 +1,7 @@
 //! The supervisor of durable steps, through the shells that may be a host's `/bin/sh`: started once, watched by many, killed, and lied to.
 
 mod machine;
+mod orphans;
 
 use std::path::Path;
 
@@ -21,6 +22,7 @@ fn output_and_status_come_whatever_the_shell() {
             ("kill -9 $$", "", "", 137),
             ("sleep 30 & echo started", "started\n", "", 0),
             ("echo \"${FLEET_GATE-unset} $FLEET_STEP\"", "unset 20261122-084512-7f3a/0.0.0.6\n", "", 0),
+            ("echo \"${FLEET_MARK-unset}\"", "unset\n", "", 0),
             ("umask", "0022\n", "", 0),
         ]
         .into_iter()
@@ -258,9 +260,10 @@ fn what_cannot_be_known_is_told_as_such() {
         // Another step of the run was never started, and the folder proves it.
         let other = DurableStep { key: key(2), ..waiting.clone() };
         assert_eq!(machine.run(&other, watch).end, Some(StepEnd::Absent), "{:?}", machine.shell);
-        // The supervisor is killed; the step may run on, and nobody will learn how it ends.
+        // Both are killed.
         channel.process.kill().unwrap();
         channel.process.wait().unwrap();
+        signal(pid, Signal::KILL);
         unknown(end(&machine), "supervisor");
         // The number of the supervisor is another process's now.
         let gate = files::read(&machine.file("run"));
@@ -280,7 +283,6 @@ fn what_cannot_be_known_is_told_as_such() {
         // An end that was written down is one, whatever came then.
         files::write(&machine.file("end.0"), "", 0o600);
         assert_eq!(end(&machine), StepEnd::Exited(0), "{:?}", machine.shell);
-        signal(pid, Signal::KILL);
     }
 }
 

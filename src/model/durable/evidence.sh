@@ -14,6 +14,9 @@ fleet_evidence() {
     [ -n "$_pid" ] || { sleep 0.1 || sleep 1; read -r _pid _birth _then _label <"$_gate"; }
     if [ -n "$_pid" ] && fleet_lives "$_pid" "$_birth" "$_then"; then
       echo "running $_label"
+    elif [ "$_then" = "$_boot" ] && fleet_group "$_gate" && fleet_group_lives "$1/${_file##*/}"; then
+      # Its supervisor is dead, and the step is not.
+      echo "running $_label"
     elif [ -z "$_pid" ] || [ "$_then" = "$_boot" ]; then
       echo "gone $_label"
     else

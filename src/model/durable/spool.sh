@@ -7,7 +7,7 @@
 #   RUN/HOST.boot     the boot id at which the run came to the host. If it is that of now, nothing of the host's files is lost. Empty: some
 #                     were. Without it, no step starts
 #   RUN/KEY.run       the step was started: supervisor's pid, its start time, boot id, the step's name. Made with O_EXCL. The
-#                     second line is the step's process group
+#                     second line is the step's process group, and what /proc said then of its first process
 #   RUN/KEY.out .err  what it printed
 #   RUN/KEY.stop.WHY  it is being ended: timeout, idle, cancel
 #   RUN/KEY.full      there was no room when it ended, not even for the next file
@@ -81,4 +81,36 @@ fleet_connected() {
   _noted=
   read -r _noted <"$_at"
   [ "$_noted" = "$_server" ] || echo "$_server" >"$_at"
+}
+
+# Sets $_group, the process group of the step whose gate is $1, and $_since, when its first process began: `-` where there is no /proc. Its
+# shell may be about to write that down.
+fleet_group() {
+  for _n in 1 2 3 4 5 6 7 8 9 10; do
+    _group= _since=
+    { read -r _ && read -r _group _since; } <"$1"
+    [ -z "$_group" ] || break
+    sleep 0.1 || sleep 1
+  done
+  [ -n "$_group" ] || return 1
+  set -- ${_since##*") "}
+  [ $# -lt 20 ] || shift 19
+  _since=${1:--}
+}
+
+# Does the step $1 (RUN/KEY) run in that group? Its supervisor may be dead, and the number another's: so the first process is still the one
+# of then, or one of the group has the step in its environment. Who has neither is not seen: better than to end what is a stranger's.
+fleet_group_lives() {
+  _name=FLEET_STEP=$1
+  if [ "$_since" = - ]; then kill -0 "-$_group" || kill -0 "$_group"; return; fi
+  ! fleet_birth "$_group" || [ "$_birth" != "$_since" ] || return 0
+  kill -0 "-$_group" || return 1
+  for _stat in /proc/[0-9]*/stat; do
+    read -r _line <"$_stat" || continue
+    set -- ${_line##*") "}
+    [ "$3" = "$_group" ] || continue
+    case $1 in Z | X) continue ;; esac
+    ! tr '\0' '\n' <"${_stat%stat}environ" | grep -qxF "$_name" || return 0
+  done
+  return 1
 }

@@ -45,26 +45,15 @@ fleet_ended() {
   done
 }
 
-# Sets $_pid, the step's process group. Its shell may be about to write it down.
-fleet_group() {
-  for _n in 1 2 3 4 5 6 7 8 9 10; do
-    _pid=
-    { read -r _ && read -r _pid; } <"$_step.run"
-    [ -z "$_pid" ] || return 0
-    sleep 0.1 || sleep 1
-  done
-  return 1
-}
-
 # Does any of the step's group run? Without setsid there is no group, but its shell. What has ended, and waits for a lazy parent to notice,
 # does not count.
 fleet_group_runs() {
-  kill -0 "-$_pid" || kill -0 "$_pid" || return 1
+  kill -0 "-$_group" || kill -0 "$_group" || return 1
   [ -d /proc/self ] || return 0
-  for _file in "/proc/$_pid/stat" /proc/[0-9]*/stat; do
-    read -r _line <"$_file" || continue
+  for _stat in "/proc/$_group/stat" /proc/[0-9]*/stat; do
+    read -r _line <"$_stat" || continue
     set -- ${_line##*") "}
-    [ "$1" = Z ] || { [ "$3" != "$_pid" ] && [ "$_file" != "/proc/$_pid/stat" ]; } || return 0
+    [ "$1" = Z ] || { [ "$3" != "$_group" ] && [ "$_stat" != "/proc/$_group/stat" ]; } || return 0
   done
   return 1
 }
@@ -83,20 +72,22 @@ fleet_stop() {
   # Later its number may be another's.
   for _mark in "$_step".end.*; do [ ! -e "$_mark" ] || return; done
   true >"$_step.stop.$1"
-  fleet_group || return
-  kill -TERM "-$_pid" || kill -TERM "$_pid"
-  kill -CONT "-$_pid"
+  fleet_group "$_step.run" && fleet_group_lives "$_run/$_key" || return
+  kill -TERM "-$_group" || kill -TERM "$_group"
+  kill -CONT "-$_group"
   fleet_await_group $_grace
-  kill -KILL "-$_pid" || kill -KILL "$_pid"
+  ! fleet_group_runs || kill -KILL "-$_group" || kill -KILL "$_group"
 }
 
-# For one who did not start the step, which has not ended a moment ago: does it live?
+# For one who did not start the step, which has not ended a moment ago: does it live? When its supervisor is dead, nobody will learn how it
+# ends, but nothing may be done beside it.
 fleet_watch() {
   _pid=
   read -r _pid _birth _then _ <"$_step.run"
   # Its first line may be about to come.
   [ -n "$_pid" ] || { sleep 0.1 || sleep 1; read -r _pid _birth _then _ <"$_step.run"; }
   [ -z "$_pid" ] || ! fleet_lives "$_pid" "$_birth" "$_then" || return
+  [ "$_then" != "$_boot" ] || ! fleet_group "$_step.run" || ! fleet_group_lives "$_run/$_key" || return
   # It may have ended between the two looks.
   fleet_ended
   fleet_flush
@@ -160,7 +151,7 @@ fleet_supervise() {
   _status=$?
   # Of a step that is being ended, more may run than its shell. Nothing is undone before that is over.
   for _why in "$_step".stop.*; do
-    [ ! -e "$_why" ] || ! fleet_group || fleet_await_group $((_grace + 20))
+    [ ! -e "$_why" ] || ! fleet_group "$_step.run" || fleet_await_group $((_grace + 20))
   done
   [ $_status -ne 0 ] || fleet_strike $_strike
   # Where not a byte can be written now, the step's last words may be missing. Another name for a file needs no room.

@@ -96,6 +96,16 @@ impl<'a> Builder<'a> {
         let declared = |policy| tasks.iter().any(|task| task.on_failure == Some(policy));
         let on_test = site.stage.as_ref().is_some_and(|stage| stage.value == Stage::Test);
         let whole = overrides.steps.is_all() && self.targeted.len() == site.hosts.len();
+        let mut on_failure = if declared(OnFailure::Hold) || (on_test && !declared(OnFailure::Undo)) {
+            OnFailure::Hold
+        } else {
+            OnFailure::Undo
+        };
+        // The undo of a step may need what a step that was left out has made.
+        if !overrides.steps.is_all() && on_failure == OnFailure::Undo {
+            on_failure = OnFailure::Hold;
+            self.left_out.push("steps are left out, so nothing is undone on failure: what was done is held, and `fleet undo` takes it back".to_owned());
+        }
         Ok(Plan {
             v: PLAN_VERSION,
             sites: vec![site.name.clone()],
@@ -103,11 +113,7 @@ impl<'a> Builder<'a> {
             max_failures: overrides.max_fail.unwrap_or(site.rollout.max_failures.value).of(hosts.len()),
             parallel: width(overrides, hosts.len()),
             phases,
-            on_failure: if declared(OnFailure::Hold) || (on_test && !declared(OnFailure::Undo)) {
-                OnFailure::Hold
-            } else {
-                OnFailure::Undo
-            },
+            on_failure,
             proves: self.proves.filter(|_| whole),
             basis,
             left_out: self.left_out,

@@ -19,7 +19,8 @@ const MOST_RETRIES: u32 = 1000;
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// What a step that is only an `undo` cannot have.
-const NEED_RUN: [&str; 8] = ["unless", "only-if", "register", "retry", "idempotent", "read-only", "ends", "durable"];
+const NEED_RUN: [&str; 9] =
+    ["unless", "only-if", "register", "retry", "idempotent", "read-only", "ends", "in-force", "durable"];
 
 impl<'a> Reader<'a> {
     pub(super) fn step(&self, table: &Table<'a>) -> Option<Step> {
@@ -75,6 +76,9 @@ impl<'a> Reader<'a> {
         let read_only = key.as_ref().and_then(Item::boolean).is_some_and(|read_only| read_only.value);
         if let (Some(key), true) = (&key, read_only && !only_undo && table.item("undo").is_some()) {
             key.tell_key("a step that is `read-only` has nothing to undo", "leave out one of the two");
+        }
+        if let (Some(key), true) = (table.item("in-force"), read_only) {
+            key.tell_key("a step that is `read-only` leaves nothing in force", "leave out one of the two");
         }
         let durable = table.boolean("durable").is_none_or(|durable| durable.value);
         let secret_output = table.boolean("secret-output").is_some_and(|secret| secret.value);

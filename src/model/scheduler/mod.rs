@@ -18,6 +18,10 @@
 //! * A host whose connection is lost for good is no failure, and nothing is undone because of it: its step goes on. The others go as
 //!   far as they can without it, and then the run waits, locked, for `fleet resume`. The same holds for a step of a resumed run whose
 //!   outcome cannot be found out: the operator is there, and decides. In a run that nobody looks at, an unknown step is a failure.
+//! * Before a step or an undo whose outcome is unknown is run again, or undone, it is watched once more: nothing is done beside what may run.
+//! * `fleet resume` runs an undo again that failed. Rejected: only `fleet undo` does. Whoever resumes a run that goes back wants it back.
+//! * A host that the operator gives up counts as one that could not be reached: its steps stay as they are, the budget decides for the
+//!   others. With the effect of a `once` step on it, nothing before that is undone anywhere, as after a failed undo of it.
 //! * A resumed run is made anew from what happened on each host, not by feeding the old inputs in again: a record that a crash cut off has
 //!   not all of them, and what matters is what is true of each host. Which way it goes follows from that, too: forward, unless there
 //!   are more failures than the budget bears, or something was undone already.
@@ -59,6 +63,18 @@ enum Again {
     Rerun(StepIndex, u32),
 }
 
+/// What follows when nobody knows how the watched step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Then {
+    /// A person has to decide.
+    #[default]
+    Ask,
+    /// A person has decided, knowing that: it is undone, or its undo runs again.
+    Undo,
+    /// The same, and it runs once more.
+    Rerun,
+}
+
 #[derive(Debug, Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each may be true with any other")]
 struct HostState {
@@ -77,12 +93,18 @@ struct HostState {
     finished: BTreeSet<StepIndex>,
     /// What to begin with.
     again: Option<Again>,
+    /// The attempt of which an earlier controller could not find out how it ended.
+    unknown: Option<Again>,
+    /// What follows when that cannot be found out now either.
+    then: Then,
     /// The running step was announced by an earlier controller.
     watched: bool,
     /// How often a step was tried by earlier controllers.
     tries: BTreeMap<StepIndex, u32>,
     /// How often the undo of a step was tried.
     undos: BTreeMap<StepIndex, u32>,
+    /// The operator has given it up: it is not asked any more.
+    given_up: bool,
     /// Neither failed nor through: the rollout waits for it, and in the end for a person.
     waits: bool,
     /// An earlier controller has locked it.

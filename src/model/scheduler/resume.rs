@@ -8,17 +8,20 @@ use super::super::host_summary::StepKind;
 use super::super::outcome::{HostOutcome, StepOutcome};
 use super::super::past::{Past, PastFact};
 use super::super::plan::{HostIndex, OnFailure, Plan};
-use super::{Action, Activity, Again, Dropout, Mode, Scheduler, StepIndex};
+use super::{Action, Activity, Again, Dropout, Mode, Scheduler, StepIndex, Then};
 
 impl Scheduler {
     /// A scheduler that goes on where another one ended.
     pub fn resume(plan: &Plan, past: &Past, direction: Direction) -> Self {
-        if direction == Direction::Forward && past.is_empty() {
+        let given_up = past.facts().any(|(_, fact)| *fact == PastFact::GivenUp);
+        if direction == Direction::Forward && past.is_empty() && !given_up {
             // Nothing was begun: it begins as any run does, and not on half a site.
             return Self::new(Arc::new(plan.clone()));
         }
         let mut plan = plan.clone();
-        if direction == Direction::Back {
+        let is_undo = |(_, fact): (_, &PastFact)| matches!(fact, PastFact::Began { kind: StepKind::Undo, .. });
+        // By its policy a run that holds undoes nothing: a person had it undone.
+        if direction == Direction::Back || past.facts().any(is_undo) {
             plan.on_failure = OnFailure::Undo;
         }
         let mut scheduler = Self::new(Arc::new(plan));
@@ -29,15 +32,27 @@ impl Scheduler {
         }
         for host in scheduler.hosts() {
             let state = scheduler.host(host);
-            if direction == Direction::Back {
+            if state.given_up {
+                continue;
+            }
+            match (direction, state.unknown) {
                 // A person said so, and it is for a person to know that what is not known may be undone.
-                state.frozen = None;
-                state.doubt = false;
+                (Direction::Back, _) | (_, Some(Again::WatchUndo(..))) => {
+                    state.frozen = None;
+                    state.doubt = false;
+                    state.again = state.unknown.or(state.again);
+                    state.then = if state.unknown.is_some() { Then::Undo } else { Then::Ask };
+                }
+                // It is ended, if any of it runs.
+                (Direction::Cancel, Some(_)) => state.again = state.unknown,
+                (Direction::Forward | Direction::Cancel, _) => {}
             }
         }
         scheduler.failures = scheduler.hosts.iter().filter(|state| state.dropped.is_some()).count();
         if direction != Direction::Forward || scheduler.turned_back() {
             scheduler.mode = Mode::Draining;
+            let reason = scheduler.why_without_those_given_up();
+            scheduler.actions.extend(reason.filter(|_| direction == Direction::Forward).map(Action::RolloutStopped));
             // What would be run again would only be undone.
             for state in &mut scheduler.hosts {
                 state.again = state.again.filter(|again| !matches!(again, Again::Rerun(..)));
@@ -60,9 +75,14 @@ impl Scheduler {
     }
 
     fn remember(&mut self, host: HostIndex, fact: &PastFact) {
+        if self.host(host).given_up {
+            return;
+        }
         match fact {
+            PastFact::GivenUp => self.give_up(host),
             PastFact::Began { at, attempt, kind } => {
                 let state = self.host(host);
+                state.unknown = None;
                 state.again = Some(match kind {
                     StepKind::Run => {
                         state.tries.insert(*at, *attempt);
@@ -91,6 +111,45 @@ impl Scheduler {
         }
     }
 
+    fn give_up(&mut self, host: HostIndex) {
+        let state = self.host(host);
+        let open = state.again.take().or(state.unknown.take());
+        let lock = if state.locked { "; its lock is left there" } else { "" };
+        let step = match open {
+            Some(Again::Watch(at, _) | Again::WatchUndo(at, _)) => self.step(at).map(|step| step.path.to_string()),
+            Some(Again::Rerun(..)) | None => None,
+        };
+        let step = step.map(|path| format!("; nobody knows how {path} stands")).unwrap_or_default();
+        if let Some(Again::Watch(at, _)) = open {
+            self.note_effect(host, at, &StepOutcome::Unknown { reason: String::new() });
+        }
+        let state = self.host(host);
+        state.given_up = true;
+        state.dropped = Some(Dropout::Unreachable);
+        state.frozen = Some(HostOutcome::Unreachable);
+        state.reason = Some(format!("given up{step}{lock}"));
+    }
+
+    fn given_up(&self) -> impl Iterator<Item = HostIndex> {
+        self.hosts().filter(|host| self.state(*host).is_some_and(|state| state.given_up))
+    }
+
+    /// Has the host something to do yet that is done once for the site?
+    fn lacks_once(&self, host: HostIndex) -> bool {
+        let phases = self.plan.phases.iter().enumerate();
+        phases.filter(|(_, planned)| planned.once).any(|(phase, _)| self.has_steps_left_in(host, phase))
+    }
+
+    /// Why the run goes back, if that is because of hosts that were given up.
+    fn why_without_those_given_up(&self) -> Option<String> {
+        self.given_up().next()?;
+        if self.given_up().any(|host| self.lacks_once(host)) {
+            return Some("the host of a phase that runs once was given up".to_owned());
+        }
+        let (failures, budget) = (self.failures, self.plan.max_failures);
+        (failures > budget).then(|| format!("{failures} failed or were given up, {budget} allowed"))
+    }
+
     fn remember_step(&mut self, host: HostIndex, at: StepIndex, outcome: &StepOutcome, retrying: bool) {
         let again = self.host(host).again;
         if matches!(outcome, StepOutcome::Detached { .. }) {
@@ -100,6 +159,7 @@ impl Scheduler {
         let path = self.step(at).map(|step| step.path.to_string()).unwrap_or_default();
         let state = self.host(host);
         state.again = None;
+        state.unknown = again.filter(|_| matches!(outcome, StepOutcome::Unknown { .. }));
         if outcome.is_success() {
             state.finished.insert(at);
         } else if let (true, Some(Again::Watch(_, attempt))) = (retrying, again) {
@@ -117,6 +177,7 @@ impl Scheduler {
     fn remember_undo(&mut self, host: HostIndex, at: StepIndex, outcome: &StepOutcome) {
         let path = self.step(at).map(|step| step.path.to_string()).unwrap_or_default();
         let state = self.host(host);
+        let again = state.again;
         match outcome {
             StepOutcome::Detached { .. } => return,
             outcome if outcome.is_success() => {
@@ -124,33 +185,32 @@ impl Scheduler {
                     done.undone = true;
                 }
             }
-            outcome => {
-                state.reason = Some(format!("undo of {path}: {}", outcome.describe()));
-                state.doubt = true;
-                state.frozen = Some(match outcome {
-                    StepOutcome::Unknown { .. } => HostOutcome::Unknown,
-                    _ => HostOutcome::Held,
-                });
-            }
+            // It runs again.
+            outcome => state.reason = Some(format!("undo of {path}: {}", outcome.describe())),
         }
         state.again = None;
+        state.unknown = again.filter(|_| matches!(outcome, StepOutcome::Unknown { .. }));
     }
 
     fn remember_decision(&mut self, host: HostIndex, at: StepIndex, decision: Decision) {
         if decision == Decision::AssumeDone {
             self.note_effect(host, at, &StepOutcome::Succeeded);
         }
+        let durable = self.step(at).is_some_and(|step| step.durable);
         let state = self.host(host);
+        // It may be running.
+        let open = state.unknown.take().or(state.again).filter(|again| durable && matches!(again, Again::Watch(..)));
         state.dropped = None;
         state.frozen = None;
         state.reason = None;
         state.doubt = false;
-        match decision {
-            Decision::AssumeDone => {
+        match (decision, open) {
+            (Decision::AssumeDone, _) => {
                 state.finished.insert(at);
                 state.again = None;
             }
-            Decision::Rerun => {
+            (Decision::Rerun, Some(_)) => (state.again, state.then) = (open, Then::Rerun),
+            (Decision::Rerun, None) => {
                 let attempts = state.tries.get(&at).copied().unwrap_or_default();
                 state.again = Some(Again::Rerun(at, attempts + 1));
             }
@@ -161,9 +221,9 @@ impl Scheduler {
     fn turned_back(&self) -> bool {
         let once = |at: StepIndex| self.plan.phases.get(at.phase).is_some_and(|phase| phase.once);
         self.failures > self.plan.max_failures
+            || self.given_up().any(|host| self.lacks_once(host))
             || self.hosts.iter().any(|state| {
-                let undoing = matches!(state.again, Some(Again::WatchUndo(..)));
-                let undone = undoing || state.done.iter().any(|done| done.undone);
+                let undone = !state.undos.is_empty();
                 let failed_once = state.done.last().is_some_and(|done| !done.succeeded && once(done.at));
                 match state.dropped {
                     None => undone,
@@ -174,7 +234,7 @@ impl Scheduler {
 
     /// Is there anything to do on it, or may there be?
     pub(super) fn is_needed(&self, host: HostIndex) -> bool {
-        let Some(state) = self.state(host) else { return false };
+        let Some(state) = self.state(host).filter(|state| !state.given_up) else { return false };
         state.again.is_some()
             || state.locked
             || self.is_undoable(host)
@@ -282,18 +342,30 @@ impl Scheduler {
 
     /// A step that neither succeeded nor failed: nobody can tell, or not now. The rollout waits for its host.
     pub(super) fn is_left_open(&mut self, host: HostIndex, at: StepIndex, attempt: u32, outcome: &StepOutcome) -> bool {
-        let watched = std::mem::take(&mut self.host(host).watched);
+        let state = self.host(host);
+        let (watched, then) = (std::mem::take(&mut state.watched), std::mem::take(&mut state.then));
         let outcome_of_host = match outcome {
             StepOutcome::Detached { .. } => HostOutcome::Detached,
             StepOutcome::Unknown { .. } if watched => {
                 let harmless = self.step(at).is_some_and(|step| step.idempotent || step.read_only);
-                if harmless && self.mode == Mode::Rolling {
+                if self.mode == Mode::Rolling && (harmless || then == Then::Rerun) {
                     self.start_step(host, at, attempt + 1);
+                    return true;
+                }
+                // Nothing of it runs any more: its undo may.
+                if then == Then::Undo {
                     return true;
                 }
                 HostOutcome::Unknown
             }
-            _ => return false,
+            _ => {
+                // It was unknown, and is not any more.
+                if watched && state.frozen == Some(HostOutcome::Unknown) {
+                    state.frozen = None;
+                    state.doubt = false;
+                }
+                return false;
+            }
         };
         let path = self.step(at).map(|step| step.path.to_string()).unwrap_or_default();
         self.host(host).reason = Some(format!("{path}: {}", outcome.describe()));

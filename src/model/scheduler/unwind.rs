@@ -3,7 +3,7 @@
 use super::super::name::StepPath;
 use super::super::outcome::{HostOutcome, StepOutcome};
 use super::super::plan::{HostIndex, OnFailure};
-use super::{Action, Activity, Done, Dropout, Mode, Scheduler, Settlement, StepIndex};
+use super::{Action, Activity, Done, Dropout, Mode, Scheduler, Settlement, StepIndex, Then};
 
 impl Scheduler {
     /// All that ran has ended: go back phase by phase, or hold.
@@ -98,9 +98,11 @@ impl Scheduler {
         let path = self.step(at).map(|s| s.path.to_string()).unwrap_or_default();
         let state = self.host(host);
         state.activity = Activity::Idle;
-        if outcome.is_success() {
+        let decided = std::mem::take(&mut state.then) == Then::Undo;
+        let runs_again = decided && matches!(outcome, StepOutcome::Unknown { .. });
+        if outcome.is_success() || runs_again {
             for done in state.done.iter_mut().filter(|done| done.at == at) {
-                done.undone = true;
+                done.undone = !runs_again;
             }
             match self.mode {
                 Mode::Rolling | Mode::Unwinding(_) => self.ready.push_back(host),

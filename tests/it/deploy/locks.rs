@@ -158,10 +158,10 @@ fn a_lock_is_kept_by_a_run_that_was_let_go_of_and_by_an_unknown_step() {
     let gate = files::read(&site.spool("web1").join(&run).join("0.0.1.1.run"));
     let supervisor = gate.split_whitespace().next().unwrap().parse().unwrap();
     crate::support::process::signal(supervisor, Signal::KILL);
+    remove(&site, "wait");
     running.wait().expect_code(13);
     assert_eq!(site.holder("web1"), Some(run));
     site.fleet(&["mysite", "deploy"]).expect_code(12);
-    remove(&site, "wait");
 }
 
 /// What a run long ago has left: its lock, and nothing else.

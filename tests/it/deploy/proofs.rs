@@ -92,7 +92,7 @@ fn a_run_that_was_taken_back_proves_nothing_any_more() {
     site.fleet(&["mysite-test", "deploy", "-e", "release=bad"]).expect_code(0);
     // One of the hosts is away: its book still calls it proven.
     site.host("test2").stop();
-    let output = site.fleet(&["undo", "--reconnect-timeout", "1s"]);
+    let output = site.fleet(&["undo"]);
     assert_ne!(output.code, Some(0), "{}", output.stdout);
     site.host("test2").launch();
     let output = site.fleet(&["mysite", "promote", "--yes"]).expect_code(6);

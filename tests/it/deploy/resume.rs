@@ -8,7 +8,7 @@ use crate::support::output::Output;
 use crate::support::process::wait_for;
 
 /// The step in the middle waits for the file `go`.
-const RECIPE: &str = r#"
+pub const RECIPE: &str = r#"
 [[task.deploy.phase]]
 name = "close"
 [[task.deploy.phase.step]]
@@ -40,7 +40,7 @@ fn site() -> Site {
 }
 
 /// Deploys, and kills the controller in the middle of the migration.
-fn killed(site: &Site) {
+pub fn killed(site: &Site) {
     let running = site.spawn(&["mysite", "deploy", "-P", "1"]);
     wait_for("the step", || site.has("working"));
     running.signal(Signal::KILL);
@@ -133,7 +133,7 @@ name = "last"
 run = "echo last $(printf %s {{token}} | wc -c) >>@SHARED@/journal"
 "#;
 
-fn short(head: &str, work: &str) -> Site {
+pub fn short(head: &str, work: &str) -> Site {
     let recipe = SHORT.replace("@WORK@", work);
     // A secret value is on the host alone, and is gone with the lock, which a run that is held by policy gives back.
     let recipe = if head.is_empty() { recipe } else { recipe.replace("{{token}}", "hunter2") };
@@ -141,7 +141,7 @@ fn short(head: &str, work: &str) -> Site {
 }
 
 /// The run, as its folder is called.
-fn run_of(site: &Site) -> String {
+pub fn run_of(site: &Site) -> String {
     let runs = std::fs::read_dir(site.root().join(".fleet/runs")).unwrap();
     runs.map(|run| run.unwrap().file_name().into_string().unwrap()).filter(|name| name.starts_with('2')).max().unwrap()
 }
@@ -166,10 +166,20 @@ fn reboot(site: &Site) {
 }
 
 /// Kills what waits for the step in the middle on the first host.
-fn kill_supervisor(site: &Site) {
+pub fn kill_supervisor(site: &Site) {
+    kill_in_gate(site, 0);
+}
+
+/// Kills the step in the middle, too.
+fn kill_step(site: &Site) {
+    kill_supervisor(site);
+    kill_in_gate(site, 1);
+}
+
+fn kill_in_gate(site: &Site, line: usize) {
     let gate = files::read(&site.spool("web1").join(run_of(site)).join("0.0.2.1.run"));
-    let supervisor: u32 = gate.split_whitespace().next().unwrap().parse().unwrap();
-    crate::support::process::signal(supervisor, Signal::KILL);
+    let pid = gate.lines().nth(line).unwrap().split(' ').next().unwrap().parse().unwrap();
+    crate::support::process::signal(pid, Signal::KILL);
 }
 
 /// After a resume that cannot tell: exit 13, held, locked, and said so.
@@ -243,7 +253,7 @@ fn a_lost_spool_leaves_the_step_unknown() {
 fn a_killed_supervisor_leaves_the_step_unknown() {
     let site = short("", "");
     killed(&site);
-    kill_supervisor(&site);
+    kill_step(&site);
     check_unknown(&site, "its supervisor on the host was killed");
 }
 
@@ -422,7 +432,7 @@ fn an_idempotent_step_that_its_own_run_lost_is_run_again() {
     let site = short("stage = \"test\"", "idempotent = true");
     let running = site.spawn(&["mysite", "deploy"]);
     wait_for("the step", || site.has("working"));
-    kill_supervisor(&site);
+    kill_step(&site);
     running.wait().expect_code(13);
     let both = ["--assume-done", "work", "--rerun", "work"];
     site.fleet(&[&["resume"], &both[..]].concat()).expect_code(2);

@@ -156,8 +156,8 @@ fn hold_leaves_things_for_a_person_and_test_sites_hold() {
 }
 
 /// Deploys, and `web2` dies in the middle of its step; it comes back without the step's supervisor.
-fn died() -> Site {
-    let mut site = site("[rollout]\nbatches = [1]");
+pub fn died(head: &str) -> Site {
+    let mut site = site(head);
     site.program("web2", "slow-restart", "touch \"$HOME/running\"; exec sleep 600");
     let running = site.spawn(&["mysite", "deploy", "-P", "1", "--json", "--reconnect-timeout", "1s"]);
     let home = site["web2"].home();
@@ -174,7 +174,7 @@ fn died() -> Site {
 
 #[test]
 fn a_host_that_dies_in_a_step_is_detached_then_unknown_and_a_person_decides() {
-    let site = died();
+    let site = died("[rollout]\nbatches = [1]");
     insta::assert_snapshot!("detached", snapshot(&site.fleet(&["show"]).expect_code(0)));
     let before = site.journal();
     let output = site.fleet(&["resume"]).expect_code(13);
@@ -187,7 +187,7 @@ fn a_host_that_dies_in_a_step_is_detached_then_unknown_and_a_person_decides() {
 
 #[test]
 fn a_run_that_waits_for_a_dead_host_can_be_undone() {
-    let site = died();
+    let site = died("[rollout]\nbatches = [1]");
     let before = site.journal();
     // Only now it turns out that nobody knows how the step ended, so its host is left for a person to look at.
     let output = site.fleet(&["undo", "--json"]).expect_code(13);
