@@ -81,11 +81,7 @@ fn site_hosts(
 }
 
 /// Asks how things stand.
-pub async fn inspect<'a>(
-    context: &Context<'_>,
-    connector: &Arc<dyn Connect>,
-    places: &'a [Place],
-) -> Vec<Answer<'a>> {
+pub async fn inspect<'a>(context: &Context<'_>, connector: &Arc<dyn Connect>, places: &'a [Place]) -> Vec<Answer<'a>> {
     let asked = places.iter().map(async |place| {
         let never = CancellationToken::new();
         let look = async |session: &mut dyn Session| {

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::access;
 use super::args::SiteArgs;
 use super::books::{self, Answer, Place, one_line, reached};
 use super::context::{self, Context, print};
 use super::failure::Failure;
-use super::access;
 use crate::model::durable::Scope;
 use crate::model::exit;
 use crate::model::host_report::HostReport;
@@ -34,7 +34,13 @@ pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
                 // What cannot be seen is not free.
                 let unseen = report.no_book || (book.lost && report.last.is_none());
                 let (lock, steps) = report.holder.as_ref().map_or_else(
-                    || if unseen { (Cell::toned(Tone::Warning, "cannot be seen"), Cell::plain("")) } else { (Cell::plain("free"), Cell::plain("")) },
+                    || {
+                        if unseen {
+                            (Cell::toned(Tone::Warning, "cannot be seen"), Cell::plain(""))
+                        } else {
+                            (Cell::plain("free"), Cell::plain(""))
+                        }
+                    },
                     |holder| {
                         let who = format!("run {} since {}", holder.run, holder.since);
                         let tone = if holder.evidence.is_alive() { Tone::Plain } else { Tone::Warning };
@@ -53,11 +59,18 @@ pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
         }
     }
     let mut text = columns(&rows, context::stdout_colour(context.flags));
-    for (place, effect) in answers.iter().filter_map(|(place, answer)| Some((place, answer.as_ref().ok()?))).flat_map(
-        |(place, report)| report.effects.iter().map(move |effect| (place, effect)),
-    ) {
+    for (place, effect) in answers
+        .iter()
+        .filter_map(|(place, answer)| Some((place, answer.as_ref().ok()?)))
+        .flat_map(|(place, report)| report.effects.iter().map(move |effect| (place, effect)))
+    {
         let line = one_line(&format!("in force: {}", effect.describe()));
-        let _ = writeln!(text, "{}: {}", place.host.label, Tone::Warning.paint(&line, context::stdout_colour(context.flags)));
+        let _ = writeln!(
+            text,
+            "{}: {}",
+            place.host.label,
+            Tone::Warning.paint(&line, context::stdout_colour(context.flags))
+        );
     }
     print(&text)?;
     Ok(exit::worst([reached(&answers), state(&answers)]))

@@ -82,7 +82,7 @@ pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
     let ask = |plan: &Plan| run::confirm(context, plan, &format!("end of run {run} ({})", plan.task));
     let mut asked = false;
     if lives(context, &run) {
-        ask(&history::load_events(&context.runs(), &run)?.0)?;
+        ask(&history::load_plan(&context.runs(), &run)?)?;
         asked = true;
         // Looked up after the answer, which may have taken long. The lock of the record says that it is this process, and no other that
         // got its number.

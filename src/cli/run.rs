@@ -21,7 +21,6 @@ use crate::model::planner::{self, Asked, PlanError, Request};
 use crate::model::printable::printable;
 use crate::model::shell::quote;
 use crate::model::summary::Summary;
-use crate::report::{self, Reporter};
 use crate::report::background::Background;
 use crate::report::json::Json;
 use crate::report::narrator::{Detail, Telling};
@@ -32,6 +31,7 @@ use crate::report::record::{RECORD, Record};
 use crate::report::reporters::Reporters;
 use crate::report::table;
 use crate::report::terminal::Terminal;
+use crate::report::{self, Reporter};
 use crate::ssh::Connect;
 
 /// Runs tasks on each targeted site, one site after another; the first that does not succeed is the last.

@@ -144,7 +144,10 @@ async fn forget(
         match &report.holder {
             _ if names.is_empty() => {}
             Some(holder) => {
-                say(&one_line(&format!("{label}: run {} works on the site, and what is in force is its own", holder.run)));
+                say(&one_line(&format!(
+                    "{label}: run {} works on the site, and what is in force is its own",
+                    holder.run
+                )));
                 code = exit::worst([code, exit::LOCKED]);
             }
             None => struck.push((place, names)),
@@ -174,7 +177,9 @@ async fn forget(
         let label = &place.host.label;
         match done {
             Ok(true) => say(&format!("{label}: forgotten, and the host's history says so")),
-            Ok(false) => say(&format!("{label}: not forgotten: a run works on the site, or the book cannot be written")),
+            Ok(false) => {
+                say(&format!("{label}: not forgotten: a run works on the site, or the book cannot be written"))
+            }
             Err(ref reason) => say(&format!("{label}: not forgotten: {}", one_line(reason))),
         }
         code = if done == Ok(true) { code } else { exit::worst([code, exit::FAILED]) };
@@ -211,7 +216,9 @@ fn tell_effects(answers: &[books::Answer<'_>]) -> bool {
         say(&one_line(&format!("{}: in force: {}", place.host.label, effect.describe())));
     }
     if any {
-        say("hint: put it right (a task of the recipe does, or `fleet undo RUN`); what was put right by hand: unlock --forget NAME");
+        say(
+            "hint: put it right (a task of the recipe does, or `fleet undo RUN`); what was put right by hand: unlock --forget NAME",
+        );
     }
     any
 }

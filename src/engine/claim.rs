@@ -10,8 +10,8 @@ use super::worker::{ConnectFailure, Message, Worker};
 use crate::model::book::EffectChange;
 use crate::model::command::RemoteCommand;
 use crate::model::event::Stream;
-use crate::model::name::RunId;
 use crate::model::host_report::{Holder, HostReport};
+use crate::model::name::RunId;
 use crate::model::outcome::HostOutcome;
 use crate::model::printable::printable;
 use crate::model::spool::{self, Claim, Farewell, LEAST_ROOM, UNNAMED};
@@ -166,7 +166,11 @@ impl Worker {
     pub(super) async fn note(&mut self, change: &EffectChange) -> Result<(), String> {
         let Some(claim) = self.lock.clone() else { return Ok(()) };
         let answer = self.insist(&claim.note(change), &CancellationToken::new()).await.map_err(NoAnswer::reason)?;
-        if answer.lines().any(|line| line == "noted") { Ok(()) } else { Err("the site's book cannot be written".to_owned()) }
+        if answer.lines().any(|line| line == "noted") {
+            Ok(())
+        } else {
+            Err("the site's book cannot be written".to_owned())
+        }
     }
 
     /// Asks again on a new connection when the old one broke: who has the lock already gets it, and who has given it back has.
@@ -294,15 +298,23 @@ fn held(holder: &Holder, claim: &Claim) -> String {
         format!("where it was started, `fleet resume {run}` goes on with it and `fleet cancel {run}` ends it")
     } else if let Some(path) = &holder.foreign {
         let path = printable(path.as_bytes());
-        return format!("by {path}, which no run of fleet has made\nhint: look at it, and remove it if nobody needs it");
+        return format!(
+            "by {path}, which no run of fleet has made\nhint: look at it, and remove it if nobody needs it"
+        );
     } else if run == UNNAMED {
         let site = &claim.book.site;
-        return format!("by a run without a name: the host stopped while its lock was made\nhint: `fleet {site} unlock`");
+        return format!(
+            "by a run without a name: the host stopped while its lock was made\nhint: `fleet {site} unlock`"
+        );
     } else if holder.evidence.is_over() {
         let site = &claim.book.site;
-        format!("where it was started, `fleet resume {run}` or `fleet undo {run}`; if that controller is lost, `fleet {site} unlock`")
+        format!(
+            "where it was started, `fleet resume {run}` or `fleet undo {run}`; if that controller is lost, `fleet {site} unlock`"
+        )
     } else {
-        format!("where it was started, `fleet resume {run}` or `fleet undo {run}`; whoever may see all of it can tell more")
+        format!(
+            "where it was started, `fleet resume {run}` or `fleet undo {run}`; whoever may see all of it can tell more"
+        )
     };
     format!("run {run}, begun {since}; {evidence}\nhint: {hint}")
 }

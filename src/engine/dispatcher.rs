@@ -21,7 +21,7 @@ use crate::model::durable::{Scope, StepKey};
 use crate::model::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Signal};
 use crate::model::masking::Masker;
 use crate::model::name::{HostLabel, PhaseName, StepPath, VarName};
-use crate::model::outcome::StepOutcome;
+use crate::model::outcome::{HostOutcome, StepOutcome};
 use crate::model::past::Past;
 use crate::model::plan::{HostIndex, PlanStep};
 use crate::model::scheduler::{Action, Input, Scheduler, StepIndex};
@@ -341,6 +341,11 @@ impl<'a> Dispatcher<'a> {
                 self.arrived(host, Input::LockUnknown(host, reason));
             }
             Message::ConnectFailed(reason) => self.arrived(host, Input::ConnectFailed(host, reason)),
+            // The lock there is not this run's.
+            Message::Refused(HostOutcome::Locked, reason) => {
+                self.host(host).locked = false;
+                self.arrived(host, Input::Refused(host, HostOutcome::Locked, reason));
+            }
             Message::Refused(outcome, reason) => self.arrived(host, Input::Refused(host, outcome, reason)),
             Message::ConnectionLost { reason, step_goes_on } => {
                 self.tell(Fact::ConnectionLost { host: self.label(host), reason, step_goes_on });

@@ -55,13 +55,13 @@ impl Dispatcher<'_> {
                     }
                 }
                 PastFact::UndoPlanned { at } => self.keep_for_undo(host, *at),
-                PastFact::Released | PastFact::GivenUp => self.unread.retain(|_, of| *of != host),
-                PastFact::Began { .. }
-                | PastFact::Ended { .. }
-                | PastFact::LockRequested
-                | PastFact::Locked
-                | PastFact::Unreachable
-                | PastFact::Decided { .. } => {}
+                // One that cannot be reached now keeps its lock, and that is told.
+                PastFact::LockRequested | PastFact::Locked => self.host(host).locked = true,
+                PastFact::Released | PastFact::GivenUp => {
+                    self.host(host).locked = false;
+                    self.unread.retain(|_, of| *of != host);
+                }
+                PastFact::Began { .. } | PastFact::Ended { .. } | PastFact::Unreachable | PastFact::Decided { .. } => {}
             }
         }
         for (host, out, err) in resumed.recorded {

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::claim::Released;
 use super::durable::Reconnecting;
 use super::output::{LONGEST_VALUE, Output};
+use crate::model::book::EffectChange;
 use crate::model::command::{RemoteCommand, signal_of_status};
 use crate::model::durable::{DurableStep, Scope};
 use crate::model::event::Stream;
@@ -16,7 +17,6 @@ use crate::model::masking::Masker;
 use crate::model::outcome::{HostOutcome, StepOutcome, TimeLimit};
 use crate::model::plan::{HostIndex, PlanHost};
 use crate::model::scheduler::StepIndex;
-use crate::model::book::EffectChange;
 use crate::model::spool::{Claim, Farewell};
 use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
 

@@ -141,9 +141,13 @@ impl HostReport {
             let others_write = bit(8) == b'w' && bit(9) != b't' && bit(9) != b'T';
             let private = mode.get(4..10) == Some("------");
             match path == spool {
-                true if !private => Some(format!("{path} has the mode {mode}: it must be its owner's alone; chmod 700 it")),
+                true if !private => {
+                    Some(format!("{path} has the mode {mode}: it must be its owner's alone; chmod 700 it"))
+                }
                 false if others_write => Some(format!("all may write to {path} (mode {mode}); chmod o-w it")),
-                _ if uid != owner && uid != "0" => Some(format!("{path} belongs to user {uid}, and not to who logs in")),
+                _ if uid != owner && uid != "0" => {
+                    Some(format!("{path} belongs to user {uid}, and not to who logs in"))
+                }
                 _ => None,
             }
         })

@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::book::Effect;
 use super::command::CommandTemplate;
 use super::event::Basis;
-use super::name::{
-    Address, HostLabel, HostName, PhaseName, RoleName, SiteName, StepName, StepPath, UserName, VarName,
-};
+use super::name::{Address, HostLabel, HostName, PhaseName, RoleName, SiteName, StepName, StepPath, UserName, VarName};
 
 /// The version of `plan.json`; a reader refuses a higher one, and a field that it does not know: what it leaves out of a plan would be left out of
 /// the run that it resumes. Version 1 reads as 2: what came with it has a default.

@@ -51,8 +51,7 @@ struct Later {
 impl<'a> Reader<'a> {
     fn read(&self, name: RecipeName, source: &Arc<Source>) -> Recipe {
         let root = self.document.root();
-        let mut recipe =
-            Recipe {
+        let mut recipe = Recipe {
             name,
             source: Arc::clone(source),
             doc: String::new(),

@@ -180,7 +180,7 @@ fn a_run_that_can_be_found_is_whole_and_has_a_controller_that_can_be_told() {
                 std::thread::yield_now();
             }
             assert_eq!(controller(runs, &run), Some(own));
-            crate::report::history::load_events(runs, &run).unwrap();
+            crate::report::history::load_plan(runs, &run).unwrap();
             drop(making.join().unwrap());
         });
         assert_eq!(controller(runs, &run), None);

@@ -91,7 +91,8 @@ fn a_book_keeps_what_a_run_writes_into_it_whatever_the_shell() {
         assert_eq!(host.ask(&spool::strike(&host.book(), std::slice::from_ref(&name), "forgotten")), "");
 
         let value = "first line\n  'second' $line \\";
-        let farewell = Farewell { line: "the first is over".to_owned(), sequence: 7, proof: Some(proof(value)), keep: false };
+        let farewell =
+            Farewell { line: "the first is over".to_owned(), sequence: 7, proof: Some(proof(value)), keep: false };
         assert_eq!(host.ask(&first.release(&farewell)), "released\n");
         assert_eq!(host.ask(&first.release(&farewell)), "released\n", "asked again, because nobody heard the answer");
         let report = host.report();

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::book::Proof;
 use super::command::CommandTemplate;
 use super::inventory::{Host, Share, Site};
 use super::name::{HostLabel, HostName, NameError, PhaseName, RunId, SiteName, StepPath, TaskName, UserName, VarName};
@@ -25,7 +26,6 @@ use super::plan::{AD_HOC, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, Pl
 use super::recipe::{Recipe, Spanned, settable};
 use super::template::Template;
 pub use error::PlanError;
-pub use super::book::Proof;
 pub use variables::{Variables, misspelt};
 
 /// What was asked for when a run began: with it, the run can be planned again, and compared with what was planned then.

@@ -31,10 +31,12 @@ impl Scheduler {
         };
         self.actions.push(Action::BatchStarted(self.phase, self.batch));
         self.open = 0;
+        self.hosts.iter_mut().for_each(|state| state.stuck = false);
         for host in batch {
             let counts = self.counts_in_batch(host);
             let state = self.host(host);
             state.next = 0;
+            state.stuck = counts && state.waits;
             if counts {
                 if state.activity == Activity::Idle {
                     self.ready.push_back(host);
@@ -49,8 +51,10 @@ impl Scheduler {
 
     /// Does the end of the current batch wait for this host of it?
     pub(super) fn counts_in_batch(&self, host: HostIndex) -> bool {
-        let rolls = self.state(host).is_some_and(|state| state.dropped.is_none() && !state.settled);
-        self.in_current_batch(host) && (rolls || self.undoes_in(host, self.phase))
+        let Some(state) = self.state(host).filter(|state| !state.missed && self.in_current_batch(host)) else {
+            return false;
+        };
+        (state.dropped.is_none() && !state.settled) || self.undoes_in(host, self.phase)
     }
 
     /// A host is through the current batch, or dropped out of it.

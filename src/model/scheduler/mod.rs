@@ -107,6 +107,10 @@ struct HostState {
     given_up: bool,
     /// Neither failed nor through: the rollout waits for it, and in the end for a person.
     waits: bool,
+    /// The current batch waits for it, too.
+    stuck: bool,
+    /// This controller does not reach it, and the rollout does without it.
+    missed: bool,
     /// An earlier controller has locked it.
     locked: bool,
     /// What is there may be anything, or still changes: no other run may come.
@@ -351,8 +355,11 @@ impl Scheduler {
         state.reason = Some(reason);
         let counts = self.counts_in_batch(host);
         self.wait_for(host, outcome);
-        if self.mode == Mode::Rolling && counts && !self.host(host).waits {
-            self.leave_batch();
+        if !self.host(host).waits {
+            self.host(host).missed = true;
+            if self.mode == Mode::Rolling && counts {
+                self.leave_batch();
+            }
         }
     }
 
@@ -410,7 +417,8 @@ impl Scheduler {
                         Some(_) => self.undo_next(host, self.phase),
                         None => self.run_next(host),
                     },
-                    Mode::Gathering | Mode::Soaking | Mode::Draining | Mode::Finished => {}
+                    Mode::Draining => self.watch_again(host),
+                    Mode::Gathering | Mode::Soaking | Mode::Finished => {}
                 }
             } else if let Some(host) = self.unconnected.pop_front() {
                 self.host(host).activity = Activity::Connecting;
@@ -459,11 +467,16 @@ impl Scheduler {
         // What an earlier controller did on hosts that this one has not come to yet is to be undone, too.
         let unconnected = std::mem::take(&mut self.unconnected).into_iter();
         self.unconnected = unconnected.filter(|host| self.resumed && self.is_needed(*host)).collect();
-        for state in &mut self.hosts {
+        for (index, state) in self.hosts.iter_mut().enumerate() {
             if let Activity::Pausing(..) = state.activity {
                 state.activity = Activity::Idle;
                 state.dropped = Some(Dropout::Failed);
                 state.reason = Some("a step failed, and the run stopped before another attempt".to_owned());
+            }
+            // What would be run again would only be undone; what may be running is brought to its end.
+            state.again = state.again.filter(|again| !matches!(again, Again::Rerun(..)));
+            if state.activity == Activity::Idle && state.again.is_some() && !state.settled {
+                self.ready.push_back(HostIndex(index));
             }
         }
         self.actions.push(Action::RolloutStopped(reason));

@@ -376,7 +376,9 @@ impl Scheduler {
     /// Nothing more can be done on the host now: the rollout waits for it, or only its lock does.
     pub(super) fn wait_for(&mut self, host: HostIndex, outcome: HostOutcome) {
         let needed = self.is_needed_now(host);
+        let counts = self.mode == Mode::Rolling && self.counts_in_batch(host);
         let state = self.host(host);
+        state.stuck = needed && counts;
         if needed || state.locked {
             state.frozen = Some(outcome);
             state.waits = needed;
@@ -398,10 +400,7 @@ impl Scheduler {
         if self.mode != Mode::Rolling || self.pending > 0 || !self.hosts.iter().any(|state| state.waits) {
             return;
         }
-        let waiting = self.hosts().filter(|host| {
-            self.in_current_batch(*host) && self.state(*host).is_some_and(|state| state.waits && !state.settled)
-        });
-        if self.open == waiting.count() {
+        if self.open == self.hosts.iter().filter(|state| state.stuck && !state.settled).count() {
             self.suspended = true;
             self.finish();
         }

@@ -1,7 +1,6 @@
 mod doubts;
 mod resumed;
 mod undos;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -134,7 +134,8 @@ fn a_run_whose_lock_was_taken_away_leaves_the_next_one_s_lock_alone() {
 #[test]
 fn a_controller_that_came_again_while_another_user_s_step_runs_is_connected() {
     let user = TestUser::create();
-    let recipe = format!("[[task.deploy.step]]\nname = \"work\"\nrun = \"echo begun; sleep 600\"\nas = \"{}\"\n", user.name);
+    let recipe =
+        format!("[[task.deploy.step]]\nname = \"work\"\nrun = \"echo begun; sleep 600\"\nas = \"{}\"\n", user.name);
     let mut site = Site::start("", &["web1"], &recipe);
     site.put_proxy_before("web1");
     let mut running = site.spawn(&["mysite", "deploy", "-v"]);
@@ -191,7 +192,8 @@ fn a_spool_that_others_could_move_away_is_refused() {
     for folder in [".local", ".local/state", ".local/state/fleet"] {
         assert_eq!(files::mode(&home.join(folder)) & 0o022, 0, "{folder}");
     }
-    let bad = [(".local", 0o777), (".local/state", 0o757), (".local/state/fleet", 0o750), (".local/state/fleet", 0o704)];
+    let bad =
+        [(".local", 0o777), (".local/state", 0o757), (".local/state/fleet", 0o750), (".local/state/fleet", 0o704)];
     for (folder, mode) in bad {
         let before = files::mode(&home.join(folder));
         files::set_mode(&home.join(folder), mode);

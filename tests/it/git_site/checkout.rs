@@ -255,7 +255,8 @@ fn the_environment_of_the_login_names_no_other_checkout() {
     run(git(Path::new("/")).args(["clone", "-q"]).arg(bed.up()).arg(&other));
     run(git(&other).args(["reset", "-q", "--hard", &bed.one]));
     let index = other.join("its-index");
-    for set in ["GIT_DIR='@/.git' GIT_WORK_TREE='@'", "GIT_DIR='@/.git'", "GIT_INDEX_FILE='@/its-index'", "CDPATH='@'"] {
+    for set in ["GIT_DIR='@/.git' GIT_WORK_TREE='@'", "GIT_DIR='@/.git'", "GIT_INDEX_FILE='@/its-index'", "CDPATH='@'"]
+    {
         let session = format!("export {}\n", set.replace('@', &other.display().to_string()));
         files::write(&bed["web1"].home().join(".session"), session, 0o644);
         bed.ends(0, &["deploy"]);

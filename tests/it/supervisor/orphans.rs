@@ -77,7 +77,17 @@ struct Stranger(Child);
 impl Stranger {
     fn new() -> Self {
         let mut command = Command::new(tool("sleep"));
-        Self(command.arg("600").env_clear().env("PATH", PATH).process_group(0).stdin(Stdio::null()).spawn().unwrap())
+        Self(
+            command
+                .arg("600")
+                .env_clear()
+                .env("PATH", PATH)
+                .process_group(0)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
     }
 }
 
