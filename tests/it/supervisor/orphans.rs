@@ -1,6 +1,7 @@
 //! Steps whose supervisor was killed: they run on, and nobody may believe that they do not, nor take a stranger for one of them.
 
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use fleet::model::durable::{DurableStep, Entry, LeashOrder, StepEnd};
@@ -89,6 +90,12 @@ impl Stranger {
                 .unwrap(),
         )
     }
+
+    /// When it began, in the kernel's ticks.
+    fn began(&self) -> u64 {
+        let stat = files::read(Path::new(&format!("/proc/{}/stat", self.0.id())));
+        stat.rsplit(") ").next().unwrap().split(' ').nth(19).unwrap().parse().unwrap()
+    }
 }
 
 impl Drop for Stranger {
@@ -101,7 +108,10 @@ impl Drop for Stranger {
 #[test]
 fn a_group_whose_number_went_to_somebody_else_is_neither_the_step_nor_ended() {
     for machine in Machine::all() {
-        let (mut stranger, step) = (Stranger::new(), orphan(&machine, "exit"));
+        let mut stranger = Stranger::new();
+        // Whatever begins from now on has begun at another time.
+        wait_for("the next tick", || (Stranger::new().began() > stranger.began()).then_some(()));
+        let step = orphan(&machine, "exit");
         let gate = files::read(&machine.file("run"));
         let (first, second) = gate.split_once('\n').unwrap();
         let own = second.split(' ').next().unwrap();
