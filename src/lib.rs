@@ -38,11 +38,12 @@
 //! 5. Every wait on the network has a limit or can be cancelled, and a panic in a worker costs its host only.
 //! 6. The record is written before the act: `step-started` is on disk before the command is sent.
 //! 7. A step is started at most once and outlives its connection and its controller ([`model::durable`]); a run goes on from its record
-//!    ([`model::past`]), and nobody who can see its lock starts a second one on its hosts meanwhile ([`model::spool`]).
+//!    ([`model::past`]), and nobody who can see its lock starts a second one on its hosts meanwhile ([`model::spool`]). What is in force on a site, and what was
+//!    proven there, is said by the site's own hosts ([`model::book`]), and never by the records of one controller.
 //! 8. A host is trusted only when its key is pinned ([`ssh::known_hosts`]); nothing is ever pinned by connecting.
 //!
 //! Choices that could have gone otherwise, with the rejected option, stand at the top of the module that they shaped:
-//! [`model::scheduler`], [`model::durable`], [`model::spool`], [`model::template`], [`model::shell`], [`model::planner`], [`engine`],
+//! [`model::scheduler`], [`model::durable`], [`model::spool`], [`model::book`], [`model::template`], [`model::shell`], [`model::planner`], [`engine`],
 //! [`ssh::known_hosts`], [`files::owner`], [`report::order`].
 //!
 //! Older guides name a crate `russh-keys`; it is dead and was merged into russh as `russh::keys`, which is what [`ssh`] uses.

@@ -178,7 +178,7 @@ async fn forget(
         match done {
             Ok(true) => say(&format!("{label}: forgotten, and the host's history says so")),
             Ok(false) => {
-                say(&format!("{label}: not forgotten: a run works on the site, or the book cannot be written"))
+                say(&format!("{label}: not forgotten: a run works on the site, or the book cannot be written"));
             }
             Err(ref reason) => say(&format!("{label}: not forgotten: {}", one_line(reason))),
         }

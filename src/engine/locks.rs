@@ -67,8 +67,8 @@ impl Dispatcher<'_> {
     pub(super) fn give_back_deferred(&mut self) -> Option<Proven> {
         let deferred = std::mem::take(&mut self.deferred);
         let succeeded = |host: &Host| matches!(&host.busy, Some(Busy::Releasing(settled)) if settled.outcome == HostOutcome::Succeeded);
-        let proves = self.run.plan.proves.clone().filter(|_| !self.summary.is_undo());
-        let proven = proves.filter(|_| self.hosts.iter().all(succeeded)).and_then(|name| self.proven(&name));
+        let variable = self.run.plan.proves.clone().filter(|_| !self.summary.is_undo());
+        let proven = variable.filter(|_| self.hosts.iter().all(succeeded)).and_then(|name| self.proven(&name));
         let proof = proven.as_ref().map(|Proven { name, value }| Proof {
             name: name.clone(),
             value: value.clone(),

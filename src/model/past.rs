@@ -178,7 +178,6 @@ impl Past {
 fn past_fact(fact: &Fact, at: impl Fn(&StepPath) -> Option<StepIndex>) -> Option<PastFact> {
     Some(match fact {
         Fact::LockAcquired { .. } => PastFact::Locked,
-        Fact::LockReleased { .. } => PastFact::Released,
         Fact::StepStarted { step, attempt, .. } => {
             PastFact::Began { at: at(step)?, attempt: *attempt, kind: StepKind::Run }
         }
@@ -208,7 +207,7 @@ fn past_fact(fact: &Fact, at: impl Fn(&StepPath) -> Option<StepIndex>) -> Option
         Fact::LockRequested { .. } => PastFact::LockRequested,
         Fact::HostFinished { outcome: HostOutcome::Unreachable, .. } => PastFact::Unreachable,
         // It was never locked, or is not any more.
-        Fact::HostFinished { locked: false, .. } => PastFact::Released,
+        Fact::LockReleased { .. } | Fact::HostFinished { locked: false, .. } => PastFact::Released,
         Fact::HostStarted { .. }
         | Fact::RunStarted { .. }
         | Fact::RunResumed { .. }

@@ -121,17 +121,7 @@ impl Narrator {
             }
             Fact::HostStarted { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "connecting"),
             Fact::Connected { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "connected"),
-            Fact::RunResumed { direction, by } => {
-                let how = match direction {
-                    Direction::Forward => "resumed",
-                    Direction::Back => "undone",
-                    Direction::Cancel => "cancelled",
-                };
-                let hosts = self.summary.hosts();
-                self.host_width = hosts.map(|host| host.host.as_str().len()).max().unwrap_or_default().min(COLUMN);
-                let by = printable(by.as_bytes());
-                self.heading(at, Detail::Normal, &format!("run {} is {how} by {by}", event.run))
-            }
+            Fact::RunResumed { direction, by } => self.run_resumed(event, *direction, by),
             Fact::StepResumed { host, step, undo, .. } => {
                 let kind = if *undo { StepKind::Undo } else { StepKind::Run };
                 self.about_step(at, (host, step, kind), Detail::Normal, Tone::Dim, "taken up again")
@@ -184,6 +174,18 @@ impl Narrator {
                 self.ended(at, (host, step, StepKind::Undo), outcome, *millis, false)
             }
         }
+    }
+
+    fn run_resumed(&mut self, event: &Event, direction: Direction, by: &str) -> Vec<String> {
+        let how = match direction {
+            Direction::Forward => "resumed",
+            Direction::Back => "undone",
+            Direction::Cancel => "cancelled",
+        };
+        let hosts = self.summary.hosts();
+        self.host_width = hosts.map(|host| host.host.as_str().len()).max().unwrap_or_default().min(COLUMN);
+        let by = printable(by.as_bytes());
+        self.heading(event.at, Detail::Normal, &format!("run {} is {how} by {by}", event.run))
     }
 
     fn tells(&self, detail: Detail) -> bool {

@@ -65,7 +65,7 @@ fn the_tables_name_the_keys_that_there_are() {
         ),
     );
     project.fleet(&["check"]).expect_code(0);
-    assert_eq!(keys("key of a step | means | default").len(), 19);
+    assert_eq!(keys("key of a step | means | default").len(), 20);
 }
 
 #[test]

@@ -1,3 +1,4 @@
+mod effects;
 mod only_undo;
 
 use proptest::prelude::*;
