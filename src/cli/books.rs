@@ -11,7 +11,7 @@ use super::context::{self, Context, say};
 use super::failure::Failure;
 use super::{ask, trust};
 use crate::engine;
-use crate::model::book::{self, Book, HostProof, Proof};
+use crate::model::book::{self, Book, HostProof, InForce, Proof};
 use crate::model::command::RemoteCommand;
 use crate::model::exit;
 use crate::model::host_report::HostReport;
@@ -115,6 +115,18 @@ async fn connected<T>(
 
 pub fn reached(answers: &[Answer<'_>]) -> u8 {
     if answers.iter().all(|(_, answer)| answer.is_ok()) { exit::SUCCESS } else { exit::UNREACHABLE }
+}
+
+/// All that is in force on the hosts that answered.
+pub fn in_force<'a>(answers: &'a [Answer<'a>]) -> impl Iterator<Item = (&'a Place, &'a InForce)> {
+    let reports = answers.iter().filter_map(|(place, answer)| Some((*place, answer.as_ref().ok()?)));
+    reports.flat_map(|(place, report): (&Place, &HostReport)| report.effects.iter().map(move |effect| (place, effect)))
+}
+
+/// Can the lock not be seen? What cannot be seen is not free.
+pub fn is_unseen(place: &Place, report: &HostReport) -> bool {
+    let lost = place.book.lost && report.last.is_none();
+    report.holder.is_none() && (report.fault || report.no_book || lost)
 }
 
 /// What a host says, on one line and harmless on a terminal.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::access;
 use super::args::SiteArgs;
-use super::books::{self, Answer, Place, one_line, reached};
+use super::books::{self, Answer, Place, in_force, is_unseen, one_line, reached};
 use super::context::{self, Context, print};
 use super::failure::Failure;
 use crate::model::durable::Scope;
@@ -26,27 +26,21 @@ pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
     let places = books::places(context, &args.selector)?;
     let answers = inspect(context, &places).await?;
     let mut rows = vec![headings(&["HOST", "LOCK", "STEPS", "LAST RUNS"])];
-    for (Place { host, book }, answer) in &answers {
+    for (place, answer) in &answers {
+        let host = &place.host;
         let label = Cell::plain(host.label.to_string());
         match answer {
             Err(reason) => rows.push(vec![label, Cell::toned(Tone::Bad, first_line(reason))]),
             Ok(report) => {
-                // What cannot be seen is not free.
-                let unseen = report.no_book || (book.lost && report.last.is_none());
-                let (lock, steps) = report.holder.as_ref().map_or_else(
-                    || {
-                        if unseen {
-                            (Cell::toned(Tone::Warning, "cannot be seen"), Cell::plain(""))
-                        } else {
-                            (Cell::plain("free"), Cell::plain(""))
-                        }
-                    },
-                    |holder| {
+                let (lock, steps) = match &report.holder {
+                    None if is_unseen(place, report) => (Cell::toned(Tone::Warning, "cannot be seen"), Cell::plain("")),
+                    None => (Cell::plain("free"), Cell::plain("")),
+                    Some(holder) => {
                         let who = format!("run {} since {}", holder.run, holder.since);
                         let tone = if holder.evidence.is_alive() { Tone::Plain } else { Tone::Warning };
                         (Cell::toned(tone, one_line(&who)), Cell::toned(tone, one_line(&holder.evidence.describe())))
-                    },
-                );
+                    }
+                };
                 let history: Vec<String> = runs_of(host, report);
                 rows.push(vec![label, lock, steps, Cell::plain(history.first().cloned().unwrap_or_default())]);
                 rows.extend(
@@ -59,18 +53,10 @@ pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
         }
     }
     let mut text = columns(&rows, context::stdout_colour(context.flags));
-    for (place, effect) in answers
-        .iter()
-        .filter_map(|(place, answer)| Some((place, answer.as_ref().ok()?)))
-        .flat_map(|(place, report)| report.effects.iter().map(move |effect| (place, effect)))
-    {
+    for (place, effect) in in_force(&answers) {
         let line = one_line(&format!("in force: {}", effect.describe()));
-        let _ = writeln!(
-            text,
-            "{}: {}",
-            place.host.label,
-            Tone::Warning.paint(&line, context::stdout_colour(context.flags))
-        );
+        let line = Tone::Warning.paint(&line, context::stdout_colour(context.flags));
+        let _ = writeln!(text, "{}: {line}", place.host.label);
     }
     print(&text)?;
     Ok(exit::worst([reached(&answers), state(&answers)]))
@@ -78,12 +64,10 @@ pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
 
 /// A site with something in force, and no run that would take it back, is in no state to be left in; nor is one whose lock cannot be seen.
 fn state(answers: &[Answer<'_>]) -> u8 {
-    let abandoned = |report: &HostReport| report.no_book || (!report.effects.is_empty() && report.holder.is_none());
-    let lost = |place: &Place, report: &HostReport| place.book.lost && report.last.is_none() && report.holder.is_none();
-    let any = answers
-        .iter()
-        .filter_map(|(place, answer)| Some((place, answer.as_ref().ok()?)))
-        .any(|(place, report)| abandoned(report) || lost(place, report));
+    let bad = |place: &Place, report: &HostReport| {
+        is_unseen(place, report) || (!report.effects.is_empty() && report.holder.is_none())
+    };
+    let any = answers.iter().any(|(place, answer)| answer.as_ref().is_ok_and(|report| bad(place, report)));
     if any { exit::UNKNOWN } else { exit::SUCCESS }
 }
 

@@ -174,6 +174,7 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
 
 fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>) -> Result<u8, Failure> {
     for plan in plans {
+        say_basis(plan);
         if context.flags.json {
             let json = serde_json::to_string(plan).map_err(|e| Failure::Message(exit::BUG, e.to_string()))?;
             print(&format!("{json}\n"))?;
@@ -184,13 +185,18 @@ fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>)
     Ok(exit::SUCCESS)
 }
 
-/// Production is asked for by name.
-pub fn confirm(context: &Context<'_>, plan: &Plan, what: &str) -> Result<(), Failure> {
+/// What the plan takes from the followed site, and how old that is.
+fn say_basis(plan: &Plan) {
     if let Some(basis) = &plan.basis {
         let age = basis.proof.as_ref().and_then(|proof| proof.age);
         let age = age.map(|age| format!(", {} ago", report::time::duration(age))).unwrap_or_default();
         say(&format!("note: {}{age}", printable(basis.describe().as_bytes())));
     }
+}
+
+/// Production is asked for by name.
+pub fn confirm(context: &Context<'_>, plan: &Plan, what: &str) -> Result<(), Failure> {
+    say_basis(plan);
     for name in &plan.sites {
         let site = context.project.inventory.sites.get(name);
         let stage = site.and_then(|site| site.stage.as_ref()).map(|stage| stage.value);

@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::{access, ask};
 use crate::model::command::RemoteCommand;
 use crate::model::exit;
-use crate::model::host_report::{Evidence, HostReport};
+use crate::model::host_report::Evidence;
 use crate::model::name::{RunId, StepName};
 use crate::model::spool;
 use crate::ssh::Connect;
@@ -154,7 +154,7 @@ async fn forget(
         }
     }
     if let Some((typed, _)) = typed.iter().zip(&found).find(|(_, found)| !**found) {
-        let known: Vec<String> = in_force(answers).map(|(_, effect)| effect.effect.name.to_string()).collect();
+        let known: Vec<String> = books::in_force(answers).map(|(_, effect)| effect.effect.name.to_string()).collect();
         let known = if known.is_empty() { "nothing is".to_owned() } else { known.join(", ") };
         return Err(Failure::Message(exit::NO_MATCH, format!("`{typed}` is not in force there; in force: {known}")));
     }
@@ -201,17 +201,10 @@ async fn carry_out(
     stream::iter(told).buffered(width).collect().await
 }
 
-fn in_force<'a>(
-    answers: &'a [books::Answer<'a>],
-) -> impl Iterator<Item = (&'a Place, &'a crate::model::book::InForce)> {
-    let reports = answers.iter().filter_map(|(place, answer)| Some((*place, answer.as_ref().ok()?)));
-    reports.flat_map(|(place, report): (&Place, &HostReport)| report.effects.iter().map(move |effect| (place, effect)))
-}
-
 /// Says what the lock does not take with it. Is there anything?
 fn tell_effects(answers: &[books::Answer<'_>]) -> bool {
     let mut any = false;
-    for (place, effect) in in_force(answers) {
+    for (place, effect) in books::in_force(answers) {
         any = true;
         say(&one_line(&format!("{}: in force: {}", place.host.label, effect.describe())));
     }

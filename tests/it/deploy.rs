@@ -34,6 +34,7 @@ use serde_json::Value;
 use crate::support::files;
 use crate::support::hosts::ReadyProject;
 use crate::support::output::Output;
+use crate::support::project::Project;
 
 /// A site on hosts, with a recipe of its own. In the recipe, `@SHARED@` is a folder that all hosts see.
 pub struct Site {
@@ -105,6 +106,19 @@ impl Site {
             let kept = ["history", "last", "sequence", "proof"];
             assert!(book.iter().all(|name| kept.contains(&name.as_str())), "{name}: {book:?}");
         }
+    }
+
+    /// The project of somebody else, who works on the same hosts.
+    pub fn colleague(&self) -> Project {
+        let other = Project::new();
+        for folder in ["hosts", "recipes", "keys"] {
+            std::fs::create_dir_all(other.root().join(folder)).unwrap();
+            for entry in std::fs::read_dir(self.root().join(folder)).unwrap() {
+                let entry = entry.unwrap();
+                std::fs::copy(entry.path(), other.root().join(folder).join(entry.file_name())).unwrap();
+            }
+        }
+        other
     }
 
     /// Makes an empty file in `@SHARED@`.

@@ -197,16 +197,6 @@ fn log_in_as(project: &Project, user: &TestUser) {
     project.write("hosts/mysite.toml", format!("{before}user = \"{}\"{after}", user.name));
 }
 
-fn other(site: &Site) -> Project {
-    let other = Project::new();
-    for path in ["hosts/mysite.toml", "recipes/test.toml", "keys/fleet", "keys/fleet.pub", "keys/known_hosts"] {
-        let to = other.root().join(path);
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(site.root().join(path), to).unwrap();
-    }
-    other
-}
-
 /// The folder of a site that a team deploys: the group's to write to.
 fn team_folder(folder: &Path, owner: &TestUser) {
     fs::create_dir_all(folder).unwrap();
@@ -218,7 +208,7 @@ fn team_folder(folder: &Path, owner: &TestUser) {
 fn two_operators_with_logins_of_their_own_share_the_lock() {
     let (ann, bob) = (TestUser::create(), TestUser::create());
     let site = site("");
-    let other = other(&site);
+    let other = site.colleague();
     team_folder(&site.shared().join("site"), &ann);
     for (project, user) in [(&*site as &Project, &ann), (&other, &bob)] {
         admit(&site, user);
@@ -250,7 +240,7 @@ fn two_operators_with_logins_of_their_own_share_the_lock() {
 fn who_may_not_write_to_the_book_deploys_nothing() {
     let (ann, bob) = (TestUser::create(), TestUser::create());
     let site = site("");
-    let other = other(&site);
+    let other = site.colleague();
     team_folder(&site.shared().join("site"), &ann);
     files::set_mode(&site.shared().join("site"), 0o755);
     for (project, user) in [(&*site as &Project, &ann), (&other, &bob)] {

@@ -32,17 +32,6 @@ fn site(hosts: &[&str]) -> Site {
     Site::start("", hosts, RECIPE)
 }
 
-/// The project of somebody else, who works on the same hosts.
-fn other(site: &Site) -> Project {
-    let other = Project::new();
-    for path in ["hosts/mysite.toml", "recipes/test.toml", "keys/fleet", "keys/fleet.pub", "keys/known_hosts"] {
-        let to = other.root().join(path);
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(site.root().join(path), to).unwrap();
-    }
-    other
-}
-
 fn remove(site: &Site, name: &str) {
     fs::remove_file(site.shared().join(name)).unwrap();
 }
@@ -50,7 +39,7 @@ fn remove(site: &Site, name: &str) {
 #[test]
 fn a_second_run_is_told_who_works_on_the_site() {
     let site = site(&["web1", "web2"]);
-    let other = other(&site);
+    let other = site.colleague();
     site.touch("wait");
     let running = site.spawn(&["mysite", "deploy"]);
     wait_for("the step", || site.has("working"));
@@ -88,7 +77,7 @@ fn a_second_run_is_told_who_works_on_the_site() {
 #[test]
 fn of_two_that_begin_at_the_same_moment_one_works_at_a_time() {
     let site = site(&["web1", "web2"]);
-    let other = other(&site);
+    let other = site.colleague();
     for round in 1..=10 {
         let _ = fs::remove_file(site.shared().join("journal"));
         let running = [site.spawn(&["mysite", "deploy"]), other.spawn(&["mysite", "deploy"])];

@@ -1,10 +1,7 @@
 //! What Production gets: what was proven on Test, as the books of Test's hosts say it, whoever asks from where.
 
-use std::fs;
-
 use super::Site;
 use super::order::with_clock;
-use crate::support::project::Project;
 
 const RECIPE: &str = r#"
 [vars.release]
@@ -39,19 +36,6 @@ fn site() -> Site {
     site
 }
 
-/// The laptop of somebody else.
-fn laptop(site: &Site) -> Project {
-    let other = Project::new();
-    for folder in ["hosts", "recipes", "keys"] {
-        fs::create_dir_all(other.root().join(folder)).unwrap();
-        for entry in fs::read_dir(site.root().join(folder)).unwrap() {
-            let entry = entry.unwrap();
-            fs::copy(entry.path(), other.root().join(folder).join(entry.file_name())).unwrap();
-        }
-    }
-    other
-}
-
 fn last(site: &Site) -> String {
     site.journal().last().cloned().unwrap_or_default()
 }
@@ -59,7 +43,7 @@ fn last(site: &Site) -> String {
 #[test]
 fn a_second_laptop_brings_what_the_first_one_has_proven_last() {
     let site = site();
-    let other = laptop(&site);
+    let other = site.colleague();
     other.fleet(&["mysite-test", "deploy", "-e", "release=old"]).expect_code(0);
     site.fleet(&["mysite-test", "deploy", "-e", "release=new"]).expect_code(0);
     // The other one's own records know of the old one only.
