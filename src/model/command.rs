@@ -6,7 +6,7 @@
 //!
 //! A login's environment may hold variables that change what the words of a command mean: `CDPATH` takes `cd releases` elsewhere, `GIT_DIR`
 //! takes every `git` to another repository, whatever the folder is. sshd sets them (`SetEnv`, `PermitUserEnvironment`, PAM), and login
-//! shells do (`.bashrc`, `.zshenv`). [`MEANING`] names them; all that fleet runs on hosts, scripts of its own among them, begins without
+//! shells do (`.bashrc`, `.zshenv`). `MEANING` names them; all that fleet runs on hosts, scripts of its own among them, begins without
 //! them, and the `env` of a step may set them again.
 
 use std::collections::BTreeMap;
