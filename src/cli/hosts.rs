@@ -10,7 +10,7 @@ use super::context::{self, Context, print};
 use super::failure::Failure;
 use crate::model::durable::Scope;
 use crate::model::exit;
-use crate::model::host_report::HostReport;
+use crate::model::host_report::{Holder, HostReport};
 use crate::model::plan::PlanHost;
 use crate::model::printable::printable;
 use crate::model::spool::LEAST_ROOM;
@@ -34,7 +34,15 @@ pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
             Ok(report) => {
                 let (lock, steps) = match &report.holder {
                     None if is_unseen(place, report) => (Cell::toned(Tone::Warning, "cannot be seen"), Cell::plain("")),
-                    None => (Cell::plain("free"), Cell::plain("")),
+                    None => (Cell::plain("free"), Cell::toned(Tone::Bad, one_line(&without_lock(report).join("; ")))),
+                    Some(Holder { foreign: Some(path), .. }) => {
+                        let steps = [format!("{path} holds no run's name")].into_iter().chain(without_lock(report));
+                        let steps = one_line(&steps.collect::<Vec<_>>().join("; "));
+                        (
+                            Cell::toned(Tone::Warning, "run unnamed since an unknown time"),
+                            Cell::toned(Tone::Warning, steps),
+                        )
+                    }
                     Some(holder) => {
                         let who = format!("run {} since {}", holder.run, holder.since);
                         let tone = if holder.evidence.is_alive() { Tone::Plain } else { Tone::Warning };
@@ -62,10 +70,20 @@ pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
     Ok(exit::worst([reached(&answers), state(&answers)]))
 }
 
+/// The steps of runs that have no lock any more, of this site or of no other: somebody took it from them while they worked.
+fn without_lock(report: &HostReport) -> Vec<String> {
+    let left = report.left.iter().filter(|left| !report.others.iter().any(|(_, run)| *run == left.run));
+    left.filter(|left| !left.evidence.running.is_empty())
+        .map(|left| format!("run {} has no lock, and runs {}", left.run, left.evidence.running.join(", ")))
+        .collect()
+}
+
 /// A site with something in force, and no run that would take it back, is in no state to be left in; nor is one whose lock cannot be seen.
 fn state(answers: &[Answer<'_>]) -> u8 {
     let bad = |place: &Place, report: &HostReport| {
-        is_unseen(place, report) || (!report.effects.is_empty() && report.holder.is_none())
+        is_unseen(place, report)
+            || !without_lock(report).is_empty()
+            || (!report.effects.is_empty() && report.holder.is_none())
     };
     let any = answers.iter().any(|(place, answer)| answer.as_ref().is_ok_and(|report| bad(place, report)));
     if any { exit::UNKNOWN } else { exit::SUCCESS }

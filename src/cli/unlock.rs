@@ -97,9 +97,9 @@ fn confirm(context: &Context<'_>, held: &[Held<'_>]) -> Result<(), Failure> {
         if any(run, Evidence::is_alive) {
             say(&format!("warning: run {run} is alive: another run beside it may spoil both"));
         }
-        say(&format!(
-            "hint: where it was started, `fleet resume {run}` goes on with it, and `fleet undo {run}` takes it back"
-        ));
+        let (on, back) =
+            if any(run, |evidence| evidence.connected) { ("attach", "cancel") } else { ("resume", "undo") };
+        say(&format!("hint: where it was started, `fleet {on} {run}` or `fleet {back} {run}`"));
     }
     let count = if held.len() == 1 { "1 host".to_owned() } else { format!("{} hosts", held.len()) };
     let question = format!("Take the lock away on {count}?");

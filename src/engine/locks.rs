@@ -121,7 +121,13 @@ impl Dispatcher<'_> {
                 settled.outcome = HostOutcome::Unknown;
                 Some(reason)
             }
-            Released::Kept(reason) => Some(reason),
+            // Not through: whoever takes the run up again gives it back.
+            Released::Kept(reason) => {
+                if settled.outcome == HostOutcome::Succeeded {
+                    settled.outcome = HostOutcome::Detached;
+                }
+                Some(reason)
+            }
         };
         if let Some(reason) = reason {
             // What is not in the books of all hosts proves nothing.

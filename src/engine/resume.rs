@@ -57,7 +57,7 @@ impl Dispatcher<'_> {
                 PastFact::UndoPlanned { at } => self.keep_for_undo(host, *at),
                 // One that cannot be reached now keeps its lock, and that is told.
                 PastFact::LockRequested | PastFact::Locked => self.host(host).locked = true,
-                PastFact::Released | PastFact::GivenUp => {
+                PastFact::Taken | PastFact::Released | PastFact::GivenUp => {
                     self.host(host).locked = false;
                     self.unread.retain(|_, of| *of != host);
                 }

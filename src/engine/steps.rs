@@ -67,7 +67,7 @@ impl Dispatcher<'_> {
         let command = self.bound(&undo, self.hosts.get(host.0).and_then(|host| host.kept.get(&at)))?;
         let spent = self.host(host).take_spent(command.as_user.as_ref());
         let work = self.work(host, at, StepKey::undo(host, at, attempt), command, spent);
-        Ok(self.task(at, work, false).with(EffectChange::of_undo(&self.run.plan, self.step(at))))
+        Ok(self.task(at, work, false).with(EffectChange::of_undo(self.step(at))))
     }
 
     /// A task with the limits of its step.

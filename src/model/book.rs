@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::name::{RunId, SiteName, StepName, UserName, VarName};
-use super::plan::{Plan, PlanHost, PlanStep};
+use super::plan::{PlanHost, PlanStep};
 use super::shell::quote;
 
 /// Where a site's book is on a host, and who asks.
@@ -67,14 +67,15 @@ pub struct EffectChange {
 impl EffectChange {
     /// Of a step's `run`.
     pub fn of_run(step: &PlanStep) -> Self {
-        Self { begin: step.effect.iter().cloned().collect(), strike: step.strikes.clone() }
+        Self {
+            begin: step.effect.iter().cloned().collect(),
+            strike: step.strikes.iter().map(|effect| effect.name.clone()).collect(),
+        }
     }
 
     /// Of its `undo`. What it had ended is in force again.
-    pub fn of_undo(plan: &Plan, step: &PlanStep) -> Self {
-        let effects = plan.phases.iter().flat_map(|phase| &phase.steps).filter_map(|other| other.effect.as_ref());
-        let begin = effects.filter(|effect| step.strikes.contains(&effect.name)).cloned().collect();
-        Self { begin, strike: step.effect.iter().map(|effect| effect.name.clone()).collect() }
+    pub fn of_undo(step: &PlanStep) -> Self {
+        Self { begin: step.strikes.clone(), strike: step.effect.iter().map(|effect| effect.name.clone()).collect() }
     }
 
     /// Nothing?

@@ -25,6 +25,8 @@ pub enum PastFact {
     LockRequested,
     /// The host was locked for the run, and has a folder for it.
     Locked,
+    /// Its lock was taken away while the run worked there: what became of the site, nobody knows.
+    Taken,
     /// The lock was given back, and the folder is gone.
     Released,
     /// It could not be reached when the run began.
@@ -160,6 +162,7 @@ impl Past {
                 }
                 PastFact::LockRequested
                 | PastFact::Locked
+                | PastFact::Taken
                 | PastFact::Released
                 | PastFact::Unreachable
                 | PastFact::UndoPlanned { .. }
@@ -207,6 +210,7 @@ fn past_fact(fact: &Fact, at: impl Fn(&StepPath) -> Option<StepIndex>) -> Option
         Fact::LockRequested { .. } => PastFact::LockRequested,
         Fact::HostFinished { outcome: HostOutcome::Unreachable, .. } => PastFact::Unreachable,
         // It was never locked, or is not any more.
+        Fact::HostFinished { outcome: HostOutcome::Unknown, locked: false, .. } => PastFact::Taken,
         Fact::LockReleased { .. } | Fact::HostFinished { locked: false, .. } => PastFact::Released,
         Fact::HostStarted { .. }
         | Fact::RunStarted { .. }

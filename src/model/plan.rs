@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::book::Effect;
 use super::command::CommandTemplate;
 use super::event::Basis;
-use super::name::{Address, HostLabel, HostName, PhaseName, RoleName, SiteName, StepName, StepPath, UserName, VarName};
+use super::name::{Address, HostLabel, HostName, PhaseName, RoleName, SiteName, StepPath, UserName, VarName};
 
 /// The version of `plan.json`; a reader refuses a higher one, and a field that it does not know: what it leaves out of a plan would be left out of
 /// the run that it resumes. Version 1 reads as 2: what came with it has a default.
@@ -180,9 +180,9 @@ pub struct PlanStep {
     /// The steps whose effect this one takes away again: `maintenance-off` ends `maintenance-on`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ends: Vec<StepPath>,
-    /// The names of all these steps, also of those that an earlier run ran.
+    /// What these steps leave in force, also those that are not in this plan: an earlier run may have run them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub strikes: Vec<StepName>,
+    pub strikes: Vec<Effect>,
     /// What it leaves in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,

@@ -157,7 +157,9 @@ fn trouble(text: &mut String, group: &[&HostSummary], color: bool) {
         _ = writeln!(text, "  {hint}");
     }
     match host.outcome {
-        Some(HostOutcome::Unknown) => {
+        Some(HostOutcome::Unknown)
+            if host.failure.as_ref().is_some_and(|failure| matches!(failure.outcome, StepOutcome::Unknown { .. })) =>
+        {
             _ = writeln!(text, "  nothing was undone on it since, and its command may still be running there");
         }
         Some(HostOutcome::Detached) => {

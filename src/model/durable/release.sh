@@ -31,9 +31,9 @@ fi
 echo "$_line" >>"$_book/history"
 # One run of sixteen shortens it, which takes two more processes.
 case $_run in *0) tail -n 100 "$_book/history" >"$_book/history.$_run.$_host" && mv "$_book/history.$_run.$_host" "$_book/history" ;; esac
-rm -f "$_book/at.$_run.$_host"
+rm -f "$_book/at.$_run.$_host" || exit
 for _at in "$_book/at.$_run".*; do
   [ ! -e "$_at" ] || { echo released; exit; }
 done
-rm -f "$_book/lock"
+rm -f "$_book/lock" || exit
 echo released

@@ -204,7 +204,7 @@ impl<'a> Builder<'a> {
         let ended = |other: &&FlatStep<'_>| step.ends.contains(&other.step.name);
         PlanStep {
             path: flat.path.clone(),
-            strikes: step.ends.clone(),
+            strikes: self.ended_by(step),
             effect: step.in_force.clone().map(|words| Effect { name: step.name.clone(), words }),
             ends: all.iter().flat_map(|p| &p.steps).filter(ended).map(|s| s.path.clone()).collect(),
             timeout: step.timeout.or(self.request.overrides.timeout),
@@ -217,6 +217,13 @@ impl<'a> Builder<'a> {
             secret_output: step.secret_output,
             commands,
         }
+    }
+
+    /// What the steps that this one ends leave in force, wherever in the recipe they are.
+    fn ended_by(&self, step: &Step) -> Vec<Effect> {
+        let ended = self.request.recipe.steps().filter(|other| step.ends.contains(&other.name));
+        let effect = |other: &Step| Some(Effect { name: other.name.clone(), words: other.in_force.clone()? });
+        ended.filter_map(effect).collect()
     }
 
     fn commands(&mut self, step: &Step, host: HostIndex) -> StepCommands {

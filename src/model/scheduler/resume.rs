@@ -107,6 +107,12 @@ impl Scheduler {
             }
             PastFact::LockRequested | PastFact::Locked => self.host(host).locked = true,
             PastFact::Released => self.host(host).locked = false,
+            PastFact::Taken => {
+                let state = self.host(host);
+                state.locked = false;
+                state.frozen.get_or_insert(HostOutcome::Unknown);
+                state.reason.get_or_insert_with(|| "its lock was taken away while the run worked there".to_owned());
+            }
             PastFact::Registered { .. } => {}
         }
     }

@@ -33,6 +33,7 @@ undo = "touch @SHARED@/site/closed"
 name = "open"
 ends = ["close"]
 run = "rm -f @SHARED@/site/closed"
+undo = "touch @SHARED@/site/closed"
 [[task.shut.step]]
 name = "shut"
 in-force = "shut"
@@ -81,6 +82,10 @@ fn what_a_run_left_in_force_is_told_until_it_is_put_right() {
     site.fleet(&["mysite", "open"]).expect_code(0);
     let status = site.fleet(&["mysite", "status"]).expect_code(0).stdout;
     assert!(status.contains("free") && !status.contains("in force"), "{status}");
+    // Undone, it is in force again, though the step that left it was another run's.
+    site.fleet(&["undo"]).expect_code(0);
+    let status = site.fleet(&["mysite", "status"]).expect_code(13).stdout;
+    assert!(status.contains("in force: closed for visitors"), "{status}");
 }
 
 #[test]

@@ -117,6 +117,9 @@ fn a_run_whose_lock_was_taken_away_leaves_the_next_one_s_lock_alone() {
     assert_eq!(site.holder("web1"), Some(run.clone()));
     let question = format!("Type `{run}`, which may still work there:");
     site.fleet_pty(&["mysite", "unlock", "--yes"], &[(&question, &format!("{run}\r"))]).expect_code(0);
+    // Its step runs on, and nobody is told that nothing does.
+    let status = site.fleet(&["mysite", "status"]).expect_code(13).stdout;
+    assert!(status.contains(&format!("run {run} has no lock, and runs deploy/work on web1")), "{status}");
     let second = site.spawn(&["mysite", "deploy", "-e", "who=bob", "--json"]);
     wait_for("the second step", || (site.journal() == ["ann", "bob"]).then_some(()));
     let other = site.holder("web1").unwrap();
@@ -127,7 +130,25 @@ fn a_run_whose_lock_was_taken_away_leaves_the_next_one_s_lock_alone() {
     assert_eq!(site.holder("web1"), Some(other));
     fs::remove_file(site.shared().join("wait-bob")).unwrap();
     assert_eq!(outcomes(&second.wait().expect_code(0)), ["web1 succeeded"]);
+    // No command makes it green afterwards.
+    let resumed = site.fleet(&["resume", &run]);
+    assert!(matches!(resumed.code, Some(6 | 12 | 13)), "{}", resumed.all());
+    assert!(site.fleet(&["show", &run]).stdout.contains("unknown"));
+    assert!(site.holder("web1").is_none());
+}
+
+/// The book went read-only in the meantime, for one.
+#[test]
+fn a_lock_that_cannot_be_given_back_is_no_success_and_resume_gives_it_back() {
+    let site = Site::start("", &["web1"], RECIPE);
+    site.program("web1", "rm", "case $* in */book.mysite/lock) exit 1 ;; esac\nexec /bin/rm \"$@\"");
+    let output = site.fleet(&["mysite", "deploy", "--json"]).expect_code(13);
+    assert_eq!(outcomes(&output), ["web1 detached"]);
+    assert!(output.stderr.contains("its lock could not be given back"), "{}", output.stderr);
+    fs::remove_file(site["web1"].bin().join("rm")).unwrap();
+    site.fleet(&["resume"]).expect_code(0);
     site.check_free();
+    assert_eq!(site.journal(), ["ann"]);
 }
 
 /// The shell of such a step is not one of the login user's.
