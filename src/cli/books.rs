@@ -52,7 +52,7 @@ pub fn places(context: &Context<'_>, selector: &str) -> Result<Vec<Place>, Failu
     let places = trust::hosts(context, selector)?.into_iter().map(|host| {
         let known = books.get(&host.site).and_then(Option::as_ref);
         let folder = known.and_then(|books| books.get(&host.name).cloned()).flatten();
-        let book = Book { folder: folder.clone(), lost: known.is_none(), ..Book::of(&host) };
+        let book = Book { folder: folder.clone(), lost: known.is_none(), ..host.site_book() };
         Place { host: PlanHost { book: folder, ..host }, book }
     });
     Ok(places.collect())
@@ -154,7 +154,7 @@ pub async fn prove(
 ) -> Result<(), Failure> {
     let PlanError::Unproven { followed: name, variable, .. } = &unproven else { return Err(unproven.into()) };
     let places: Vec<Place> =
-        followed(context, site)?.into_iter().map(|host| Place { book: Book::of(&host), host }).collect();
+        followed(context, site)?.into_iter().map(|host| Place { book: host.site_book(), host }).collect();
     let answers = inspect(context, connector, &places).await;
     let silent: Vec<String> = answers
         .iter()

@@ -78,7 +78,7 @@ fn without_lock(report: &HostReport) -> Vec<String> {
         .collect()
 }
 
-/// A site with something in force, and no run that would take it back, is in no state to be left in; nor is one whose lock cannot be seen.
+/// A site with something in force, and no run that would undo it, is in no state to be left in; nor is one whose lock cannot be seen.
 fn state(answers: &[Answer<'_>]) -> u8 {
     let bad = |place: &Place, report: &HostReport| {
         is_unseen(place, report)

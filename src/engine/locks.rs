@@ -7,7 +7,7 @@ use super::claim::Released;
 use super::dispatcher::Dispatcher;
 use super::host::{Busy, Host};
 use super::worker::Order;
-use crate::model::book::{Book, Proof};
+use crate::model::book::Proof;
 use crate::model::event::{Fact, Proven};
 use crate::model::name::{StepPath, UserName};
 use crate::model::outcome::HostOutcome;
@@ -24,7 +24,7 @@ impl Dispatcher<'_> {
         if !self.run.plan.locks() {
             return None;
         }
-        let book = Book::of(self.run.plan.hosts.get(index.0)?);
+        let book = self.run.plan.hosts.get(index.0)?.site_book();
         let steps = self.run.plan.phases.iter().flat_map(|phase| &phase.steps).filter(|step| step.durable);
         let users: BTreeSet<&UserName> = steps.filter_map(|step| step.commands.get(&index)?.as_user()).collect();
         let (began, by) = (self.began, word(&self.run.by));

@@ -7,13 +7,13 @@ use tokio_util::sync::CancellationToken;
 use super::dispatcher::Dispatcher;
 use super::host::Busy;
 use super::worker::{Order, ReadyGuard, Task, Work};
-use crate::model::book::{Book, EffectChange};
+use crate::model::book::EffectChange;
 use crate::model::command::{CommandTemplate, RemoteCommand};
 use crate::model::durable::{DurableStep, Scope, StepKey};
 use crate::model::event::Fact;
 use crate::model::name::VarName;
 use crate::model::outcome::StepOutcome;
-use crate::model::plan::{Guard, HostIndex, StepCommands};
+use crate::model::plan::{Guard, HostIndex, PlanHost, StepCommands};
 use crate::model::scheduler::StepIndex;
 use crate::model::template::Template;
 
@@ -45,7 +45,7 @@ impl Dispatcher<'_> {
         let command = self.ready(host, run)?;
         let spent = self.host(host).take_spent(command.as_user.as_ref());
         let work = self.work(host, at, StepKey::run(host, at, attempt), command, spent);
-        let effects = EffectChange::of_run(self.step(at));
+        let effects = self.step(at).changes();
         Ok(Task { guard, ..self.task(at, work, self.step(at).register.is_some()).with(effects) })
     }
 
@@ -67,7 +67,7 @@ impl Dispatcher<'_> {
         let command = self.bound(&undo, self.hosts.get(host.0).and_then(|host| host.kept.get(&at)))?;
         let spent = self.host(host).take_spent(command.as_user.as_ref());
         let work = self.work(host, at, StepKey::undo(host, at, attempt), command, spent);
-        Ok(self.task(at, work, false).with(EffectChange::of_undo(self.step(at))))
+        Ok(self.task(at, work, false).with(self.step(at).undo_changes()))
     }
 
     /// A task with the limits of its step.
@@ -109,7 +109,7 @@ impl Dispatcher<'_> {
             limit: planned.timeout,
             spent,
             effects: EffectChange::default(),
-            book: self.run.plan.hosts.get(host.0).map(Book::of),
+            book: self.run.plan.hosts.get(host.0).map(PlanHost::site_book),
             scope: Scope::default(),
         }))
     }

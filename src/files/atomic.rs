@@ -2,7 +2,7 @@
 //!
 //! Invariant: under the final name there is the old file or the complete new one, never anything else. The new bytes are
 //! written to a temporary file beside it, flushed to the disk, and only then given the name. What a power cut may leave is a
-//! hidden `.NAME.XXXXXX.tmp`, with the mode of a private file.
+//! hidden `.NAME.RANDOM.tmp`, with the mode of a private file.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, Permissions};

@@ -12,7 +12,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::name::{RunId, SiteName, StepName, UserName, VarName};
-use super::plan::{PlanHost, PlanStep};
 use super::shell::quote;
 
 /// Where a site's book is on a host, and who asks.
@@ -29,11 +28,6 @@ pub struct Book {
 }
 
 impl Book {
-    /// That of a host of a plan.
-    pub fn of(host: &PlanHost) -> Self {
-        Self { site: host.site.clone(), folder: host.book.clone(), login: host.user.clone(), lost: false }
-    }
-
     /// What the scripts are told of it: names and values.
     pub fn assignments(&self) -> [(&'static str, &str); 4] {
         [
@@ -65,19 +59,6 @@ pub struct EffectChange {
 }
 
 impl EffectChange {
-    /// Of a step's `run`.
-    pub fn of_run(step: &PlanStep) -> Self {
-        Self {
-            begin: step.effect.iter().cloned().collect(),
-            strike: step.strikes.iter().map(|effect| effect.name.clone()).collect(),
-        }
-    }
-
-    /// Of its `undo`. What it had ended is in force again.
-    pub fn of_undo(step: &PlanStep) -> Self {
-        Self { begin: step.strikes.clone(), strike: step.effect.iter().map(|effect| effect.name.clone()).collect() }
-    }
-
     /// Nothing?
     pub fn is_empty(&self) -> bool {
         self.begin.is_empty() && self.strike.is_empty()
@@ -134,6 +115,32 @@ pub struct Proof {
     /// How long ago, by the host's own clock, when that can be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age: Option<Duration>,
+}
+
+/// What a run takes from the site that its site follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Basis {
+    /// The site that is followed.
+    pub site: SiteName,
+    /// The variable.
+    pub name: VarName,
+    /// Its value.
+    pub value: String,
+    /// What proved it there; none: nothing did, and the operator typed the site's name to have it all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+}
+
+impl Basis {
+    /// In words: `revision 3f2a proven on mysite-test by run ... of alice@desk`.
+    pub fn describe(&self) -> String {
+        let Self { site, name, value, proof } = self;
+        match proof {
+            Some(Proof { run, by, .. }) => format!("{name} {value}, proven on {site} by run {run} of {by}"),
+            None => format!("{name} {value}, not proven on {site}"),
+        }
+    }
 }
 
 /// What a host's book says of a proof.

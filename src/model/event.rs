@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::book::Proof;
+use super::book::Basis;
 use super::name::{HostLabel, PhaseName, RunId, SiteName, StepPath, VarName};
 use super::outcome::{HostOutcome, StepOutcome};
 
@@ -61,7 +61,7 @@ pub enum Fact {
         /// What was decided.
         decision: Decision,
     },
-    /// The operator gave the host up: the run goes on, and ends, without it.
+    /// The operator gave the host up: the run finishes without it.
     HostGivenUp {
         /// The host.
         host: HostLabel,
@@ -341,32 +341,6 @@ pub struct Proven {
     pub name: VarName,
     /// Its value.
     pub value: String,
-}
-
-/// What a run takes from the site that its site follows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Basis {
-    /// The site that is followed.
-    pub site: SiteName,
-    /// The variable.
-    pub name: VarName,
-    /// Its value.
-    pub value: String,
-    /// What proved it there; none: nothing did, and the operator typed the site's name to have it all the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proof: Option<Proof>,
-}
-
-impl Basis {
-    /// In words: `revision 3f2a proven on mysite-test by run ... of alice@desk`.
-    pub fn describe(&self) -> String {
-        let Self { site, name, value, proof } = self;
-        match proof {
-            Some(Proof { run, by, .. }) => format!("{name} {value}, proven on {site} by run {run} of {by}"),
-            None => format!("{name} {value}, not proven on {site}"),
-        }
-    }
 }
 
 /// What the operator interrupts with.

@@ -126,7 +126,7 @@ impl Evidence {
         self.connected || !self.running.is_empty()
     }
 
-    /// Is it certain that nothing of it goes on here?
+    /// Is it certain that nothing of it runs here?
     pub fn is_over(&self) -> bool {
         !self.is_alive() && self.unseen.is_empty() && !self.blind
     }

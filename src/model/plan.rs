@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::book::Effect;
+use super::book::{Basis, Book, Effect, EffectChange};
 use super::command::CommandTemplate;
-use super::event::Basis;
 use super::name::{Address, HostLabel, HostName, PhaseName, RoleName, SiteName, StepPath, UserName, VarName};
 
 /// The version of `plan.json`; a reader refuses a higher one, and a field that it does not know: what it leaves out of a plan would be left out of
@@ -154,6 +153,13 @@ pub struct PlanHost {
     pub book: Option<String>,
 }
 
+impl PlanHost {
+    /// The book of its site on it.
+    pub fn site_book(&self) -> Book {
+        Book { site: self.site.clone(), folder: self.book.clone(), login: self.user.clone(), lost: false }
+    }
+}
+
 /// A part of a plan with one set of hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -212,6 +218,20 @@ pub struct PlanStep {
     pub secret_output: bool,
     /// The commands, for each host that the step is for.
     pub commands: BTreeMap<HostIndex, StepCommands>,
+}
+
+impl PlanStep {
+    /// What its `run` changes of the effects in the book.
+    pub fn changes(&self) -> EffectChange {
+        let strike = self.strikes.iter().map(|effect| effect.name.clone()).collect();
+        EffectChange { begin: self.effect.iter().cloned().collect(), strike }
+    }
+
+    /// What its `undo` changes. What the step had ended is in force again.
+    pub fn undo_changes(&self) -> EffectChange {
+        let strike = self.effect.iter().map(|effect| effect.name.clone()).collect();
+        EffectChange { begin: self.strikes.clone(), strike }
+    }
 }
 
 /// Further attempts of an idempotent step.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::event::{Basis, Direction, Event, Fact, Proven, Signal};
+use super::book::Basis;
+use super::event::{Direction, Event, Fact, Proven, Signal};
 pub use super::host_summary::{Activity, Failure, HostSummary, StepKind, StepSummary, elapsed};
 use super::name::{HostLabel, PhaseName, RunId, SiteName};
 use super::outcome::HostOutcome;

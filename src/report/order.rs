@@ -1,7 +1,7 @@
 //! The order in which the runs of a project were recorded: `.fleet/order`, beside the folder of the runs, a line for each.
 //!
 //! `last`, and all that looks for the newest run, go by it. The names of runs begin with a time, but a clock that was ahead once would
-//! make its run the last one until that time has come, and `fleet undo` would take back the wrong one. Runs that are not in the file, from
+//! make its run the last one until that time has come, and `fleet undo` would roll back the wrong one. Runs that are not in the file, from
 //! before there was one, come first, by their names.
 //!
 //! Rejected: the time of a folder (the same clock, and a copy has another one); a number in the name (two controllers that begin at the

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::book::Effect;
+use super::super::book::{Basis, Effect};
 use super::super::command::CommandTemplate;
 use super::super::diagnostic::{Diagnostic, nearest};
-use super::super::event::Basis;
 use super::super::inventory::{Host, Site, Stage};
 use super::super::name::{HostName, TaskName, VarName};
 use super::super::plan::{

@@ -10,7 +10,7 @@
 //! * All hosts are connected before the first step, as far as the budget may still be exceeded by hosts that cannot be reached: a
 //!   deployment does not begin on half a site. With a budget that bears them all, reachable hosts start at once.
 //! * A failing step's own undo runs too: it may have done half of its work.
-//! * A step that is only an undo is noted when its host comes to it, and undone like any other. On its own it has no effect: a host with
+//! * A step that is only an undo is noted in its turn, and undone like any other. On its own it has no effect: a host with
 //!   nothing else is untouched. Rejected: to undo it only where something came later. The undo of another host may be what it is for.
 //! * A host that fails within the budget undoes the current phase and takes no further part, but settles only at the end of the
 //!   run: if the whole rollout is unwound later, so is what this host did in earlier phases.
