@@ -184,6 +184,12 @@ fleet_step() {
   if [ -n "$_start" ]; then
     # A shell that was held up may read this when the run is long over, and its lock another's.
     [ -e "$_dir/$_host.boot" ] || fleet_say "fault the run has no folder in $_spool: it is over, or somebody has removed it"
+    # Somebody may have taken the lock away, and another run have it. A book that this user cannot read is the login user's.
+    if [ -x "$_book" ]; then
+      _holder=
+      read -r _holder _ <"$_book/lock"
+      [ "$_holder" = "$_run" ] || fleet_say 'fault the run has no lock there any more: somebody has taken it away'
+    fi
     [ -s "$_dir/$_host.boot" ] || echo "$_boot" >"$_dir/$_host.boot" || fleet_say "fault no room on the disk of $_spool"
   fi
   [ ! -d "$_dir" ] || fleet_connected

@@ -137,6 +137,39 @@ fn a_run_whose_lock_was_taken_away_leaves_the_next_one_s_lock_alone() {
     assert!(site.holder("web1").is_none());
 }
 
+/// What it would do from then on, undos as well, it would do beside another run.
+#[test]
+fn a_run_whose_lock_was_taken_away_starts_nothing_more_on_its_host() {
+    let recipe = format!(
+        "{RECIPE}[[task.deploy.step]]\nname = \"later\"\nrun = \"echo later {{{{who}}}} >>@SHARED@/journal\"\n"
+    );
+    let site = Site::start("", &["web1"], &recipe);
+    site.touch("wait-ann");
+    let first = site.spawn(&["mysite", "deploy", "--json"]);
+    wait_for("the first step", || (site.journal() == ["ann"]).then_some(()));
+    let run = site.holder("web1").unwrap();
+    let question = format!("Type `{run}`, which may still work there:");
+    site.fleet_pty(&["mysite", "unlock"], &[(&question, &format!("{run}\r"))]).expect_code(0);
+    site.touch("wait-bob");
+    let second = site.spawn(&["mysite", "deploy", "-e", "who=bob"]);
+    wait_for("the second step", || (site.journal() == ["ann", "bob"]).then_some(()));
+    fs::remove_file(site.shared().join("wait-ann")).unwrap();
+    let output = first.wait();
+    assert!(matches!(output.code, Some(10 | 13)), "{}", output.all());
+    assert_eq!(outcomes(&output), ["web1 held"]);
+    assert!(output.stderr.contains("the run has no lock there any more"), "{}", output.stderr);
+    fs::remove_file(site.shared().join("wait-bob")).unwrap();
+    second.wait().expect_code(0);
+    assert_eq!(site.journal(), ["ann", "bob", "later bob"]);
+    // The next one has worked there since.
+    for verb in ["resume", "undo"] {
+        let output = site.fleet(&[verb, &run]);
+        assert!(!matches!(output.code, Some(0)), "{verb}: {}", output.all());
+    }
+    assert_eq!(site.journal(), ["ann", "bob", "later bob"]);
+    assert!(site.holder("web1").is_none());
+}
+
 /// The book went read-only in the meantime, for one.
 #[test]
 fn a_lock_that_cannot_be_given_back_is_no_success_and_resume_gives_it_back() {
