@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream;
-use tokio_util::sync::CancellationToken;
 
 use super::context::{self, Context, say};
 use super::failure::Failure;
@@ -52,8 +51,8 @@ pub fn places(context: &Context<'_>, selector: &str) -> Result<Vec<Place>, Failu
     let places = trust::hosts(context, selector)?.into_iter().map(|host| {
         let known = books.get(&host.site).and_then(Option::as_ref);
         let folder = known.and_then(|books| books.get(&host.name).cloned()).flatten();
-        let book = Book { folder: folder.clone(), lost: known.is_none(), ..host.site_book() };
-        Place { host: PlanHost { book: folder, ..host }, book }
+        let book = Book { folder, lost: known.is_none(), ..host.site_book() };
+        Place { host, book }
     });
     Ok(places.collect())
 }
@@ -83,11 +82,10 @@ fn site_hosts(
 /// Asks how things stand.
 pub async fn inspect<'a>(context: &Context<'_>, connector: &Arc<dyn Connect>, places: &'a [Place]) -> Vec<Answer<'a>> {
     let asked = places.iter().map(async |place| {
-        let never = CancellationToken::new();
         let look = async |session: &mut dyn Session| {
-            let answer = engine::ask(session, &spool::inspect(&place.book), &never).await?;
+            let answer = engine::ask(session, &spool::inspect(&place.book)).await?;
             let mut report = HostReport::parse(&answer);
-            engine::see_all(session, &mut report, &never).await;
+            engine::see_all(session, &mut report).await;
             Ok(report)
         };
         (place, connected(connector, &place.host, look).await)
@@ -97,8 +95,7 @@ pub async fn inspect<'a>(context: &Context<'_>, connector: &Arc<dyn Connect>, pl
 
 /// Has a host do something, and gives its answer.
 pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, command: RemoteCommand) -> Result<String, String> {
-    let never = CancellationToken::new();
-    connected(connector, host, async |session: &mut dyn Session| engine::ask(session, &command, &never).await).await
+    connected(connector, host, async |session: &mut dyn Session| engine::ask(session, &command).await).await
 }
 
 /// Does something over a connection of its own.

@@ -66,10 +66,9 @@ impl Worker {
         if stop.is_cancelled() {
             return Err(Message::ConnectFailed(ConnectFailure::Interrupted.to_string()));
         }
-        let never = CancellationToken::new();
         let (mut patience, mut looked_twice) = (PATIENCE.0, false);
         let mut report = loop {
-            let answer = match self.insist(&claim.lock(), &never).await {
+            let answer = match self.insist(&claim.lock()).await {
                 Ok(answer) => answer,
                 Err(NoAnswer::Unheard(reason)) => return Err(Message::LockUnknown(reason)),
                 Err(NoAnswer::NotSent(reason)) if !self.is_connected() => return Err(Message::ConnectFailed(reason)),
@@ -105,10 +104,10 @@ impl Worker {
                 self.tell(Message::Warned(what.to_owned())).await;
             }
         } else if let Some(session) = self.session.as_mut() {
-            see_all(session.as_mut(), &mut report, &never).await;
+            see_all(session.as_mut(), &mut report).await;
         }
         let refused = match refusal(&report, &claim) {
-            None => self.prepare(&claim, &never).await,
+            None => self.prepare(&claim).await,
             refused => refused,
         };
         // A lock that was taken is given back when the host is told to have finished.
@@ -116,10 +115,10 @@ impl Worker {
     }
 
     /// Makes the folders of the other users whose steps the run has.
-    async fn prepare(&mut self, claim: &Claim, never: &CancellationToken) -> Option<(HostOutcome, String)> {
+    async fn prepare(&mut self, claim: &Claim) -> Option<(HostOutcome, String)> {
         for user in &claim.users {
             // Where sudo does not allow it, the step itself will say so.
-            let Ok(answer) = self.ask(&claim.prepare(user), never).await else { continue };
+            let Ok(answer) = self.ask(&claim.prepare(user)).await else { continue };
             if let Some(exposed) = HostReport::parse(&answer).exposed() {
                 return Some((HostOutcome::Failed, format!("the spool of {user} is not safe: {exposed}")));
             }
@@ -137,7 +136,6 @@ impl Worker {
 
     async fn released(&mut self, farewell: &Farewell) -> Result<Released, String> {
         let Some(claim) = self.lock.clone() else { return Ok(Released::Free) };
-        let never = CancellationToken::new();
         if !self.is_connected() {
             if self.session.take().is_some() {
                 self.lost("the connection broke after the last step".to_owned(), false).await;
@@ -145,9 +143,9 @@ impl Worker {
             self.reconnect_within(ONCE_MORE).await?;
         }
         for user in &claim.users {
-            let _ = self.ask(&claim.clean(user, farewell.keep), &never).await;
+            let _ = self.ask(&claim.clean(user, farewell.keep)).await;
         }
-        let answer = self.insist(&claim.release(farewell), &never).await.map_err(NoAnswer::reason)?;
+        let answer = self.insist(&claim.release(farewell)).await.map_err(NoAnswer::reason)?;
         let says = |word: &str| answer.lines().any(|line| line == word);
         let taken = answer.lines().find_map(|line| line.strip_prefix("taken "));
         match taken {
@@ -165,7 +163,7 @@ impl Worker {
     /// Writes into the site's book what a command has begun to leave in force, or has ended.
     pub(super) async fn note(&mut self, change: &EffectChange) -> Result<(), String> {
         let Some(claim) = self.lock.clone() else { return Ok(()) };
-        let answer = self.insist(&claim.note(change), &CancellationToken::new()).await.map_err(NoAnswer::reason)?;
+        let answer = self.insist(&claim.note(change)).await.map_err(NoAnswer::reason)?;
         if answer.lines().any(|line| line == "noted") {
             Ok(())
         } else {
@@ -174,11 +172,11 @@ impl Worker {
     }
 
     /// Asks again on a new connection when the old one broke: who has the lock already gets it, and who has given it back has.
-    async fn insist(&mut self, command: &RemoteCommand, stop: &CancellationToken) -> Result<String, NoAnswer> {
+    async fn insist(&mut self, command: &RemoteCommand) -> Result<String, NoAnswer> {
         let give_up = Instant::now() + ONCE_MORE;
         let mut sent = false;
         loop {
-            let answer = self.ask(command, stop).await;
+            let answer = self.ask(command).await;
             sent |= matches!(answer, Err(NoAnswer::Unheard(_)));
             let not_now = |reason| if sent { NoAnswer::Unheard(reason) } else { NoAnswer::NotSent(reason) };
             match answer {
@@ -192,32 +190,24 @@ impl Worker {
         }
     }
 
-    async fn ask(&mut self, command: &RemoteCommand, stop: &CancellationToken) -> Result<String, NoAnswer> {
+    async fn ask(&mut self, command: &RemoteCommand) -> Result<String, NoAnswer> {
         match self.session.as_mut() {
-            Some(session) => question(session.as_mut(), command, stop).await,
+            Some(session) => question(session.as_mut(), command).await,
             None => Err(NoAnswer::NotSent("no connection".to_owned())),
         }
     }
 }
 
-/// Runs a command and gives what it prints on standard output. An error says why there is no answer.
-pub async fn ask(
-    session: &mut dyn Session,
-    command: &RemoteCommand,
-    stop: &CancellationToken,
-) -> Result<String, String> {
-    question(session, command, stop).await.map_err(NoAnswer::reason)
+/// Runs a command and gives what it prints on standard output. An error says why there is no answer. An interrupt does not cut it short.
+pub async fn ask(session: &mut dyn Session, command: &RemoteCommand) -> Result<String, String> {
+    question(session, command).await.map_err(NoAnswer::reason)
 }
 
-async fn question(
-    session: &mut dyn Session,
-    command: &RemoteCommand,
-    stop: &CancellationToken,
-) -> Result<String, NoAnswer> {
+async fn question(session: &mut dyn Session, command: &RemoteCommand) -> Result<String, NoAnswer> {
     // Filled by the session, emptied here until it drops its end.
     let (output, mut chunks) = mpsc::channel::<OutputChunk>(16);
-    let command = Remote::Plain(command);
-    let exec = Exec { command, timeout: Some(TIMEOUT), idle_timeout: None, stop: stop.clone(), output };
+    let (command, stop) = (Remote::Plain(command), CancellationToken::new());
+    let exec = Exec { command, timeout: Some(TIMEOUT), idle_timeout: None, stop, output };
     let mut answer = Vec::new();
     let read = async {
         while let Some(chunk) = chunks.recv().await {
@@ -274,11 +264,11 @@ fn refusal(report: &HostReport, claim: &Claim) -> Option<(HostOutcome, String)> 
 }
 
 /// Asks the other users' spools for the steps of the run that has the lock.
-pub async fn see_all(session: &mut dyn Session, report: &mut HostReport, stop: &CancellationToken) {
+pub async fn see_all(session: &mut dyn Session, report: &mut HostReport) {
     let Some(Holder { run, users, evidence, .. }) = &mut report.holder else { return };
     let Ok(run) = RunId::parse(run) else { return };
     for user in users {
-        match ask(session, &spool::evidence(&run, user), stop).await.map(|answer| HostReport::parse(&answer).holder) {
+        match ask(session, &spool::evidence(&run, user)).await.map(|answer| HostReport::parse(&answer).holder) {
             Ok(Some(holder)) => {
                 evidence.connected |= holder.evidence.connected;
                 evidence.running.extend(holder.evidence.running);
