@@ -70,15 +70,17 @@ impl<'a> Context<'a> {
     }
 
     pub fn recipe(&self, site: &Site) -> Result<&Recipe, Failure> {
-        let name = site.recipe.as_ref().map(|recipe| &recipe.value);
-        name.and_then(|name| self.project.recipes.get(name)).ok_or_else(|| {
-            Failure::Message(
-                exit::INVALID,
-                format!(
-                    "site `{}` has no recipe, so it has no tasks\nhint: recipe = \"git-site\" in {}, or: fleet {} run -- COMMAND",
-                    site.name, site.source.path, site.name
-                ),
-            )
+        let Some(name) = site.recipe.as_ref().map(|recipe| &recipe.value) else {
+            let reason = format!(
+                "site `{site}` has no recipe, so it has no tasks\nhint: recipe = \"git-site\" in {path}, or: fleet {site} run -- COMMAND",
+                site = site.name,
+                path = site.source.path,
+            );
+            return Err(Failure::Message(exit::INVALID, reason));
+        };
+        // Some commands work with what reads of a project.
+        self.project.recipes.get(name).ok_or_else(|| {
+            Failure::Message(exit::INVALID, format!("its recipe `{name}` does not read\nhint: `fleet check` tells why"))
         })
     }
 
