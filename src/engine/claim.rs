@@ -249,9 +249,16 @@ fn refusal(report: &HostReport, claim: &Claim) -> Option<(HostOutcome, String)> 
         return Some((HostOutcome::Failed, reason));
     }
     if !report.ready {
-        let reason = "no folder for the spool: neither the home folder nor /var/tmp can be written to\n\
-                      hint: free some room there, or make it writable";
-        return Some((HostOutcome::Failed, reason.to_owned()));
+        let reason = match report.free {
+            None => "no folder for the spool: neither the home folder nor /var/tmp can be written to".to_owned(),
+            // There is one, and no file can be made in it, or in the book.
+            Some(free) => format!(
+                "the lock or the spool cannot be written: {free} KiB are free in {}; the lock is in {}",
+                printable(report.spool.as_bytes()),
+                printable(report.book.as_bytes()),
+            ),
+        };
+        return Some((HostOutcome::Failed, format!("{reason}\nhint: free some room there, or make it writable")));
     }
     let free = report.free.filter(|free| *free < LEAST_ROOM && !claim.resumed)?;
     let reason = format!(

@@ -38,6 +38,18 @@ fn a_host_without_room_is_refused_before_anything_starts() {
 }
 
 #[test]
+fn a_host_whose_disk_is_full_is_told_as_such() {
+    let site = Site::start("", &["web1"], &one_step("echo started >>@SHARED@/journal"));
+    let _full = mount(&site, "web1", "size=4k");
+    files::write(&site["web1"].home().join(".local/state/ballast"), "all that there is\n", 0o644);
+    let output = site.fleet(&["mysite", "deploy", "--json"]).expect_code(10);
+    assert_eq!(outcomes(&output), ["web1 failed"]);
+    let told = format!("cannot be written: 0 KiB are free in {}", spool(&site, "web1").display());
+    assert!(output.stderr.contains(&told) && !output.stderr.contains("/var/tmp"), "{}", output.stderr);
+    assert_eq!(site.journal(), [""; 0]);
+}
+
+#[test]
 fn the_end_of_a_step_that_fills_the_disk_is_known() {
     // What is printed after that has no room either.
     let fill = r#"head -c 200000000 /dev/zero >"$HOME/.local/state/ballast"; echo lost; exit 9"#;
