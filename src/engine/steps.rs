@@ -101,6 +101,9 @@ impl Dispatcher<'_> {
         if !planned.durable || !self.run.plan.locks() {
             return if planned.read_only { Work::ReadOnly(command) } else { Work::Plain(command) };
         }
+        // Without a folder of its own the book is in the login user's spool, and another user's spool may hold an old one of the same site.
+        let book = self.run.plan.hosts.get(host.0).map(PlanHost::site_book);
+        let book = book.filter(|book| command.as_user.is_none() || book.folder.is_some());
         Work::Durable(Box::new(DurableStep {
             run: self.run.id.clone(),
             label: format!("{}{} on {}", if key.is_undo() { "undo of " } else { "" }, planned.path, self.label(host)),
@@ -109,7 +112,7 @@ impl Dispatcher<'_> {
             limit: planned.timeout,
             spent,
             effects: EffectChange::default(),
-            book: self.run.plan.hosts.get(host.0).map(PlanHost::site_book),
+            book,
             scope: Scope::default(),
         }))
     }

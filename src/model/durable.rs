@@ -102,7 +102,7 @@ pub struct DurableStep {
     pub spent: Vec<StepKey>,
     /// What it changes of the effects in the site's book.
     pub effects: EffectChange,
-    /// Where the site's book is.
+    /// Where the site's book is, when the step's user can tell.
     pub book: Option<Book>,
     /// What takes the supervisor out of the login session, where a logout would end it.
     pub scope: Scope,

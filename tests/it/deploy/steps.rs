@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::{Site, check_stream, snapshot, story};
 use crate::support::files;
-use crate::support::process::wait_for;
+use crate::support::process::{run, wait_for};
 use crate::support::sshd::Sshd;
 use crate::support::tools::tool;
 use crate::support::user::TestUser;
@@ -176,6 +176,22 @@ fn an_account_that_may_run_nothing_is_told() {
     let output = site.fleet(&["closed", "deploy"]).expect_code(10);
     insta::assert_snapshot!(snapshot(&output));
     assert!(site.has("ran").is_none());
+}
+
+/// She deployed the site with her own login, before somebody else did it for her.
+#[test]
+fn a_book_of_the_step_s_own_user_is_not_the_one_of_the_run() {
+    let user = TestUser::create();
+    let book = user.spool().join("book.mysite");
+    std::fs::create_dir_all(&book).unwrap();
+    files::write(&book.join("lock"), "20260101-000000-00000000\n", 0o644);
+    files::set_mode(&user.spool(), 0o700);
+    run(Command::new(tool("chown")).args(["-R", &user.name]).arg(user.spool()));
+    let step = format!("name = \"job\"\nrun = \"id -un\"\nas = \"{}\"\n", user.name);
+    let site = Site::start("", &["web1"], &format!("[[task.deploy.step]]\n{step}"));
+    let output = site.fleet(&["mysite", "deploy"]).expect_code(0);
+    assert!(output.stderr.contains(&format!("web1 | job | {}\n", user.name)), "{}", output.stderr);
+    assert_eq!(files::read(&book.join("lock")), "20260101-000000-00000000\n");
 }
 
 #[test]

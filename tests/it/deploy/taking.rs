@@ -280,13 +280,10 @@ fn a_spool_in_var_tmp_that_is_a_link_or_another_user_s_is_refused() {
         files::set_mode(folder, 0o755);
     }
     files::set_mode(&site.shared(), 0o777);
-    let uid = String::from_utf8(run(Command::new(tool("id")).args(["-u", &user.name])).stdout).unwrap();
-    let spool = std::path::PathBuf::from(format!("/var/tmp/fleet-{}", uid.trim()));
+    let spool = user.spool();
     let elsewhere = site.shared().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     run(Command::new(tool("chown")).arg(&user.name).arg(&elsewhere));
-    // Of a user who had that number before.
-    let _ = fs::remove_dir_all(&spool);
     symlink(&elsewhere, &spool).unwrap();
     let deploy = ["mysite", "deploy", "--json", "-u", &user.name];
     let linked = site.fleet(&deploy);
@@ -296,7 +293,6 @@ fn a_spool_in_var_tmp_that_is_a_link_or_another_user_s_is_refused() {
     let foreign = site.fleet(&deploy);
     fs::remove_dir(&spool).unwrap();
     let good = site.fleet(&deploy);
-    let _ = fs::remove_dir_all(&spool);
     for output in [linked, foreign] {
         let output = output.expect_code(10);
         assert_eq!(outcomes(&output), ["web1 failed"]);

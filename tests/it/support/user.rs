@@ -1,5 +1,6 @@
 //! A real user: for passwords, which `sshd` looks up in the system's own files, and for `sudo -u`.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -41,10 +42,18 @@ impl TestUser {
         });
         user
     }
+
+    /// Where the steps of a user whose home folder cannot be written to leave what must outlive a connection.
+    pub fn spool(&self) -> PathBuf {
+        let uid = String::from_utf8(run(Command::new(tool("id")).args(["-u", &self.name])).stdout).unwrap();
+        PathBuf::from(format!("/var/tmp/fleet-{}", uid.trim()))
+    }
 }
 
 impl Drop for TestUser {
     fn drop(&mut self) {
+        // The next user will have the same number.
+        let _ = std::fs::remove_dir_all(self.spool());
         for _ in 0..100 {
             let gone = Command::new(tool("userdel")).args(["-f", &self.name]).stderr(Stdio::null()).status();
             if gone.is_ok_and(|status| matches!(status.code(), Some(0 | 6))) {
