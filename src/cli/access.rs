@@ -12,10 +12,12 @@ use super::ask;
 use super::context::{Context, say};
 use super::failure::Failure;
 use crate::model::plan::PlanHost;
+use crate::model::shell::quote;
 use crate::ssh::key::{self, KeyError, PublicKeyLine};
 use crate::ssh::known_hosts::KnownHosts;
 use crate::ssh::{
-    Connect, ConnectError, Credentials, Identity, PasswordGate, Session, SshConnector, Timeouts, agent_has,
+    AgentKey, Certificate, Connect, ConnectError, Credentials, Identity, PasswordGate, PrivateKey, Session,
+    SshConnector, Timeouts, agent_has,
 };
 
 /// The key pair of a project.
@@ -27,7 +29,7 @@ struct KeyRing<'a> {
     passphrase: Option<SecretString>,
     /// Its keys may be used as well, so a key that it has needs no passphrase.
     agent: Option<PathBuf>,
-    in_agent: Vec<PublicKeyLine>,
+    in_agent: Vec<AgentKey>,
     identities: Vec<Identity>,
 }
 
@@ -37,23 +39,32 @@ impl<'a> KeyRing<'a> {
         Ok(Self { flags, passphrase, agent, in_agent: Vec::new(), identities: Vec::new() })
     }
 
-    /// Does the agent hold the key of this file? Its public half is beside it.
-    async fn agent_has(&mut self, path: &Path) -> bool {
-        let mut public = path.as_os_str().to_owned();
-        public.push(".pub");
-        match (&self.agent, PublicKeyLine::load(Path::new(&public))) {
+    /// Does the agent hold the private half of this public one? The certificate lies beside the private one's file.
+    async fn agent_has(&mut self, public: &Path, private: &Path) -> bool {
+        match (&self.agent, PublicKeyLine::load(public)) {
             (Some(agent), Ok(key)) if agent_has(agent, &key).await => {
-                self.in_agent.push(key);
+                let certificate = certificate(private, &key);
+                self.in_agent.push(AgentKey { key, certificate });
                 true
             }
             _ => false,
         }
     }
 
-    /// Adds the key, under the name by which hosts ask for it.
+    /// Adds the key, under the name by which hosts ask for it. As with `ssh`, the public half names a key of the agent.
     async fn add(&mut self, name: &str, path: &Path) -> Result<(), Failure> {
+        let beside = path.with_added_extension("pub");
+        if PublicKeyLine::load(path).is_ok() {
+            let private = path.with_extension("");
+            if self.agent_has(path, &private).await {
+                return Ok(());
+            }
+            let named = path.extension().is_some_and(|extension| extension == "pub");
+            let private = if named { quote(&private.to_string_lossy()) } else { "FILE".to_owned() };
+            return Err(Failure::environment(KeyError::Public { path: path.to_owned(), private }));
+        }
         let key = match key::load(path, self.passphrase.as_ref()) {
-            Err(KeyError::Encrypted { .. }) if self.agent_has(path).await => return Ok(()),
+            Err(KeyError::Encrypted { .. }) if self.agent_has(&beside, path).await => return Ok(()),
             Err(KeyError::Encrypted { path: encrypted }) if ask::is_interactive(self.flags) => {
                 let question = format!("Passphrase of {}:", encrypted.display());
                 let passphrase = ask::secret(self.flags, &question, "--passphrase-file")?;
@@ -73,9 +84,23 @@ impl<'a> KeyRing<'a> {
             }
             loaded => loaded.map_err(Failure::environment)?,
         };
-        self.identities.push(Identity { name: name.to_owned(), key });
+        self.have(name, path, key);
         Ok(())
     }
+
+    fn have(&mut self, name: &str, path: &Path, key: Arc<PrivateKey>) {
+        let public = PublicKeyLine::of(key.public_key()).ok();
+        let certificate = public.and_then(|public| certificate(path, &public));
+        self.identities.push(Identity { name: name.to_owned(), key, certificate });
+    }
+}
+
+/// The certificate beside a key. One that is of no use is told, and the key is used without it.
+fn certificate(path: &Path, key: &PublicKeyLine) -> Option<Certificate> {
+    key::certificate(path, key).unwrap_or_else(|error| {
+        say(&format!("warning: {error}; the key is used without it"));
+        None
+    })
 }
 
 /// The agent's socket, when there is one.
@@ -83,17 +108,24 @@ fn agent() -> Option<PathBuf> {
     std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-fn password(flags: &Flags, question: &str) -> Result<Option<SecretString>, Failure> {
-    match &flags.password_file {
-        Some(file) => ask::secret_file(file).map(Some),
-        None if flags.ask_pass => ask::secret(flags, question, "--password-file FILE").map(Some),
-        None => Ok(None),
-    }
+/// The password, when a flag says that there is one.
+fn password(flags: &Flags) -> Result<Option<Arc<PasswordGate>>, Failure> {
+    let password = match &flags.password_file {
+        Some(file) => ask::secret_file(file)?,
+        None if flags.ask_pass => ask_password(flags, "Password:")?,
+        None => return Ok(None),
+    };
+    Ok(Some(Arc::new(PasswordGate::new(password))))
 }
 
-fn credentials(ring: KeyRing<'_>, password: Option<SecretString>) -> Arc<Credentials> {
+/// Asks for the login password.
+pub fn ask_password(flags: &Flags, question: &str) -> Result<SecretString, Failure> {
+    ask::secret(flags, question, "--password-file FILE")
+}
+
+fn credentials(ring: KeyRing<'_>, password: Option<&Arc<PasswordGate>>) -> Credentials {
     let KeyRing { identities, agent, in_agent: agent_first, .. } = ring;
-    Arc::new(Credentials { identities, agent, agent_first, password: password.map(PasswordGate::new) })
+    Credentials { identities, agent, agent_first, password: password.cloned(), key_required: false }
 }
 
 /// The keys that the hosts or the command line name.
@@ -132,10 +164,10 @@ struct WithHint(SshConnector);
 impl Connect for WithHint {
     fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
         let hint = |error| match error {
-            ConnectError::Auth { user, reason, refused } if !reason.contains("\nhint: ") => {
+            ConnectError::Auth { user, reason, refused, key_accepted: false } if !reason.contains("\nhint: ") => {
                 let site = &host.site;
                 let hint = format!("`fleet {site} distribute-keys` brings the project's key to hosts that lack it");
-                ConnectError::Auth { user, reason: format!("{reason}\nhint: {hint}"), refused }
+                ConnectError::Auth { user, reason: format!("{reason}\nhint: {hint}"), refused, key_accepted: false }
             }
             other => other,
         };
@@ -159,45 +191,62 @@ pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<impl 
     if let Some(own) = own_key(context)? {
         ring.add(KEY, &own).await?;
     }
-    let password = password(context.flags, "Password:")?;
+    let password = password(context.flags)?;
     if ring.identities.is_empty() && password.is_none() && agent().is_none() {
         return Err(Failure::environment(
             "there is no key to log in with: no keys/fleet, no agent, no identity\n\
              hint: fleet generate-keys, then fleet SITE distribute-keys",
         ));
     }
-    connector(context, credentials(ring, password)).map(WithHint)
+    connector(context, credentials(ring, password.as_ref())).map(WithHint)
 }
 
-/// The way in before the project's key is there: whatever the person has now.
-pub async fn for_distribution(context: &Context<'_>, hosts: &[PlanHost]) -> Result<SshConnector, Failure> {
+/// The ways in while the project's key is brought to hosts.
+pub struct Distributing {
+    /// Whatever the person has now.
+    pub login: SshConnector,
+    /// The project's key. A password may complete the login where a server wants both, and never stands for the key.
+    pub proof: SshConnector,
+    /// Was a password given?
+    pub has_password: bool,
+}
+
+impl Distributing {
+    /// The same, with a password besides.
+    pub fn with_password(&self, password: SecretString) -> Self {
+        let gate = Arc::new(PasswordGate::new(password));
+        let (login, proof) = (self.login.with_password(&gate), self.proof.with_password(&gate));
+        Self { login, proof, has_password: true }
+    }
+}
+
+/// The ways in before the project's key is there.
+pub async fn for_distribution(context: &Context<'_>, hosts: &[PlanHost]) -> Result<Distributing, Failure> {
+    let own = own_key(context)?;
+    let password = password(context.flags)?;
+    let mut proof = KeyRing::new(context.flags, None)?;
+    proof.add(KEY, &own.clone().unwrap_or_else(|| context.project.root.join(KEY))).await?;
+    let proof = Credentials { key_required: true, ..credentials(proof, password.as_ref()) };
+
     let mut ring = KeyRing::new(context.flags, agent())?;
     named_keys(context, hosts, &mut ring).await?;
-    let own = context.project.root.join(KEY);
     let users = ["id_ed25519", "id_ecdsa", "id_rsa"].map(|name| home(&format!("~/.ssh/{name}")));
-    for path in own_key(context)?.iter().chain(&users).filter(|path| path.is_file()) {
+    for path in own.iter().chain(&users).filter(|path| path.is_file()) {
         // Nobody named these: one that cannot be used is passed over, and no passphrase is asked for.
         if let Ok(key) = key::load(path, ring.passphrase.as_ref()) {
-            ring.identities.push(Identity { name: path.display().to_string(), key });
+            ring.have(&path.display().to_string(), path, key);
         }
     }
-    let mut password = password(context.flags, "Password:")?;
-    let only_own = ring.identities.iter().all(|identity| Path::new(&identity.name) == own);
-    if password.is_none() && only_own && agent().is_none() && ask::is_interactive(context.flags) {
-        let user = hosts.first().map(|host| host.user.to_string()).unwrap_or_default();
-        password = Some(ask::secret(context.flags, &format!("Password of {user}:"), "--password-file FILE")?);
-    }
-    connector(context, credentials(ring, password))
+    let login = credentials(ring, password.as_ref());
+    Ok(Distributing {
+        login: connector(context, login)?,
+        proof: connector(context, proof)?,
+        has_password: password.is_some(),
+    })
 }
 
-/// The way in with the project's key and nothing else.
-pub async fn for_proof(context: &Context<'_>) -> Result<SshConnector, Failure> {
-    let mut ring = KeyRing::new(context.flags, None)?;
-    ring.add(KEY, &own_key(context)?.unwrap_or_else(|| context.project.root.join(KEY))).await?;
-    connector(context, credentials(ring, None))
-}
-
-fn connector(context: &Context<'_>, credentials: Arc<Credentials>) -> Result<SshConnector, Failure> {
+fn connector(context: &Context<'_>, credentials: Credentials) -> Result<SshConnector, Failure> {
     let known_hosts = known_hosts(context)?;
-    Ok(SshConnector { known_hosts, credentials, timeouts: Timeouts::default() })
+    let credentials = Arc::new(credentials);
+    Ok(SshConnector { known_hosts, credentials, timeouts: Timeouts::default(), admission: Arc::default() })
 }

@@ -219,6 +219,9 @@ pub struct Flags {
     /// Limit of a TCP connection; the SSH handshake may take twice that, and 20s [default: 10s]
     #[arg(long, global = true, value_name = "TIME", env = "FLEET_CONNECT_TIMEOUT", value_parser = duration)]
     pub connect_timeout: Option<Duration>,
+    /// How long to retry a first connection that is refused or closed at once [default: 5s]
+    #[arg(long, global = true, value_name = "TIME", env = "FLEET_CONNECT_RETRY", value_parser = duration)]
+    pub connect_retry: Option<Duration>,
     /// How long a lost connection is tried to be made again, before its host is detached [default: 10m]
     #[arg(long, global = true, value_name = "TIME", env = "FLEET_RECONNECT_TIMEOUT", value_parser = duration)]
     pub reconnect_timeout: Option<Duration>,
@@ -255,6 +258,7 @@ impl Flags {
             user: self.user.clone(),
             identity: self.identity.as_ref().map(|path| path.display().to_string()),
             connect_timeout: self.connect_timeout,
+            connect_retry: self.connect_retry,
             reconnect_timeout: self.reconnect_timeout,
             vars: self.set.iter().cloned().collect(),
             parallel: self.parallel,

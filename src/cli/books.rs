@@ -20,7 +20,7 @@ use crate::model::plan::PlanHost;
 use crate::model::planner::{self, Asked, Overrides, PlanError, Request};
 use crate::model::printable::printable;
 use crate::model::spool;
-use crate::ssh::{Connect, Session};
+use crate::ssh::{Backoff, Connect, Session};
 
 /// A host with a site's book.
 pub struct Place {
@@ -104,7 +104,8 @@ async fn connected<T>(
     host: &PlanHost,
     talk: impl AsyncFnOnce(&mut dyn Session) -> Result<T, String>,
 ) -> Result<T, String> {
-    let mut session = connector.connect(host).await.map_err(|error| error.to_string())?;
+    let mut session =
+        Backoff::retry(host.connect_retry, || connector.connect(host)).await.map_err(|error| error.to_string())?;
     let answer = talk(session.as_mut()).await;
     session.close().await;
     answer

@@ -14,7 +14,7 @@ const TARGETS: &[&str] = &["limit", "exclude"];
 /// How the keys and passwords are found. What a host's connection is like is in the plan of a run that is resumed.
 const LOGIN: &[&str] = &["identity", "ask_pass", "password_file", "passphrase_file"];
 /// What connects to hosts without a plan of a task.
-const CONNECTION: &[&str] = &["parallel", "user", "connect_timeout"];
+const CONNECTION: &[&str] = &["parallel", "user", "connect_timeout", "connect_retry"];
 /// How a run is shown.
 const VIEW: &[&str] = &["verbose", "quiet", "json"];
 /// How a task, or one command, runs.
@@ -22,15 +22,25 @@ const ROLLOUT: &[&str] = &["dry_run", "serial", "max_fail", "timeout", "reconnec
 /// What a task is made of.
 const TASK: &[&str] = &["set", "start_at", "only", "skip"];
 /// What is said of values that come from flags.
-const VALUES: &[&str] =
-    &["user", "identity", "connect_timeout", "reconnect_timeout", "set", "parallel", "serial", "max_fail", "timeout"];
+const VALUES: &[&str] = &[
+    "user",
+    "identity",
+    "connect_timeout",
+    "connect_retry",
+    "reconnect_timeout",
+    "set",
+    "parallel",
+    "serial",
+    "max_fail",
+    "timeout",
+];
 /// About the person who types. To answer a question that is not asked is no mistake.
 const ALWAYS: &[&str] = &["yes", "no_input", "color", "project"];
 
 /// The flags that the verb takes; of a site, `what` is what is done with it.
 fn taken(verb: &str, what: Option<&str>) -> Vec<&'static str> {
     let groups: &[&[&str]] = match (verb, what) {
-        ("SITE", Some("trust")) => &[TARGETS, &["parallel", "connect_timeout"]],
+        ("SITE", Some("trust")) => &[TARGETS, &["parallel", "connect_timeout", "connect_retry"]],
         ("SITE", Some("distribute-keys")) => &[TARGETS, LOGIN, CONNECTION],
         // A variable may be part of where the site's book lies.
         ("SITE", Some("status" | "check" | "unlock")) => &[TARGETS, LOGIN, CONNECTION, &["set"]],

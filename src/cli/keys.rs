@@ -1,19 +1,22 @@
 //! `fleet generate-keys` and `fleet SITE distribute-keys`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_util::sync::CancellationToken;
 
+use super::access::{self, Distributing};
 use super::args::{Flags, SiteArgs};
 use super::context::{self, Context, print, say};
 use super::failure::Failure;
-use super::{access, ask, interrupts, trust};
+use super::{ask, interrupts, trust};
 use crate::keys::rollout::{Distribution, HostKeyOutcome, HostKeyResult, distribute_to_all};
 use crate::keys::store::generate_pair;
 use crate::model::event::Signal;
 use crate::model::exit;
+use crate::model::plan::PlanHost;
 use crate::model::printable::printable;
 use crate::report::columns::{Cell, columns};
 use crate::report::paint::Tone;
@@ -54,27 +57,67 @@ fn new_passphrase(flags: &Flags) -> Result<SecretString, Failure> {
 pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let hosts = trust::hosts(context, &args.selector)?;
     let public = context.project.root.join("keys/fleet.pub");
-    let key = PublicKeyLine::load(&public).map_err(Failure::environment)?;
-    let distribution = Distribution {
-        proof: Arc::new(access::for_proof(context).await?),
-        login: Arc::new(access::for_distribution(context, &hosts).await?),
-        key: Arc::new(key),
-    };
+    let key = Arc::new(PublicKeyLine::load(&public).map_err(Failure::environment)?);
+    let ways = access::for_distribution(context, &hosts).await?;
+    let (mut outcomes, mut interrupted) = distributed(context, &ways, &key, &hosts).await?;
+    let refused: Vec<usize> = (0..hosts.len()).filter(|index| outcomes.get(*index).is_some_and(is_refused)).collect();
+    if !refused.is_empty() && interrupted.is_none() && !ways.has_password && ask::is_interactive(context.flags) {
+        // The keys come first: most of the time, nobody has to type a password for a part of the hosts.
+        let refused_hosts: Vec<PlanHost> = refused.iter().filter_map(|index| hosts.get(*index)).cloned().collect();
+        let users: BTreeSet<&str> = refused_hosts.iter().map(|host| host.user.as_str()).collect();
+        let question = format!("Password of {}:", users.into_iter().collect::<Vec<_>>().join(", "));
+        let password = access::ask_password(context.flags, &question).inspect_err(|_| show(context, &outcomes))?;
+        let ways = ways.with_password(password);
+        let (again, signal) = distributed(context, &ways, &key, &refused_hosts).await?;
+        for (index, outcome) in refused.into_iter().zip(again) {
+            if let Some(place) = outcomes.get_mut(index) {
+                *place = outcome;
+            }
+        }
+        interrupted = signal;
+    }
+    show(context, &outcomes);
+    if outcomes.iter().any(is_refused) {
+        say("hint: a way in that works now: -i KEY, --ask-pass, --password-file FILE, or an agent (ssh-add)");
+    }
+    Ok(match interrupted {
+        Some(Signal::Int | Signal::Cancel) => exit::INTERRUPTED,
+        Some(Signal::Term) => exit::TERMINATED,
+        None => exit::worst(outcomes.iter().map(|o| exit_code(&o.result))),
+    })
+}
+
+fn is_refused(outcome: &HostKeyOutcome) -> bool {
+    matches!(&outcome.result, HostKeyResult::NoLogin(ConnectError::Auth { .. }))
+}
+
+/// The outcomes, and the signal that ended it early.
+async fn distributed(
+    context: &Context<'_>,
+    ways: &Distributing,
+    key: &Arc<PublicKeyLine>,
+    hosts: &[PlanHost],
+) -> Result<(Vec<HostKeyOutcome>, Option<Signal>), Failure> {
+    let distribution =
+        Distribution { login: Arc::new(ways.login.clone()), proof: Arc::new(ways.proof.clone()), key: Arc::clone(key) };
     let stop = CancellationToken::new();
     let (mut signals, _listening) = interrupts::listen()?;
     let width = context.width(hosts.len());
-    let distributing = distribute_to_all(&distribution, &hosts, width, &stop);
+    let distributing = distribute_to_all(&distribution, hosts, width, &stop);
     tokio::pin!(distributing);
     let mut interrupted = None;
-    let outcomes = loop {
+    loop {
         tokio::select! {
-            outcomes = &mut distributing => break outcomes,
+            outcomes = &mut distributing => return Ok((outcomes, interrupted)),
             Some(signal) = signals.recv() => {
                 interrupted = Some(signal);
                 stop.cancel();
             }
         }
-    };
+    }
+}
+
+fn show(context: &Context<'_>, outcomes: &[HostKeyOutcome]) {
     let rows = outcomes.iter().map(|outcome| {
         let result = outcome.result.to_string();
         let tone = if outcome.result.is_success() { Tone::Good } else { Tone::Bad };
@@ -83,7 +126,7 @@ pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Fa
     });
     // Whoever closed standard output does not change how it ended.
     let _ = print(&columns(&rows.collect::<Vec<_>>(), context::stdout_colour(context.flags)));
-    for outcome in &outcomes {
+    for outcome in outcomes {
         for hint in outcome.result.to_string().lines().skip(1) {
             say(&format!("{}: {}", outcome.host, printable(hint.as_bytes())));
         }
@@ -91,16 +134,6 @@ pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Fa
             say(&format!("{}: warning: {}", outcome.host, printable(warning.to_string().as_bytes())));
         }
     }
-    let no_login =
-        |outcome: &HostKeyOutcome| matches!(&outcome.result, HostKeyResult::NoLogin(ConnectError::Auth { .. }));
-    if outcomes.iter().any(no_login) {
-        say("hint: a way in that works now: -i KEY, --ask-pass, --password-file FILE, or an agent (ssh-add)");
-    }
-    Ok(match interrupted {
-        Some(Signal::Int | Signal::Cancel) => exit::INTERRUPTED,
-        Some(Signal::Term) => exit::TERMINATED,
-        None => exit::worst(outcomes.iter().map(|o| exit_code(&o.result))),
-    })
 }
 
 fn exit_code(result: &HostKeyResult) -> u8 {

@@ -1,5 +1,7 @@
 //! `fleet SITE trust`: fetch all host keys, show them once, pin them.
 
+use std::collections::BTreeMap;
+
 use futures::StreamExt as _;
 use futures::stream;
 
@@ -21,27 +23,33 @@ use crate::report::columns::{Cell, columns};
 use crate::report::paint::Tone;
 use crate::ssh::ConnectError;
 use crate::ssh::known_hosts::{self, KnownHosts, Pin, Verdict};
-use crate::ssh::{HostKey, Timeouts, scan_host_key};
+use crate::ssh::{Backoff, HostKey, Timeouts, scan_host_key};
 
 /// Fetches, shows, asks, pins. A key that contradicts a pinned one is refused, whatever the flags.
 pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let listed = args.fingerprints.as_deref().map(read_fingerprints).transpose()?;
     let hosts = hosts(context, &args.selector)?;
-    let known = access::known_hosts(context)?;
-    let width = context.width(hosts.len());
-    let scans = hosts.iter().map(|host| scan(host, &known));
-    let scans: Vec<_> = stream::iter(scans).buffered(width).collect().await;
+    let known = &*access::known_hosts(context)?;
+    // Sites share servers, and a server bans who calls again and again without a login (`PerSourcePenalties`, sshd_config(5)).
+    let mut places = BTreeMap::new();
+    for host in &hosts {
+        places.entry((&host.address, host.port)).or_insert(host);
+    }
+    let width = context.width(places.len());
+    let scans = places.into_iter().map(|(place, host)| async move { (place, scan(host, known).await) });
+    let scans: BTreeMap<_, _> = stream::iter(scans.collect::<Vec<_>>()).buffer_unordered(width).collect().await;
 
     let mut offered = Vec::new();
     let mut keys = Vec::new();
     let mut failed = Vec::new();
-    for (host, scan) in hosts.iter().zip(scans) {
-        match scan {
-            Ok(key) => {
-                offered.push(judge(host, &key, &known));
-                keys.push(key);
+    for host in &hosts {
+        match scans.get(&(&host.address, host.port)) {
+            Some(Ok(key)) => {
+                offered.push(judge(host, key, known));
+                keys.push(key.clone());
             }
-            Err(error) => failed.push((host, error)),
+            Some(Err(error)) => failed.push((host, error)),
+            None => {}
         }
     }
     let decision = decide(&offered, listed.as_ref());
@@ -74,7 +82,6 @@ fn hint(context: &Context<'_>, offer: &Offered, refusal: &Refusal) -> String {
             )
         }
         Refusal::Revoked => "somebody else may hold it; the host needs a new key".to_owned(),
-        Refusal::Ambiguous => "two hosts answer there, or somebody in between; ask the host's owner".to_owned(),
         Refusal::OtherFingerprint { .. } | Refusal::NotListed => {
             "it may be an attack; compare with what the host says of itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
                 .to_owned()
@@ -127,7 +134,9 @@ pub fn hosts(context: &Context<'_>, selector: &str) -> Result<Vec<PlanHost>, Fai
 
 async fn scan(host: &PlanHost, known: &KnownHosts) -> Result<HostKey, ConnectError> {
     let prefer = known.pinned_types(host.address.as_str(), host.port);
-    scan_host_key(&host.address, host.port, host.connect_timeout, &Timeouts::default(), &prefer).await
+    let timeouts = Timeouts::default();
+    let attempt = || scan_host_key(&host.address, host.port, host.connect_timeout, &timeouts, &prefer);
+    Backoff::retry(host.connect_retry, attempt).await
 }
 
 fn judge(host: &PlanHost, key: &HostKey, known: &KnownHosts) -> Offered {

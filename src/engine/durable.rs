@@ -8,12 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::output::Output;
 use super::worker::{ConnectFailure, Message, Task, Worker};
 use crate::model::durable::{DurableStep, Entry};
-use crate::ssh::{ExecEnd, Remote};
+use crate::ssh::{Backoff, ExecEnd, Remote};
 
-/// Before the first attempt to connect again. A pause that is drawn anew each time, so that a thousand hosts do not come at once.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// Before later ones, at most. A connection that stands for as long as that was worth making, though nothing came over it.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Before a step that left its channel is asked for again, on the same connection.
+const SILENT_PAUSE: Duration = Duration::from_millis(200);
 /// How often a step may leave its channel without a word while the connection stands: its leash was killed, or a `cat` of it.
 const MOST_SILENT_ENDS: u32 = 5;
 
@@ -24,15 +22,7 @@ pub struct Reconnecting {
     /// The time without a connection since the last progress.
     spent: Duration,
     /// Attempts since then.
-    attempts: u32,
-}
-
-impl Reconnecting {
-    /// The pause before the next attempt.
-    fn pause(&self) -> Duration {
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.attempts.min(16)).min(LONGEST_PAUSE);
-        pause.mul_f64(rand::random_range(0.5..1.0))
-    }
+    backoff: Backoff,
 }
 
 impl Worker {
@@ -78,7 +68,7 @@ impl Worker {
                 if silent_ends > MOST_SILENT_ENDS {
                     return ExecEnd::Detached(reason);
                 }
-                sleep(FIRST_PAUSE).await;
+                sleep(SILENT_PAUSE).await;
                 continue;
             }
             let goes_on = entry != Entry::Start;
@@ -106,18 +96,18 @@ impl Worker {
     pub(super) async fn reconnect_within(&mut self, limit: Duration) -> Result<(), String> {
         self.session = None;
         let (begun, spent) = (Instant::now(), self.reconnecting.spent);
-        let mut failure = (self.reconnecting.attempts > 0).then(|| {
-            let times = self.reconnecting.attempts;
+        let mut failure = (self.reconnecting.backoff.attempts() > 0).then(|| {
+            let times = self.reconnecting.backoff.attempts();
             format!("the connection breaks again and again: {times} attempts since the last sign of the step")
         });
         loop {
-            let pause = self.reconnecting.pause();
+            let pause = self.reconnecting.backoff.pause();
             if let Some(failure) = failure.filter(|_| spent + begun.elapsed() + pause >= limit) {
                 return Err(failure);
             }
             sleep(pause).await;
-            self.reconnecting.attempts += 1;
-            match self.connect(&CancellationToken::new()).await {
+            self.reconnecting.backoff.count();
+            match self.connect(&CancellationToken::new(), Duration::ZERO).await {
                 Ok(()) => {
                     self.reconnecting.spent = spent + begun.elapsed();
                     self.tell(Message::Reattached).await;
@@ -129,9 +119,10 @@ impl Worker {
         }
     }
 
-    /// What was run over the connection is through, or the connection is. With progress, reconnecting starts anew.
+    /// What was run over the connection is through, or the connection is. With progress, reconnecting starts anew. A connection that stands for
+    /// as long as the longest pause was worth making, though nothing came over it.
     pub(super) fn lasted(&mut self, since: Instant, progress: bool) {
-        if progress || since.elapsed() >= LONGEST_PAUSE {
+        if progress || since.elapsed() >= Backoff::LONGEST {
             self.reconnecting = Reconnecting::default();
         }
     }

@@ -61,7 +61,7 @@ impl Connect for Shared {
         let host = host.label.to_string();
         async move {
             if self.lock().unwrap().unreachable.contains(host.as_str()) {
-                return Err(ConnectError::Tcp { address: host, reason: "connection refused".to_owned() });
+                return Err(ConnectError::Tcp { address: host, reason: "connection refused".into(), transient: true });
             }
             Ok(Box::new(Connection { host, hosts: Arc::clone(self) }) as Box<dyn Session>)
         }

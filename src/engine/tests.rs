@@ -44,13 +44,17 @@ impl Connect for Arc<Network> {
         let host = host.label.to_string();
         async move {
             if self.unreachable.contains(host.as_str()) {
-                return Err(ConnectError::Tcp { address: host, reason: "connection refused".to_owned() });
+                return Err(ConnectError::Tcp { address: host, reason: "connection refused".into(), transient: true });
             }
             {
                 let mut connections = self.connections.lock().unwrap();
                 let count = connections.entry(host.clone()).or_default();
                 if self.most.is_some_and(|most| *count >= most) {
-                    return Err(ConnectError::Tcp { address: host, reason: "connection refused".to_owned() });
+                    return Err(ConnectError::Tcp {
+                        address: host,
+                        reason: "connection refused".into(),
+                        transient: true,
+                    });
                 }
                 *count += 1;
                 assert!(*count < 200, "{host} is called without end");
@@ -172,6 +176,7 @@ pub(super) fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         user: UserName::parse("u").unwrap(),
         identity: None,
         connect_timeout: Duration::from_secs(1),
+        connect_retry: Duration::ZERO,
         reconnect_timeout: Duration::from_secs(1),
         keepalive: Duration::from_secs(15),
         roles: Vec::new(),

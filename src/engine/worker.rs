@@ -18,7 +18,7 @@ use crate::model::outcome::{HostOutcome, StepOutcome, TimeLimit};
 use crate::model::plan::{HostIndex, PlanHost};
 use crate::model::scheduler::StepIndex;
 use crate::model::spool::{Claim, Farewell};
-use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
+use crate::ssh::{Backoff, Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
 
 /// What a worker is told to do.
 pub enum Order {
@@ -159,7 +159,7 @@ impl Worker {
     }
 
     async fn begin(&mut self, stop: &CancellationToken) -> Message {
-        if let Err(error) = self.connect(stop).await {
+        if let Err(error) = self.connect(stop, self.host.connect_retry).await {
             return Message::ConnectFailed(error.to_string());
         }
         self.tell(Message::Connected).await;
@@ -182,9 +182,9 @@ impl Worker {
         let _ = self.messages.send((self.index, message)).await;
     }
 
-    pub(super) async fn connect(&mut self, stop: &CancellationToken) -> Result<(), ConnectFailure> {
+    pub(super) async fn connect(&mut self, stop: &CancellationToken, retry: Duration) -> Result<(), ConnectFailure> {
         let connected: Result<Box<dyn Session>, ConnectError> = tokio::select! {
-            connected = self.connector.connect(&self.host) => connected,
+            connected = Backoff::retry(retry, || self.connector.connect(&self.host)) => connected,
             () = stop.cancelled() => return Err(ConnectFailure::Interrupted),
         };
         self.session = Some(connected.map_err(ConnectFailure::Failed)?);

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::name::HostLabel;
 use crate::model::plan::PlanHost;
 use crate::ssh::key::PublicKeyLine;
-use crate::ssh::{Connect, ConnectError};
+use crate::ssh::{Backoff, Connect, ConnectError};
 
 use super::distribute::{Change, DistributeError, Distributed, Warning, distribute, run};
 
@@ -92,7 +92,7 @@ impl fmt::Display for HostKeyResult {
 ///
 /// It proves what `connector` offers, so give it one that has nothing but the key in question.
 pub async fn prove(connector: &dyn Connect, host: &PlanHost) -> Result<(), ConnectError> {
-    let mut session = connector.connect(host).await?;
+    let mut session = Backoff::retry(host.connect_retry, || connector.connect(host)).await?;
     let result = run(session.as_mut(), ":".to_owned()).await;
     session.close().await;
     match result {
@@ -102,6 +102,7 @@ pub async fn prove(connector: &dyn Connect, host: &PlanHost) -> Result<(), Conne
             user: host.user.to_string(),
             reason: format!("the login works, but no command runs ({error})"),
             refused: true,
+            key_accepted: true,
         }),
     }
 }
@@ -114,7 +115,7 @@ pub async fn distribute_to_host(
     key: &PublicKeyLine,
 ) -> HostKeyOutcome {
     let outcome = |result, warnings| HostKeyOutcome { host: host.label.clone(), result, warnings };
-    let mut session = match login.connect(host).await {
+    let mut session = match Backoff::retry(host.connect_retry, || login.connect(host)).await {
         Ok(session) => session,
         Err(error) => return outcome(HostKeyResult::NoLogin(error), Vec::new()),
     };
@@ -208,6 +209,7 @@ mod tests {
             user: UserName::parse("release").unwrap(),
             identity: None,
             connect_timeout: Duration::from_secs(1),
+            connect_retry: Duration::ZERO,
             reconnect_timeout: Duration::from_secs(1),
             keepalive: Duration::from_secs(15),
             roles: Vec::new(),
@@ -330,7 +332,9 @@ mod tests {
             fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
                 assert_eq!(self.0.open.load(Ordering::SeqCst), 1, "the first session is there");
                 let user = host.user.to_string();
-                Box::pin(async { Err(ConnectError::Auth { user, reason: "no".into(), refused: true }) })
+                Box::pin(async {
+                    Err(ConnectError::Auth { user, reason: "no".into(), refused: true, key_accepted: false })
+                })
             }
         }
         let login = Hosts::new(1);

@@ -74,8 +74,6 @@ pub enum Refusal {
         /// Which, and on which lines.
         detail: String,
     },
-    /// The same address gave two keys of one type within one scan.
-    Ambiguous,
     /// The list of fingerprints has others for this host.
     OtherFingerprint {
         /// The lines that have them.
@@ -91,7 +89,6 @@ impl fmt::Display for Refusal {
             Self::Changed { detail } => write!(f, "the key has changed: {detail}"),
             Self::Revoked => f.write_str("the key is revoked"),
             Self::OtherTypeKnown { detail } => write!(f, "the host is known by a key of another type: {detail}"),
-            Self::Ambiguous => f.write_str("this address gave two different keys"),
             Self::OtherFingerprint { lines } => {
                 let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
                 write!(f, "the list of fingerprints has another for this host (line {})", lines.join(", "))
@@ -127,17 +124,12 @@ pub struct TrustDecision {
 
 /// Decides over a scan. With `listed`, a key is only pinned when the list has it.
 pub fn decide(offered: &[Offered], listed: Option<&Fingerprints>) -> TrustDecision {
-    let ambiguous = ambiguous_addresses(offered);
     let mut decision = TrustDecision { rows: Vec::new(), pin: Vec::new(), refused: Vec::new() };
     let mut row_of = BTreeMap::new();
     let mut pinned = BTreeSet::new();
     for (index, offer) in offered.iter().enumerate() {
         let place = (&offer.address, offer.port);
-        let fate = if ambiguous.contains(&(place, offer.key_type.as_str())) {
-            Decision::Refused(Refusal::Ambiguous)
-        } else {
-            judge(offer, listed)
-        };
+        let fate = judge(offer, listed);
         match &fate {
             Decision::Pin if pinned.insert((place, &offer.fingerprint)) => decision.pin.push(index),
             Decision::Pin | Decision::Pinned => {}
@@ -157,20 +149,6 @@ pub fn decide(offered: &[Offered], listed: Option<&Fingerprints>) -> TrustDecisi
         }
     }
     decision
-}
-
-type Place<'a> = (&'a Address, u16);
-
-/// Sites may share a host, so an address may come twice; but then with the same key.
-fn ambiguous_addresses(offered: &[Offered]) -> BTreeSet<(Place<'_>, &str)> {
-    let mut seen = BTreeMap::new();
-    offered
-        .iter()
-        .filter_map(|offer| {
-            let key = ((&offer.address, offer.port), offer.key_type.as_str());
-            (*seen.entry(key).or_insert(&offer.fingerprint) != &offer.fingerprint).then_some(key)
-        })
-        .collect()
 }
 
 fn judge(offer: &Offered, listed: Option<&Fingerprints>) -> Decision {
@@ -264,13 +242,6 @@ mod tests {
             assert!(decision.pin.is_empty());
         }
         assert_eq!(refusals[0].1.to_string(), "the key has changed: SHA256:x on line 3");
-    }
-
-    #[test]
-    fn one_address_with_two_keys_is_refused_both_times() {
-        let scan = [offer("a", "10.0.0.1", "a", PinState::New), offer("b", "10.0.0.1", "b", PinState::New)];
-        let decision = decide(&scan, None);
-        assert_eq!(decision.refused, [(0, Refusal::Ambiguous), (1, Refusal::Ambiguous)]);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct Host {
     pub identity: Option<Setting<String>>,
     /// Limit of the TCP connection.
     pub connect_timeout: Setting<Duration>,
+    /// How long to retry a first connection that is refused or closed at once.
+    pub connect_retry: Setting<Duration>,
     /// How long a lost connection is tried to be made again.
     pub reconnect_timeout: Setting<Duration>,
     /// Between two signs of life that are asked of the host.

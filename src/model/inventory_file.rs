@@ -98,6 +98,7 @@ struct Ssh {
     port: Option<Setting<u16>>,
     identity: Option<Setting<String>>,
     connect_timeout: Option<Setting<Duration>>,
+    connect_retry: Option<Setting<Duration>>,
     reconnect_timeout: Option<Setting<Duration>>,
     keepalive: Option<Setting<Duration>>,
 }
@@ -113,6 +114,10 @@ impl Ssh {
             port: table.item("port").and_then(|item| port(&item)).map(|port| setting(table, port)),
             identity: table.parsed("identity", identity).map(|path| setting(table, path)),
             connect_timeout: limit(table, "connect-timeout"),
+            connect_retry: table
+                .item("connect-retry")
+                .and_then(|item| item.duration())
+                .map(|time| setting(table, time)),
             reconnect_timeout: limit(table, "reconnect-timeout"),
             keepalive: limit(table, "keepalive"),
         }
@@ -125,6 +130,7 @@ impl Ssh {
             port: self.port.or_else(|| below.port.clone()),
             identity: self.identity.or_else(|| below.identity.clone()),
             connect_timeout: self.connect_timeout.or_else(|| below.connect_timeout.clone()),
+            connect_retry: self.connect_retry.or_else(|| below.connect_retry.clone()),
             reconnect_timeout: self.reconnect_timeout.or_else(|| below.reconnect_timeout.clone()),
             keepalive: self.keepalive.or_else(|| below.keepalive.clone()),
         }

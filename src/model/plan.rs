@@ -51,10 +51,16 @@ pub struct Plan {
     pub left_out: Vec<String>,
 }
 
+/// How long to retry a first connection when nobody says otherwise: sshd is back from a restart, or has room again, in less.
+pub const CONNECT_RETRY: Duration = Duration::from_secs(5);
 /// How long a lost connection is tried to be made again when nobody says otherwise.
 pub const RECONNECT_TIMEOUT: Duration = Duration::from_secs(600);
 /// Between two signs of life when nobody says otherwise.
 pub const KEEPALIVE: Duration = Duration::from_secs(15);
+
+fn default_connect_retry() -> Duration {
+    CONNECT_RETRY
+}
 
 fn default_reconnect_timeout() -> Duration {
     RECONNECT_TIMEOUT
@@ -140,6 +146,9 @@ pub struct PlanHost {
     pub identity: Option<String>,
     /// Limit of the TCP connection.
     pub connect_timeout: Duration,
+    /// How long to retry a first connection that is refused or closed at once.
+    #[serde(default = "default_connect_retry")]
+    pub connect_retry: Duration,
     /// How long a lost connection is tried to be made again.
     #[serde(default = "default_reconnect_timeout")]
     pub reconnect_timeout: Duration,

@@ -50,6 +50,7 @@ pub fn explain<'a>(
         rows.extend(host.identity.as_ref().map(|s| row("identity", &s.value, &s.origin)));
         for (name, setting) in [
             ("connect-timeout", &host.connect_timeout),
+            ("connect-retry", &host.connect_retry),
             ("reconnect-timeout", &host.reconnect_timeout),
             ("keepalive", &host.keepalive),
         ] {

@@ -19,6 +19,7 @@ pub(crate) fn plan() -> Plan {
         user: UserName::parse("release").unwrap(),
         identity: None,
         connect_timeout: Duration::from_secs(10),
+        connect_retry: Duration::ZERO,
         reconnect_timeout: Duration::from_secs(1),
         keepalive: Duration::from_secs(15),
         roles: vec![],

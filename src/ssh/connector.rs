@@ -5,7 +5,8 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::credentials::Credentials;
+use super::admission::Admission;
+use super::credentials::{Credentials, PasswordGate};
 use super::dial::Dial;
 use super::known_hosts::KnownHosts;
 use super::link::{self, Judge};
@@ -24,9 +25,17 @@ pub struct SshConnector {
     pub credentials: Arc<Credentials>,
     /// How long each stage may take.
     pub timeouts: Timeouts,
+    /// How many may log in at the same time.
+    pub admission: Arc<Admission>,
 }
 
 impl SshConnector {
+    /// The same, with a password besides.
+    pub fn with_password(&self, password: &Arc<PasswordGate>) -> Self {
+        let credentials = Credentials { password: Some(Arc::clone(password)), ..Credentials::clone(&self.credentials) };
+        Self { credentials: Arc::new(credentials), ..self.clone() }
+    }
+
     async fn connect_to(&self, host: &PlanHost) -> Result<SshSession, ConnectError> {
         let dial = Dial {
             address: host.address.as_str(),
@@ -36,8 +45,11 @@ impl SshConnector {
         };
         let types = self.known_hosts.pinned_types(dial.address, dial.port);
         let handshake = self.timeouts.handshake_of(host.connect_timeout);
-        let mut link = link::connect(&dial, handshake, &types, host.keepalive, self.judge(host)).await?;
+        let leave = self.admission.to(dial.target()).await;
+        let mut link =
+            link::connect(&dial, handshake, &types, host.keepalive, self.judge(host), &self.admission).await?;
         login::login(&mut link, host, &self.credentials, self.timeouts.auth).await?;
+        drop((leave, link.leave.take()));
         Ok(SshSession::new(link, self.timeouts))
     }
 

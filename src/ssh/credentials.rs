@@ -6,23 +6,34 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use russh::keys::PrivateKey;
+use russh::keys::{Certificate, PrivateKey};
 use secrecy::SecretString;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::key::PublicKeyLine;
 
 /// What to log in with, in this order: identities, the agent's keys, the password.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Credentials {
     /// Private keys. The one that a host names goes first there.
     pub identities: Vec<Identity>,
     /// The agent's socket (`SSH_AUTH_SOCK`), when its keys may be used.
     pub agent: Option<PathBuf>,
     /// Keys of the agent that go first there, since somebody named their files: a server looks at a few only.
-    pub agent_first: Vec<PublicKeyLine>,
+    pub agent_first: Vec<AgentKey>,
     /// A password, shared by all hosts.
-    pub password: Option<PasswordGate>,
+    pub password: Option<Arc<PasswordGate>>,
+    /// A login without a key is none: a password only completes it, where a server wants both.
+    pub key_required: bool,
+}
+
+/// A key of the agent that somebody has named.
+#[derive(Debug, Clone)]
+pub struct AgentKey {
+    /// The key.
+    pub key: PublicKeyLine,
+    /// The certificate that lies beside its file.
+    pub certificate: Option<Certificate>,
 }
 
 /// A private key.
@@ -32,6 +43,8 @@ pub struct Identity {
     pub name: String,
     /// The key, already decrypted.
     pub key: Arc<PrivateKey>,
+    /// The certificate that lies beside its file.
+    pub certificate: Option<Certificate>,
 }
 
 /// Without the key.
@@ -154,7 +167,7 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        let credentials = Credentials { password: Some(gate()), ..Credentials::default() };
+        let credentials = Credentials { password: Some(Arc::new(gate())), ..Credentials::default() };
         assert!(!format!("{credentials:?}").contains("secret"));
     }
 }

@@ -41,13 +41,17 @@ impl Dial<'_> {
             .map_err(|e| resolve(e.to_string()))?
             .collect();
         let mut reasons: Vec<String> = Vec::new();
+        let mut transient = false;
         for address in &addresses {
             let reason = match timeout(self.connect, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => match tune(&stream) {
                     Ok(()) => return Ok(stream),
                     Err(e) => e.to_string(),
                 },
-                Ok(Err(e)) => in_short(&e),
+                Ok(Err(e)) => {
+                    transient |= matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset);
+                    in_short(&e)
+                }
                 Err(_) => format!("no answer in {}", in_words(self.connect)),
             };
             // One address is what was asked for, or stands for it: naming it again would only repeat.
@@ -56,7 +60,7 @@ impl Dial<'_> {
         if reasons.is_empty() {
             return Err(resolve("the name has no address".to_owned()));
         }
-        Err(ConnectError::Tcp { address: self.target(), reason: reasons.join("; ") })
+        Err(ConnectError::Tcp { address: self.target(), reason: reasons.join("; "), transient })
     }
 }
 

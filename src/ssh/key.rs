@@ -17,11 +17,13 @@ use std::sync::Arc;
 
 use rand::TryRng as _;
 use rand::rngs::SysRng;
+use russh::keys::ssh_key::Cipher;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
-use russh::keys::{Algorithm, PrivateKey};
+use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKey};
 use secrecy::{ExposeSecret, ExposeSecretMut as _, SecretBox, SecretString};
 
+use crate::files;
 use crate::model::shell::quote;
 
 pub use public::{PublicKeyError, PublicKeyLine, fingerprint_of};
@@ -71,6 +73,17 @@ pub enum KeyError {
         path: PathBuf,
         /// Why, and what to do about it.
         reason: String,
+    },
+    /// It is the half that everybody may have.
+    #[error(
+        "{} is the public half of a key, and the agent does not hold its private half\nhint: ssh-add {private}, or name the private half: -i {private}",
+        .path.display()
+    )]
+    Public {
+        /// The file.
+        path: PathBuf,
+        /// Where its private half usually lies, quoted for a shell.
+        private: String,
     },
     /// It cannot be read.
     #[error("cannot read the key {}: {reason}", .path.display())]
@@ -158,6 +171,25 @@ fn read_private(path: &Path) -> Result<SecretBox<String>, KeyError> {
     }
 }
 
+/// The certificate that lies beside a key, `KEY-cert.pub`, as `ssh` looks for it.
+pub fn certificate(path: &Path, key: &PublicKeyLine) -> Result<Option<Certificate>, KeyError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-cert.pub");
+    let path = Path::new(&name);
+    let text = match files::open(path).and_then(|file| io::read_to_string(file.take(LARGEST_KEY_FILE))) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(reason) => return Err(KeyError::Unreadable { path: path.to_owned(), reason }),
+    };
+    let certificate = Certificate::from_openssh(text.trim())
+        .map_err(|error| not_a_key(path, format!("it is no certificate ({error})")))?;
+    let certified = PublicKeyLine::of(&PublicKey::from(certificate.public_key().clone()));
+    if certified.is_ok_and(|certified| certified.data() == key.data()) {
+        return Ok(Some(certificate));
+    }
+    Err(not_a_key(path, "it is the certificate of another key"))
+}
+
 fn not_a_key(path: &Path, reason: impl Into<String>) -> KeyError {
     KeyError::NotAKey { path: path.to_owned(), reason: reason.into() }
 }
@@ -194,6 +226,10 @@ fn form(text: &str) -> Form {
             "it is encrypted with {cipher} in the old PEM format\nhint: ssh-keygen -p -f FILE rewrites it in OpenSSH's format"
         )),
         ("-----BEGIN OPENSSH PRIVATE KEY-----", None) => match PrivateKey::from_openssh(text) {
+            Ok(key) if key.cipher() == Cipher::TdesCbc => Form::Refused(format!(
+                "it is encrypted with {}, which fleet does not know\nhint: ssh-keygen -p -f FILE rewrites it",
+                key.cipher()
+            )),
             Ok(key) if key.is_encrypted() => Form::Encrypted,
             // Also what that reader does not take: the decoder is more lenient and names what is wrong.
             Ok(_) | Err(_) => Form::Plain,
@@ -202,15 +238,47 @@ fn form(text: &str) -> Form {
     }
 }
 
+/// How a PKCS#8 key is encrypted, when the decoder knows the way not, and has not come to the passphrase.
+fn unknown_encryption(error: &russh::keys::Error) -> Option<String> {
+    /// Beginnings of object identifiers: RFC 8018, RFC 3657, RFC 5794.
+    const NAMES: [(&str, &str); 5] = [
+        ("1.2.840.113549.3.7", "3DES"),
+        ("1.2.840.113549.3.2", "RC2"),
+        ("1.3.14.3.2.7", "DES"),
+        ("1.2.392.200011.61.1.1.1.", "Camellia"),
+        ("1.2.410.200046.1.1.", "ARIA"),
+    ];
+    let russh::keys::Error::Der(error) = error else { return None };
+    let said = error.to_string();
+    if said.contains("OBJECT IDENTIFIER") {
+        return Some("a scheme of PKCS#5 version 1".to_owned());
+    }
+    let (_, oid) = said.split_once("OID: ")?;
+    let name = NAMES.iter().find(|(beginning, _)| oid.starts_with(beginning)).map(|(_, name)| *name);
+    Some(name.map_or_else(|| format!("the algorithm {oid}"), str::to_owned))
+}
+
 fn decode(path: &Path, text: &str, passphrase: Option<&SecretString>) -> Result<PrivateKey, KeyError> {
     // A wrong passphrase ends in a cryptographic error, bad padding, a wrong MAC or ASN.1 that makes no sense.
     let decrypt = || {
         let Some(passphrase) = passphrase else { return Err(KeyError::Encrypted { path: path.to_owned() }) };
-        russh::keys::decode_secret_key(text, Some(passphrase.expose_secret()))
-            .map_err(|_| KeyError::WrongPassphrase { path: path.to_owned() })
+        russh::keys::decode_secret_key(text, Some(passphrase.expose_secret())).map_err(
+            |error| match unknown_encryption(&error) {
+                Some(what) => not_a_key(
+                    path,
+                    format!(
+                        "it is encrypted with {what}, which fleet does not know\n\
+                         hint: openssl pkcs8 -topk8 -v2 aes-256-cbc -in {} -out {} rewrites it",
+                        quote(&path.to_string_lossy()),
+                        quote(&path.with_added_extension("new").to_string_lossy()),
+                    ),
+                ),
+                None => KeyError::WrongPassphrase { path: path.to_owned() },
+            },
+        )
     };
     let key = match form(text) {
-        Form::Refused(reason) => return Err(not_a_key(path, reason)),
+        Form::Refused(reason) => return Err(not_a_key(path, reason.replace("FILE", &quote(&path.to_string_lossy())))),
         Form::Encrypted => decrypt()?,
         Form::Plain => match russh::keys::decode_secret_key(text, None) {
             Ok(key) => key,

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::ConnectError;
+use super::admission::{Admission, Leave};
 use super::dial::{Cuttable, Dial, Heard};
 use super::host_key::{HostKey, algorithms_of_type};
 use super::timeouts::in_words;
@@ -28,6 +29,8 @@ pub(super) type Judge = Box<dyn Fn(&HostKey) -> Result<(), ConnectError> + Send 
 pub(super) struct Link {
     pub handle: Handle<Client>,
     pub shared: Arc<Shared>,
+    /// To log in.
+    pub leave: Option<Leave>,
     _cut: DropGuard,
 }
 
@@ -36,13 +39,22 @@ impl Link {
     pub fn lost(&self) -> String {
         self.shared.ended.lock().ok().and_then(|e| e.clone()).unwrap_or_else(|| "connection lost".to_owned())
     }
+
+    /// What the server said last to who logs in, fit for a message.
+    pub fn banner(&self) -> Option<String> {
+        self.shared.banner.lock().ok().and_then(|banner| banner.clone())
+    }
 }
+
+/// Characters of a server's words that an error shows.
+const LONGEST_BANNER: usize = 400;
 
 /// What russh's callbacks have seen.
 #[derive(Default)]
 pub(super) struct Shared {
     refused: Mutex<Option<ConnectError>>,
     ended: Mutex<Option<String>>,
+    banner: Mutex<Option<String>>,
 }
 
 /// Connects, exchanges keys, and has the host's key judged. `pinned_types` are asked for first.
@@ -52,56 +64,71 @@ pub(super) async fn connect(
     pinned_types: &[String],
     keepalive: Duration,
     judge: Judge,
+    admission: &Admission,
 ) -> Result<Link, ConnectError> {
     let stream = dial.dial().await?;
+    let leave = admission.handshake().await;
     let (cut, heard) = (CancellationToken::new(), Arc::new(Heard::default()));
     let guard = cut.clone().drop_guard();
     // Unbuffered, russh reads every packet with two system calls.
     let stream = BufReader::with_capacity(16 << 10, Cuttable::new(stream, cut, heard.clone()));
     let shared = Arc::new(Shared::default());
     let client = Client { judge, shared: shared.clone() };
-    let failed = |reason| ConnectError::Handshake { address: dial.target(), reason };
+    let failed = |reason, transient| ConnectError::Handshake { address: dial.target(), reason, transient };
     match timeout(handshake, client::connect_stream(Arc::new(config(pinned_types, keepalive)), stream, client)).await {
-        Ok(Ok(handle)) => Ok(Link { handle, shared, _cut: guard }),
+        Ok(Ok(handle)) => Ok(Link { handle, shared, leave, _cut: guard }),
         Ok(Err(e)) => match shared.refused.lock().ok().and_then(|mut refused| refused.take()) {
             Some(refused) => Err(refused),
-            None => Err(failed(handshake_failure(&e, &heard))),
+            None => {
+                let (reason, transient) = handshake_failure(&e, &heard);
+                Err(failed(reason, transient))
+            }
         },
         // Whoever speaks something else waits for us to do so, too.
-        Err(_) => Err(failed(other_protocol(&heard).unwrap_or_else(|| {
+        Err(_) => {
             let limit = in_words(handshake);
-            if heard.is_empty() {
-                format!("no SSH banner in {limit}")
-            } else {
-                format!("key exchange not finished in {limit}")
-            }
-        }))),
+            let late = || match heard.is_empty() {
+                true => format!("no SSH banner in {limit}"),
+                false => format!("key exchange not finished in {limit}"),
+            };
+            Err(failed(other_protocol(&heard).unwrap_or_else(late), false))
+        }
     }
 }
 
-fn handshake_failure(error: &russh::Error, heard: &Heard) -> String {
-    match error {
-        russh::Error::Disconnect | russh::Error::HUP if heard.is_empty() => {
-            "the connection was closed before an SSH banner came".to_owned()
-        }
-        russh::Error::IO(e) if heard.is_empty() => format!("the connection was closed before an SSH banner came: {e}"),
-        russh::Error::Disconnect | russh::Error::HUP => {
-            other_protocol(heard).unwrap_or_else(|| "the connection was closed during the key exchange".to_owned())
-        }
+/// Why, and whether another attempt may be let in.
+fn handshake_failure(error: &russh::Error, heard: &Heard) -> (String, bool) {
+    let closed = match error {
+        russh::Error::Disconnect | russh::Error::HUP => None,
+        russh::Error::IO(e) if e.kind() == io::ErrorKind::UnexpectedEof => None,
+        russh::Error::IO(e) => Some(e.to_string()),
         russh::Error::Version => {
-            other_protocol(heard).unwrap_or_else(|| "what listens there does not speak SSH 2".to_owned())
+            let reason = other_protocol(heard).unwrap_or_else(|| "what listens there does not speak SSH 2".to_owned());
+            return (reason, false);
         }
-        russh::Error::IO(e) => other_protocol(heard).unwrap_or_else(|| match e.kind() {
-            io::ErrorKind::UnexpectedEof => "the connection was closed during the key exchange".to_owned(),
-            _ => e.to_string(),
-        }),
-        russh::Error::NoCommonAlgo { kind, ours, theirs } => format!(
-            "no common algorithm ({kind:?}): the server offers {}; fleet knows {}",
-            printable(theirs.join(", ").as_bytes()),
-            ours.join(", ")
-        ),
-        e => format!("key exchange: {e}"),
+        russh::Error::NoCommonAlgo { kind, ours, theirs } => {
+            let theirs = printable(theirs.join(", ").as_bytes());
+            let reason =
+                format!("no common algorithm ({kind:?}): the server offers {theirs}; fleet knows {}", ours.join(", "));
+            return (reason, false);
+        }
+        e => return (format!("key exchange: {e}"), false),
+    };
+    if let Some(said) = turned_away(heard) {
+        return (format!("the server takes no connection now; it says: {said}"), true);
     }
+    if let Some(other) = other_protocol(heard) {
+        return (other, false);
+    }
+    let stage = if heard.is_empty() { "before an SSH banner came" } else { "during the key exchange" };
+    let cause = closed.map(|cause| format!(": {cause}")).unwrap_or_default();
+    (format!("the connection was closed {stage}{cause}"), true)
+}
+
+/// What OpenSSH says in place of a banner to a connection that is one too many (`MaxStartups`, `PerSourceMaxStartups`), or that comes from
+/// an address with a penalty (`PerSourcePenalties`).
+fn turned_away(heard: &Heard) -> Option<String> {
+    heard.line(|line| matches!(line.trim_ascii_end(), b"Exceeded MaxStartups" | b"Not allowed at this time"))
 }
 
 /// What listens there, if it has shown a banner that is not of SSH 2, or something else and no banner.
@@ -205,6 +232,16 @@ impl client::Handler for Client {
             *refused = Some(error);
         }
         Ok(accepted)
+    }
+
+    async fn auth_banner(&mut self, banner: &str, _: &mut client::Session) -> Result<(), russh::Error> {
+        // The last one is about this login: PAM's words on an account come after the one that all visitors get.
+        let words: Vec<&str> = banner.split_whitespace().collect();
+        let words: String = words.join(" ").chars().take(LONGEST_BANNER).collect();
+        if let (false, Ok(mut last)) = (words.is_empty(), self.shared.banner.lock()) {
+            *last = Some(printable(words.as_bytes()));
+        }
+        Ok(())
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {

@@ -3,7 +3,9 @@
 //! The rest of fleet sees two small traits, so that a scripted transport can stand in for the network in tests.
 //! The crate `russh-keys` that older guides name is dead: it was merged into russh as `russh::keys`.
 
+mod admission;
 mod agent;
+mod backoff;
 mod connector;
 mod credentials;
 mod dial;
@@ -32,11 +34,14 @@ use crate::model::durable::{DurableStep, Entry};
 use crate::model::event::Stream;
 use crate::model::plan::PlanHost;
 
+pub use admission::Admission;
 pub use agent::agent_has;
+pub use backoff::Backoff;
 pub use connector::SshConnector;
-pub use credentials::{Credentials, Identity, PasswordGate};
+pub use credentials::{AgentKey, Credentials, Identity, PasswordGate};
 pub use host_key::HostKey;
 pub use known_hosts::{KnownHosts, KnownHostsError, Pin, Verdict, pin};
+pub use russh::keys::{Certificate, PrivateKey};
 pub use scan::scan_host_key;
 pub use timeouts::Timeouts;
 
@@ -152,6 +157,8 @@ pub enum ConnectError {
         address: String,
         /// `connection refused`, `no answer in 10 s`.
         reason: String,
+        /// It was turned away at once: another attempt may be let in.
+        transient: bool,
     },
     /// Something listens, but does not speak SSH in time, or the key exchange failed.
     #[error("no SSH handshake with {address}: {reason}")]
@@ -160,6 +167,8 @@ pub enum ConnectError {
         address: String,
         /// `no SSH banner in 20 s`, `key exchange: …`.
         reason: String,
+        /// The connection was closed: another attempt may be let in.
+        transient: bool,
     },
     /// The host's key is not the pinned one.
     #[error("{message}")]
@@ -176,6 +185,8 @@ pub enum ConnectError {
         reason: String,
         /// The server said no. Else the connection broke, or nothing was answered in time.
         refused: bool,
+        /// It accepted a key: something else is missing.
+        key_accepted: bool,
     },
 }
 
@@ -186,6 +197,14 @@ impl ConnectError {
             Self::HostKey { .. } => true,
             Self::Auth { refused, .. } => *refused,
             Self::Resolve { .. } | Self::Tcp { .. } | Self::Handshake { .. } => false,
+        }
+    }
+
+    /// Was it turned away at once, as a server does that is busy or restarts?
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Tcp { transient, .. } | Self::Handshake { transient, .. } => *transient,
+            Self::Resolve { .. } | Self::HostKey { .. } | Self::Auth { .. } => false,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::ConnectError;
+use super::admission::Admission;
 use super::dial::Dial;
 use super::host_key::HostKey;
 use super::link;
@@ -32,12 +33,16 @@ pub async fn scan_host_key(
         // Having seen the key is all: a refusal is the quickest way out.
         Err(ConnectError::HostKey { message: "only looking".to_owned() })
     });
-    let end = link::connect(&dial, timeouts.handshake_of(connect_timeout), prefer, KEEPALIVE, judge).await;
+    let end =
+        link::connect(&dial, timeouts.handshake_of(connect_timeout), prefer, KEEPALIVE, judge, &Admission::default())
+            .await;
     match (seen.lock().ok().and_then(|mut key| key.take()), end) {
         (Some(key), _) => Ok(key),
         (None, Err(error)) => Err(error),
-        (None, Ok(_)) => {
-            Err(ConnectError::Handshake { address: dial.target(), reason: "the host showed no key".to_owned() })
-        }
+        (None, Ok(_)) => Err(ConnectError::Handshake {
+            address: dial.target(),
+            reason: "the host showed no key".to_owned(),
+            transient: false,
+        }),
     }
 }

@@ -1,52 +1,17 @@
 //! `fleet SITE distribute-keys`: in by what there is now, the key added with every foreign byte kept, and proven by a second login.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
+use crate::support::agent::Agent;
 use crate::support::files;
 use crate::support::hosts::ReadyProject;
 use crate::support::output::Output;
-use crate::support::process::{run, stdout_of, wait_for};
-use crate::support::project::Project;
+use crate::support::process::{run, stdout_of};
 use crate::support::tools::tool;
 
 const DISTRIBUTE: [&str; 2] = ["mysite", "distribute-keys"];
-
-/// A real agent with one key; ended on drop.
-struct Agent {
-    process: Child,
-    socket: PathBuf,
-}
-
-impl Agent {
-    /// Holds the key at a path of the project.
-    fn with(project: &Project, key: &str) -> Self {
-        let socket = project.home().join("agent");
-        let mut agent = Command::new(tool("ssh-agent"));
-        let process = agent.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
-        wait_for("the agent", || UnixStream::connect(&socket).ok());
-        let agent = Self { process, socket };
-        agent.add(project, key, "");
-        agent
-    }
-
-    fn add(&self, project: &Project, key: &str, passphrase: &str) {
-        let askpass = project.home().join("askpass");
-        files::write(&askpass, format!("#!/bin/sh\necho '{passphrase}'\n"), 0o700);
-        let mut add = Command::new(tool("ssh-add"));
-        add.env("SSH_ASKPASS", askpass).env("SSH_ASKPASS_REQUIRE", "force").env("SSH_AUTH_SOCK", &self.socket);
-        run(add.arg("-q").arg(project.root().join(key)));
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// Hosts that know the key `old` and not the project's.
 fn hosts_with_old_key(names: &[&str]) -> ReadyProject {
@@ -78,10 +43,10 @@ fn expect_file(ready: &ReadyProject, host: &str, content: &str) {
 #[test]
 fn an_agent_opens_the_hosts_and_the_second_time_nothing_is_done() {
     let ready = hosts_with_old_key(&["web1", "web2"]);
-    let agent = Agent::with(&ready, "old");
+    let agent = Agent::with(&ready.root().join("old"));
     let distribute = || {
         let mut command = ready.command(&DISTRIBUTE);
-        ready.run(&DISTRIBUTE, command.env("SSH_AUTH_SOCK", &agent.socket)).expect_code(0)
+        ready.run(&DISTRIBUTE, command.env("SSH_AUTH_SOCK", agent.socket())).expect_code(0)
     };
     insta::assert_snapshot!(distribute().snapshot());
     let (old, new) = (ready.read("old.pub"), ready.read("keys/fleet.pub"));
@@ -116,14 +81,14 @@ fn a_key_with_a_passphrase_needs_none_while_the_agent_holds_it() {
         .arg(ready.root().join("old")));
     // More keys than a server looks at, and the named one is the last of them.
     ready.generate_key_at("other0", "");
-    let agent = Agent::with(&ready, "other0");
+    let agent = Agent::with(&ready.root().join("other0"));
     for other in ["other1", "other2", "other3", "other4", "other5"] {
         ready.generate_key_at(other, "");
-        agent.add(&ready, other, "");
+        agent.add(&ready.root().join(other), "");
     }
-    agent.add(&ready, "old", "phrase");
+    agent.add(&ready.root().join("old"), "phrase");
     let args = ["-i", "old", "mysite", "run", "--", "true"];
-    ready.run(&args, ready.command(&args).env("SSH_AUTH_SOCK", &agent.socket)).expect_code(0);
+    ready.run(&args, ready.command(&args).env("SSH_AUTH_SOCK", agent.socket())).expect_code(0);
     let output = ready.fleet(&args).expect_code(5);
     assert!(output.stderr.contains("old has a passphrase, and there is no terminal to ask on"), "{}", output.stderr);
 }

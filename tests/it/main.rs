@@ -13,6 +13,8 @@ mod command_line;
 #[cfg(test)]
 mod consent;
 #[cfg(test)]
+mod crowded;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod deploy;
@@ -38,6 +40,8 @@ mod keys;
 mod known_hosts;
 #[cfg(test)]
 mod layering;
+#[cfg(test)]
+mod logins;
 #[cfg(test)]
 mod not_utf8;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::support::tools::tool;
 use crate::support::user::TestUser;
 
 /// Hosts where the user can log in with a password, and with no key yet.
-fn hosts(user: &TestUser, names: &[&str], settings: impl Fn() -> Settings) -> ReadyProject {
+pub fn hosts(user: &TestUser, names: &[&str], settings: impl Fn() -> Settings) -> ReadyProject {
     let mut ready = ReadyProject::start("", &[]);
     let head = format!("[ssh]\nuser = \"{}\"", user.name);
     ready.add_site_on("mysite", &head, names.iter().map(|name| (*name, settings().password())).collect());

@@ -42,7 +42,7 @@ fn pair(key_type: &str) -> Pair {
         .arg(&file));
     let key = russh::keys::PrivateKey::from_openssh(files::read(&file)).unwrap();
     let public = files::read(&file.with_extension("pub")).trim().to_owned();
-    Pair { identity: Identity { name: "keys/fleet".to_owned(), key: Arc::new(key) }, public, folder }
+    Pair { identity: Identity { name: "keys/fleet".to_owned(), key: Arc::new(key), certificate: None }, public, folder }
 }
 
 fn plan_host(port: u16) -> PlanHost {
@@ -56,6 +56,7 @@ fn plan_host(port: u16) -> PlanHost {
         user: UserName::parse(&user::current()).unwrap(),
         identity: None,
         connect_timeout: Duration::from_secs(5),
+        connect_retry: Duration::ZERO,
         reconnect_timeout: Duration::from_secs(1),
         keepalive: Duration::from_secs(15),
         roles: Vec::new(),
@@ -68,7 +69,12 @@ fn timeouts() -> Timeouts {
 
 fn connector(known_hosts: &str, credentials: Credentials) -> SshConnector {
     let known_hosts = KnownHosts::parse(Path::new("keys/known_hosts"), known_hosts.as_bytes());
-    SshConnector { known_hosts: Arc::new(known_hosts), credentials: Arc::new(credentials), timeouts: timeouts() }
+    SshConnector {
+        known_hosts: Arc::new(known_hosts),
+        credentials: Arc::new(credentials),
+        timeouts: timeouts(),
+        admission: Arc::default(),
+    }
 }
 
 fn with_key(pair: &Pair) -> Credentials {

@@ -10,7 +10,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::document::{Item, Table};
 use crate::model::inventory::{Host, Setting};
 use crate::model::name::{Address, HostName, RoleName};
-use crate::model::plan::{KEEPALIVE, RECONNECT_TIMEOUT};
+use crate::model::plan::{CONNECT_RETRY, KEEPALIVE, RECONNECT_TIMEOUT};
 use crate::model::range::{Pattern, RangeError};
 use crate::model::recipe::Spanned;
 
@@ -62,6 +62,7 @@ fn read_host(entry: &Table<'_>, ssh: &Ssh, left: &mut usize, seen: &mut Seen) ->
     let port = ssh.port.unwrap_or_else(|| Setting::default_of(22));
     let or = |set: Option<Setting<Duration>>, default| set.unwrap_or_else(|| Setting::default_of(default));
     let connect_timeout = or(ssh.connect_timeout, CONNECT_TIMEOUT);
+    let connect_retry = or(ssh.connect_retry, CONNECT_RETRY);
     let reconnect_timeout = or(ssh.reconnect_timeout, RECONNECT_TIMEOUT);
     let keepalive = or(ssh.keepalive, KEEPALIVE);
     let place = address.as_ref().unwrap_or(&name).span.clone();
@@ -73,6 +74,7 @@ fn read_host(entry: &Table<'_>, ssh: &Ssh, left: &mut usize, seen: &mut Seen) ->
         user: ssh.user.clone(),
         identity: ssh.identity.clone(),
         connect_timeout: connect_timeout.clone(),
+        connect_retry: connect_retry.clone(),
         reconnect_timeout: reconnect_timeout.clone(),
         keepalive: keepalive.clone(),
         roles: roles.clone(),

@@ -60,6 +60,8 @@ pub struct Overrides {
     pub identity: Option<String>,
     /// `--connect-timeout`
     pub connect_timeout: Option<Duration>,
+    /// `--connect-retry`
+    pub connect_retry: Option<Duration>,
     /// `--reconnect-timeout`
     pub reconnect_timeout: Option<Duration>,
     /// `--set`
@@ -228,6 +230,7 @@ fn plan_host(
         user: overrides.user.as_ref().or(host.user.as_ref().map(|user| &user.value)).unwrap_or(login).clone(),
         identity: overrides.identity.clone().or_else(|| host.identity.as_ref().map(|identity| identity.value.clone())),
         connect_timeout: overrides.connect_timeout.unwrap_or(host.connect_timeout.value),
+        connect_retry: overrides.connect_retry.unwrap_or(host.connect_retry.value),
         reconnect_timeout: overrides.reconnect_timeout.unwrap_or(host.reconnect_timeout.value),
         keepalive: host.keepalive.value,
         roles: host.roles.clone(),

@@ -23,8 +23,9 @@ fn host(i: usize) -> PlanHost {
         user: UserName::parse("u").unwrap(),
         identity: None,
         connect_timeout: Duration::from_secs(1),
+        connect_retry: Duration::from_secs(1),
         reconnect_timeout: Duration::from_secs(1),
-        keepalive: Duration::from_secs(15),
+        keepalive: Duration::from_secs(1),
         roles: Vec::new(),
         book: None,
     }
@@ -68,9 +69,8 @@ fn phase(name: &str, batches: &[&[usize]], steps: &[&str]) -> PlanPhase {
     }
 }
 
-fn once(mut phase: PlanPhase) -> PlanPhase {
-    phase.once = true;
-    phase
+fn once(phase: PlanPhase) -> PlanPhase {
+    PlanPhase { once: true, ..phase }
 }
 
 fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {

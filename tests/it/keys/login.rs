@@ -111,6 +111,7 @@ impl Sshd {
             user: UserName::parse(&user()).unwrap(),
             identity: None,
             connect_timeout: Duration::from_secs(10),
+            connect_retry: Duration::ZERO,
             reconnect_timeout: Duration::from_secs(1),
             keepalive: Duration::from_secs(15),
             roles: Vec::new(),
@@ -182,7 +183,12 @@ impl Connect for Ssh {
             let stdout = String::from_utf8(output.stdout).unwrap();
             if output.status.code() == Some(255) {
                 let reason = String::from_utf8(output.stderr).unwrap().trim().to_owned();
-                return Err(ConnectError::Auth { user: host.user.to_string(), reason, refused: true });
+                return Err(ConnectError::Auth {
+                    user: host.user.to_string(),
+                    reason,
+                    refused: true,
+                    key_accepted: false,
+                });
             }
             // A forced command prints nothing. But never shall a test edit the keys of who runs it.
             assert!(stdout.is_empty() || stdout == format!("home={}", self.home.display()), "{stdout}");

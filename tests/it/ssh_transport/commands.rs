@@ -1,6 +1,7 @@
 //! Commands: what comes back, and the truth about how they ended.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleet::model::command::RemoteCommand;
@@ -152,7 +153,7 @@ async fn sudo_runs_as_another_user() {
 #[tokio::test]
 async fn sudo_that_wants_a_password_is_told_with_a_hint() {
     let (user, sshd) = (TestUser::create(), Sshd::settings().password().start());
-    let password = Some(PasswordGate::new(user.password.clone().into()));
+    let password = Some(Arc::new(PasswordGate::new(user.password.clone().into())));
     let mut host = plan_host(sshd.port());
     host.user = UserName::parse(&user.name).unwrap();
     let credentials = Credentials { password, ..Credentials::default() };

@@ -141,7 +141,7 @@ async fn meet_one(asks: Asks, credentials: Credentials, ends: Option<[&'static s
 }
 
 fn password() -> Credentials {
-    Credentials { password: Some(PasswordGate::new("secret".to_owned().into())), ..Credentials::default() }
+    Credentials { password: Some(Arc::new(PasswordGate::new("secret".to_owned().into()))), ..Credentials::default() }
 }
 
 #[tokio::test]

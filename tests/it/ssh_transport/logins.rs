@@ -1,7 +1,8 @@
 //! Trust and logins.
 
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleet::model::name::Address;
@@ -10,6 +11,7 @@ use fleet::ssh::{
 };
 
 use super::{connector, pair, plan_host, refused, run_text, session, timeouts, with_key};
+use crate::support::agent::Agent;
 use crate::support::process::{run, wait_for};
 use crate::support::sshd::Sshd;
 use crate::support::tools::tool;
@@ -217,6 +219,10 @@ async fn a_server_of_the_old_protocol_is_named() {
 #[tokio::test]
 async fn a_server_that_closes_before_its_banner_is_told_from_a_silent_one() {
     assert_eq!(said(b"", false).await, "the connection was closed before an SSH banner came");
+    for words in ["Exceeded MaxStartups", "Not allowed at this time"] {
+        let told = said(format!("{words}\r\n").as_bytes(), false).await;
+        assert_eq!(told, format!("the server takes no connection now; it says: {words}"));
+    }
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = async {
@@ -240,37 +246,14 @@ async fn a_refused_port_and_an_unknown_name_are_told_apart() {
     assert!(matches!(error, ConnectError::Resolve { .. }), "{error:?}");
 }
 
-/// `ssh-agent` with these key files.
-struct Agent {
-    process: Child,
-    folder: tempfile::TempDir,
+fn agent(pairs: &[&super::Pair]) -> Agent {
+    let agent = Agent::start();
+    pairs.iter().for_each(|pair| agent.add(&pair.folder.path().join("key"), ""));
+    agent
 }
 
-impl Agent {
-    fn start(pairs: &[&super::Pair]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("agent");
-        let process =
-            Command::new(tool("ssh-agent")).args(["-D", "-a"]).arg(&socket).stdout(Stdio::null()).spawn().unwrap();
-        let agent = Self { process, folder };
-        wait_for("the agent", || socket.exists().then_some(()));
-        for pair in pairs {
-            let key = pair.folder.path().join("key");
-            run(Command::new(tool("ssh-add")).arg("-q").arg(key).env("SSH_AUTH_SOCK", &socket));
-        }
-        agent
-    }
-
-    fn credentials(&self) -> Credentials {
-        Credentials { agent: Some(self.folder.path().join("agent")), ..Credentials::default() }
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+fn keys_of(agent: &Agent) -> Credentials {
+    Credentials { agent: Some(agent.socket()), ..Credentials::default() }
 }
 
 #[tokio::test]
@@ -278,8 +261,8 @@ async fn the_agents_keys_log_in() {
     let sshd = Sshd::start();
     let (wrong, rsa) = (pair("ed25519"), pair("rsa"));
     sshd.authorize(&rsa.public);
-    let agent = Agent::start(&[&wrong, &rsa]);
-    connector(&sshd.known_hosts(), agent.credentials()).connect(&plan_host(sshd.port())).await.unwrap().close().await;
+    let agent = agent(&[&wrong, &rsa]);
+    connector(&sshd.known_hosts(), keys_of(&agent)).connect(&plan_host(sshd.port())).await.unwrap().close().await;
     sshd.wait_for_log("Accepted publickey for ");
 }
 
@@ -295,16 +278,16 @@ async fn an_agents_certificate_logs_in() {
     let ca = sshd_folder.path().join("ca.pub");
     crate::support::files::write(&ca, &authority.public, 0o644);
     let sshd = Sshd::settings().line(&format!("TrustedUserCAKeys {}", ca.display())).start();
-    let agent = Agent::start(&[&me]);
-    connector(&sshd.known_hosts(), agent.credentials()).connect(&plan_host(sshd.port())).await.unwrap().close().await;
+    let agent = agent(&[&me]);
+    connector(&sshd.known_hosts(), keys_of(&agent)).connect(&plan_host(sshd.port())).await.unwrap().close().await;
 }
 
 #[tokio::test]
 async fn no_more_than_five_agent_keys_are_offered() {
     let sshd = Sshd::start();
     let pairs: Vec<_> = (0..8).map(|_| pair("ed25519")).collect();
-    let agent = Agent::start(&pairs.iter().collect::<Vec<_>>());
-    let error = refused(&connector(&sshd.known_hosts(), agent.credentials()), sshd.port()).await.to_string();
+    let agent = agent(&pairs.iter().collect::<Vec<_>>());
+    let error = refused(&connector(&sshd.known_hosts(), keys_of(&agent)), sshd.port()).await.to_string();
     assert_eq!(error.matches("agent key `me` (ssh-ed25519)").count(), 5, "{error}");
     assert!(error.ends_with("the server takes publickey"), "{error}");
 }
@@ -313,8 +296,8 @@ async fn no_more_than_five_agent_keys_are_offered() {
 async fn a_server_that_closes_after_too_many_failures_is_told() {
     let sshd = Sshd::settings().line("MaxAuthTries 2").start();
     let pairs: Vec<_> = (0..4).map(|_| pair("ed25519")).collect();
-    let agent = Agent::start(&pairs.iter().collect::<Vec<_>>());
-    let error = refused(&connector(&sshd.known_hosts(), agent.credentials()), sshd.port()).await.to_string();
+    let agent = agent(&pairs.iter().collect::<Vec<_>>());
+    let error = refused(&connector(&sshd.known_hosts(), keys_of(&agent)), sshd.port()).await.to_string();
     assert!(error.contains("oo many authentication failures"), "{error}");
 }
 
@@ -327,7 +310,7 @@ async fn an_agent_that_is_not_there_is_named() {
 }
 
 fn with_password(password: &str) -> Credentials {
-    let password = Some(PasswordGate::new(password.to_owned().into()));
+    let password = Some(Arc::new(PasswordGate::new(password.to_owned().into())));
     Credentials { password, ..Credentials::default() }
 }
 

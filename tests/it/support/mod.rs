@@ -4,6 +4,7 @@
 //! * [`project::Project`]: a project folder, and `fleet` run in it as a process: piped, in the background, or on a terminal.
 //! * [`sshd::Sshd`]: a host of its own: `sshd` on a loopback port, with its own home folder, keys and log.
 //! * [`user::TestUser`]: a real user with a password, which only root can make.
+//! * [`agent::Agent`]: an `ssh-agent`.
 //! * [`bystander::Bystander`]: a port that nobody may call.
 //! * [`proxy::Proxy`]: a network that delays, swallows and cuts, between `fleet` and any port.
 //! * [`git::Upstream`]: a repository to deploy from.
@@ -12,6 +13,7 @@
 
 #![expect(dead_code, reason = "a fixture offers what a test may ask of it; not every test exists yet")]
 
+pub mod agent;
 pub mod bystander;
 pub mod files;
 pub mod git;

@@ -1,0 +1,108 @@
+//! Pauses between attempts to connect, and the attempts that a first connection gets.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::ConnectError;
+
+/// Before the first further attempt.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Attempts to connect that came to nothing, and the pauses after them.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    /// The longest pause.
+    pub const LONGEST: Duration = Duration::from_secs(30);
+
+    /// How many attempts there were.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Counts one.
+    pub fn count(&mut self) {
+        self.attempts += 1;
+    }
+
+    /// Before the next attempt. It doubles, and is drawn anew each time, so that a thousand hosts do not come at once.
+    pub fn pause(&self) -> Duration {
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.attempts.min(16)).min(Self::LONGEST);
+        pause.mul_f64(rand::random_range(0.5..1.0))
+    }
+
+    /// Retries, for as long as `limit`, what a busy or restarting server turns away at once. Nothing of a login has been sent by then.
+    ///
+    /// Rejected: to retry a time-out as well. The server had its time.
+    pub async fn retry<T, F>(limit: Duration, mut attempt: impl FnMut() -> F) -> Result<T, ConnectError>
+    where
+        F: Future<Output = Result<T, ConnectError>>,
+    {
+        let begun = Instant::now();
+        let mut backoff = Self::default();
+        loop {
+            let error = match attempt().await {
+                Err(error) if error.is_transient() => error,
+                end => return end,
+            };
+            let pause = backoff.pause();
+            if begun.elapsed() + pause >= limit {
+                return Err(error);
+            }
+            sleep(pause).await;
+            backoff.count();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> ConnectError {
+        ConnectError::Tcp { address: "web1:22".into(), reason: "connection refused".into(), transient: true }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_connection_is_retried_with_growing_pauses_until_the_limit() {
+        let begun = Instant::now();
+        let mut attempts = 0;
+        let end: Result<(), _> = Backoff::retry(Duration::from_secs(10), || {
+            attempts += 1;
+            async { Err(refused()) }
+        })
+        .await;
+        assert_eq!(end, Err(refused()));
+        assert!((5..=8).contains(&attempts), "{attempts}");
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_attempt_cannot_change_is_not_retried() {
+        for error in [
+            ConnectError::HostKey { message: "changed".into() },
+            ConnectError::Tcp { address: "web1:22".into(), reason: "no answer".into(), transient: false },
+        ] {
+            let mut attempts = 0;
+            let end: Result<(), _> = Backoff::retry(Duration::from_secs(10), || {
+                attempts += 1;
+                let error = error.clone();
+                async { Err(error) }
+            })
+            .await;
+            assert_eq!((end, attempts), (Err(error), 1));
+        }
+        let mut attempts = 0;
+        let end = Backoff::retry(Duration::from_secs(10), || {
+            attempts += 1;
+            let end = if attempts < 3 { Err(refused()) } else { Ok(attempts) };
+            async { end }
+        })
+        .await;
+        assert_eq!(end, Ok(3));
+    }
+}

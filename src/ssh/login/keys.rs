@@ -1,0 +1,213 @@
+//! Keys: those in files, then the agent's, each with its certificate before it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use russh::client::Handle;
+use russh::keys::agent::AgentIdentity;
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Certificate, HashAlg, PrivateKeyWithHashAlg, PublicKey};
+use russh::{AgentAuthError, MethodKind};
+use tokio::time::timeout;
+
+use super::certified::Certified;
+use super::{Answer, Login, Stop, limited};
+use crate::ssh::agent::{self, Agent};
+use crate::ssh::credentials::{Credentials, Identity};
+use crate::ssh::key::PublicKeyLine;
+use crate::ssh::link::Client;
+use crate::ssh::timeouts::in_words;
+
+/// sshd closes the connection after six failures, and a password may follow.
+const MOST_KEYS: usize = 5;
+
+impl Login<'_> {
+    /// True when one of them was all that the server wanted.
+    pub(super) async fn keys(&mut self, handle: &mut Handle<Client>, credentials: &Credentials) -> Result<bool, Stop> {
+        let mut identities: Vec<&Identity> = credentials.identities.iter().collect();
+        identities.sort_by_key(|identity| self.host.identity.as_ref() != Some(&identity.name));
+        for identity in identities {
+            let certificate = identity.certificate.as_ref();
+            for certificate in certificate.map(Some).into_iter().chain([None]) {
+                if !self.takes(MethodKind::PublicKey) {
+                    return Ok(false);
+                }
+                if self.identity(handle, identity, certificate).await? {
+                    return Ok(true);
+                }
+            }
+        }
+        let Some(path) = &credentials.agent else { return Ok(false) };
+        if !self.takes(MethodKind::PublicKey) {
+            return Ok(false);
+        }
+        self.agent(handle, path, credentials).await
+    }
+
+    async fn identity(
+        &mut self,
+        handle: &mut Handle<Client>,
+        identity: &Identity,
+        certificate: Option<&Certificate>,
+    ) -> Result<bool, Stop> {
+        let key = Arc::clone(&identity.key);
+        let data = certificate.map_or_else(|| key.public_key().key_data().clone(), |c| KeyData::from(c.clone()));
+        if !self.is_to_be_offered(&data) {
+            return Ok(false);
+        }
+        let what = match certificate {
+            Some(_) => format!("certificate of key `{}`", identity.name),
+            None => format!("key `{}`", identity.name),
+        };
+        self.tried.push(what.clone());
+        let user = self.host.user.as_str();
+        let Some(hash) = self.hash(handle, key.public_key()).await? else { return Ok(false) };
+        let answer = if let Some(certificate) = certificate {
+            let mut signer = Certified::Private(key);
+            let attempt = handle.authenticate_certificate_with(user, certificate.clone(), hash, &mut signer);
+            match timeout(self.limit, attempt).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(AgentAuthError::Send(_))) => return Err(Stop::Closed),
+                Ok(Err(e)) => return Ok(self.remark(format!("{what}: {e}"))),
+                Err(_) => return Err(Stop::Silent),
+            }
+        } else {
+            let key = PrivateKeyWithHashAlg::new(key, hash);
+            limited(self.limit, handle.authenticate_publickey(user, key)).await?
+        };
+        let answer = self.answer(answer, &what)?;
+        if let (Some(date), Answer::No) = (certificate.and_then(expired), answer) {
+            self.remark(format!("the {what} expired on {date}"));
+        }
+        Ok(self.looked_at(data, answer))
+    }
+
+    async fn agent(
+        &mut self,
+        handle: &mut Handle<Client>,
+        path: &Path,
+        credentials: &Credentials,
+    ) -> Result<bool, Stop> {
+        let binding = handle.agent_session_binding().cloned();
+        let (mut agent, mut listed) = match timeout(self.limit, agent::open(path, binding.as_ref())).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(e)) => return Ok(self.remark(format!("agent {}: {e}", path.display()))),
+            Err(_) => {
+                return Ok(self.remark(format!("agent {}: no answer in {}", path.display(), in_words(self.limit))));
+            }
+        };
+        if listed.is_empty() {
+            return Ok(self.remark("the agent has no keys".to_owned()));
+        }
+        let named = |key: &PublicKeyLine| credentials.agent_first.iter().find(|first| first.key.data() == key.data());
+        let named =
+            |identity: &AgentIdentity| PublicKeyLine::of(&identity.public_key()).ok().and_then(|key| named(&key));
+        listed.sort_by_key(|identity| named(identity).is_none());
+        for identity in listed {
+            let certificate = named(&identity).and_then(|named| named.certificate.clone());
+            let certificate = certificate
+                .map(|certificate| AgentIdentity::Certificate { certificate, comment: identity.comment().to_owned() });
+            for identity in certificate.into_iter().chain([identity]) {
+                if !self.takes(MethodKind::PublicKey) {
+                    return Ok(false);
+                }
+                if self.agent_key(handle, &mut agent, identity).await? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    async fn agent_key(
+        &mut self,
+        handle: &mut Handle<Client>,
+        agent: &mut Agent,
+        identity: AgentIdentity,
+    ) -> Result<bool, Stop> {
+        let key = identity.public_key().into_owned();
+        let data = match &identity {
+            AgentIdentity::PublicKey { key, .. } => key.key_data().clone(),
+            AgentIdentity::Certificate { certificate, .. } => KeyData::from(certificate.clone()),
+        };
+        if !self.is_to_be_offered(&data) {
+            return Ok(false);
+        }
+        let what = format!("agent key `{}` ({})", identity.comment(), key.algorithm());
+        self.tried.push(what.clone());
+        let Some(hash) = self.hash(handle, &key).await? else { return Ok(false) };
+        let user = self.host.user.as_str();
+        let attempt = async {
+            match identity {
+                AgentIdentity::PublicKey { key, .. } => {
+                    handle.authenticate_publickey_with(user, key, hash, agent).await
+                }
+                AgentIdentity::Certificate { certificate, .. } => {
+                    handle.authenticate_certificate_with(user, certificate, hash, &mut Certified::Agent(agent)).await
+                }
+            }
+        };
+        match timeout(self.limit, attempt).await {
+            Ok(Ok(answer)) => {
+                let answer = self.answer(answer, &what)?;
+                Ok(self.looked_at(data, answer))
+            }
+            Ok(Err(AgentAuthError::Send(_))) => Err(Stop::Closed),
+            Ok(Err(e)) => Ok(self.remark(format!("{what}: {e}"))),
+            Err(_) => Err(Stop::Silent),
+        }
+    }
+
+    fn is_to_be_offered(&mut self, key: &KeyData) -> bool {
+        if self.offered.contains_key(key) {
+            return false;
+        }
+        if self.refused_keys < MOST_KEYS {
+            return true;
+        }
+        let remark = format!("further keys were not offered: servers close after {MOST_KEYS} or so");
+        if !self.remarks.contains(&remark) {
+            self.remarks.push(remark);
+        }
+        false
+    }
+
+    /// True when it was all that the server wanted.
+    fn looked_at(&mut self, key: KeyData, answer: Answer) -> bool {
+        let accepted = answer != Answer::No;
+        self.key_accepted |= accepted;
+        self.refused_keys += usize::from(!accepted);
+        self.offered.insert(key, accepted);
+        answer == Answer::In
+    }
+
+    /// The hash that an RSA key signs with. `None`: the server takes RSA keys only with SHA-1, which is not used.
+    async fn hash(&mut self, handle: &Handle<Client>, key: &PublicKey) -> Result<Option<Option<HashAlg>>, Stop> {
+        // Asking may take a second, so only for RSA.
+        let is_rsa = match key.key_data() {
+            KeyData::Certificate(certificate) => certificate.public_key().is_rsa(),
+            data => data.is_rsa(),
+        };
+        if !is_rsa {
+            return Ok(Some(None));
+        }
+        match limited(self.limit, handle.best_supported_rsa_hash()).await? {
+            Some(None) => {
+                self.remark("the server takes RSA keys only with SHA-1".to_owned());
+                Ok(None)
+            }
+            Some(hash) => Ok(Some(hash)),
+            // The server does not say: RFC 8332 recommends the attempt.
+            None => Ok(Some(Some(HashAlg::Sha512))),
+        }
+    }
+}
+
+/// The day on which it did, by the controller's clock.
+fn expired(certificate: &Certificate) -> Option<Date> {
+    let end = Timestamp::try_from(certificate.valid_before_time()?).ok()?;
+    (end <= Timestamp::now()).then(|| end.to_zoned(TimeZone::UTC).date())
+}

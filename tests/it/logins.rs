@@ -1,0 +1,96 @@
+//! Logins that take more than one key, and the server's own words about those that fail.
+
+use crate::passwords::hosts;
+use crate::support::files;
+use crate::support::hosts::ReadyProject;
+use crate::support::sshd::{Settings, Sshd};
+use crate::support::user::TestUser;
+
+/// A host where a login takes these methods, in this order.
+fn wanting(methods: &str) -> Settings {
+    let settings = Sshd::settings().line("UsePAM yes").line("KbdInteractiveAuthentication yes");
+    settings.line(&format!("AuthenticationMethods {methods}"))
+}
+
+/// A host where the project's key, and a password, log in.
+fn host_wanting(user: &TestUser, methods: &str) -> ReadyProject {
+    let ready = hosts(user, &["web1"], || wanting(methods));
+    ready["web1"].authorize(ready.read("keys/fleet.pub").trim());
+    ready
+}
+
+const TRUE: [&str; 4] = ["mysite", "run", "--", "true"];
+const WITH_PASSWORD: [&str; 6] = ["mysite", "run", "--password-file", "password", "--", "true"];
+
+#[test]
+fn a_server_that_wants_several_proofs_gets_them_in_its_order() {
+    let user = TestUser::create();
+    for methods in [
+        "password,publickey",
+        "publickey,password",
+        "publickey,keyboard-interactive:pam",
+        "keyboard-interactive:pam,publickey",
+        "password,keyboard-interactive:pam",
+        "publickey,password,keyboard-interactive:pam",
+        "keyboard-interactive:pam,publickey password,publickey",
+    ] {
+        let ready = host_wanting(&user, methods);
+        let output = ready.fleet(&WITH_PASSWORD);
+        assert_eq!(output.code, Some(0), "{methods}: {}\n{}", output.all(), ready["web1"].log());
+    }
+}
+
+#[test]
+fn two_keys_are_two_proofs() {
+    let user = TestUser::create();
+    let ready = host_wanting(&user, "publickey,publickey");
+    let output = ready.fleet(&TRUE).expect_code(11);
+    assert!(output.all().contains("key `keys/fleet` accepted, and the server wants a key as well"), "{}", output.all());
+    let second = ready.generate_key_at("keys/second", "");
+    ready["web1"].authorize(&second);
+    ready.fleet(&["mysite", "run", "-i", "keys/second", "--", "true"]).expect_code(0);
+}
+
+#[test]
+fn a_key_that_was_accepted_is_not_called_refused() {
+    let user = TestUser::create();
+    let ready = host_wanting(&user, "publickey,password");
+    let output = ready.fleet(&TRUE).expect_code(11);
+    let told = "key `keys/fleet` accepted, and the server wants a password as well";
+    assert!(output.all().contains(told) && output.all().contains("hint: --ask-pass"), "{}", output.all());
+    assert!(!output.all().contains("distribute-keys"), "{}", output.all());
+    files::write(&ready.root().join("password"), "not the one\n", 0o600);
+    let output = ready.fleet(&WITH_PASSWORD).expect_code(11);
+    assert!(output.all().contains(told) && output.all().contains("the password was refused"), "{}", output.all());
+    assert!(!output.all().contains("distribute-keys"), "{}", output.all());
+}
+
+#[test]
+fn an_accepted_password_is_not_called_refused_when_the_key_is_missing() {
+    let user = TestUser::create();
+    let ready = hosts(&user, &["web1"], || wanting("password,publickey"));
+    let output = ready.fleet(&WITH_PASSWORD).expect_code(11);
+    assert!(output.all().contains("password accepted, and the server wants a key as well"), "{}", output.all());
+    assert!(output.all().contains("hint: `fleet mysite distribute-keys`"), "{}", output.all());
+}
+
+#[test]
+fn a_key_is_distributed_where_the_server_wants_a_password_as_well() {
+    let user = TestUser::create();
+    for methods in ["publickey,password", "password,publickey"] {
+        let ready = hosts(&user, &["web1"], || wanting(methods));
+        ready["web1"].authorize(&ready.generate_key_at("keys/old", ""));
+        let args = ["mysite", "distribute-keys", "-i", "keys/old", "--password-file", "password"];
+        let output = ready.fleet(&args).expect_code(0);
+        assert!(output.stdout.contains("added, and proven by a login"), "{}", output.all());
+    }
+}
+
+/// The same password opens the host without the key.
+#[test]
+fn a_password_never_stands_for_the_key_that_is_to_be_proven() {
+    let user = TestUser::create();
+    let ready = hosts(&user, &["web1"], || Sshd::settings().line("AuthorizedKeysFile none"));
+    let output = ready.fleet(&["mysite", "distribute-keys", "--password-file", "password"]).expect_code(10);
+    assert!(output.stdout.contains("but does not work"), "{}", output.all());
+}
