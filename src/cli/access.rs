@@ -53,7 +53,7 @@ impl<'a> KeyRing<'a> {
 
     /// Adds the key, under the name by which hosts ask for it. As with `ssh`, the public half names a key of the agent.
     async fn add(&mut self, name: &str, path: &Path) -> Result<(), Failure> {
-        let beside = path.with_added_extension("pub");
+        let beside = key::added(path, ".pub");
         if PublicKeyLine::load(path).is_ok() {
             let private = path.with_extension("");
             if self.agent_has(path, &private).await {
@@ -164,10 +164,15 @@ struct WithHint(SshConnector);
 impl Connect for WithHint {
     fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
         let hint = |error| match error {
-            ConnectError::Auth { user, reason, refused, key_accepted: false } if !reason.contains("\nhint: ") => {
+            ConnectError::Auth { user, reason, refused: true, key_accepted: false } if !reason.contains("\nhint: ") => {
                 let site = &host.site;
                 let hint = format!("`fleet {site} distribute-keys` brings the project's key to hosts that lack it");
-                ConnectError::Auth { user, reason: format!("{reason}\nhint: {hint}"), refused, key_accepted: false }
+                ConnectError::Auth {
+                    user,
+                    reason: format!("{reason}\nhint: {hint}"),
+                    refused: true,
+                    key_accepted: false,
+                }
             }
             other => other,
         };

@@ -31,6 +31,7 @@ pub struct SshConnector {
 
 impl SshConnector {
     /// The same, with a password besides.
+    #[must_use]
     pub fn with_password(&self, password: &Arc<PasswordGate>) -> Self {
         let credentials = Credentials { password: Some(Arc::clone(password)), ..Credentials::clone(&self.credentials) };
         Self { credentials: Arc::new(credentials), ..self.clone() }

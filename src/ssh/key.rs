@@ -171,11 +171,16 @@ fn read_private(path: &Path) -> Result<SecretBox<String>, KeyError> {
     }
 }
 
+/// The path with something after it: `KEY.pub`.
+pub fn added(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
+}
+
 /// The certificate that lies beside a key, `KEY-cert.pub`, as `ssh` looks for it.
 pub fn certificate(path: &Path, key: &PublicKeyLine) -> Result<Option<Certificate>, KeyError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-cert.pub");
-    let path = Path::new(&name);
+    let path = &*added(path, "-cert.pub");
     let text = match files::open(path).and_then(|file| io::read_to_string(file.take(LARGEST_KEY_FILE))) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -270,7 +275,7 @@ fn decode(path: &Path, text: &str, passphrase: Option<&SecretString>) -> Result<
                         "it is encrypted with {what}, which fleet does not know\n\
                          hint: openssl pkcs8 -topk8 -v2 aes-256-cbc -in {} -out {} rewrites it",
                         quote(&path.to_string_lossy()),
-                        quote(&path.with_added_extension("new").to_string_lossy()),
+                        quote(&added(path, ".new").to_string_lossy()),
                     ),
                 ),
                 None => KeyError::WrongPassphrase { path: path.to_owned() },

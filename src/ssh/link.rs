@@ -74,24 +74,18 @@ pub(super) async fn connect(
     let stream = BufReader::with_capacity(16 << 10, Cuttable::new(stream, cut, heard.clone()));
     let shared = Arc::new(Shared::default());
     let client = Client { judge, shared: shared.clone() };
-    let failed = |reason, transient| ConnectError::Handshake { address: dial.target(), reason, transient };
+    let failed = |(reason, transient)| ConnectError::Handshake { address: dial.target(), reason, transient };
     match timeout(handshake, client::connect_stream(Arc::new(config(pinned_types, keepalive)), stream, client)).await {
         Ok(Ok(handle)) => Ok(Link { handle, shared, leave, _cut: guard }),
-        Ok(Err(e)) => match shared.refused.lock().ok().and_then(|mut refused| refused.take()) {
-            Some(refused) => Err(refused),
-            None => {
-                let (reason, transient) = handshake_failure(&e, &heard);
-                Err(failed(reason, transient))
-            }
-        },
+        Ok(Err(e)) => {
+            let refused = shared.refused.lock().ok().and_then(|mut refused| refused.take());
+            Err(refused.unwrap_or_else(|| failed(handshake_failure(&e, &heard))))
+        }
         // Whoever speaks something else waits for us to do so, too.
         Err(_) => {
-            let limit = in_words(handshake);
-            let late = || match heard.is_empty() {
-                true => format!("no SSH banner in {limit}"),
-                false => format!("key exchange not finished in {limit}"),
-            };
-            Err(failed(other_protocol(&heard).unwrap_or_else(late), false))
+            let stage = if heard.is_empty() { "no SSH banner in" } else { "key exchange not finished in" };
+            let late = || format!("{stage} {}", in_words(handshake));
+            Err(failed((other_protocol(&heard).unwrap_or_else(late), false)))
         }
     }
 }
@@ -238,6 +232,7 @@ impl client::Handler for Client {
         // The last one is about this login: PAM's words on an account come after the one that all visitors get.
         let words: Vec<&str> = banner.split_whitespace().collect();
         let words: String = words.join(" ").chars().take(LONGEST_BANNER).collect();
+        let words = words.trim_end_matches('.');
         if let (false, Ok(mut last)) = (words.is_empty(), self.shared.banner.lock()) {
             *last = Some(printable(words.as_bytes()));
         }

@@ -165,14 +165,15 @@ impl<'a> Login<'a> {
             refused => parts.push(format!("tried {}", refused.join(", "))),
         }
         parts.extend(self.remarks.iter().cloned());
-        parts.extend(link.banner().map(|banner| format!("the server says: {banner}")));
+        let banner = link.banner();
+        parts.extend(banner.iter().map(|banner| format!("the server says: {banner}")));
         parts.extend(match (stop, self.offers.as_deref()) {
             (Stop::Closed, _) => {
                 let lost = link.lost();
-                Some(if lost == "connection lost" {
-                    "server closed the connection (too many authentication failures?)".to_owned()
-                } else {
-                    lost
+                Some(match (lost == "connection lost", &banner) {
+                    (true, None) => "server closed the connection (too many authentication failures?)".to_owned(),
+                    (true, Some(_)) => "it closed the connection".to_owned(),
+                    (false, _) => lost,
                 })
             }
             (Stop::Silent, _) => Some(format!("no answer in {}", in_words(self.limit))),

@@ -1,9 +1,13 @@
 //! Logins that take more than one key, and the server's own words about those that fail.
 
+use std::process::Command;
+
 use crate::passwords::hosts;
 use crate::support::files;
 use crate::support::hosts::ReadyProject;
+use crate::support::process::run;
 use crate::support::sshd::{Settings, Sshd};
+use crate::support::tools::tool;
 use crate::support::user::TestUser;
 
 /// A host where a login takes these methods, in this order.
@@ -93,4 +97,29 @@ fn a_password_never_stands_for_the_key_that_is_to_be_proven() {
     let ready = hosts(&user, &["web1"], || Sshd::settings().line("AuthorizedKeysFile none"));
     let output = ready.fleet(&["mysite", "distribute-keys", "--password-file", "password"]).expect_code(10);
     assert!(output.stdout.contains("but does not work"), "{}", output.all());
+}
+
+#[test]
+fn a_server_s_own_words_about_a_login_are_told() {
+    let user = TestUser::create();
+    let banner = tempfile::NamedTempFile::new().unwrap();
+    files::write(banner.path(), "Ask \x1b[1mthe NOC\n\n   first\n", 0o644);
+    let told = |settings: &Settings| {
+        let ready = hosts(&user, &["web1"], || settings.clone());
+        ready["web1"].authorize(ready.read("keys/fleet.pub").trim());
+        ready.fleet(&TRUE)
+    };
+    // Nobody's key: only the banner that all visitors get, on one line and without its colors.
+    let settings = Sshd::settings().line(&format!("Banner {}", banner.path().display()));
+    let ready = hosts(&user, &["web1"], || settings.clone());
+    let output = ready.fleet(&TRUE).expect_code(11);
+    assert!(output.all().contains("the server says: Ask \\x1b[1mthe NOC first"), "{}", output.all());
+    // PAM's words come after that banner.
+    run(Command::new(tool("chage")).args(["-E", "0", &user.name]));
+    let output = told(&settings.line("UsePAM yes")).expect_code(11);
+    assert!(output.all().contains("the server says: Your account has expired"), "{}", output.all());
+    assert!(!output.all().contains("too many") && !output.all().contains("distribute-keys"), "{}", output.all());
+    run(Command::new(tool("chage")).args(["-E", "-1", "-d", "0", &user.name]));
+    let output = told(&Sshd::settings().line("UsePAM yes")).expect_code(10);
+    assert!(output.all().contains("Password change required but no TTY available"), "{}", output.all());
 }

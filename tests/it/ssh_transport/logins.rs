@@ -248,7 +248,9 @@ async fn a_refused_port_and_an_unknown_name_are_told_apart() {
 
 fn agent(pairs: &[&super::Pair]) -> Agent {
     let agent = Agent::start();
-    pairs.iter().for_each(|pair| agent.add(&pair.folder.path().join("key"), ""));
+    for pair in pairs {
+        agent.add(&pair.folder.path().join("key"), "");
+    }
     agent
 }
 
