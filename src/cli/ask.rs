@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::SecretString;
 use tokio::runtime::Handle;
 use tokio::task::{block_in_place, spawn_blocking};
@@ -43,13 +43,30 @@ pub fn line(flags: &Flags, question: &str, instead: &str) -> Result<String, Fail
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).map(|_| answer)
     };
-    Ok(interruptible(read)??.trim().to_owned())
+    Ok(interruptible(Echo::On, read)??.trim().to_owned())
+}
+
+/// Does the terminal show what is typed?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Echo {
+    On,
+    /// Before the question appears: who answers at once is not faster than it.
+    Off,
 }
 
 /// Waits for the person, or for a signal. Left to itself, Ctrl-C would end fleet with the terminal's echo still off.
-fn interruptible(read: impl FnOnce() -> io::Result<String> + Send + 'static) -> Result<io::Result<String>, Failure> {
+fn interruptible(
+    echo: Echo,
+    read: impl FnOnce() -> io::Result<String> + Send + 'static,
+) -> Result<io::Result<String>, Failure> {
     let terminal = File::open("/dev/tty").ok();
     let before = terminal.as_ref().and_then(|terminal| tcgetattr(terminal).ok());
+    let set = |modes: &Termios| terminal.as_ref().map(|terminal| tcsetattr(terminal, OptionalActions::Now, modes));
+    if let (Echo::Off, Some(before)) = (echo, &before) {
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        set(&silent);
+    }
     let answered = async {
         let (mut signals, _listening) = interrupts::listen()?;
         // A thread that still reads when a signal has come is left behind when fleet ends.
@@ -61,13 +78,13 @@ fn interruptible(read: impl FnOnce() -> io::Result<String> + Send + 'static) -> 
             },
             signal = signals.recv() => signal,
         };
-        if let (Some(terminal), Some(before)) = (&terminal, &before) {
-            let _ = tcsetattr(terminal, OptionalActions::Now, before);
-        }
+        before.as_ref().map(set);
         say("\ninterrupted");
         Err(Failure::Told(if signal == Some(Signal::Term) { exit::TERMINATED } else { exit::INTERRUPTED }))
     };
-    block_in_place(|| Handle::current().block_on(answered))
+    let answer = block_in_place(|| Handle::current().block_on(answered));
+    before.as_ref().map(set);
+    answer
 }
 
 /// Asks a question that is answered with `yes`.
@@ -114,10 +131,11 @@ pub fn secret(flags: &Flags, question: &str, instead: &str) -> Result<SecretStri
         return Err(Failure::environment(format!("cannot ask: {question}\nhint: {}; use {instead}", why_not(flags))));
     }
     let asked = format!("{question} ");
-    let answer = interruptible(|| rpassword::prompt_password(asked))?.map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => Failure::refused(format!("no answer to: {question}")),
-        _ => Failure::environment(error),
-    })?;
+    let answer =
+        interruptible(Echo::Off, || rpassword::prompt_password(asked))?.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => Failure::refused(format!("no answer to: {question}")),
+            _ => Failure::environment(error),
+        })?;
     Ok(SecretString::from(answer))
 }
 
@@ -134,7 +152,8 @@ pub fn secret_file(path: &Path) -> Result<SecretString, Failure> {
     }
     let mut line = String::new();
     io::BufReader::new(file.take(LONGEST_SECRET)).read_line(&mut line).map_err(|e| fail(e.to_string()))?;
-    match line.lines().next() {
+    // A byte order mark is an editor's: nobody types one.
+    match line.trim_start_matches('\u{feff}').lines().next() {
         Some(line) if !line.is_empty() => Ok(SecretString::from(line)),
         _ => Err(fail("its first line is empty".to_owned())),
     }

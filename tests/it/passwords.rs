@@ -65,9 +65,31 @@ fn a_password_comes_from_a_private_file() {
     files::write(&ready.root().join("password"), "\n", 0o600);
     assert!(ready.fleet(&args).expect_code(5).stderr.contains("its first line is empty"));
     assert_eq!(ready["web1"].calls(), before);
-    files::write(&ready.root().join("password"), format!("{}\nnot this\n", user.password), 0o600);
+    // As an editor on another system writes it.
+    files::write(&ready.root().join("password"), format!("\u{feff}{}\r\nnot this\r\n", user.password), 0o600);
     ready.fleet(&args).expect_code(0);
     expect_distributed(&ready, &["web1"]);
+}
+
+#[test]
+fn nobody_is_asked_for_a_password_where_a_key_opens_the_hosts() {
+    let user = TestUser::create();
+    let ready = hosts(&user, &["web1", "web2"], Sshd::settings);
+    let own = ready.read("keys/fleet.pub");
+    ready["web1"].authorize(own.trim());
+    ready["web2"].authorize(own.trim());
+    let distribute = ["mysite", "distribute-keys"];
+    ready.fleet_pty(&distribute, &[]).expect_code(0);
+    // One host refuses it: the question is for that one alone.
+    files::write(&ready["web2"].authorized_keys(), "", 0o600);
+    let question = format!("Password of {}: ", user.name);
+    let output = ready.fleet_pty(&distribute, &[(&question, &format!("{}\n", user.password))]).expect_code(0);
+    assert_eq!(output.stdout.matches("proven by a login").count(), 2, "{}", output.stdout);
+    assert_eq!((ready["web1"].logins("password"), ready["web2"].logins("password")), (0, 1));
+    // Who leaves at the question still learns how it went elsewhere.
+    files::write(&ready["web2"].authorized_keys(), "", 0o600);
+    let output = ready.fleet_pty(&distribute, &[(&question, "\x03")]).expect_code(130);
+    assert!(output.stdout.contains("web1  already there, proven by a login"), "{}", output.stdout);
 }
 
 #[test]
