@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
@@ -26,7 +27,7 @@ use crate::model::printable::printable;
     disable_help_subcommand = true,
     override_usage = "fleet SITE TASK [TASK...] [flags]\n       fleet SITE run -- COMMAND...\n       fleet SITE trust | distribute-keys | status | check | unlock\n       fleet VERB [flags]",
     after_help = "SITE is a site, a list `a,b`, a glob `shop-*`, `all`, or a selector `site:role`, `site:host`, `!site:host`.\n\
-                  Each flag has an environment variable: FLEET_LIMIT for --limit, and so on.\n\
+                  Each flag has an environment variable: FLEET_LIMIT for --limit, and so on; lists have commas, FLEET_SET also lines.\n\
                   Begin with `fleet demo` to see it work, or with `fleet init` in an empty folder."
 )]
 pub struct Cli {
@@ -187,16 +188,19 @@ pub struct Flags {
     #[arg(short = 'n', long, global = true, env = "FLEET_DRY_RUN", value_parser = switch)]
     pub dry_run: bool,
     /// Set a variable, above all files
-    #[arg(short = 'e', long = "set", global = true, value_name = "NAME=VALUE", env = "FLEET_SET", value_parser = parse_assignment)]
+    #[arg(short = 'e', long = "set", global = true, value_name = "NAME=VALUE", env = "FLEET_SET")]
+    pub assignments: Vec<String>,
+    /// The same, read.
+    #[arg(skip)]
     pub set: Vec<(VarName, String)>,
     /// Leave out all steps before this one
     #[arg(long, global = true, value_name = "STEP", env = "FLEET_START_AT")]
     pub start_at: Option<String>,
     /// Only this step; may be given again
-    #[arg(long, global = true, value_name = "STEP", env = "FLEET_ONLY")]
+    #[arg(long, global = true, value_name = "STEP", env = "FLEET_ONLY", value_delimiter = ',')]
     pub only: Vec<String>,
     /// Without this step; may be given again
-    #[arg(long, global = true, value_name = "STEP", env = "FLEET_SKIP")]
+    #[arg(long, global = true, value_name = "STEP", env = "FLEET_SKIP", value_delimiter = ',')]
     pub skip: Vec<String>,
     /// Log in as this user
     #[arg(short, long, global = true, value_name = "USER", env = "FLEET_USER", value_parser = user_name)]
@@ -297,6 +301,26 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|e| e.to_string())
 }
 
+/// The assignments in a variable: one a line; or on one line with commas between them, where a comma that no `NAME=` follows belongs to the
+/// value.
+fn listed(text: &str) -> Vec<&str> {
+    if text.trim().contains('\n') {
+        return text.lines().filter(|line| !line.trim().is_empty()).collect();
+    }
+    let text = text.trim_end_matches('\n');
+    let mut pairs = Vec::new();
+    let mut begin = 0;
+    for (comma, _) in text.match_indices(',') {
+        let next = text.get(comma + 1..).unwrap_or_default();
+        if parse_assignment(next).is_ok() {
+            pairs.extend(text.get(begin..comma));
+            begin = comma + 1;
+        }
+    }
+    pairs.extend(text.get(begin..));
+    pairs
+}
+
 /// Reads the command line.
 pub fn parse(argv: Vec<String>) -> Result<Cli, clap::Error> {
     let hide = |command: clap::Command| command.mut_args(|arg| arg.hide_env(true));
@@ -312,6 +336,17 @@ pub fn parse(argv: Vec<String>) -> Result<Cli, clap::Error> {
     let matches = command.try_get_matches_from(&argv)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     cli.flags.yes_typed = is_typed(&matches, "yes");
+    for steps in [&mut cli.flags.only, &mut cli.flags.skip] {
+        // None is no step's name: a variable that came out empty does not mean all of them.
+        *steps = steps.iter().map(|step| step.trim().to_owned()).collect();
+    }
+    let typed = is_typed(&matches, "assignments");
+    let texts = cli.flags.assignments.iter().flat_map(|text| if typed { vec![text.as_str()] } else { listed(text) });
+    let read = |text: &str| {
+        let invalid = |e| format!("invalid value '{}' for '--set <NAME=VALUE>': {e}\n", printable(text.as_bytes()));
+        parse_assignment(text).map_err(|e| clap::Error::raw(ErrorKind::ValueValidation, invalid(e)))
+    };
+    cli.flags.set = texts.map(read).collect::<Result<_, _>>()?;
     Ok(cli)
 }
 

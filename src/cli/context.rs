@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use jiff::tz::TimeZone;
 
 use super::args::{Colour, Flags, reserved_names};
+use super::descriptors;
 use super::failure::Failure;
 use crate::files::owner;
 use crate::files::project::{self, LoadOptions, Project};
@@ -86,10 +87,15 @@ impl<'a> Context<'a> {
 
     /// How many of these hosts are worked on at the same time, where no plan says it.
     pub fn width(&self, hosts: usize) -> usize {
-        match self.flags.parallel.unwrap_or(DEFAULT_PARALLEL) {
-            0 => hosts.max(1),
-            width => width,
+        let width = match self.flags.parallel.unwrap_or(DEFAULT_PARALLEL) {
+            0 => hosts,
+            width => width.min(hosts),
+        };
+        let most = descriptors::most_hosts();
+        if width > most {
+            say(&format!("{most} hosts at a time, not {width}: the limit is {} open files", descriptors::limit()));
         }
+        width.clamp(1, most)
     }
 
     /// The folder of the records.

@@ -17,21 +17,35 @@ pub fn raise() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
+/// The limit of open files.
+pub fn limit() -> usize {
+    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// How many hosts can be worked on at a time outside of runs: each has two connections, and one to the agent, at most.
+pub fn most_hosts() -> usize {
+    (limit().saturating_sub(OWN) / 3).max(1)
+}
+
 /// Refuses a run that would fail half way, on the hosts that come last.
 pub fn suffice_for(plan: &Plan) -> Result<(), Failure> {
-    // A host is done with as it ends when nothing comes later and nothing can be undone; else it stays connected until the last has.
+    // Nothing starts before so many hosts are connected that the budget of failures cannot be exceeded by the others; and a host stays
+    // connected while something comes later, can be undone, or is to be proven on all. Only a command runs on one host after the other.
     let mut commands = plan.phases.iter().flat_map(|phase| &phase.steps).flat_map(|step| step.commands.values());
-    let in_turn = plan.phases.len() == 1 && commands.all(|commands| commands.undo.is_none());
+    let in_turn = plan.max_failures >= plan.hosts.len()
+        && plan.proves.is_none()
+        && plan.phases.len() == 1
+        && commands.all(|commands| commands.undo.is_none());
     let connected = if in_turn { plan.hosts.len().min(plan.parallel) } else { plan.hosts.len() };
     let needed = OWN + connected + plan.hosts.len().min(LOGS);
-    let limit =
-        getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let limit = limit();
     if needed <= limit {
         return Ok(());
     }
+    let fewer = if in_turn { "hosts at a time: -P" } else { "hosts: --limit" };
     Err(Failure::environment(format!(
         "a run on {} hosts may need {needed} open files at once, and the limit is {limit}\n\
-         hint: ulimit -n {needed}, or fewer hosts at a time: -P, --limit",
+         hint: ulimit -n {needed}, or fewer {fewer}",
         plan.hosts.len()
     )))
 }

@@ -20,7 +20,7 @@ const VIEW: &[&str] = &["verbose", "quiet", "json"];
 /// How a task, or one command, runs.
 const ROLLOUT: &[&str] = &["dry_run", "serial", "max_fail", "timeout", "reconnect_timeout"];
 /// What a task is made of.
-const TASK: &[&str] = &["set", "start_at", "only", "skip"];
+const TASK: &[&str] = &["assignments", "start_at", "only", "skip"];
 /// What is said of values that come from flags.
 const VALUES: &[&str] = &[
     "user",
@@ -28,7 +28,7 @@ const VALUES: &[&str] = &[
     "connect_timeout",
     "connect_retry",
     "reconnect_timeout",
-    "set",
+    "assignments",
     "parallel",
     "serial",
     "max_fail",
@@ -43,7 +43,7 @@ fn taken(verb: &str, what: Option<&str>) -> Vec<&'static str> {
         ("SITE", Some("trust")) => &[TARGETS, &["parallel", "connect_timeout", "connect_retry"]],
         ("SITE", Some("distribute-keys")) => &[TARGETS, LOGIN, CONNECTION],
         // A variable may be part of where the site's book lies.
-        ("SITE", Some("status" | "check" | "unlock")) => &[TARGETS, LOGIN, CONNECTION, &["set"]],
+        ("SITE", Some("status" | "check" | "unlock")) => &[TARGETS, LOGIN, CONNECTION, &["assignments"]],
         ("SITE", Some("run")) => &[TARGETS, LOGIN, CONNECTION, VIEW, ROLLOUT],
         ("SITE", _) => &[TARGETS, LOGIN, CONNECTION, VIEW, ROLLOUT, TASK],
         ("list", _) => &[TARGETS, VALUES],

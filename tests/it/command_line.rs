@@ -155,6 +155,53 @@ fn switches_as_variables_are_yes_or_no_and_never_guessed() {
     assert!(told.contains("there is no key to log in with"), "{told}");
 }
 
+#[test]
+fn lists_come_from_variables_too() {
+    let (project, bystander) = two_sites();
+    let step =
+        |name: &str| format!("[[task.deploy.step]]\nname = \"{name}\"\nrun = \"echo {name} {{{{a}}}} {{{{b}}}}\"\n");
+    let steps: String = ["one", "two", "three"].iter().map(|name| step(name)).collect();
+    project.write(
+        "recipes/shop.toml",
+        format!("[vars.a]\ndoc = \"a\"\ndefault = \"\"\n[vars.b]\ndoc = \"b\"\ndefault = \"\"\n{steps}"),
+    );
+    let args = ["shop", "deploy", "--dry-run", "-l", "web1"];
+    let run = |name: &str, value: &str| project.run(&args, project.command(&args).env(name, value));
+    let skipped = run("FLEET_SKIP", "one, three").expect_code(0).stdout;
+    assert!(
+        skipped.contains("echo two") && !skipped.contains("echo one") && !skipped.contains("echo three"),
+        "{skipped}"
+    );
+    let only = run("FLEET_ONLY", "one,three").expect_code(0).stdout;
+    assert!(only.contains("echo one") && !only.contains("echo two") && only.contains("echo three"), "{only}");
+    for (list, told) in [
+        ("a=1,b=2", "echo one 1 2"),
+        ("a=1", "echo one 1 ''"),
+        ("a=x,y,b=z", "echo one 'x,y' z"),
+        ("b=,", "echo one '' ','"),
+        ("a=1\nb=x,a=y\n", "echo one 1 'x,a=y'"),
+        ("\na=1\n\nb=2", "echo one 1 2"),
+    ] {
+        let output = run("FLEET_SET", list).expect_code(0).stdout;
+        assert!(output.contains(told), "{list}: {output}");
+    }
+    // A comma that is typed belongs to the value.
+    let typed = project.fleet(&[&args[..], &["-e", "a=1,b=2"]].concat()).expect_code(0).stdout;
+    assert!(typed.contains("echo one '1,b=2' ''"), "{typed}");
+    // What came out empty is not everything.
+    for (name, value, code) in [
+        ("FLEET_SKIP", "", 2),
+        ("FLEET_ONLY", "", 2),
+        ("FLEET_ONLY", "one,", 2),
+        ("FLEET_SET", "", 2),
+        ("FLEET_SET", "a=1\nno", 2),
+        ("FLEET_EXCLUDE", "", 4),
+    ] {
+        run(name, value).expect_code(code);
+    }
+    bystander.expect_no_call();
+}
+
 /// "USER is not set" was said of one that was.
 #[test]
 fn a_user_s_name_that_cannot_log_in_is_told_with_where_it_is_from() {

@@ -88,14 +88,27 @@ fn three_hundred_hosts_are_fast_and_truthful_within_the_descriptors_there_are() 
         many.fleet().set_faults(host, Faults::default());
     }
     many.limited("-n 256", &["big", "-q", "run", "--", "true"]).expect_code(0);
+    files::write(&many.project.home().join("go"), "", 0o644);
     let before = many.fleet().seen("web001").unwrap();
-    let refused = many.limited("-n 256", &["big", "-P", "0", "run", "--", "true"]).expect_code(5);
-    assert_eq!(
-        refused.stderr,
-        "error: a run on 300 hosts may need 476 open files at once, and the limit is 256\n\
-         hint: ulimit -n 476, or fewer hosts at a time: -P, --limit\n"
-    );
+    // A task has all of its hosts connected before it begins, however few it works on at a time.
+    for (args, fewer) in
+        [(&["big", "-P", "0", "run", "--", "true"][..], "hosts at a time: -P"), (&["big", "wait"], "hosts: --limit")]
+    {
+        let refused = many.limited("-n 256", args).expect_code(5);
+        let told = format!(
+            "error: a run on 300 hosts may need 476 open files at once, and the limit is 256\n\
+             hint: ulimit -n 476, or fewer {fewer}\n"
+        );
+        assert_eq!(refused.stderr, told);
+    }
     assert_eq!(many.fleet().seen("web001").unwrap(), before);
+    // What is no run does with fewer at a time.
+    for args in [&["big", "-P", "0", "status"][..], &["big", "-P", "0", "trust"]] {
+        let capped = many.limited("-n 200", args).expect_code(0);
+        assert_eq!(capped.stderr, "50 hosts at a time, not 300: the limit is 200 open files\n");
+    }
+    many.limited("-n 476", &["big", "-q", "wait"]).expect_code(0);
+    many.limited("-n 256", &["big", "-q", "wait", "-l", "web[001-100]"]).expect_code(0);
 }
 
 #[test]
