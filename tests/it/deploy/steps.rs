@@ -168,6 +168,20 @@ run = "printf %s {{token}} | wc -c"
 }
 
 #[test]
+fn a_startup_file_that_reads_eats_nothing_of_a_step() {
+    let recipe = "[[task.deploy.step]]\nname = \"job\"\nrun = \"echo ran >>@SHARED@/journal\"\nundo = \"true\"\n";
+    let mut site = Site::start("", &["unused"], recipe);
+    let rc = ["read answer", "read a; read b; read c; read d", "read -n 1 key", "IFS= read -r -s secret"];
+    let hosts = ["web1", "web2", "web3", "web4"].map(|name| (name, Sshd::settings().login_shell("bash")));
+    site.add_site_on("asking", "recipe = \"test\"", hosts.into());
+    for (name, line) in ["web1", "web2", "web3", "web4"].into_iter().zip(rc) {
+        files::write(&site[name].home().join(".bashrc"), format!("{line}\n"), 0o644);
+    }
+    site.fleet(&["asking", "deploy"]).expect_code(0);
+    assert_eq!(site.journal(), ["ran"; 4]);
+}
+
+#[test]
 fn an_account_that_may_run_nothing_is_told() {
     let recipe = "[[task.deploy.step]]\nname = \"job\"\nrun = \"touch @SHARED@/ran\"\n";
     let mut site = Site::start("", &["unused"], recipe);
