@@ -16,7 +16,7 @@ use fleet::ssh::{Connect, Credentials, ExecEnd, KnownHosts, PasswordGate, Remote
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
 use russh::keys::{PrivateKey, PublicKeyBase64 as _};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, Response, RunningSession};
-use russh::{Channel, ChannelId, Disconnect};
+use russh::{Channel, ChannelId, Disconnect, MethodKind, MethodSet};
 use tokio::net::TcpListener;
 
 use super::{Limits, connector, plan_host, run_remote, run_text};
@@ -30,6 +30,10 @@ enum Asks {
     Emptily,
     /// One secret after the other, for ever.
     Secrets,
+    /// After the password, a code.
+    Code,
+    /// After each password, one more.
+    Passwords,
 }
 
 #[derive(Clone)]
@@ -50,6 +54,16 @@ impl server::Handler for Hostile {
         Ok(if matches!(self.asks, Asks::Nothing) { Auth::Accept } else { Auth::reject() })
     }
 
+    async fn auth_password(&mut self, _: &str, _: &str) -> Result<Auth, russh::Error> {
+        let next = match self.asks {
+            Asks::Code => MethodKind::KeyboardInteractive,
+            Asks::Passwords => MethodKind::Password,
+            Asks::Nothing | Asks::Emptily | Asks::Secrets => return Ok(Auth::reject()),
+        };
+        self.rounds.fetch_add(1, Ordering::Relaxed);
+        Ok(Auth::Reject { proceed_with_methods: Some(MethodSet::from(&[next][..])), partial_success: true })
+    }
+
     async fn auth_keyboard_interactive<'a>(
         &'a mut self,
         _: &str,
@@ -60,7 +74,8 @@ impl server::Handler for Hostile {
         self.secrets.fetch_add(answers, Ordering::Relaxed);
         self.rounds.fetch_add(1, Ordering::Relaxed);
         let prompts = match self.asks {
-            Asks::Nothing => return Ok(Auth::reject()),
+            Asks::Nothing | Asks::Passwords => return Ok(Auth::reject()),
+            Asks::Code => vec![(Cow::Borrowed("Verification code: "), false)],
             Asks::Emptily => Vec::new(),
             Asks::Secrets => vec![(Cow::Borrowed("Password: "), false)],
         };
@@ -179,6 +194,23 @@ async fn a_password_is_sent_once_however_often_it_is_asked_for() {
     let error = meeting.connection.err().unwrap();
     assert!(error.contains("the server asks for more than a password"), "{error}");
     assert_eq!(meeting.hostile.secrets.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_password_is_no_code() {
+    let meeting = meet(Asks::Code, password()).await;
+    let error = meeting.connection.err().unwrap();
+    assert!(error.contains("failed: password accepted, and the server wants an answer"), "{error}");
+    assert!(error.contains("the server asks for more than a password: `Verification code:`"), "{error}");
+    assert_eq!(meeting.hostile.secrets.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_password_that_was_accepted_is_not_sent_for_ever() {
+    let meeting = meet(Asks::Passwords, password()).await;
+    let error = meeting.connection.err().unwrap();
+    assert!(error.contains("failed: password accepted, and the server wants a password as well"), "{error}");
+    assert_eq!(meeting.hostile.rounds.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
