@@ -1,5 +1,6 @@
 //! Connections, logins and commands against a real `sshd`.
 
+mod admission;
 mod commands;
 mod hostile;
 mod logins;
