@@ -227,27 +227,24 @@ impl Distributing {
 
 /// The ways in before the project's key is there.
 pub async fn for_distribution(context: &Context<'_>, hosts: &[PlanHost]) -> Result<Distributing, Failure> {
-    let own = own_key(context)?;
     let password = password(context.flags)?;
-    let mut proof = KeyRing::new(context.flags, None)?;
-    proof.add(KEY, &own.clone().unwrap_or_else(|| context.project.root.join(KEY))).await?;
-    let proof = Credentials { key_required: true, ..credentials(proof, password.as_ref()) };
+    let mut own = KeyRing::new(context.flags, None)?;
+    own.add(KEY, &own_key(context)?.unwrap_or_else(|| context.project.root.join(KEY))).await?;
 
     let mut ring = KeyRing::new(context.flags, agent())?;
     named_keys(context, hosts, &mut ring).await?;
+    ring.identities.extend(own.identities.iter().cloned());
     let users = ["id_ed25519", "id_ecdsa", "id_rsa"].map(|name| home(&format!("~/.ssh/{name}")));
-    for path in own.iter().chain(&users).filter(|path| path.is_file()) {
+    for path in users.iter().filter(|path| path.is_file()) {
         // Nobody named these: one that cannot be used is passed over, and no passphrase is asked for.
         if let Ok(key) = key::load(path, ring.passphrase.as_ref()) {
             ring.have(&path.display().to_string(), path, key);
         }
     }
-    let login = credentials(ring, password.as_ref());
-    Ok(Distributing {
-        login: connector(context, login)?,
-        proof: connector(context, proof)?,
-        has_password: password.is_some(),
-    })
+    let login = connector(context, credentials(ring, password.as_ref()))?;
+    let proof = Credentials { key_required: true, ..credentials(own, password.as_ref()) };
+    let proof = SshConnector { credentials: Arc::new(proof), ..login.clone() };
+    Ok(Distributing { login, proof, has_password: password.is_some() })
 }
 
 fn connector(context: &Context<'_>, credentials: Credentials) -> Result<SshConnector, Failure> {

@@ -104,8 +104,11 @@ impl<'a> Login<'a> {
         for _ in 0..MOST_ROUNDS {
             let accepted = self.accepted.len();
             if self.keys(handle, credentials).await? || self.password(handle, credentials).await? {
-                // To a login that is to prove a key, a password alone is none.
-                return if self.key_accepted || !credentials.key_required { Ok(()) } else { Err(Stop::Exhausted) };
+                if self.key_accepted || !credentials.key_required {
+                    return Ok(());
+                }
+                self.remark("it can be entered without a key".to_owned());
+                return Err(Stop::Exhausted);
             }
             if self.accepted.len() == accepted {
                 break;

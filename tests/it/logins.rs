@@ -97,6 +97,7 @@ fn a_password_never_stands_for_the_key_that_is_to_be_proven() {
     let ready = hosts(&user, &["web1"], || Sshd::settings().line("AuthorizedKeysFile none"));
     let output = ready.fleet(&["mysite", "distribute-keys", "--password-file", "password"]).expect_code(10);
     assert!(output.stdout.contains("but does not work"), "{}", output.all());
+    assert!(output.stdout.contains("it can be entered without a key"), "{}", output.all());
 }
 
 #[test]
