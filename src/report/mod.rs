@@ -31,6 +31,9 @@ pub mod plan_text;
 pub mod record;
 pub mod recorded;
 pub mod reporters;
+#[cfg(test)]
+#[path = "../../tests/it/support/screen.rs"]
+mod screen;
 pub mod table;
 pub mod terminal;
 pub mod time;
