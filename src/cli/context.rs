@@ -115,8 +115,14 @@ pub fn colour(flags: &Flags, terminal: bool) -> bool {
     match flags.color {
         Colour::Always => true,
         Colour::Never => false,
-        Colour::Auto => terminal && std::env::var_os("NO_COLOR").is_none(),
+        Colour::Auto => terminal && !is_dumb() && std::env::var_os("NO_COLOR").is_none(),
     }
+}
+
+/// Can the terminal do nothing but print? Emacs and simple consoles say so; where `TERM` is not set, nobody knows better, and git takes it
+/// for the same.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
 pub fn stdout_colour(flags: &Flags) -> bool {

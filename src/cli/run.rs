@@ -240,7 +240,7 @@ pub fn views(context: &Context<'_>, ad_hoc: bool) -> Result<Vec<Box<dyn Reporter
     if flags.json {
         reporters.push(Box::new(Json::new(Outlet::new(io::stdout()).map_err(Failure::environment)?)));
     }
-    let live = io::stderr().is_terminal() && !flags.verbose && !flags.quiet;
+    let live = io::stderr().is_terminal() && !context::is_dumb() && !flags.verbose && !flags.quiet;
     let detail = match (flags.quiet, flags.verbose) {
         (true, _) => Detail::Trouble,
         (_, true) => Detail::Verbose,

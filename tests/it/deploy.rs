@@ -20,6 +20,7 @@ mod records;
 mod rescue;
 mod resume;
 mod rollout;
+mod screen;
 mod steps;
 mod taking;
 mod undo;
