@@ -234,8 +234,8 @@ impl Observer for Reporting {
 }
 
 /// What shows a run, besides its record.
-pub fn views(context: &Context<'_>, ad_hoc: bool) -> Result<Vec<Box<dyn Reporter>>, Failure> {
-    let flags = context.flags;
+pub fn views(context: &Context<'_>, plan: &Arc<Plan>) -> Result<Vec<Box<dyn Reporter>>, Failure> {
+    let (flags, ad_hoc) = (context.flags, plan.task == AD_HOC);
     let mut reporters: Vec<Box<dyn Reporter>> = Vec::new();
     if flags.json {
         reporters.push(Box::new(Json::new(Outlet::new(io::stdout()).map_err(Failure::environment)?)));
@@ -248,7 +248,8 @@ pub fn views(context: &Context<'_>, ad_hoc: bool) -> Result<Vec<Box<dyn Reporter
         _ if live && !ad_hoc => Detail::Trouble,
         _ => Detail::Normal,
     };
-    let telling = Telling { detail, color: context::stderr_colour(flags), zone: context::zone() };
+    let (color, zone) = (context::stderr_colour(flags), context::zone());
+    let telling = Telling { detail, color, zone, plan: Arc::clone(plan) };
     let outlet = || Outlet::new(io::stderr()).map_err(Failure::environment);
     reporters.push(match (live, ad_hoc) {
         // A view may skip what a terminal that stands still does not show; where output itself is told, nothing may be missing.
@@ -287,21 +288,14 @@ pub struct Work {
 /// Carries out a run, shows it, and gives its exit code.
 pub async fn carry_out(context: &Context<'_>, record: Record, work: Work) -> Result<u8, Failure> {
     let Work { plan, id, connector, listening: (interrupts, listening), resumed } = work;
+    let plan = Arc::new(plan);
     let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(record)];
-    reporters.extend(views(context, plan.task == AD_HOC)?);
+    reporters.extend(views(context, &plan)?);
     let mut reporting = Reporting(Reporters::new(reporters));
     if let Some(resumed) = &resumed {
         reporting.0.recall(&resumed.summary);
     }
-    let run = engine::Run {
-        plan: Arc::new(plan),
-        id,
-        by: context::operator(),
-        resumed,
-        connector,
-        interrupts,
-        now: Timestamp::now,
-    };
+    let run = engine::Run { plan, id, by: context::operator(), resumed, connector, interrupts, now: Timestamp::now };
     let code = engine::execute(run, &mut reporting).await.exit_code();
     drop(listening);
     let (json, color) = (context.flags.json, context::stdout_colour(context.flags));

@@ -3,6 +3,7 @@
 //! A bar stands before what a host printed, an angle before what fleet says. All remote text goes through
 //! [`printable`](crate::model::printable), so a line is one line and nothing in it can pass for fleet's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,6 +16,7 @@ use crate::model::exit;
 use crate::model::fold::fold_names;
 use crate::model::name::{HostLabel, SiteName, StepPath};
 use crate::model::outcome::{HostOutcome, StepOutcome};
+use crate::model::plan::Plan;
 use crate::model::printable::{printable, printable_line};
 use crate::model::summary::{StepKind, Summary};
 use crate::model::tail::Tail;
@@ -39,6 +41,8 @@ pub struct Telling {
     pub color: bool,
     /// The time zone of the people who read it.
     pub zone: TimeZone,
+    /// What was planned.
+    pub plan: Arc<Plan>,
 }
 
 /// Lines of a failed step that are shown again where its output was not.

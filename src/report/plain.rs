@@ -41,10 +41,12 @@ impl<W: Write + Send> Reporter for Plain<W> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::model::scripted::{Script, rolling_deployment};
+    use crate::model::scripted::{Script, plan, rolling_deployment};
     use crate::model::summary::any_events;
     use crate::report::narrator::Detail;
     use proptest::prelude::*;
@@ -65,7 +67,8 @@ mod tests {
 
     fn told(events: &[Event], detail: Detail, color: bool) -> Vec<String> {
         let mut pipe = Pipe::default();
-        let mut plain = Plain::new(&mut pipe, Telling { detail, color, zone: TimeZone::UTC });
+        let mut plain =
+            Plain::new(&mut pipe, Telling { detail, color, zone: TimeZone::UTC, plan: Arc::new(plan(&[], &[])) });
         for event in events {
             plain.report(event).unwrap();
         }

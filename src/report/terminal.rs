@@ -10,7 +10,8 @@ use jiff::Timestamp;
 
 use super::Reporter;
 use super::narrator::{Narrator, Telling};
-use super::view::view;
+use super::view::{Scene, view};
+use crate::model::agenda::Agenda;
 use crate::model::event::{Event, Fact};
 use crate::model::summary::Summary;
 use crate::model::summary::elapsed;
@@ -29,6 +30,7 @@ pub struct Terminal<W: Write> {
     out: W,
     size: ScreenSize,
     narrator: Narrator,
+    agenda: Agenda,
     /// Rows of the view that is on the screen.
     drawn: usize,
     drawn_at: Option<Timestamp>,
@@ -51,8 +53,9 @@ impl<W: Write> Terminal<W> {
 
     /// Shows it on `out`, a terminal of that size.
     pub fn new(out: W, size: ScreenSize, telling: Telling) -> Self {
+        let agenda = Agenda::of(&telling.plan);
         let narrator = Narrator::new(telling);
-        Self { out, size, narrator, drawn: 0, drawn_at: None, above: Vec::new(), over: false }
+        Self { out, size, narrator, agenda, drawn: 0, drawn_at: None, above: Vec::new(), over: false }
     }
 
     /// One write: what was drawn is wiped, what was told scrolls by, and the view is drawn below.
@@ -63,7 +66,8 @@ impl<W: Write> Terminal<W> {
             let color = self.narrator.telling().color;
             // A column stays free, so that nothing wraps. Of the rows, the last one is the cursor's, and the first one stays with what was
             // told last: a view never has the whole screen.
-            for line in view(self.narrator.summary(), now, width.saturating_sub(1), height.saturating_sub(2)) {
+            let scene = Scene { summary: self.narrator.summary(), agenda: &self.agenda, now };
+            for line in view(&scene, width.saturating_sub(1), height.saturating_sub(2)) {
                 self.drawn += 1;
                 frame.push_str(&line.tone.paint(&line.text, color));
                 frame.push_str("\r\n");

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::event::Signal;
-use crate::model::scripted::{Script, after, rolling_deployment};
+use crate::model::scripted::{Script, after, plan, rolling_deployment};
 use crate::report::Detail;
 use crate::report::screen::{Kind, Screen};
 
@@ -42,7 +42,7 @@ impl Shared {
     }
 
     fn reporter(&self, detail: Detail) -> Terminal<Self> {
-        let telling = Telling { detail, color: false, zone: TimeZone::UTC };
+        let telling = Telling { detail, color: false, zone: TimeZone::UTC, plan: Arc::new(plan(&[], &[])) };
         let screen = Arc::clone(&self.screen);
         Terminal::new(self.clone(), Box::new(move || screen.lock().unwrap().size()), telling)
     }

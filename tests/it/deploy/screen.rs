@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::Site;
+use crate::support::process::wait_for;
 use crate::support::terminal;
 use crate::support::tools::tool;
 
@@ -65,5 +66,52 @@ fn a_terminal_that_can_only_print_gets_plain_lines() {
                 .skip(1)
                 .all(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with('m'))
         );
+    }
+}
+
+/// The third step of web1 waits for the file `go`; web2, which has no such step, waits for nothing.
+const LAST: &str = r#"
+[[task.deploy.phase]]
+name = "close"
+[[task.deploy.phase.step]]
+name = "note"
+undo = "true"
+[[task.deploy.phase.step]]
+name = "close"
+run = "true"
+undo = "true"
+[[task.deploy.phase]]
+name = "roll"
+[[task.deploy.phase.step]]
+name = "pull"
+run = "true"
+undo = "true"
+[[task.deploy.phase.step]]
+name = "wait"
+on = "db"
+run = "echo here; while [ ! -e @SHARED@/go ]; do sleep 0.02; done"
+"#;
+
+#[test]
+fn a_host_that_is_done_is_called_so_and_one_at_work_says_which_of_its_steps_it_does() {
+    let site = Site::start("", &["web1", "web2"], LAST);
+    for watched in [false, true] {
+        let _ = std::fs::remove_file(site.shared().join("go"));
+        let running = watched.then(|| site.spawn(&["mysite", "deploy"]));
+        if watched {
+            wait_for("the run", || site.fleet(&["show"]).stdout.contains("was running roll/wait").then_some(()));
+        }
+        let args = if watched { ["attach"].as_slice() } else { &["mysite", "deploy"] };
+        let texts = ["  web1  running  3/3  roll/wait", "  web2  done"];
+        let mut seen = 0;
+        let (code, shown) = terminal::watch((24, 100), &site.command(args), &texts, |_| {
+            seen += 1;
+            if seen == texts.len() {
+                site.touch("go");
+            }
+        });
+        assert_eq!(code, Some(0), "{shown}");
+        assert!(shown.contains("2 hosts: 1 running, 1 done"), "{shown}");
+        drop(running.map(|running| running.wait().expect_code(0)));
     }
 }

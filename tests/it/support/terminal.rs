@@ -21,6 +21,20 @@ pub fn run(command: &Command, dialogue: &[(&str, &str)]) -> (Option<i32>, String
 
 /// The same on a terminal of so many rows and columns.
 pub fn run_on(size: (u16, u16), command: &Command, dialogue: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut answers = dialogue.iter();
+    let texts: Vec<&str> = dialogue.iter().map(|(text, _)| *text).collect();
+    watch(size, command, &texts, |to| {
+        to.write_all(answers.next().unwrap().1.as_bytes()).unwrap();
+    })
+}
+
+/// Does something when each of the texts is shown, one after another.
+pub fn watch(
+    size: (u16, u16),
+    command: &Command,
+    texts: &[&str],
+    mut then: impl FnMut(&mut File),
+) -> (Option<i32>, String) {
     let (controller, terminal) = open(size);
     let mut child = start(command, terminal);
     let shown = Arc::new(Mutex::new(Vec::new()));
@@ -35,7 +49,7 @@ pub fn run_on(size: (u16, u16), command: &Command, dialogue: &[(&str, &str)]) ->
     });
     let mut to = controller;
     let mut answered = 0;
-    for (text, reply) in dialogue {
+    for text in texts {
         answered = wait_for(&format!("{text:?} on the terminal"), || {
             // Asked first: what is shown later than this is looked at in the next round.
             let done = reader.is_finished();
@@ -46,7 +60,7 @@ pub fn run_on(size: (u16, u16), command: &Command, dialogue: &[(&str, &str)]) ->
             // A person types a secret later than the program needs to switch the echo off.
             found.filter(|_| !is_for_a_secret(text) || !echoes(&to)).map(|at| answered + at + text.len())
         });
-        to.write_all(reply.as_bytes()).unwrap();
+        then(&mut to);
     }
     let status = wait_for("the end of a program on a terminal", || child.try_wait().unwrap());
     reader.join().unwrap();
