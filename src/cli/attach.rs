@@ -75,7 +75,8 @@ pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
                 format!("the controller of run {run} is gone; its steps go on\nhint: fleet resume {run}"),
             ));
         };
-        run::tell_end(&reporters.finish(), context.flags.json, context::stdout_colour(context.flags));
+        let (json, color) = (context.flags.json, context::stdout_colour(context.flags));
+        run::tell_end(&plan, &reporters.finish(), json, color);
         return Ok(code);
     }
 }

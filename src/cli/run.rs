@@ -295,13 +295,21 @@ pub async fn carry_out(context: &Context<'_>, record: Record, work: Work) -> Res
     if let Some(resumed) = &resumed {
         reporting.0.recall(&resumed.summary);
     }
-    let run = engine::Run { plan, id, by: context::operator(), resumed, connector, interrupts, now: Timestamp::now };
+    let run = engine::Run {
+        plan: Arc::clone(&plan),
+        id,
+        by: context::operator(),
+        resumed,
+        connector,
+        interrupts,
+        now: Timestamp::now,
+    };
     let code = engine::execute(run, &mut reporting).await.exit_code();
     drop(listening);
     let (json, color) = (context.flags.json, context::stdout_colour(context.flags));
     let last_words = tokio::task::spawn_blocking(move || {
         // The reporters' own summary also knows which of them were dropped.
-        tell_end(&reporting.0.finish(), json, color);
+        tell_end(&plan, &reporting.0.finish(), json, color);
     });
     // Whoever leaves them unread (`| less`, Ctrl-S) can still go with Ctrl-C.
     let (mut interrupts, _listening) = interrupts::listen()?;
@@ -313,8 +321,8 @@ pub async fn carry_out(context: &Context<'_>, record: Record, work: Work) -> Res
 }
 
 /// The final table.
-pub fn tell_end(summary: &Summary, json: bool, color: bool) {
-    let text = table::table(summary, color);
+pub fn tell_end(plan: &Plan, summary: &Summary, json: bool, color: bool) {
+    let text = table::table(plan, summary, color);
     // The deployment is over: whoever closed standard output does not change how it ended.
     if json {
         say(&text);

@@ -13,6 +13,7 @@ use crate::model::event::Event;
 use crate::model::summary::Summary;
 
 pub mod background;
+pub mod cause;
 pub mod columns;
 pub mod follow;
 pub mod history;
@@ -37,7 +38,9 @@ mod screen;
 pub mod table;
 pub mod terminal;
 pub mod time;
+pub mod trouble;
 pub mod view;
+mod words;
 
 pub use history::{HistoryError, RunEntry, RunResult};
 pub use json::Json;

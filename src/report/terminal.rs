@@ -112,12 +112,16 @@ impl<W: Write + Send> Reporter for Terminal<W> {
     }
 
     fn tick(&mut self, now: Timestamp) -> io::Result<()> {
+        let lines = self.narrator.tick(now);
+        self.above.extend(lines);
         if !self.over && self.is_due(now) { self.draw(now) } else { Ok(()) }
     }
 }
 
 impl<W: Write> Drop for Terminal<W> {
     fn drop(&mut self) {
+        let lines = self.narrator.rest();
+        self.above.extend(lines);
         let frame = self.above_the_view();
         if !frame.is_empty() {
             // Nothing can be done about a terminal that has gone.

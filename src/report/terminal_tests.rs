@@ -61,7 +61,7 @@ fn troubles_stay_above_and_the_view_is_below() {
     for event in rolling_deployment().iter().filter(|event| event.at < after(19.3)) {
         terminal.report(event).unwrap();
     }
-    terminal.tick(after(20.0)).unwrap();
+    terminal.tick(after(20.7)).unwrap();
     insta::assert_snapshot!(screen.shown(), @r#"
     web2 > migrate > 08:45:21 FAILED: exit status 3 after 3.5 s
     web2 | migrate | applying 0042_person
@@ -71,7 +71,7 @@ fn troubles_stay_above_and_the_view_is_below() {
     mysite deploy  20 s  phase roll, batch 2 of 3  5 hosts: 1 undoing, 1 unreachable, 3 wait…
     the rollout stops: 1 host failed, and the rollout bears 0
       web1  waiting
-      web2  undoing      roll/pull         0 s
+      web2  undoing      roll/pull         1 s
       web3  waiting      roll/migrate
       web4  unreachable                   15 s  no TCP connection to 192.0.2.14:22 in 10 s
       web5  waiting

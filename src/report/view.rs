@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::narrator::{hosts_in_words, interrupt_in_words, reason_and_hints};
 use super::paint::Tone;
 use super::time::clock;
+use super::words::{hosts_in_words, interrupt_in_words, reason_and_hints};
 use crate::model::agenda::{Agenda, Progress};
 use crate::model::event::Direction;
 use crate::model::name::{PhaseName, SiteName, StepPath};
