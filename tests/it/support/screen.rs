@@ -137,7 +137,7 @@ impl Screen {
         let (mut cursor, mut top) = (all.len() + self.row, all.len());
         all.extend(self.grid.drain(..).take(used));
         if self.kind == Kind::Modern && columns != self.columns {
-            (all, cursor) = wrapped_anew(&all, cursor, columns);
+            (all, cursor, self.column) = wrapped_anew(&all, (cursor, self.column), columns);
             top = all.len();
         }
         self.column = self.column.min(columns - 1);
@@ -152,23 +152,27 @@ impl Screen {
     }
 }
 
-/// The lines of these rows in rows of another width, and the row of the cursor, which stands at the beginning of a line.
-fn wrapped_anew(rows: &[Row], cursor: usize, columns: usize) -> (Vec<Row>, usize) {
-    let (mut all, mut line, mut at) = (Vec::new(), Vec::new(), 0);
-    for (place, row) in rows.iter().enumerate() {
-        if place == cursor {
-            at = all.len();
+/// The lines of these rows in rows of another width, and row and column of the cursor.
+fn wrapped_anew(rows: &[Row], (row, column): (usize, usize), columns: usize) -> (Vec<Row>, usize, usize) {
+    let (mut all, mut line, mut cursor) = (Vec::new(), Vec::new(), None);
+    let mut at = (0, 0);
+    for (place, old) in rows.iter().enumerate() {
+        if place == row {
+            cursor = Some(line.len() + column);
         }
-        line.extend(&row.text);
-        if row.wraps {
+        line.extend(&old.text);
+        if old.wraps && place + 1 < rows.len() {
             continue;
         }
-        let parts = line.len().div_ceil(columns).max(1);
+        let parts = line.len().div_ceil(columns).max(cursor.map_or(1, |cursor| cursor / columns + 1));
+        if let Some(cursor) = cursor.take() {
+            at = (all.len() + cursor / columns, cursor % columns);
+        }
         for part in 0..parts {
             let text = line.iter().skip(part * columns).take(columns).copied().collect();
             all.push(Row { text, wraps: part + 1 < parts });
         }
         line.clear();
     }
-    (all, at)
+    (all, at.0, at.1)
 }
