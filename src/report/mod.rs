@@ -15,6 +15,7 @@ use crate::model::summary::Summary;
 pub mod background;
 pub mod cause;
 pub mod columns;
+pub mod command_text;
 pub mod follow;
 pub mod history;
 pub mod inventory_text;

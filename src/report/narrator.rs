@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::cause::Causes;
+use super::command_text::{command, failed_silently};
 use super::paint::Tone;
 use super::time::{duration, time_of_day};
 use super::trouble::{Shared, Trouble, Troubles};
-use super::words::{because, hosts_in_words, interrupt_in_words, last_lines, reason_and_hints, short};
+use super::words::{because, hosts_in_words, interrupt_in_words, last_lines, lines_in_words, reason_and_hints, short};
 use crate::model::event::{Direction, Event, Fact};
 use crate::model::exit;
 use crate::model::fold::fold_names;
@@ -243,7 +244,8 @@ impl Narrator {
     /// Something went wrong, and nothing more is to be said about it than that.
     fn trouble(&mut self, at: Timestamp, host: &HostLabel, tone: Tone, text: String) -> Vec<String> {
         let cause = self.causes.without_own(host, &text);
-        let trouble = Trouble { step: None, tone, text, cause, took: None, hints: Vec::new(), lines: Vec::new() };
+        let trouble =
+            Trouble { step: None, tone, text, cause, took: None, hints: Vec::new(), command: None, lines: Vec::new() };
         self.troubles.add(at, host, trouble);
         Vec::new()
     }
@@ -262,6 +264,8 @@ impl Narrator {
         let mut lines = vec![format!("{prefix}{time} {text}")];
         lines.extend(trouble.hints.iter().map(|hint| format!("{names:width$} > {time} {hint}")));
         if let (Some((step, kind)), Some(first)) = (&trouble.step, hosts.first()) {
+            let prefix = self.prefix(first.as_str(), step, *kind, '>');
+            lines.extend(trouble.command.iter().map(|command| format!("{prefix}{time} {command}")));
             let prefix = self.prefix(first.as_str(), step, *kind, '|');
             lines.extend(trouble.lines.iter().map(|line| format!("{prefix}{line}")));
         }
@@ -317,6 +321,8 @@ impl Narrator {
         }
         let (host, step, kind) = place;
         let tail = self.summary.host(host.as_str()).map(|host| &host.tail);
+        let silent = tail.is_some_and(|tail| failed_silently(outcome, tail));
+        let command = command(&self.telling.plan, host, step, kind).filter(|_| silent);
         let trouble = Trouble {
             step: Some((step.clone(), kind)),
             tone: Tone::Bad,
@@ -324,6 +330,7 @@ impl Narrator {
             text: what,
             took: Some(Duration::from_millis(millis)),
             hints,
+            command: command.map(|(lines, text)| format!("command{}: {text}", lines_in_words(lines))),
             lines: tail
                 .filter(|_| !self.tells(Detail::Normal))
                 .map(|tail| last_lines(tail, LAST_LINES).collect())
@@ -361,7 +368,11 @@ impl Narrator {
             | HostOutcome::Detached => {}
         }
         let cause = self.causes.without_own(host, &text);
-        self.troubles.add(at, host, Trouble { step: None, tone, text, cause, took: None, hints, lines: Vec::new() });
+        self.troubles.add(
+            at,
+            host,
+            Trouble { step: None, tone, text, cause, took: None, hints, command: None, lines: Vec::new() },
+        );
         Vec::new()
     }
 

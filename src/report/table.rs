@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::cause::{Causes, FEW};
 use super::columns::{Cell, columns, headings};
+use super::command_text::{command, failed_silently};
 use super::paint::Tone;
 use super::record::RECORD;
 use super::time::duration;
-use super::words::{because, last_lines, paths, reason_and_hints, short};
+use super::words::{because, last_lines, lines_in_words, paths, reason_and_hints, short};
 use crate::model::exit;
 use crate::model::fold::fold_names;
 use crate::model::name::{HostLabel, SiteName};
@@ -56,7 +57,7 @@ pub fn table(plan: &Plan, summary: &Summary, color: bool) -> String {
 pub(super) fn hosts_and_result(plan: &Plan, summary: &Summary, color: bool) -> String {
     let causes = Causes::of(plan);
     let mut text = host_table(summary, &causes, color);
-    let troubles = troubles(summary, &causes, color);
+    let troubles = troubles(summary, (plan, &causes), color);
     if !troubles.is_empty() {
         _ = write!(text, "\n{troubles}");
     }
@@ -151,7 +152,7 @@ fn failure_in_words(failure: &Failure) -> String {
 }
 
 /// What happened on the hosts that did not succeed; told once for hosts on which the same happened.
-fn troubles(summary: &Summary, causes: &Causes, color: bool) -> String {
+fn troubles(summary: &Summary, (plan, causes): (&Plan, &Causes), color: bool) -> String {
     let hosts: Vec<&HostSummary> = summary
         .hosts()
         .filter(|host| !matches!(host.outcome, Some(HostOutcome::Succeeded | HostOutcome::Untouched)))
@@ -169,13 +170,13 @@ fn troubles(summary: &Summary, causes: &Causes, color: bool) -> String {
         let differ = group.windows(2).any(|two| matches!(two, [a, b] if reason(a) != reason(b)));
         let parts = if differ && group.len() <= FEW { group.chunks(1) } else { group.chunks(group.len()) };
         for part in parts {
-            trouble(&mut text, part, causes, color);
+            trouble(&mut text, part, (plan, causes), color);
         }
     }
     text
 }
 
-fn trouble(text: &mut String, group: &[&HostSummary], causes: &Causes, color: bool) {
+fn trouble(text: &mut String, group: &[&HostSummary], (plan, causes): (&Plan, &Causes), color: bool) {
     let Some(host) = group.first() else { return };
     let (tone, word) =
         host.outcome.map_or((Tone::Bad, "unfinished"), |outcome| (Tone::of(outcome), outcome.describe()));
@@ -205,7 +206,12 @@ fn trouble(text: &mut String, group: &[&HostSummary], causes: &Causes, color: bo
         let lines: Vec<String> = last_lines(&failure.tail, LAST_LINES).collect();
         let whose = if group.len() > 1 { format!(" on {}", host.host) } else { String::new() };
         let what = if failure.kind == StepKind::Undo { "the undo of " } else { "" };
-        if !lines.is_empty() {
+        if failed_silently(&failure.outcome, &failure.tail) {
+            if let Some((lines, command)) = command(plan, &host.host, &failure.step, failure.kind) {
+                let count = lines_in_words(lines);
+                _ = writeln!(text, "  command of {what}{}{whose}{count}: {command}", failure.step);
+            }
+        } else if !lines.is_empty() {
             _ = writeln!(text, "  last lines of {what}{}{whose}:", failure.step);
             for line in lines {
                 _ = writeln!(text, "    | {line}");

@@ -28,6 +28,8 @@ pub struct Trouble {
     pub took: Option<Duration>,
     /// Each on a line below it.
     pub hints: Vec<String>,
+    /// The command of a step that said nothing: that of the first host stands for all.
+    pub command: Option<String>,
     /// The last lines of the step, where they were not told yet. Those of the first host stand for all.
     pub lines: Vec<String>,
 }

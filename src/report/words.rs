@@ -35,6 +35,11 @@ pub(super) fn hosts_in_words(count: usize) -> String {
     if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") }
 }
 
+/// Nothing for one line, ` (5 lines)` for five.
+pub(super) fn lines_in_words(count: usize) -> String {
+    if count == 1 { String::new() } else { format!(" ({count} lines)") }
+}
+
 /// What an interrupt of that level does, and what the next one would do.
 pub(super) fn interrupt_in_words(level: u8) -> &'static str {
     match level {

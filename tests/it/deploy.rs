@@ -21,6 +21,7 @@ mod rescue;
 mod resume;
 mod rollout;
 mod screen;
+mod silent;
 mod steps;
 mod taking;
 mod undo;
