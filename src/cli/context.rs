@@ -119,8 +119,7 @@ pub fn colour(flags: &Flags, terminal: bool) -> bool {
     }
 }
 
-/// Can the terminal do nothing but print? Emacs and simple consoles say so; where `TERM` is not set, nobody knows better, and git takes it
-/// for the same.
+/// Is it a terminal that can only print? Emacs and simple consoles say so with `TERM=dumb`; no `TERM` counts as the same, as in git.
 pub fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }

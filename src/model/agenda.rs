@@ -1,4 +1,4 @@
-//! What a plan has for each host, step by step: for those who tell how far a run is.
+//! The steps of each host in a plan, and how far the host has come.
 
 use std::collections::BTreeMap;
 
@@ -17,45 +17,45 @@ pub struct Agenda {
 struct PlannedStep {
     phase: PhaseName,
     path: StepPath,
-    /// It is more than an undo.
+    /// It is not only an undo.
     runs: bool,
     has_undo: bool,
 }
 
-/// How far a host is that is doing nothing.
+/// How far an idle host has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<'a> {
-    /// It is not known what the plan has for it.
+    /// The plan does not have this host.
     Unknown,
-    /// Its next step is of this phase.
+    /// Its next step is in this phase.
     Before(&'a PhaseName),
-    /// It has done all its steps of one phase, and its next one is of another.
+    /// It has finished its steps of one phase, and the next one is in another.
     Between {
-        /// The one that it has done.
+        /// The finished phase.
         done: &'a PhaseName,
-        /// The one that it waits for.
+        /// The next phase.
         next: &'a PhaseName,
     },
-    /// It has done all its steps.
+    /// It has finished all its steps.
     Done,
 }
 
 impl Agenda {
-    /// What the plan has for its hosts.
+    /// Reads a plan.
     pub fn of(plan: &Plan) -> Self {
         let mut hosts: BTreeMap<HostLabel, Vec<PlannedStep>> =
             plan.hosts.iter().map(|host| (host.label.clone(), Vec::new())).collect();
         for phase in &plan.phases {
             for step in &phase.steps {
                 for (index, commands) in &step.commands {
-                    let host = plan.hosts.get(index.0).and_then(|host| hosts.get_mut(&host.label));
-                    host.into_iter().for_each(|steps| {
-                        steps.push(PlannedStep {
-                            phase: phase.name.clone(),
-                            path: step.path.clone(),
-                            runs: commands.run.is_some(),
-                            has_undo: commands.undo.is_some(),
-                        });
+                    let Some(steps) = plan.hosts.get(index.0).and_then(|host| hosts.get_mut(&host.label)) else {
+                        continue;
+                    };
+                    steps.push(PlannedStep {
+                        phase: phase.name.clone(),
+                        path: step.path.clone(),
+                        runs: commands.run.is_some(),
+                        has_undo: commands.undo.is_some(),
                     });
                 }
             }
@@ -63,14 +63,14 @@ impl Agenda {
         Self { hosts }
     }
 
-    /// The number of a step among those of the host, from 1, and how many it has. A step that is only an undo is not counted.
+    /// The number of a step on a host, from 1, and the number of all its steps. Steps that are only an undo do not count.
     pub fn number(&self, host: &HostLabel, step: &StepPath) -> Option<(usize, usize)> {
         let mut steps = self.hosts.get(host)?.iter().filter(|step| step.runs);
         let number = steps.by_ref().position(|planned| &planned.path == step)? + 1;
         Some((number, number + steps.count()))
     }
 
-    /// How far a host is.
+    /// How far a host has come.
     pub fn progress(&self, host: &HostSummary) -> Progress<'_> {
         let Some(steps) = self.hosts.get(&host.host) else { return Progress::Unknown };
         let steps: Vec<&PlannedStep> = steps.iter().filter(|step| step.runs).collect();
@@ -85,7 +85,7 @@ impl Agenda {
         }
     }
 
-    /// Has the host undone all that it did, as far as that can be undone?
+    /// Has the host undone all its steps that have an undo?
     pub fn is_undone(&self, host: &HostSummary) -> bool {
         let steps = self.hosts.get(&host.host).map(Vec::as_slice).unwrap_or_default();
         let ran = |step: &PlannedStep| {
@@ -93,7 +93,7 @@ impl Agenda {
             outcome.is_some_and(|o| !matches!(o, StepOutcome::Skipped { .. } | StepOutcome::NotStarted { .. }))
         };
         let undone = |step: &PlannedStep| outcome(host, step, StepKind::Undo) == Some(&StepOutcome::Succeeded);
-        // What is only an undo has its turn before the steps that stand above it.
+        // A step that is only an undo is undone before the steps above it.
         let above = steps.iter().rposition(ran).map_or(0, |last| last + 1);
         let mut due = steps.iter().take(above).filter(|step| step.has_undo && (!step.runs || ran(step)));
         host.undone().next().is_some() && due.all(undone)

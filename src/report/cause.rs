@@ -1,29 +1,29 @@
-//! What many hosts have in common when the same happened to them: a reason without what is each host's own.
+//! The cause that several hosts share: a reason without the parts that differ from host to host.
 //!
-//! Only what the plan says of the host is taken out of what is said about it, and the fingerprint of a key: whether two addresses of two
-//! reasons are the hosts' own, or one that both cannot reach, could not be told from the texts.
+//! Only the host's own address and names, as the plan has them, and fingerprints are replaced. Any other address may be something that
+//! the host could not reach, and two of those are two causes.
 
 use std::collections::BTreeMap;
 
 use crate::model::name::HostLabel;
 use crate::model::plan::{Plan, PlanHost};
 
-/// For so few hosts, an address or a name that is each one's own is worth a line of its own.
+/// Up to this many hosts get a line each when their reasons differ in their own addresses or names.
 pub const FEW: usize = 3;
 
-/// What stands in reasons for each host.
+/// The addresses and names of each host of a plan.
 #[derive(Debug, Default)]
 pub struct Causes {
     hosts: BTreeMap<HostLabel, Vec<(String, &'static str)>>,
 }
 
 impl Causes {
-    /// Those of the hosts of a plan.
+    /// Reads them from a plan.
     pub fn of(plan: &Plan) -> Self {
         Self { hosts: plan.hosts.iter().map(|host| (host.label.clone(), own(host))).collect() }
     }
 
-    /// What is said about a host, without what is its own.
+    /// A text about a host, without its own address, names and fingerprints.
     pub fn without_own(&self, host: &HostLabel, text: &str) -> String {
         let own = self.hosts.get(host).map(Vec::as_slice).unwrap_or_default();
         let text = own.iter().fold(text.to_owned(), |text, (word, instead)| replaced(&text, word, instead));
@@ -31,7 +31,7 @@ impl Causes {
     }
 }
 
-/// The longest first: an address with its port holds the address.
+/// The longest first: an address with its port contains the address.
 fn own(host: &PlanHost) -> Vec<(String, &'static str)> {
     const ADDRESS: &str = "its address";
     let (address, port) = (host.address.as_str(), host.port);
@@ -44,7 +44,7 @@ fn own(host: &PlanHost) -> Vec<(String, &'static str)> {
     ]
 }
 
-/// The text with another word in the place of each that stands alone: not `192.0.2.1` in `192.0.2.11`, and not in `192.0.2.1:22`.
+/// Replaces a whole word: not `192.0.2.1` in `192.0.2.11` or `192.0.2.1:22`.
 fn replaced(text: &str, word: &str, instead: &str) -> String {
     let part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
     let mut out = String::with_capacity(text.len());
@@ -64,7 +64,7 @@ fn replaced(text: &str, word: &str, instead: &str) -> String {
     out
 }
 
-/// Each host has a key of its own.
+/// Every host has its own key.
 fn without_fingerprints(text: &str) -> String {
     const PREFIX: &str = "SHA256:";
     let mut parts = text.split(PREFIX);
@@ -84,7 +84,7 @@ mod tests {
     use crate::model::scripted::{host, plan};
 
     #[test]
-    fn only_what_is_the_host_s_own_is_taken_out() {
+    fn only_the_host_s_own_address_and_names_are_replaced() {
         let causes = Causes::of(&plan(&["web1", "web2"], &[]));
         for (text, without) in [
             (
@@ -98,7 +98,7 @@ mod tests {
                 "of web1: it offers ssh-ed25519 SHA256:ab+/9; SHA256: none",
                 "of the host: it offers ssh-ed25519 SHA256:…; SHA256: none",
             ),
-            // Those of others, and longer ones.
+            // Other hosts, and longer words.
             ("cannot connect to 192.0.2.12:22", "cannot connect to 192.0.2.12:22"),
             (
                 "192.0.2.11:2222 192.0.2.110 1192.0.2.11 192.0.2.11.5",

@@ -1,7 +1,7 @@
-//! The command of a step that failed without a word: the only thing that can be said about it then.
+//! The command of a step that failed without any output: all that there is to show.
 //!
-//! Which of several lines failed is not known: a POSIX shell does not tell, and what would make it tell (`set -x`, a trap) would change what
-//! the command prints or does. The text is that of the plan. It holds no value that a step registered, but its placeholder.
+//! Which of several lines failed is unknown: a POSIX shell does not report it, and whatever would make it (`set -x`, a trap) changes what the
+//! command prints or does. The text is the plan's, so values that steps registered appear as placeholders.
 
 use crate::model::host_summary::StepKind;
 use crate::model::name::{HostLabel, StepPath};
@@ -10,10 +10,10 @@ use crate::model::plan::{HostIndex, Plan};
 use crate::model::printable::printable;
 use crate::model::tail::Tail;
 
-/// Columns that are shown of it.
+/// Maximum width, in columns.
 const WIDTH: usize = 100;
 
-/// Did a command that ran end badly, and print nothing?
+/// Did the command run, fail, and print nothing?
 pub fn failed_silently(outcome: &StepOutcome, tail: &Tail) -> bool {
     let failed = match outcome {
         StepOutcome::Failed { .. } | StepOutcome::Signaled { .. } | StepOutcome::TimedOut { .. } => true,
@@ -28,8 +28,8 @@ pub fn failed_silently(outcome: &StepOutcome, tail: &Tail) -> bool {
     failed && tail.last().is_none()
 }
 
-/// How many lines the command of a step, or its undo, has on a host, and the first of them that does something, fit for a terminal. None when
-/// the plan has no such command, or what it prints is secret: then it may have said why it failed, and its text may hold the secret.
+/// The number of lines of a step's command, or of its undo, and the first line that does something, fit for a terminal. None for an
+/// unknown step or host, and for a step with secret output: it may have printed why it failed, and its text may contain the secret.
 pub fn command(plan: &Plan, host: &HostLabel, step: &StepPath, kind: StepKind) -> Option<(usize, String)> {
     let host = HostIndex(plan.hosts.iter().position(|known| &known.label == host)?);
     let step = plan.phases.iter().flat_map(|phase| &phase.steps).find(|known| &known.path == step)?;

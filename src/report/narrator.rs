@@ -44,7 +44,7 @@ pub struct Telling {
     pub color: bool,
     /// The time zone of the people who read it.
     pub zone: TimeZone,
-    /// What was planned.
+    /// The plan of the run.
     pub plan: Arc<Plan>,
 }
 
@@ -85,8 +85,8 @@ impl Narrator {
         &self.telling
     }
 
-    /// Takes an event and gives what is to be said: lines without newlines. What went wrong on a host may wait a moment for others on which
-    /// the same does; it comes before all that is told later.
+    /// Takes an event and returns lines without newlines. A failure is held back for a moment, until other lines follow: the same failure
+    /// on many hosts becomes one line.
     pub fn tell(&mut self, event: &Event) -> Vec<String> {
         self.summary.apply(event);
         let lines = self.words(event);
@@ -99,14 +99,14 @@ impl Narrator {
         all
     }
 
-    /// Time has gone by: what has waited long enough.
+    /// Returns what has been held back long enough.
     pub fn tick(&mut self, now: Timestamp) -> Vec<String> {
         if self.troubles.are_due(now) { self.rest() } else { Vec::new() }
     }
 
-    /// All that waits.
+    /// Returns all that is held back.
     pub fn rest(&mut self) -> Vec<String> {
-        self.troubles.take().iter().flat_map(Shared::parts).flat_map(|shared| self.shared(&shared)).collect()
+        self.troubles.take().iter().flat_map(|shared| self.shared(shared)).collect()
     }
 
     fn words(&mut self, event: &Event) -> Vec<String> {
@@ -163,15 +163,15 @@ impl Narrator {
             }
             Fact::HostGivenUp { host, by } => {
                 let text = format!("given up by {}", printable(by.as_bytes()));
-                self.trouble(at, host, Tone::Warning, text)
+                self.trouble(at, host, Tone::Warning, text, Vec::new())
             }
             Fact::LockAcquired { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "locked"),
             Fact::LockReleased { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "lock given back"),
             Fact::LessPromised { host, what } => {
                 let text = format!("warning: {}", printable(what.as_bytes()));
-                self.trouble(at, host, Tone::Warning, text)
+                self.trouble(at, host, Tone::Warning, text, Vec::new())
             }
-            Fact::Reattached { host } => self.trouble(at, host, Tone::Good, "connected again".to_owned()),
+            Fact::Reattached { host } => self.trouble(at, host, Tone::Good, "connected again".to_owned(), Vec::new()),
             Fact::ConnectionLost { host, reason, step_goes_on } => {
                 // The reason often begins with the same words.
                 let reason = printable(reason.as_bytes());
@@ -180,7 +180,7 @@ impl Narrator {
                     Some(rest) => format!("connection lost{goes_on}{rest}"),
                     None => format!("connection lost{goes_on}: {reason}"),
                 };
-                self.trouble(at, host, Tone::Warning, text)
+                self.trouble(at, host, Tone::Warning, text, Vec::new())
             }
             Fact::Registered { host, name, value } => {
                 let text = format!("{name} = {}", printable(value.as_bytes()));
@@ -241,20 +241,27 @@ impl Narrator {
         vec![format!("{host:width$} > {time} {}", tone.paint(text, self.telling.color))]
     }
 
-    /// Something went wrong, and nothing more is to be said about it than that.
-    fn trouble(&mut self, at: Timestamp, host: &HostLabel, tone: Tone, text: String) -> Vec<String> {
+    /// Holds back one line about a host, and the hints below it.
+    fn trouble(
+        &mut self,
+        at: Timestamp,
+        host: &HostLabel,
+        tone: Tone,
+        text: String,
+        hints: Vec<String>,
+    ) -> Vec<String> {
         let cause = self.causes.without_own(host, &text);
-        let trouble =
-            Trouble { step: None, tone, text, cause, took: None, hints: Vec::new(), command: None, lines: Vec::new() };
+        let trouble = Trouble { step: None, tone, text, cause, took: None, hints, command: None, lines: Vec::new() };
         self.troubles.add(at, host, trouble);
         Vec::new()
     }
 
-    /// What went wrong on one host or more.
+    /// The lines about a trouble of one host or more.
     fn shared(&mut self, shared: &Shared) -> Vec<String> {
-        let Shared { at, hosts, trouble, .. } = shared;
+        let Shared { at, hosts } = shared;
+        let Some((first, trouble)) = hosts.first() else { return Vec::new() };
         let time = time_of_day(*at, &self.telling.zone);
-        let names = fold_names(hosts.iter().map(HostLabel::as_str));
+        let names = fold_names(hosts.iter().map(|(host, _)| host.as_str()));
         let width = self.host_width;
         let prefix = match &trouble.step {
             Some((step, kind)) => self.prefix(&names, step, *kind, '>'),
@@ -263,7 +270,7 @@ impl Narrator {
         let text = trouble.tone.paint(&shared.text(), self.telling.color);
         let mut lines = vec![format!("{prefix}{time} {text}")];
         lines.extend(trouble.hints.iter().map(|hint| format!("{names:width$} > {time} {hint}")));
-        if let (Some((step, kind)), Some(first)) = (&trouble.step, hosts.first()) {
+        if let Some((step, kind)) = &trouble.step {
             let prefix = self.prefix(first.as_str(), step, *kind, '>');
             lines.extend(trouble.command.iter().map(|command| format!("{prefix}{time} {command}")));
             let prefix = self.prefix(first.as_str(), step, *kind, '|');
@@ -321,8 +328,9 @@ impl Narrator {
         }
         let (host, step, kind) = place;
         let tail = self.summary.host(host.as_str()).map(|host| &host.tail);
-        let silent = tail.is_some_and(|tail| failed_silently(outcome, tail));
-        let command = command(&self.telling.plan, host, step, kind).filter(|_| silent);
+        let silent = tail.filter(|tail| failed_silently(outcome, tail));
+        let command = silent.and_then(|_| command(&self.telling.plan, host, step, kind));
+        let unshown = tail.filter(|_| !self.tells(Detail::Normal));
         let trouble = Trouble {
             step: Some((step.clone(), kind)),
             tone: Tone::Bad,
@@ -331,10 +339,7 @@ impl Narrator {
             took: Some(Duration::from_millis(millis)),
             hints,
             command: command.map(|(lines, text)| format!("command{}: {text}", lines_in_words(lines))),
-            lines: tail
-                .filter(|_| !self.tells(Detail::Normal))
-                .map(|tail| last_lines(tail, LAST_LINES).collect())
-                .unwrap_or_default(),
+            lines: unshown.map(|tail| last_lines(tail, LAST_LINES).collect()).unwrap_or_default(),
         };
         self.troubles.add(at, host, trouble);
         Vec::new()
@@ -367,13 +372,7 @@ impl Narrator {
             | HostOutcome::Unknown
             | HostOutcome::Detached => {}
         }
-        let cause = self.causes.without_own(host, &text);
-        self.troubles.add(
-            at,
-            host,
-            Trouble { step: None, tone, text, cause, took: None, hints, command: None, lines: Vec::new() },
-        );
-        Vec::new()
+        self.trouble(at, host, tone, text, hints)
     }
 
     fn output(&mut self, host: &HostLabel, step: &StepPath, data: &[u8]) -> Vec<String> {

@@ -69,7 +69,6 @@ mod tests {
     use super::*;
     use crate::model::event::Fact;
     use crate::model::outcome::{HostOutcome, StepOutcome};
-    use crate::model::plan::Plan;
     use crate::model::scripted::{Script, host, plan, rolling_deployment};
     use crate::model::summary::any_events;
     use crate::report::narrator::Detail;
@@ -90,9 +89,12 @@ mod tests {
     }
 
     fn told(events: &[Event], detail: Detail, color: bool) -> Vec<String> {
+        told_as(events, Telling { detail, color, zone: TimeZone::UTC, plan: Arc::new(plan(&[], &[])) })
+    }
+
+    fn told_as(events: &[Event], telling: Telling) -> Vec<String> {
         let mut pipe = Pipe::default();
-        let mut plain =
-            Plain::new(&mut pipe, Telling { detail, color, zone: TimeZone::UTC, plan: Arc::new(plan(&[], &[])) });
+        let mut plain = Plain::new(&mut pipe, telling);
         for event in events {
             plain.report(event).unwrap();
         }
@@ -156,16 +158,6 @@ mod tests {
         "#);
     }
 
-    fn told_of(plan: Plan, events: &[Event], detail: Detail) -> String {
-        let mut pipe = Pipe::default();
-        let mut plain = Plain::new(&mut pipe, Telling { detail, color: false, zone: TimeZone::UTC, plan: plan.into() });
-        for event in events {
-            plain.report(event).unwrap();
-        }
-        drop(plain);
-        pipe.0.concat()
-    }
-
     #[test]
     fn what_goes_wrong_on_many_hosts_at_the_same_time_is_told_once() {
         let names: Vec<String> = (1..=40).map(|n| format!("web{n:02}")).collect();
@@ -196,7 +188,9 @@ mod tests {
             }
         }
         script.finish(11, None);
-        insta::assert_snapshot!(told_of(plan(&names, &[]), &script.events, Detail::Trouble), @r"
+        let plan = Arc::new(plan(&names, &[]));
+        let telling = Telling { detail: Detail::Trouble, color: false, zone: TimeZone::UTC, plan };
+        insta::assert_snapshot!(told_as(&script.events, telling).concat(), @r"
         web[31-40] > 08:45:12 unreachable: cannot connect to its address: connection refused
         web[31-40] > 08:45:12 hint: look
         web[01-13] > health > 08:45:12 FAILED: exit status 22 after 0.4 s .. 1.0 s
@@ -212,6 +206,32 @@ mod tests {
         web[21-25] > 08:45:23 connected again
         web[21-30] > 08:45:23 connection lost, step goes on, retrying: no answer
         web[21-25] > 08:45:23 connected again
+        ");
+    }
+
+    #[test]
+    fn a_few_hosts_that_differ_have_lines_of_their_own() {
+        let mut script = Script::default();
+        script.start("mysite", "deploy", &["web1", "web2", "web3", "web4"]);
+        for (n, name) in ["web1", "web2"].iter().enumerate() {
+            let reason = format!("cannot connect to 192.0.2.{}:22: no route to host", n + 11);
+            script.settle(name, HostOutcome::Unreachable, Some(&reason), &[]);
+        }
+        for name in ["web3", "web4"] {
+            script.begin(name, "roll/health").print(name, "roll/health", &format!("502 from {name}\n"));
+            script.end(name, "roll/health", StepOutcome::Failed { status: 22 }, 400);
+            script.settle(name, HostOutcome::Failed, Some("roll/health: exit status 22"), &[]);
+        }
+        let plan = Arc::new(plan(&["web1", "web2", "web3", "web4"], &[]));
+        let telling = Telling { detail: Detail::Trouble, color: false, zone: TimeZone::UTC, plan };
+        insta::assert_snapshot!(told_as(&script.events, telling).concat(), @r"
+        web1 > 08:45:12 unreachable: cannot connect to 192.0.2.11:22: no route to host
+        web2 > 08:45:12 unreachable: cannot connect to 192.0.2.12:22: no route to host
+        web3 > health > 08:45:12 FAILED: exit status 22 after 0.4 s
+        web3 | health | 502 from web3
+        web4 > health > 08:45:12 FAILED: exit status 22 after 0.4 s
+        web4 | health | 502 from web4
+        web[3,4] > 08:45:12 failed: roll/health: exit status 22
         ");
     }
 

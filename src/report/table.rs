@@ -110,7 +110,7 @@ fn alike<'a, K: Ord>(hosts: &[&'a HostSummary], key: impl Fn(&'a HostSummary) ->
     groups
 }
 
-/// What is said of each host of a group: without what is each one's own, where they differ in that.
+/// A text about all hosts of a group: without their own addresses and names if the texts differ.
 fn shared(group: &[&HostSummary], causes: &Causes, said: impl Fn(&HostSummary) -> Option<String>) -> String {
     let Some(first) = group.first() else { return String::new() };
     let text = said(first).unwrap_or_default();
@@ -118,7 +118,7 @@ fn shared(group: &[&HostSummary], causes: &Causes, said: impl Fn(&HostSummary) -
     if same { text } else { causes.without_own(&first.host, &text) }
 }
 
-/// What a host failed of, in words.
+/// The failed step of a host, in words.
 fn failure(host: &HostSummary) -> Option<String> {
     host.failure.as_ref().map(failure_in_words)
 }

@@ -64,8 +64,8 @@ impl<W: Write> Terminal<W> {
         let mut frame = self.above_the_view();
         if !self.over {
             let color = self.narrator.telling().color;
-            // A column stays free, so that nothing wraps. Of the rows, the last one is the cursor's, and the first one stays with what was
-            // told last: a view never has the whole screen.
+            // One column stays free, so that nothing wraps; the last row is the cursor's, and the first one keeps the latest line above
+            // the view in sight.
             let scene = Scene { summary: self.narrator.summary(), agenda: &self.agenda, now };
             for line in view(&scene, width.saturating_sub(1), height.saturating_sub(2)) {
                 self.drawn += 1;
@@ -131,13 +131,13 @@ impl<W: Write> Drop for Terminal<W> {
     }
 }
 
-/// Clears so many rows above the cursor, one by one from below, and leaves the cursor in the first.
+/// Clears this many rows above the cursor, one by one from below, and leaves the cursor in the topmost.
 ///
-/// Not by `ESC [ J`: where that begins in the first column of the first row, tmux and others keep the whole screen in their scrollback, and
-/// ten copies of the view a second push everything else out of it.
+/// Not with `ESC [ J`: from the first column of the first row, tmux and others move the whole screen into their scrollback, and ten copies of
+/// the view a second push everything else out of it.
 ///
-/// After the window became narrower, some terminals show each long line in several rows, and others cut it. As many rows as were drawn are the
-/// view's in both: parts of an old view may stay above the new one, but never is anything cleared that was told.
+/// When the window gets narrower, some terminals wrap long lines into several rows, others cut them. In both, the rows that were drawn
+/// belong to the view: parts of an old view may remain above the new one, but no other line is ever cleared.
 fn wipe(rows: usize) -> String {
     if rows == 0 { String::new() } else { format!("\r\x1b[K{}", "\x1b[A\x1b[2K".repeat(rows)) }
 }

@@ -1,4 +1,4 @@
-//! What went wrong on a host, held back for a moment, so that it is told once when the same went wrong on many.
+//! Failures and warnings about hosts, held back for a moment: the same one on many hosts becomes one line.
 
 use std::time::Duration;
 
@@ -10,109 +10,92 @@ use super::time::duration;
 use crate::model::host_summary::{StepKind, elapsed};
 use crate::model::name::{HostLabel, StepPath};
 
-/// How long a trouble waits for others like it. Hosts that are asked at the same time, and refuse, do so within a second.
+/// How long a trouble waits for others with the same cause. Hosts that are contacted together usually refuse within a second.
 const TOGETHER: Duration = Duration::from_secs(1);
 
 /// What went wrong on a host.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Trouble {
-    /// The step that it is about, if it is about one.
+    /// The step concerned, if any.
     pub step: Option<(StepPath, StepKind)>,
     /// What it means.
     pub tone: Tone,
     /// One line, printable.
     pub text: String,
-    /// The same without what is the host's own.
+    /// The text without the host's own address and names.
     pub cause: String,
-    /// How long the step took.
+    /// Duration of the step.
     pub took: Option<Duration>,
     /// Each on a line below it.
     pub hints: Vec<String>,
-    /// The command of a step that said nothing: that of the first host stands for all.
+    /// The command of a step without output. Only that of the first host is shown.
     pub command: Option<String>,
-    /// The last lines of the step, where they were not told yet. Those of the first host stand for all.
+    /// The last lines of the step, if they were not shown before. Only those of the first host are shown.
     pub lines: Vec<String>,
 }
 
-/// The same trouble on some hosts.
-#[derive(Debug, Clone)]
+/// The same trouble on one host or more.
+#[derive(Debug)]
 pub struct Shared {
-    /// When it came to the first.
+    /// When the first host reported it.
     pub at: Timestamp,
-    /// In the order in which it came to them.
-    pub hosts: Vec<HostLabel>,
-    /// That of the first.
-    pub trouble: Trouble,
-    /// That of each host.
-    texts: Vec<String>,
-    longest: Option<Duration>,
+    /// In order of arrival.
+    pub hosts: Vec<(HostLabel, Trouble)>,
 }
 
 impl Shared {
-    fn are_alike(&self) -> bool {
-        self.texts.iter().all(|text| *text == self.trouble.text)
-    }
-
-    /// What is said of all of them.
+    /// One line for all of them.
     pub fn text(&self) -> String {
-        let text = if self.are_alike() { &self.trouble.text } else { &self.trouble.cause };
-        match (self.trouble.took.map(duration), self.longest.map(duration)) {
+        let Some((_, first)) = self.hosts.first() else { return String::new() };
+        let alike = self.hosts.iter().all(|(_, trouble)| trouble.text == first.text);
+        let text = if alike { &first.text } else { &first.cause };
+        let took = || self.hosts.iter().filter_map(|(_, trouble)| trouble.took);
+        match (took().min().map(duration), took().max().map(duration)) {
             (Some(shortest), Some(longest)) if shortest != longest => format!("{text} after {shortest} .. {longest}"),
             (Some(took), _) => format!("{text} after {took}"),
             (None, _) => text.clone(),
         }
     }
 
-    /// What is to be told by itself: the hosts one by one where they are few, and differ.
-    pub fn parts(&self) -> Vec<Self> {
-        if self.hosts.len() > FEW || self.are_alike() {
-            return vec![self.clone()];
+    /// One entry per line to print: a few hosts that say different things are listed one by one.
+    fn parts(self) -> Vec<Self> {
+        let said = |(_, trouble): &(HostLabel, Trouble)| (trouble.text.clone(), trouble.lines.clone());
+        let differ = self.hosts.windows(2).any(|two| matches!(two, [a, b] if said(a) != said(b)));
+        if self.hosts.len() > FEW || !differ {
+            return vec![self];
         }
-        let part = |(host, text): (&HostLabel, &String)| Self {
-            hosts: vec![host.clone()],
-            texts: vec![text.clone()],
-            trouble: Trouble { text: text.clone(), ..self.trouble.clone() },
-            ..self.clone()
-        };
-        self.hosts.iter().zip(&self.texts).map(part).collect()
+        self.hosts.into_iter().map(|host| Self { at: self.at, hosts: vec![host] }).collect()
     }
 }
 
-/// Troubles that wait to be told.
+/// Troubles that are held back.
 #[derive(Debug, Default)]
 pub struct Troubles(Vec<Shared>);
 
 impl Troubles {
-    /// Takes one more.
+    /// Adds one.
     pub fn add(&mut self, at: Timestamp, host: &HostLabel, trouble: Trouble) {
         let same = |known: &Shared| {
-            let Trouble { step, cause, hints, .. } = &known.trouble;
-            (step, cause, hints) == (&trouble.step, &trouble.cause, &trouble.hints)
+            let first = known.hosts.first().map(|(_, Trouble { step, cause, hints, .. })| (step, cause, hints));
+            first == Some((&trouble.step, &trouble.cause, &trouble.hints))
         };
-        // What was said of a host stays in its order.
-        let after = self.0.iter().rposition(|known| known.hosts.contains(host)).map_or(0, |last| last + 1);
-        match self.0.iter_mut().skip(after).find(|known| same(known)) {
-            Some(known) => {
-                known.hosts.push(host.clone());
-                known.texts.push(trouble.text);
-                known.longest = known.longest.max(trouble.took);
-                known.trouble.took = known.trouble.took.min(trouble.took);
-            }
-            None => {
-                let texts = vec![trouble.text.clone()];
-                self.0.push(Shared { at, hosts: vec![host.clone()], texts, longest: trouble.took, trouble });
-            }
+        // Messages about one host keep their order.
+        let has_host = |known: &Shared| known.hosts.iter().any(|(known, _)| known == host);
+        let after = self.0.iter().rposition(has_host).map_or(0, |last| last + 1);
+        match self.0.iter().skip(after).position(same).and_then(|place| self.0.get_mut(after + place)) {
+            Some(known) => known.hosts.push((host.clone(), trouble)),
+            None => self.0.push(Shared { at, hosts: vec![(host.clone(), trouble)] }),
         }
     }
 
     /// Has the first waited long enough?
     pub fn are_due(&self, now: Timestamp) -> bool {
-        // A clock that was set back must not hold them for ever.
+        // A clock that was set back must not hold them forever.
         self.0.first().is_some_and(|first| now < first.at || elapsed(first.at, now) >= TOGETHER)
     }
 
-    /// Gives all, in the order in which they came.
+    /// Removes all of them, in order of arrival.
     pub fn take(&mut self) -> Vec<Shared> {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.0).into_iter().flat_map(Shared::parts).collect()
     }
 }

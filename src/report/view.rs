@@ -18,7 +18,7 @@ use crate::model::outcome::{HostOutcome, StepOutcome};
 use crate::model::printable::{printable, printable_line};
 use crate::model::summary::{HostSummary, StepKind, Summary, elapsed};
 
-/// That a step has printed nothing for so long is said.
+/// The view mentions missing output after this time.
 const SILENT: Duration = Duration::from_secs(30);
 
 /// A line of the view, as wide as the screen at most.
@@ -39,16 +39,16 @@ enum State {
     Failed,
     Ended(Ending),
     Lost,
-    /// A step failed, and will be tried again.
+    /// A step failed and will be retried.
     Retrying,
     Connecting,
-    /// Between two steps; until its batch or a phase that it has steps in begins; until it is undone.
+    /// Between two steps, or waiting for its batch, its next phase or its rollback.
     Waiting,
-    /// It has done its steps of the current phase, and has others in a later one.
+    /// It has finished its steps of the current phase, and has more in a later one.
     PhaseDone,
-    /// It undid what it did, and waits for the others.
+    /// Its steps are undone, and it waits for the other hosts.
     Undone,
-    /// It ended, or has done all its steps and waits for the others: there is nothing to look at.
+    /// It has ended, or finished all its steps: nothing to look at.
     Done(HostOutcome),
 }
 
@@ -136,18 +136,18 @@ impl State {
     }
 }
 
-/// What there is to show.
+/// What the view shows.
 pub struct Scene<'a> {
-    /// What is known of the run.
+    /// The state of the run.
     pub summary: &'a Summary,
-    /// What its plan has for the hosts.
+    /// The planned steps of its hosts.
     pub agenda: &'a Agenda,
-    /// The time.
+    /// The current time.
     pub now: Timestamp,
 }
 
 impl Scene<'_> {
-    /// Does no step begin any more that is not an undo?
+    /// Does the run only undo steps, or none at all, from here on?
     fn goes_back(&self) -> bool {
         let Summary { stopped, interrupts, resumed, .. } = self.summary;
         stopped.is_some() || *interrupts > 0 || matches!(resumed, Some(Direction::Back | Direction::Cancel))
@@ -158,7 +158,7 @@ impl Scene<'_> {
         self.summary.phases.last().is_some_and(|current| &current.name == phase)
     }
 
-    /// Is it between two batches? Without a pause, the next one begins in the same moment.
+    /// Is the run between two batches? Without a soak time, the next one starts at the same moment.
     fn soaks(&self) -> bool {
         let last = self.summary.phases.last();
         last.is_some_and(|phase| phase.finished == phase.batch && (1..phase.batches).contains(&phase.batch))
@@ -273,7 +273,7 @@ impl Columns {
     }
 }
 
-/// `3/9`: the third of its nine steps.
+/// `3/9`: the third of its nine steps. Empty for a host with a single step.
 fn number(state: State, host: &HostSummary, scene: &Scene<'_>) -> String {
     let step = match (&host.activity, &host.failure) {
         (Some(activity), _) => (activity.kind == StepKind::Run).then_some(&activity.step),
@@ -281,7 +281,7 @@ fn number(state: State, host: &HostSummary, scene: &Scene<'_>) -> String {
         (None, _) if state == State::Retrying => host.retrying.as_ref(),
         (None, _) => None,
     };
-    let number = step.and_then(|step| scene.agenda.number(&host.host, step));
+    let number = step.and_then(|step| scene.agenda.number(&host.host, step)).filter(|(_, all)| *all > 1);
     number.map(|(number, all)| format!("{number}/{all}")).unwrap_or_default()
 }
 
@@ -308,7 +308,7 @@ fn time(host: &HostSummary, now: Timestamp) -> String {
     time.map(clock).unwrap_or_default()
 }
 
-/// The last line that it printed; for a host that ended, why; for one that waits, what for.
+/// The last line of output, the reason for an end, or what the host waits for.
 fn said(state: State, host: &HostSummary, scene: &Scene<'_>) -> String {
     if host.outcome.is_some() {
         return host.reason.as_ref().map(|reason| reason_and_hints(reason).0).unwrap_or_default();

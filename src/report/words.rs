@@ -35,7 +35,7 @@ pub(super) fn hosts_in_words(count: usize) -> String {
     if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") }
 }
 
-/// Nothing for one line, ` (5 lines)` for five.
+/// Empty for one line, ` (5 lines)` for five.
 pub(super) fn lines_in_words(count: usize) -> String {
     if count == 1 { String::new() } else { format!(" ({count} lines)") }
 }

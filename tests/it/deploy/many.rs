@@ -119,7 +119,7 @@ fn a_screen_that_is_too_small_shows_those_that_run_and_counts_the_others() {
     });
 }
 
-/// On a screen that keeps what is cleared from its first row on, as tmux does, each drawing left a copy of the view in the scrollback.
+/// tmux moves a screen that is cleared from its first row on into the scrollback: each redraw left a copy of the view there.
 #[test]
 fn forty_hosts_on_a_small_screen_leave_the_scrollback_as_it_was() {
     let many = Many::start(40);
@@ -151,25 +151,25 @@ fn forty_hosts_on_a_small_screen_leave_the_scrollback_as_it_was() {
 }
 
 #[test]
-fn one_cause_on_forty_hosts_is_told_once() {
+fn one_cause_on_forty_hosts_is_reported_once() {
     let mut many = Many::start(40);
-    // Each is at a port of its own, which nobody listens on any more.
+    // Each host has a port of its own, and nothing listens there any more.
     many.runtime.block_on(many.fleet.take().unwrap().stop());
     let line = "web[001-040]: unreachable: cannot connect to its address: connection refused\n";
     let output = many.project.fleet(&["big", "wait"]).expect_code(11);
     assert!(output.stdout.contains(line), "{}", output.stdout);
     assert_eq!(output.stdout.matches("refused").count(), 1, "{}", output.stdout);
-    // They do not all refuse in the same second when the machine is busy.
+    // On a busy machine they do not all refuse within the same second.
     let told = output.stderr.lines().filter(|line| line.contains("refused")).collect::<Vec<_>>();
     assert!(told.len() <= 4 && told[0].starts_with("web[001"), "{}", output.stderr);
-    let live = many.project.fleet_pty(&["big", "wait"], &[]).expect_code(11).stdout;
+    let on_terminal = many.project.fleet_pty(&["big", "wait"], &[]).expect_code(11).stdout;
     let mut screen = Screen::new(Kind::Plain, 40, 100);
-    screen.feed(&live);
+    screen.feed(&on_terminal);
     let history = screen.history();
     assert!(history.iter().filter(|line| line.contains("refused")).count() <= 5, "{history:#?}");
     let shown = many.project.fleet(&["show"]).expect_code(0).stdout;
     assert!(shown.contains(line) && shown.matches("refused").count() == 1, "{shown}");
-    // All of it is kept: each event, and each log.
+    // Events and logs keep every address.
     let output = many.project.fleet(&["big", "wait", "--json"]).expect_code(11);
     let reasons: std::collections::BTreeSet<String> =
         output.events().iter().filter_map(|event| Some(event.get("reason")?.as_str()?.to_owned())).collect();

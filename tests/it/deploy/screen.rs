@@ -1,4 +1,4 @@
-//! What a terminal gets to see: nothing that it does not understand.
+//! What fleet shows on a terminal, and on one that can only print.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ run = "echo at work; [ ! -e @SHARED@/fail ]"
 undo = "true"
 "#;
 
-/// `fleet` on a terminal of that type, with colour when the terminal can.
+/// `fleet` on a terminal of this type, with `NO_COLOR` unset.
 fn command(site: &Site, term: Option<&str>, args: &[&str]) -> Command {
     let fleet = site.command(args);
     let mut command = Command::new(tool("env"));
@@ -32,7 +32,7 @@ fn command(site: &Site, term: Option<&str>, args: &[&str]) -> Command {
 fn a_terminal_that_can_only_print_gets_plain_lines() {
     let site = Site::start("", &["web1"], RECIPE);
     let run = |term, args: &[&str]| terminal::run(&command(&site, term, args), &[]).1;
-    // Moves the cursor, and has colour.
+    // The live view moves the cursor and uses color.
     let live = run(Some("xterm"), &["mysite", "deploy"]);
     assert!(live.contains("\x1b[A") && live.contains("\x1b[32m"), "{live:?}");
     for term in [Some("dumb"), Some(""), None] {
@@ -57,7 +57,7 @@ fn a_terminal_that_can_only_print_gets_plain_lines() {
             let shown = run(term, args);
             assert!(!shown.is_empty() && !shown.contains('\x1b'), "{term:?} {args:?}: {shown:?}");
         }
-        // Whoever insists gets colour; the cursor still cannot be moved.
+        // `--color always` wins for color only.
         let shown = run(term, &["mysite", "deploy", "--color", "always"]);
         assert!(shown.contains("\x1b[32m"), "{term:?}: {shown:?}");
         assert!(
@@ -69,7 +69,7 @@ fn a_terminal_that_can_only_print_gets_plain_lines() {
     }
 }
 
-/// The third step of web1 waits for the file `go`; web2, which has no such step, waits for nothing.
+/// The third step of web1 waits for the file `go`; web2 does not have that step.
 const LAST: &str = r#"
 [[task.deploy.phase]]
 name = "close"

@@ -1,4 +1,4 @@
-//! A step that fails without a word: its command is all that can be said.
+//! A step that fails without any output is shown with its command.
 
 use super::Site;
 
@@ -14,14 +14,14 @@ run = "true"
 undo = "@UNDO@"
 "#;
 
-/// The lines about a command that people see of a run whose last step fails: as it goes by, and at its end.
+/// The lines about commands that a failing run prints: while it runs, and in its final table.
 fn told(step: &str) -> (String, String) {
     let (undo, step) = step.split_once('|').unwrap_or(("true", step));
     let recipe = format!("{}[[task.deploy.step]]\nname = \"check\"\n{step}\n", SECRET.replace("@UNDO@", undo));
     let site = Site::start("", &["web1"], &recipe);
     let output = site.fleet(&["mysite", "deploy"]).expect_code(10);
     let shown = site.fleet(&["show"]).expect_code(0).stdout;
-    // What could not be undone keeps the site locked.
+    // On a fresh site: a failed undo keeps its site locked.
     let live = Site::start("", &["web1"], &recipe).fleet_pty(&["mysite", "deploy"], &[]).expect_code(10).stdout;
     let lines = |text: &str| {
         assert!(!text.contains("hunter2"), "{text}");
@@ -42,19 +42,19 @@ fn told(step: &str) -> (String, String) {
 fn a_step_that_fails_without_a_word_says_its_command() {
     for (step, narration, table) in [
         ("run = '[ -f nothing ]'", "command: [ -f nothing ]", "command of deploy/check: [ -f nothing ]"),
-        // Which of several lines failed, the shell tells nobody.
+        // The shell does not report which line failed.
         (
             "run = '''\nset -eu\ntouch a\nfalse\ntest -d a\n'''",
             "command (0 lines): touch a",
             "command of deploy/check (0 lines): touch a",
         ),
-        // What a secret step registered is in the text a placeholder.
+        // A registered secret is a placeholder in the text.
         ("run = 'test {{pw}} = x'", "command: test {{pw}} = x", "command of deploy/check: test {{pw}} = x"),
         ("run = 'kill -9 $$'", "command: kill -0 $$", "command of deploy/check: kill -0 $$"),
         ("run = 'sleep 60'\ntimeout = '1s'", "command: sleep 00", "command of deploy/check: sleep 00"),
-        // The undo of the step before fails, too.
+        // The undo of the step before fails as well.
         ("exit 3|run = 'echo this; exit 1'", "command: exit 0", "command of the undo of deploy/first: exit 0"),
-        // It said something, or what it says is nobody's business.
+        // These printed something, or their output is secret.
         ("run = 'echo why >&2; false'", "", ""),
         ("run = 'printf half; false'", "", ""),
         ("run = 'false'\nsecret-output = true", "", ""),

@@ -1,15 +1,14 @@
-//! A terminal for tests, also for those beside the code, with what scrolled off its top: what a person finds on going up.
+//! A terminal emulator with a scrollback, for tests here and beside the code.
 //!
-//! It knows the sequences that fleet writes, and fails on any other. Terminals differ in three things that matter here, and so
-//! do the two kinds of it.
+//! It knows the sequences that fleet writes, and fails on any other. Terminals differ in three ways that matter here: hence its two kinds.
 
-/// What a screen does that not all do.
+/// How a terminal treats a cleared screen and a resized window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// As tmux, kitty and VTE: the lines of a screen that is cleared as a whole scroll up instead of being lost, lines wrap anew when
-    /// the window gets another width, and a window that gets higher shows again what had scrolled off.
+    /// As `tmux`, `kitty` and `VTE`: a screen that is cleared from its first cell moves into the scrollback, lines wrap again when the
+    /// width changes, and a window that gets higher shows lines of the scrollback again.
     Modern,
-    /// As xterm, PuTTY and the Linux console: nothing of that.
+    /// As `xterm`, `PuTTY` and the Linux console: none of these.
     Plain,
 }
 
