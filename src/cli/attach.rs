@@ -1,5 +1,6 @@
 //! `fleet attach RUN`: a run that another process carries out, live.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,7 +13,6 @@ use super::{interrupts, run};
 use crate::model::event::{Fact, Signal};
 use crate::model::exit;
 use crate::model::name::RunId;
-use crate::model::plan::AD_HOC;
 use crate::report::follow::Follower;
 use crate::report::reporters::Reporters;
 use crate::report::{history, record};
@@ -37,9 +37,9 @@ pub async fn attach(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
 
 /// Shows the run from here on.
 pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
-    let plan = history::load_plan(&context.runs(), run)?;
+    let plan = Arc::new(history::load_plan(&context.runs(), run)?);
     let mut follower = Follower::new(&context.runs(), run, &plan);
-    let mut reporters = Reporters::new(run::views(context, plan.task == AD_HOC)?);
+    let mut reporters = Reporters::new(run::views(context, &plan)?);
     let (mut signals, _listening) = interrupts::listen()?;
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -75,7 +75,8 @@ pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
                 format!("the controller of run {run} is gone; its steps go on\nhint: fleet resume {run}"),
             ));
         };
-        run::tell_end(&reporters.finish(), context.flags.json, context::stdout_colour(context.flags));
+        let (json, color) = (context.flags.json, context::stdout_colour(context.flags));
+        run::tell_end(&plan, &reporters.finish(), json, color);
         return Ok(code);
     }
 }

@@ -121,8 +121,13 @@ pub fn colour(flags: &Flags, terminal: bool) -> bool {
     match flags.color {
         Colour::Always => true,
         Colour::Never => false,
-        Colour::Auto => terminal && std::env::var_os("NO_COLOR").is_none(),
+        Colour::Auto => terminal && !is_dumb() && std::env::var_os("NO_COLOR").is_none(),
     }
+}
+
+/// Is it a terminal that can only print? Emacs and simple consoles say so with `TERM=dumb`; no `TERM` counts as the same, as in git.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
 pub fn stdout_colour(flags: &Flags) -> bool {

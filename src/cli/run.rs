@@ -234,13 +234,13 @@ impl Observer for Reporting {
 }
 
 /// What shows a run, besides its record.
-pub fn views(context: &Context<'_>, ad_hoc: bool) -> Result<Vec<Box<dyn Reporter>>, Failure> {
-    let flags = context.flags;
+pub fn views(context: &Context<'_>, plan: &Arc<Plan>) -> Result<Vec<Box<dyn Reporter>>, Failure> {
+    let (flags, ad_hoc) = (context.flags, plan.task == AD_HOC);
     let mut reporters: Vec<Box<dyn Reporter>> = Vec::new();
     if flags.json {
         reporters.push(Box::new(Json::new(Outlet::new(io::stdout()).map_err(Failure::environment)?)));
     }
-    let live = io::stderr().is_terminal() && !flags.verbose && !flags.quiet;
+    let live = io::stderr().is_terminal() && !context::is_dumb() && !flags.verbose && !flags.quiet;
     let detail = match (flags.quiet, flags.verbose) {
         (true, _) => Detail::Trouble,
         (_, true) => Detail::Verbose,
@@ -248,7 +248,8 @@ pub fn views(context: &Context<'_>, ad_hoc: bool) -> Result<Vec<Box<dyn Reporter
         _ if live && !ad_hoc => Detail::Trouble,
         _ => Detail::Normal,
     };
-    let telling = Telling { detail, color: context::stderr_colour(flags), zone: context::zone() };
+    let (color, zone) = (context::stderr_colour(flags), context::zone());
+    let telling = Telling { detail, color, zone, plan: Arc::clone(plan) };
     let outlet = || Outlet::new(io::stderr()).map_err(Failure::environment);
     reporters.push(match (live, ad_hoc) {
         // A view may skip what a terminal that stands still does not show; where output itself is told, nothing may be missing.
@@ -287,14 +288,15 @@ pub struct Work {
 /// Carries out a run, shows it, and gives its exit code.
 pub async fn carry_out(context: &Context<'_>, record: Record, work: Work) -> Result<u8, Failure> {
     let Work { plan, id, connector, listening: (interrupts, listening), resumed } = work;
+    let plan = Arc::new(plan);
     let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(record)];
-    reporters.extend(views(context, plan.task == AD_HOC)?);
+    reporters.extend(views(context, &plan)?);
     let mut reporting = Reporting(Reporters::new(reporters));
     if let Some(resumed) = &resumed {
         reporting.0.recall(&resumed.summary);
     }
     let run = engine::Run {
-        plan: Arc::new(plan),
+        plan: Arc::clone(&plan),
         id,
         by: context::operator(),
         resumed,
@@ -307,7 +309,7 @@ pub async fn carry_out(context: &Context<'_>, record: Record, work: Work) -> Res
     let (json, color) = (context.flags.json, context::stdout_colour(context.flags));
     let last_words = tokio::task::spawn_blocking(move || {
         // The reporters' own summary also knows which of them were dropped.
-        tell_end(&reporting.0.finish(), json, color);
+        tell_end(&plan, &reporting.0.finish(), json, color);
     });
     // Whoever leaves them unread (`| less`, Ctrl-S) can still go with Ctrl-C.
     let (mut interrupts, _listening) = interrupts::listen()?;
@@ -319,8 +321,8 @@ pub async fn carry_out(context: &Context<'_>, record: Record, work: Work) -> Res
 }
 
 /// The final table.
-pub fn tell_end(summary: &Summary, json: bool, color: bool) {
-    let text = table::table(summary, color);
+pub fn tell_end(plan: &Plan, summary: &Summary, json: bool, color: bool) {
+    let text = table::table(plan, summary, color);
     // The deployment is over: whoever closed standard output does not change how it ended.
     if json {
         say(&text);

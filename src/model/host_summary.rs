@@ -39,6 +39,8 @@ pub struct HostSummary {
     pub given_up: bool,
     /// What it is doing.
     pub activity: Option<Activity>,
+    /// The step that will be tried again after a pause.
+    pub retrying: Option<StepPath>,
     /// What the current step printed, or the last one.
     pub tail: Tail,
     /// The first step, or undo, that did not succeed and was not tried again.
@@ -122,6 +124,7 @@ impl HostSummary {
             warnings: Vec::new(),
             given_up: false,
             activity: None,
+            retrying: None,
             tail: Tail::default(),
             failure: None,
             undo_failure: None,
@@ -236,6 +239,7 @@ impl HostSummary {
         self.connected = false;
         self.connections_lost = 0;
         self.activity = None;
+        self.retrying = None;
     }
 
     /// Nobody will find out how its open step ended, and nobody will give its lock back.
@@ -260,6 +264,7 @@ impl HostSummary {
 
     fn begin(&mut self, at: Timestamp, step: &StepPath, kind: StepKind, attempt: u32) {
         self.tail.clear();
+        self.retrying = None;
         self.activity = Some(Activity { step: step.clone(), kind, attempt, since: at, printed: None });
         // A step that begins again (a retry, a resumed run) has not failed yet.
         self.failure.take_if(|failure| failure.kind == kind && &failure.step == step);
@@ -290,6 +295,7 @@ impl HostSummary {
         record.outcome = outcome.cloned();
         record.duration = took.unwrap_or_else(|| elapsed(record.started, at));
         let attempts = record.attempts;
+        self.retrying = outcome.is_none().then(|| step.clone());
         let Some(outcome) = outcome.filter(|outcome| !outcome.is_success()) else { return };
         // What failed first is the cause, unless it was only cancelled because of another trouble.
         if self.failure.as_ref().is_none_or(|failure| failure.outcome == StepOutcome::Cancelled) {

@@ -1,10 +1,18 @@
 //! Events of runs that never were, for tests.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
+use super::command::CommandTemplate;
 use super::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Stream};
-use super::name::{HostLabel, PhaseName, RunId, SiteName, StepPath, VarName};
+use super::name::{Address, HostLabel, HostName, PhaseName, RunId, SiteName, StepPath, UserName, VarName};
 use super::outcome::{HostOutcome, StepOutcome};
+use super::plan::{
+    HostIndex, KEEPALIVE, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, RECONNECT_TIMEOUT, StepCommands,
+};
+use super::template::{Language, Template};
 
 /// The moment at which all scripted runs begin.
 pub fn beginning() -> Timestamp {
@@ -34,6 +42,74 @@ pub fn step(path: &str) -> StepPath {
 /// A phase.
 pub fn phase(name: &str) -> PhaseName {
     PhaseName::parse(name).unwrap()
+}
+
+/// A plan of hosts `192.0.2.11` and so on, and of steps: path, `run`, `undo`; of a step that is only an undo, `run` is empty. Each is
+/// for all hosts.
+pub fn plan(hosts: &[&str], steps: &[(&str, &str, &str)]) -> Plan {
+    let site = SiteName::parse("mysite").unwrap();
+    let plan_host = |(n, name): (usize, &&str)| PlanHost {
+        label: host(name),
+        site: site.clone(),
+        name: HostName::parse(name).unwrap(),
+        address: Address::parse(&format!("192.0.2.{}", n + 11)).unwrap(),
+        port: 22,
+        user: UserName::parse("release").unwrap(),
+        identity: None,
+        connect_timeout: Duration::from_secs(10),
+        connect_retry: Duration::ZERO,
+        reconnect_timeout: RECONNECT_TIMEOUT,
+        keepalive: KEEPALIVE,
+        roles: vec![],
+        book: None,
+    };
+    let template = |text: &str| {
+        (!text.is_empty()).then(|| CommandTemplate::shell(Template::parse(text, Language::Shell).unwrap()))
+    };
+    let all: Vec<HostIndex> = (0..hosts.len()).map(HostIndex).collect();
+    let mut phases: Vec<PlanPhase> = Vec::new();
+    for (path, run, undo) in steps {
+        let name = phase(path.split('/').next().unwrap());
+        let commands = StepCommands { run: template(run), undo: template(undo), guard: None };
+        let step = PlanStep {
+            path: step(path),
+            ends: vec![],
+            strikes: vec![],
+            effect: None,
+            timeout: None,
+            idle_timeout: None,
+            retry: None,
+            register: None,
+            idempotent: false,
+            durable: true,
+            read_only: false,
+            secret_output: false,
+            commands: all.iter().map(|index| (*index, commands.clone())).collect::<BTreeMap<_, _>>(),
+        };
+        match phases.last_mut().filter(|phase| phase.name == name) {
+            Some(phase) => phase.steps.push(step),
+            None => phases.push(PlanPhase {
+                name,
+                once: false,
+                batches: vec![all.clone()],
+                soak: Duration::ZERO,
+                steps: vec![step],
+            }),
+        }
+    }
+    Plan {
+        v: PLAN_VERSION,
+        sites: vec![site.clone()],
+        task: "deploy".into(),
+        hosts: hosts.iter().enumerate().map(plan_host).collect(),
+        phases,
+        max_failures: 0,
+        on_failure: OnFailure::Undo,
+        parallel: 32,
+        proves: None,
+        left_out: Vec::new(),
+        basis: None,
+    }
 }
 
 /// Writes down events, one after another.

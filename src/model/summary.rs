@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::book::Basis;
 use super::event::{Direction, Event, Fact, Proven, Signal};
 pub use super::host_summary::{Activity, Failure, HostSummary, StepKind, StepSummary, elapsed};
-use super::name::{HostLabel, PhaseName, RunId, SiteName};
+use super::name::{HostLabel, PhaseName, RunId, SiteName, StepPath};
 use super::outcome::HostOutcome;
 use super::tail::Tail;
 
@@ -164,10 +164,11 @@ impl Summary {
     }
 
     /// Gives a failed step its last lines. Events on disk are without output: those lines are read from the host's log.
-    pub fn restore_tail(&mut self, host: &str, tail: Tail) {
+    pub fn restore_tail(&mut self, host: &str, step: &StepPath, kind: StepKind, tail: &Tail) {
         let host = self.places.get(host).and_then(|&place| self.hosts.get_mut(place));
-        if let Some(failure) = host.and_then(|host| host.failure.as_mut()) {
-            failure.tail = tail;
+        let failures = host.into_iter().flat_map(|host| host.failure.iter_mut().chain(&mut host.undo_failure));
+        for failure in failures.filter(|failure| &failure.step == step && failure.kind == kind) {
+            failure.tail.clone_from(tail);
         }
     }
 

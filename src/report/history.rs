@@ -204,15 +204,16 @@ pub fn load(runs: &Path, typed: &str) -> Result<(Plan, Summary), HistoryError> {
     read_events(&folder.join(EVENTS_FILE), |event| summary.apply(&event))?;
     let mut tails = Vec::new();
     for host in summary.hosts() {
-        if let (Some(failure), Some(name)) = (&host.failure, log_name(&host.host)) {
+        let Some(name) = log_name(&host.host) else { continue };
+        for failure in host.failure.iter().chain(&host.undo_failure) {
             // A log that is missing or damaged takes nothing away from what the events say.
-            if let Ok(tail) = last_lines(&folder.join(name), failure) {
-                tails.push((host.host.clone(), tail));
+            if let Ok(tail) = last_lines(&folder.join(&name), failure) {
+                tails.push((host.host.clone(), failure.step.clone(), failure.kind, tail));
             }
         }
     }
-    for (host, tail) in tails {
-        summary.restore_tail(host.as_str(), tail);
+    for (host, step, kind, tail) in tails {
+        summary.restore_tail(host.as_str(), &step, kind, &tail);
     }
     Ok((plan, summary))
 }

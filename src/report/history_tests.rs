@@ -52,7 +52,7 @@ fn what_is_read_back_is_what_the_screen_showed() {
     record(folder.path(), "20261122-084512-7f3a", &events);
     let (read_plan, summary) = load(folder.path(), "last").unwrap();
     assert_eq!(read_plan, plan());
-    assert_eq!(table(&summary, false), table(&Summary::of(&events), false));
+    assert_eq!(table(&plan(), &summary, false), table(&plan(), &Summary::of(&events), false));
 }
 
 #[test]

@@ -74,7 +74,7 @@ pub fn show(plan: &Plan, summary: &Summary, zone: &TimeZone, color: bool) -> Str
         facts.into_iter().map(|(name, fact)| vec![Cell::toned(Tone::Dim, name), Cell::plain(fact)]).collect();
     let mut text = columns(&rows, color);
     let steps = steps(plan, summary, color);
-    _ = write!(text, "\n{steps}\n{}", hosts_and_result(summary, color));
+    _ = write!(text, "\n{steps}\n{}", hosts_and_result(plan, summary, color));
     text
 }
 

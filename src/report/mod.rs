@@ -13,7 +13,9 @@ use crate::model::event::Event;
 use crate::model::summary::Summary;
 
 pub mod background;
+pub mod cause;
 pub mod columns;
+pub mod command_text;
 pub mod follow;
 pub mod history;
 pub mod inventory_text;
@@ -31,10 +33,15 @@ pub mod plan_text;
 pub mod record;
 pub mod recorded;
 pub mod reporters;
+#[cfg(test)]
+#[path = "../../tests/it/support/screen.rs"]
+mod screen;
 pub mod table;
 pub mod terminal;
 pub mod time;
+pub mod trouble;
 pub mod view;
+mod words;
 
 pub use history::{HistoryError, RunEntry, RunResult};
 pub use json::Json;

@@ -3,21 +3,26 @@
 //! A bar stands before what a host printed, an angle before what fleet says. All remote text goes through
 //! [`printable`](crate::model::printable), so a line is one line and nothing in it can pass for fleet's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::cause::Causes;
+use super::command_text::{command, failed_silently};
 use super::paint::Tone;
 use super::time::{duration, time_of_day};
+use super::trouble::{Shared, Trouble, Troubles};
+use super::words::{because, hosts_in_words, interrupt_in_words, last_lines, lines_in_words, reason_and_hints, short};
 use crate::model::event::{Direction, Event, Fact};
 use crate::model::exit;
 use crate::model::fold::fold_names;
 use crate::model::name::{HostLabel, SiteName, StepPath};
 use crate::model::outcome::{HostOutcome, StepOutcome};
+use crate::model::plan::Plan;
 use crate::model::printable::{printable, printable_line};
 use crate::model::summary::{StepKind, Summary};
-use crate::model::tail::Tail;
 
 /// How much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +44,8 @@ pub struct Telling {
     pub color: bool,
     /// The time zone of the people who read it.
     pub zone: TimeZone,
+    /// The plan of the run.
+    pub plan: Arc<Plan>,
 }
 
 /// Lines of a failed step that are shown again where its output was not.
@@ -50,6 +57,8 @@ const COLUMN: usize = 28;
 pub struct Narrator {
     telling: Telling,
     summary: Summary,
+    causes: Causes,
+    troubles: Troubles,
     host_width: usize,
     step_width: usize,
 }
@@ -57,7 +66,8 @@ pub struct Narrator {
 impl Narrator {
     /// Tells it like that.
     pub fn new(telling: Telling) -> Self {
-        Self { telling, summary: Summary::default(), host_width: 0, step_width: 0 }
+        let (causes, troubles) = (Causes::of(&telling.plan), Troubles::default());
+        Self { telling, summary: Summary::default(), causes, troubles, host_width: 0, step_width: 0 }
     }
 
     /// Begins with what is known already.
@@ -75,9 +85,31 @@ impl Narrator {
         &self.telling
     }
 
-    /// Takes an event and gives what is to be said about it: lines without newlines.
+    /// Takes an event and returns lines without newlines. A failure is held back for a moment, until other lines follow: the same failure
+    /// on many hosts becomes one line.
     pub fn tell(&mut self, event: &Event) -> Vec<String> {
         self.summary.apply(event);
+        let lines = self.words(event);
+        let over = matches!(event.fact, Fact::RunFinished { .. });
+        if lines.is_empty() && !over && !self.troubles.are_due(event.at) && self.summary.hosts().len() > 1 {
+            return lines;
+        }
+        let mut all = self.rest();
+        all.extend(lines);
+        all
+    }
+
+    /// Returns what has been held back long enough.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<String> {
+        if self.troubles.are_due(now) { self.rest() } else { Vec::new() }
+    }
+
+    /// Returns all that is held back.
+    pub fn rest(&mut self) -> Vec<String> {
+        self.troubles.take().iter().flat_map(|shared| self.shared(shared)).collect()
+    }
+
+    fn words(&mut self, event: &Event) -> Vec<String> {
         let at = event.at;
         match &event.fact {
             Fact::RunStarted { sites, task, hosts, by, .. } => {
@@ -131,15 +163,15 @@ impl Narrator {
             }
             Fact::HostGivenUp { host, by } => {
                 let text = format!("given up by {}", printable(by.as_bytes()));
-                self.about_host(at, host, Detail::Trouble, Tone::Warning, &text)
+                self.trouble(at, host, Tone::Warning, text, Vec::new())
             }
             Fact::LockAcquired { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "locked"),
             Fact::LockReleased { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "lock given back"),
             Fact::LessPromised { host, what } => {
                 let text = format!("warning: {}", printable(what.as_bytes()));
-                self.about_host(at, host, Detail::Trouble, Tone::Warning, &text)
+                self.trouble(at, host, Tone::Warning, text, Vec::new())
             }
-            Fact::Reattached { host } => self.about_host(at, host, Detail::Trouble, Tone::Good, "connected again"),
+            Fact::Reattached { host } => self.trouble(at, host, Tone::Good, "connected again".to_owned(), Vec::new()),
             Fact::ConnectionLost { host, reason, step_goes_on } => {
                 // The reason often begins with the same words.
                 let reason = printable(reason.as_bytes());
@@ -148,7 +180,7 @@ impl Narrator {
                     Some(rest) => format!("connection lost{goes_on}{rest}"),
                     None => format!("connection lost{goes_on}: {reason}"),
                 };
-                self.about_host(at, host, Detail::Trouble, Tone::Warning, &text)
+                self.trouble(at, host, Tone::Warning, text, Vec::new())
             }
             Fact::Registered { host, name, value } => {
                 let text = format!("{name} = {}", printable(value.as_bytes()));
@@ -209,9 +241,42 @@ impl Narrator {
         vec![format!("{host:width$} > {time} {}", tone.paint(text, self.telling.color))]
     }
 
-    /// The hints of a reason, each on a line below it.
-    fn hints(&self, at: Timestamp, host: &HostLabel, hints: &[String]) -> Vec<String> {
-        hints.iter().flat_map(|hint| self.about_host(at, host, Detail::Trouble, Tone::Plain, hint)).collect()
+    /// Holds back one line about a host, and the hints below it.
+    fn trouble(
+        &mut self,
+        at: Timestamp,
+        host: &HostLabel,
+        tone: Tone,
+        text: String,
+        hints: Vec<String>,
+    ) -> Vec<String> {
+        let cause = self.causes.without_own(host, &text);
+        let trouble = Trouble { step: None, tone, text, cause, took: None, hints, command: None, lines: Vec::new() };
+        self.troubles.add(at, host, trouble);
+        Vec::new()
+    }
+
+    /// The lines about a trouble of one host or more.
+    fn shared(&mut self, shared: &Shared) -> Vec<String> {
+        let Shared { at, hosts } = shared;
+        let Some((first, trouble)) = hosts.first() else { return Vec::new() };
+        let time = time_of_day(*at, &self.telling.zone);
+        let names = fold_names(hosts.iter().map(|(host, _)| host.as_str()));
+        let width = self.host_width;
+        let prefix = match &trouble.step {
+            Some((step, kind)) => self.prefix(&names, step, *kind, '>'),
+            None => format!("{names:width$} > "),
+        };
+        let text = trouble.tone.paint(&shared.text(), self.telling.color);
+        let mut lines = vec![format!("{prefix}{time} {text}")];
+        lines.extend(trouble.hints.iter().map(|hint| format!("{names:width$} > {time} {hint}")));
+        if let Some((step, kind)) = &trouble.step {
+            let prefix = self.prefix(first.as_str(), step, *kind, '>');
+            lines.extend(trouble.command.iter().map(|command| format!("{prefix}{time} {command}")));
+            let prefix = self.prefix(first.as_str(), step, *kind, '|');
+            lines.extend(trouble.lines.iter().map(|line| format!("{prefix}{line}")));
+        }
+        lines
     }
 
     fn about_step(
@@ -225,7 +290,7 @@ impl Narrator {
         if !self.tells(detail) {
             return Vec::new();
         }
-        let prefix = self.prefix(host, step, kind, '>');
+        let prefix = self.prefix(host.as_str(), step, kind, '>');
         let time = time_of_day(at, &self.telling.zone);
         vec![format!("{prefix}{time} {}", tone.paint(text, self.telling.color))]
     }
@@ -240,13 +305,13 @@ impl Narrator {
     ) -> Vec<String> {
         let took = duration(Duration::from_millis(millis));
         let outcome_in_words = outcome.describe();
-        let (what, hints) = reason_and_hints(&outcome_in_words);
-        let mut text = format!("{what} after {took}");
+        let (mut what, hints) = reason_and_hints(&outcome_in_words);
+        let text = format!("{what} after {took}");
         if outcome.is_success() {
             return self.about_step(at, place, Detail::Normal, Tone::Good, &text);
         }
         if retrying {
-            text.push_str(", will be tried again");
+            let text = format!("{text}, will be tried again");
             return self.about_step(at, place, Detail::Normal, Tone::Warning, &text);
         }
         match outcome {
@@ -259,21 +324,28 @@ impl Narrator {
             | StepOutcome::Signaled { .. }
             | StepOutcome::TimedOut { .. }
             | StepOutcome::Unusable { .. }
-            | StepOutcome::NotStarted { .. } => text.insert_str(0, "FAILED: "),
+            | StepOutcome::NotStarted { .. } => what.insert_str(0, "FAILED: "),
         }
-        let mut lines = self.about_step(at, place, Detail::Trouble, Tone::Bad, &text);
-        lines.extend(self.hints(at, place.0, &hints));
-        if !self.tells(Detail::Normal) {
-            let (host, step, kind) = place;
-            let prefix = self.prefix(host, step, kind, '|');
-            if let Some(host) = self.summary.host(host.as_str()) {
-                lines.extend(last_lines(&host.tail, LAST_LINES).map(|line| format!("{prefix}{line}")));
-            }
-        }
-        lines
+        let (host, step, kind) = place;
+        let tail = self.summary.host(host.as_str()).map(|host| &host.tail);
+        let silent = tail.filter(|tail| failed_silently(outcome, tail));
+        let command = silent.and_then(|_| command(&self.telling.plan, host, step, kind));
+        let unshown = tail.filter(|_| !self.tells(Detail::Normal));
+        let trouble = Trouble {
+            step: Some((step.clone(), kind)),
+            tone: Tone::Bad,
+            cause: self.causes.without_own(host, &what),
+            text: what,
+            took: Some(Duration::from_millis(millis)),
+            hints,
+            command: command.map(|(lines, text)| format!("command{}: {text}", lines_in_words(lines))),
+            lines: unshown.map(|tail| last_lines(tail, LAST_LINES).collect()).unwrap_or_default(),
+        };
+        self.troubles.add(at, host, trouble);
+        Vec::new()
     }
 
-    fn host_finished(&self, at: Timestamp, host: &HostLabel, outcome: HostOutcome) -> Vec<String> {
+    fn host_finished(&mut self, at: Timestamp, host: &HostLabel, outcome: HostOutcome) -> Vec<String> {
         let Some(known) = self.summary.host(host.as_str()) else { return Vec::new() };
         let mut text = outcome.describe().to_owned();
         let mut hints = Vec::new();
@@ -287,19 +359,20 @@ impl Narrator {
             text.push_str("; still in force: ");
             text.push_str(&printable(known.in_force.join(", ").as_bytes()));
         }
-        let detail = match outcome {
-            HostOutcome::Succeeded | HostOutcome::Untouched => Detail::Normal,
+        let tone = Tone::of(outcome);
+        match outcome {
+            HostOutcome::Succeeded | HostOutcome::Untouched => {
+                return self.about_host(at, host, Detail::Normal, tone, &text);
+            }
             HostOutcome::RolledBack
             | HostOutcome::Failed
             | HostOutcome::Unreachable
             | HostOutcome::Locked
             | HostOutcome::Held
             | HostOutcome::Unknown
-            | HostOutcome::Detached => Detail::Trouble,
-        };
-        let mut lines = self.about_host(at, host, detail, Tone::of(outcome), &text);
-        lines.extend(self.hints(at, host, &hints));
-        lines
+            | HostOutcome::Detached => {}
+        }
+        self.trouble(at, host, tone, text, hints)
     }
 
     fn output(&mut self, host: &HostLabel, step: &StepPath, data: &[u8]) -> Vec<String> {
@@ -308,12 +381,12 @@ impl Narrator {
         }
         let activity = self.summary.host(host.as_str()).and_then(|host| host.activity.as_ref());
         let kind = activity.map_or(StepKind::Run, |activity| activity.kind);
-        let prefix = self.prefix(host, step, kind, '|');
+        let prefix = self.prefix(host.as_str(), step, kind, '|');
         data.split_inclusive(|&b| b == b'\n').map(|line| format!("{prefix}{}", printable_line(line))).collect()
     }
 
     /// `web1 | migrate | `, in columns that have grown to what was seen so far.
-    fn prefix(&mut self, host: &HostLabel, step: &StepPath, kind: StepKind, mark: char) -> String {
+    fn prefix(&mut self, host: &str, step: &StepPath, kind: StepKind, mark: char) -> String {
         let step = short(step);
         let step = match kind {
             StepKind::Run => step.to_owned(),
@@ -323,50 +396,4 @@ impl Narrator {
         let (host_width, step_width) = (self.host_width, self.step_width);
         format!("{host:host_width$} {mark} {step:step_width$} {mark} ")
     }
-}
-
-/// The step's own name, without phase and task.
-pub(super) fn short(step: &StepPath) -> &str {
-    step.as_str().rsplit('/').next().unwrap_or_default()
-}
-
-/// A reason on one line, and its trailing hints. What a host said in it was made one line where it came in, so a host cannot hint.
-pub(super) fn reason_and_hints(text: &str) -> (String, Vec<String>) {
-    let mut parts = text.split("\nhint: ");
-    let reason = printable(parts.next().unwrap_or_default().as_bytes());
-    (reason, parts.map(|hint| format!("hint: {}", printable(hint.as_bytes()))).collect())
-}
-
-/// `held: the undo of roll/pull failed`, `locked by run ...`: not `locked: locked by run ...`.
-pub(super) fn because(outcome: &str, reason: &str) -> String {
-    match reason.strip_prefix(outcome) {
-        _ if reason.is_empty() => outcome.to_owned(),
-        Some(rest) => format!("{outcome}{rest}"),
-        None => format!("{outcome}: {reason}"),
-    }
-}
-
-/// `a, b`.
-pub(super) fn paths<'a>(steps: impl IntoIterator<Item = &'a StepPath>) -> String {
-    steps.into_iter().map(StepPath::as_str).collect::<Vec<_>>().join(", ")
-}
-
-/// `1 host`, `5 hosts`.
-pub(super) fn hosts_in_words(count: usize) -> String {
-    if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") }
-}
-
-/// What an interrupt of that level does, and what the next one would do.
-pub(super) fn interrupt_in_words(level: u8) -> &'static str {
-    match level {
-        0 => "",
-        1 => "interrupted: no new step starts; Ctrl-C again ends the running ones",
-        2 => "interrupted: running steps are being ended; Ctrl-C again lets go of them",
-        _ => "interrupted: fleet lets go; hosts end what they were told to end, all else goes on",
-    }
-}
-
-/// The last lines of a step, fit for a terminal.
-pub(super) fn last_lines(tail: &Tail, count: usize) -> impl Iterator<Item = String> {
-    tail.lines().skip(tail.lines().len().saturating_sub(count)).map(|line| printable_line(&line.bytes))
 }

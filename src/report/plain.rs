@@ -2,13 +2,15 @@
 
 use std::io::{self, Write};
 
+use jiff::Timestamp;
+
 use super::Reporter;
 use super::narrator::{Narrator, Telling};
 use crate::model::event::Event;
 use crate::model::summary::Summary;
 
 /// Writes what happens as prefixed lines.
-pub struct Plain<W> {
+pub struct Plain<W: Write> {
     out: W,
     narrator: Narrator,
 }
@@ -17,6 +19,16 @@ impl<W: Write> Plain<W> {
     /// Writes to `out`, which is standard error in a run.
     pub fn new(out: W, telling: Telling) -> Self {
         Self { out, narrator: Narrator::new(telling) }
+    }
+}
+
+impl<W: Write> Plain<W> {
+    fn write(&mut self, lines: Vec<String>) -> io::Result<()> {
+        for mut line in lines {
+            line.push('\n');
+            self.out.write_all(line.as_bytes())?;
+        }
+        self.out.flush()
     }
 }
 
@@ -31,20 +43,33 @@ impl<W: Write + Send> Reporter for Plain<W> {
 
     fn report(&mut self, event: &Event) -> io::Result<()> {
         let lines = self.narrator.tell(event);
-        for mut line in lines {
-            line.push('\n');
-            self.out.write_all(line.as_bytes())?;
-        }
-        self.out.flush()
+        self.write(lines)
+    }
+
+    fn tick(&mut self, now: Timestamp) -> io::Result<()> {
+        let lines = self.narrator.tick(now);
+        if lines.is_empty() { Ok(()) } else { self.write(lines) }
+    }
+}
+
+impl<W: Write> Drop for Plain<W> {
+    fn drop(&mut self) {
+        let lines = self.narrator.rest();
+        // Nothing can be done about a reader that has gone.
+        _ = self.write(lines);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::model::scripted::{Script, rolling_deployment};
+    use crate::model::event::Fact;
+    use crate::model::outcome::{HostOutcome, StepOutcome};
+    use crate::model::scripted::{Script, host, plan, rolling_deployment};
     use crate::model::summary::any_events;
     use crate::report::narrator::Detail;
     use proptest::prelude::*;
@@ -64,11 +89,16 @@ mod tests {
     }
 
     fn told(events: &[Event], detail: Detail, color: bool) -> Vec<String> {
+        told_as(events, Telling { detail, color, zone: TimeZone::UTC, plan: Arc::new(plan(&[], &[])) })
+    }
+
+    fn told_as(events: &[Event], telling: Telling) -> Vec<String> {
         let mut pipe = Pipe::default();
-        let mut plain = Plain::new(&mut pipe, Telling { detail, color, zone: TimeZone::UTC });
+        let mut plain = Plain::new(&mut pipe, telling);
         for event in events {
             plain.report(event).unwrap();
         }
+        drop(plain);
         pipe.0
     }
 
@@ -126,6 +156,83 @@ mod tests {
         web2 > 08:45:32 rolled back: roll/migrate: exit status 3
         web1 > 08:45:33 rolled back: the rollout was stopped
         "#);
+    }
+
+    #[test]
+    fn what_goes_wrong_on_many_hosts_at_the_same_time_is_told_once() {
+        let names: Vec<String> = (1..=40).map(|n| format!("web{n:02}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut script = Script::default();
+        script.start("mysite", "deploy", &names);
+        for (n, name) in names.iter().enumerate().skip(30) {
+            let reason = format!("cannot connect to 192.0.2.{}:22: connection refused\nhint: look", n + 11);
+            script.wait(0.05).settle(name, HostOutcome::Unreachable, Some(&reason), &[]);
+        }
+        for name in &names[..30] {
+            script.begin(name, "roll/health");
+        }
+        for (n, name) in names[..20].iter().enumerate() {
+            script.wait(0.04).print(name, "roll/health", &format!("502 from {name}\n"));
+            script.end(name, "roll/health", StepOutcome::Failed { status: 22 }, 400 + n as u64 * 50);
+            script.settle(name, HostOutcome::Failed, Some("roll/health: exit status 22"), &[]);
+        }
+        // Not at the same time, and in the order in which it happened to each.
+        for seconds in [10.0, 0.1, 0.1] {
+            for name in &names[20..30] {
+                let (host, reason) = (host(name), "no answer".to_owned());
+                script.fact(Fact::ConnectionLost { host, reason, step_goes_on: true });
+            }
+            script.wait(seconds);
+            for name in &names[20..25] {
+                script.fact(Fact::Reattached { host: host(name) });
+            }
+        }
+        script.finish(11, None);
+        let plan = Arc::new(plan(&names, &[]));
+        let telling = Telling { detail: Detail::Trouble, color: false, zone: TimeZone::UTC, plan };
+        insta::assert_snapshot!(told_as(&script.events, telling).concat(), @r"
+        web[31-40] > 08:45:12 unreachable: cannot connect to its address: connection refused
+        web[31-40] > 08:45:12 hint: look
+        web[01-13] > health > 08:45:12 FAILED: exit status 22 after 0.4 s .. 1.0 s
+        web01 | health | 502 from web01
+        web[01-13] > 08:45:12 failed: roll/health: exit status 22
+        web[14-20] > health > 08:45:13 FAILED: exit status 22 after 1.0 s .. 1.3 s
+        web14 | health | 502 from web14
+        web[14-20] > 08:45:13 failed: roll/health: exit status 22
+        web[21-30] > 08:45:13 connection lost, step goes on, retrying: no answer
+        web21 > 08:45:23 connected again
+        web[22-25] > 08:45:23 connected again
+        web[21-30] > 08:45:23 connection lost, step goes on, retrying: no answer
+        web[21-25] > 08:45:23 connected again
+        web[21-30] > 08:45:23 connection lost, step goes on, retrying: no answer
+        web[21-25] > 08:45:23 connected again
+        ");
+    }
+
+    #[test]
+    fn a_few_hosts_that_differ_have_lines_of_their_own() {
+        let mut script = Script::default();
+        script.start("mysite", "deploy", &["web1", "web2", "web3", "web4"]);
+        for (n, name) in ["web1", "web2"].iter().enumerate() {
+            let reason = format!("cannot connect to 192.0.2.{}:22: no route to host", n + 11);
+            script.settle(name, HostOutcome::Unreachable, Some(&reason), &[]);
+        }
+        for name in ["web3", "web4"] {
+            script.begin(name, "roll/health").print(name, "roll/health", &format!("502 from {name}\n"));
+            script.end(name, "roll/health", StepOutcome::Failed { status: 22 }, 400);
+            script.settle(name, HostOutcome::Failed, Some("roll/health: exit status 22"), &[]);
+        }
+        let plan = Arc::new(plan(&["web1", "web2", "web3", "web4"], &[]));
+        let telling = Telling { detail: Detail::Trouble, color: false, zone: TimeZone::UTC, plan };
+        insta::assert_snapshot!(told_as(&script.events, telling).concat(), @r"
+        web1 > 08:45:12 unreachable: cannot connect to 192.0.2.11:22: no route to host
+        web2 > 08:45:12 unreachable: cannot connect to 192.0.2.12:22: no route to host
+        web3 > health > 08:45:12 FAILED: exit status 22 after 0.4 s
+        web3 | health | 502 from web3
+        web4 > health > 08:45:12 FAILED: exit status 22 after 0.4 s
+        web4 | health | 502 from web4
+        web[3,4] > 08:45:12 failed: roll/health: exit status 22
+        ");
     }
 
     #[test]

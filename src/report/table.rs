@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::cause::{Causes, FEW};
 use super::columns::{Cell, columns, headings};
-use super::narrator::{because, last_lines, paths, reason_and_hints, short};
+use super::command_text::{command, failed_silently};
 use super::paint::Tone;
 use super::record::RECORD;
 use super::time::duration;
+use super::words::{because, last_lines, lines_in_words, paths, reason_and_hints, short};
 use crate::model::exit;
 use crate::model::fold::fold_names;
 use crate::model::name::{HostLabel, SiteName};
 use crate::model::outcome::{HostOutcome, StepOutcome};
-use crate::model::plan::AD_HOC;
+use crate::model::plan::{AD_HOC, Plan};
 use crate::model::printable::printable;
 use crate::model::summary::{Failure, HostSummary, StepKind, Summary};
 
@@ -25,11 +27,14 @@ const LAST_LINES: usize = 10;
 const LIMIT_NAMES: usize = 20;
 
 /// The whole end of a run: table, troubles, result, next steps.
-pub fn table(summary: &Summary, color: bool) -> String {
-    let mut text = hosts_and_result(summary, color);
+pub fn table(plan: &Plan, summary: &Summary, color: bool) -> String {
+    let mut text = hosts_and_result(plan, summary, color);
+    let causes = Causes::of(plan);
     let hosts: Vec<&HostSummary> = summary.hosts().filter(|host| !host.warnings.is_empty()).collect();
-    for group in alike(&hosts, |host| &host.warnings) {
-        for what in group.first().iter().flat_map(|host| &host.warnings) {
+    let cause = |host: &HostSummary, what: &String| causes.without_own(&host.host, what);
+    for group in alike(&hosts, |host| host.warnings.iter().map(|what| cause(host, what)).collect::<Vec<_>>()) {
+        for number in 0..group.first().map_or(0, |host| host.warnings.len()) {
+            let what = shared(&group, &causes, |host| host.warnings.get(number).cloned());
             let told = format!("warning: {}: {}", names(&group), printable(what.as_bytes()));
             _ = writeln!(text, "{}", Tone::Warning.paint(&told, color));
         }
@@ -49,9 +54,10 @@ pub fn table(summary: &Summary, color: bool) -> String {
 }
 
 /// The same without the next steps.
-pub(super) fn hosts_and_result(summary: &Summary, color: bool) -> String {
-    let mut text = host_table(summary, color);
-    let troubles = troubles(summary, color);
+pub(super) fn hosts_and_result(plan: &Plan, summary: &Summary, color: bool) -> String {
+    let causes = Causes::of(plan);
+    let mut text = host_table(summary, &causes, color);
+    let troubles = troubles(summary, (plan, &causes), color);
     if !troubles.is_empty() {
         _ = write!(text, "\n{troubles}");
     }
@@ -60,7 +66,7 @@ pub(super) fn hosts_and_result(summary: &Summary, color: bool) -> String {
 }
 
 /// A row per host; when there are many, those that ended alike share one.
-fn host_table(summary: &Summary, color: bool) -> String {
+fn host_table(summary: &Summary, causes: &Causes, color: bool) -> String {
     let hosts: Vec<&HostSummary> = summary.hosts().collect();
     let failed = hosts.iter().any(|host| host.failure.is_some());
     // One that nobody watches any more has not failed.
@@ -70,7 +76,7 @@ fn host_table(summary: &Summary, color: bool) -> String {
     heads.extend(failed.then_some(if open { "STEP" } else { "FAILED STEP" }));
     let mut rows = vec![headings(&heads)];
     let groups = if hosts.len() > ROWS {
-        alike(&hosts, |host| (host.outcome, host.failure.as_ref().map(failure_in_words)))
+        alike(&hosts, |host| (host.outcome, failure(host).map(|failure| causes.without_own(&host.host, &failure))))
     } else {
         hosts.into_iter().map(|host| vec![host]).collect()
     };
@@ -84,7 +90,7 @@ fn host_table(summary: &Summary, color: bool) -> String {
             Cell::plain(names(&group)),
             Cell::toned(tone, word),
             Cell::plain(durations(&group)),
-            Cell::plain(first.failure.as_ref().map(failure_in_words).unwrap_or_default()),
+            Cell::plain(shared(&group, causes, failure)),
         ]);
     }
     columns(&rows, color)
@@ -102,6 +108,24 @@ fn alike<'a, K: Ord>(hosts: &[&'a HostSummary], key: impl Fn(&'a HostSummary) ->
         }
     }
     groups
+}
+
+/// A text about all hosts of a group: without their own addresses and names if the texts differ.
+fn shared(group: &[&HostSummary], causes: &Causes, said: impl Fn(&HostSummary) -> Option<String>) -> String {
+    let Some(first) = group.first() else { return String::new() };
+    let text = said(first).unwrap_or_default();
+    let same = group.iter().all(|host| said(host).unwrap_or_default() == text);
+    if same { text } else { causes.without_own(&first.host, &text) }
+}
+
+/// The failed step of a host, in words.
+fn failure(host: &HostSummary) -> Option<String> {
+    host.failure.as_ref().map(failure_in_words)
+}
+
+/// Why a host did not succeed, on one line.
+fn reason(host: &HostSummary) -> Option<String> {
+    Some(reason_and_hints(host.reason.as_deref()?).0)
 }
 
 fn names(group: &[&HostSummary]) -> String {
@@ -128,29 +152,36 @@ fn failure_in_words(failure: &Failure) -> String {
 }
 
 /// What happened on the hosts that did not succeed; told once for hosts on which the same happened.
-fn troubles(summary: &Summary, color: bool) -> String {
+fn troubles(summary: &Summary, (plan, causes): (&Plan, &Causes), color: bool) -> String {
     let hosts: Vec<&HostSummary> = summary
         .hosts()
         .filter(|host| !matches!(host.outcome, Some(HostOutcome::Succeeded | HostOutcome::Untouched)))
         .collect();
     let mut text = String::new();
-    for group in alike(&hosts, |host| {
+    let groups = alike(&hosts, |host| {
         let undone: Vec<_> = host.undone().cloned().collect();
         let not_undone: Vec<_> = host.not_undone().map(|(step, _)| step.clone()).collect();
-        let failure = host.failure.as_ref().map(failure_in_words);
-        (host.outcome, host.reason.clone(), failure, undone, not_undone, host.in_force.clone())
-    }) {
-        trouble(&mut text, &group, color);
+        let cause = |text: String| causes.without_own(&host.host, &text);
+        let why = (reason(host).map(cause), failure(host).map(cause));
+        let hints = host.reason.as_ref().map(|reason| reason_and_hints(reason).1);
+        (host.outcome, why, hints, undone, not_undone, host.in_force.clone())
+    });
+    for group in groups {
+        let differ = group.windows(2).any(|two| matches!(two, [a, b] if reason(a) != reason(b)));
+        let parts = if differ && group.len() <= FEW { group.chunks(1) } else { group.chunks(group.len()) };
+        for part in parts {
+            trouble(&mut text, part, (plan, causes), color);
+        }
     }
     text
 }
 
-fn trouble(text: &mut String, group: &[&HostSummary], color: bool) {
+fn trouble(text: &mut String, group: &[&HostSummary], (plan, causes): (&Plan, &Causes), color: bool) {
     let Some(host) = group.first() else { return };
     let (tone, word) =
         host.outcome.map_or((Tone::Bad, "unfinished"), |outcome| (Tone::of(outcome), outcome.describe()));
-    let (reason, hints) = reason_and_hints(host.reason.as_deref().unwrap_or_default());
-    let told = because(word, &reason);
+    let (_, hints) = reason_and_hints(host.reason.as_deref().unwrap_or_default());
+    let told = because(word, &shared(group, causes, reason));
     let told = told.strip_prefix(word).unwrap_or_default();
     _ = writeln!(text, "{}: {}{told}", names(group), tone.paint(word, color));
     for hint in hints {
@@ -173,9 +204,14 @@ fn trouble(text: &mut String, group: &[&HostSummary], color: bool) {
     }
     for failure in host.failure.iter().chain(&host.undo_failure) {
         let lines: Vec<String> = last_lines(&failure.tail, LAST_LINES).collect();
-        if !lines.is_empty() {
-            let whose = if group.len() > 1 { format!(" on {}", host.host) } else { String::new() };
-            let what = if failure.kind == StepKind::Undo { "the undo of " } else { "" };
+        let whose = if group.len() > 1 { format!(" on {}", host.host) } else { String::new() };
+        let what = if failure.kind == StepKind::Undo { "the undo of " } else { "" };
+        if failed_silently(&failure.outcome, &failure.tail) {
+            if let Some((lines, command)) = command(plan, &host.host, &failure.step, failure.kind) {
+                let count = lines_in_words(lines);
+                _ = writeln!(text, "  command of {what}{}{whose}{count}: {command}", failure.step);
+            }
+        } else if !lines.is_empty() {
             _ = writeln!(text, "  last lines of {what}{}{whose}:", failure.step);
             for line in lines {
                 _ = writeln!(text, "    | {line}");

@@ -3,12 +3,16 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::event::{Fact, Signal};
 use crate::model::outcome::StepOutcome;
-use crate::model::scripted::{Script, rolling_deployment};
+use crate::model::scripted::{Script, host, plan, rolling_deployment};
 use crate::model::summary::any_events;
+
+fn told(summary: &Summary, color: bool) -> String {
+    table(&plan(&[], &[]), summary, color)
+}
 
 #[test]
 fn a_rolling_deployment_that_fails() {
-    insta::assert_snapshot!(table(&Summary::of(&rolling_deployment()), false), @r#"
+    insta::assert_snapshot!(told(&Summary::of(&rolling_deployment()), false), @r#"
     HOST  OUTCOME      TIME    FAILED STEP
     web1  rolled back  21.1 s
     web2  rolled back  16.9 s  roll/migrate: exit status 3
@@ -46,7 +50,7 @@ fn all_succeeded() {
         script.connect(name).step(name, "roll/pull").settle(name, HostOutcome::Succeeded, None, &[]);
     }
     script.finish(0, Some("3f2a91c"));
-    insta::assert_snapshot!(table(&Summary::of(&script.events), false), @r"
+    insta::assert_snapshot!(told(&Summary::of(&script.events), false), @r"
     HOST  OUTCOME    TIME
     web1  succeeded  1.2 s
     web2  succeeded  1.2 s
@@ -63,7 +67,7 @@ fn without_a_record_nothing_is_said_to_be_proven() {
     script.finish(0, Some("3f2a91c"));
     let mut summary = Summary::of(&script.events);
     summary.dropped.push(("record".to_owned(), ".fleet/runs/x: No space left\u{1b}[2J".to_owned()));
-    insta::assert_snapshot!(table(&summary, false).lines().skip(3).collect::<Vec<_>>().join("\n"), @r"
+    insta::assert_snapshot!(told(&summary, false).lines().skip(3).collect::<Vec<_>>().join("\n"), @r"
     mysite-test deploy succeeded after 0.2 s: 1 succeeded
     warning: record got no more events: .fleet/runs/x: No space left\x1b[2J
     ");
@@ -89,7 +93,7 @@ fn many_hosts_that_ended_alike_share_a_row() {
         }
     }
     script.finish(10, None);
-    insta::assert_snapshot!(table(&Summary::of(&script.events), false), @r"
+    insta::assert_snapshot!(told(&Summary::of(&script.events), false), @r"
     HOST                    OUTCOME      TIME   FAILED STEP
     web[01-06,08-18,20-40]  succeeded    1.2 s
     web[07,19]              rolled back  0.7 s  roll/health: exit status 22
@@ -108,6 +112,41 @@ fn many_hosts_that_ended_alike_share_a_row() {
     ");
 }
 
+/// Forty of them, told in forty lines, pushed all else off the screen.
+#[test]
+fn one_cause_on_forty_hosts_is_one_line() {
+    let names: Vec<String> = (1..=40).map(|n| format!("web{n:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut script = Script::default();
+    script.start("mysite", "deploy", &names);
+    for (n, name) in names.iter().enumerate() {
+        let reason = match n {
+            0..30 => format!("cannot connect to 192.0.2.{}:22: connection refused", n + 11),
+            30..35 => "cannot resolve the jump host".to_owned(),
+            // Not its own address: that is another cause for each.
+            35 => "cannot connect to 192.0.2.11:22: connection refused".to_owned(),
+            _ => format!("the key of 192.0.2.{}:22 is not pinned: SHA256:{n}abc\nhint: fleet mysite trust", n + 11),
+        };
+        script.settle(name, HostOutcome::Unreachable, Some(&reason), &[]);
+        script.fact(Fact::LessPromised { host: host(name), what: format!("no setsid on {name}") });
+    }
+    script.finish(11, None);
+    let text = table(&plan(&names, &[]), &Summary::of(&script.events), false);
+    insta::assert_snapshot!(text.split("\nnext:").next().unwrap(), @r"
+    HOST        OUTCOME      TIME
+    web[01-40]  unreachable
+
+    web[01-30]: unreachable: cannot connect to its address: connection refused
+    web[31-35]: unreachable: cannot resolve the jump host
+    web36: unreachable: cannot connect to 192.0.2.11:22: connection refused
+    web[37-40]: unreachable: the key of its address is not pinned: SHA256:…
+      hint: fleet mysite trust
+
+    mysite deploy did not reach every host after 0.0 s: 40 unreachable (exit code 11)
+    warning: web[01-40]: no setsid on the host
+    ");
+}
+
 #[test]
 fn an_interrupt_that_let_go() {
     let mut script = Script::default();
@@ -115,7 +154,7 @@ fn an_interrupt_that_let_go() {
     script.fact(Fact::Interrupted { level: 3, signal: Signal::Int });
     script.settle("web1", HostOutcome::Unknown, Some("let go while run/run was running"), &["run/run"]);
     script.settle("web2", HostOutcome::Untouched, None, &[]).finish(13, None);
-    insta::assert_snapshot!(table(&Summary::of(&script.events), false), @r"
+    insta::assert_snapshot!(told(&Summary::of(&script.events), false), @r"
     HOST  OUTCOME    TIME   FAILED STEP
     web1  unknown    2.2 s  run/run: outcome unknown: the run let go of it while it was running
     web2  untouched
@@ -137,7 +176,7 @@ fn an_interrupt_that_let_go() {
 fn a_run_that_never_finished() {
     let mut script = Script::default();
     script.start("mysite", "deploy", &["web1"]).connect("web1").begin("web1", "roll/pull");
-    insta::assert_snapshot!(table(&Summary::of(&script.events), false), @r"
+    insta::assert_snapshot!(told(&Summary::of(&script.events), false), @r"
     HOST  OUTCOME     TIME
     web1  unfinished
 
@@ -157,9 +196,9 @@ fn a_run_that_never_finished() {
 proptest! {
     #[test]
     fn it_is_total_and_harmless(events in any_events()) {
-        let text = table(&Summary::of(&events), false);
+        let text = told(&Summary::of(&events), false);
         prop_assert!(!text.contains(|c: char| c.is_control() && c != '\t' && c != '\n'), "{text:?}");
-        let colored = table(&Summary::of(&events), true);
+        let colored = told(&Summary::of(&events), true);
         prop_assert_eq!(console::strip_ansi_codes(&colored), text);
     }
 }

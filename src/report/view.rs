@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::narrator::{hosts_in_words, interrupt_in_words, reason_and_hints};
 use super::paint::Tone;
 use super::time::clock;
-use crate::model::name::SiteName;
+use super::words::{hosts_in_words, interrupt_in_words, reason_and_hints};
+use crate::model::agenda::{Agenda, Progress};
+use crate::model::event::Direction;
+use crate::model::name::{PhaseName, SiteName, StepPath};
 use crate::model::outcome::{HostOutcome, StepOutcome};
 use crate::model::printable::{printable, printable_line};
 use crate::model::summary::{HostSummary, StepKind, Summary, elapsed};
 
-/// A step that has printed nothing for so long is said to be silent.
+/// The view mentions missing output after this time.
 const SILENT: Duration = Duration::from_secs(30);
 
 /// A line of the view, as wide as the screen at most.
@@ -37,10 +39,16 @@ enum State {
     Failed,
     Ended(Ending),
     Lost,
+    /// A step failed and will be retried.
+    Retrying,
     Connecting,
-    /// Between two steps, or until its batch, or the others of its phase, are through.
+    /// Between two steps, or waiting for its batch, its next phase or its rollback.
     Waiting,
-    /// It ended, and there is nothing to look at.
+    /// It has finished its steps of the current phase, and has more in a later one.
+    PhaseDone,
+    /// Its steps are undone, and it waits for the other hosts.
+    Undone,
+    /// It has ended, or finished all its steps: nothing to look at.
     Done(HostOutcome),
 }
 
@@ -57,7 +65,7 @@ enum Ending {
 }
 
 impl State {
-    fn of(host: &HostSummary) -> Self {
+    fn of(host: &HostSummary, scene: &Scene<'_>) -> Self {
         match host.outcome {
             Some(HostOutcome::Unknown) => Self::Ended(Ending::Unknown),
             Some(HostOutcome::Detached) => Self::Ended(Ending::Detached),
@@ -75,7 +83,19 @@ impl State {
                     Self::Failed
                 }
                 None if host.started.is_some() && !host.connected => Self::Connecting,
-                None => Self::Waiting,
+                None if scene.goes_back() => {
+                    if scene.agenda.is_undone(host) {
+                        Self::Undone
+                    } else {
+                        Self::Waiting
+                    }
+                }
+                None if host.retrying.is_some() => Self::Retrying,
+                None => match scene.agenda.progress(host) {
+                    Progress::Done => Self::Done(HostOutcome::Succeeded),
+                    Progress::Between { done, .. } if scene.is_in(done) => Self::PhaseDone,
+                    Progress::Unknown | Progress::Before(_) | Progress::Between { .. } => Self::Waiting,
+                },
             },
         }
     }
@@ -93,7 +113,10 @@ impl State {
             Self::Ended(Ending::RolledBack) => HostOutcome::RolledBack.describe(),
             Self::Lost => "reconnecting",
             Self::Connecting => "connecting",
+            Self::Retrying => "retrying",
             Self::Waiting => "waiting",
+            Self::PhaseDone => "phase done",
+            Self::Undone => "undone",
             Self::Done(HostOutcome::Succeeded) => "done",
             Self::Done(outcome) => outcome.describe(),
         }
@@ -102,22 +125,55 @@ impl State {
     fn tone(self) -> Tone {
         match self {
             Self::Running | Self::Connecting => Tone::Plain,
-            Self::Undoing | Self::Lost | Self::Ended(Ending::RolledBack) => Tone::Warning,
+            Self::Undoing | Self::Undone | Self::Lost | Self::Retrying | Self::Ended(Ending::RolledBack) => {
+                Tone::Warning
+            }
             // All other endings are bad.
             Self::Failed | Self::Ended(_) => Tone::Bad,
-            Self::Waiting => Tone::Dim,
+            Self::Waiting | Self::PhaseDone => Tone::Dim,
             Self::Done(outcome) => Tone::of(outcome),
         }
     }
 }
 
+/// What the view shows.
+pub struct Scene<'a> {
+    /// The state of the run.
+    pub summary: &'a Summary,
+    /// The planned steps of its hosts.
+    pub agenda: &'a Agenda,
+    /// The current time.
+    pub now: Timestamp,
+}
+
+impl Scene<'_> {
+    /// Does the run only undo steps, or none at all, from here on?
+    fn goes_back(&self) -> bool {
+        let Summary { stopped, interrupts, resumed, .. } = self.summary;
+        stopped.is_some() || *interrupts > 0 || matches!(resumed, Some(Direction::Back | Direction::Cancel))
+    }
+
+    /// Is this the current phase?
+    fn is_in(&self, phase: &PhaseName) -> bool {
+        self.summary.phases.last().is_some_and(|current| &current.name == phase)
+    }
+
+    /// Is the run between two batches? Without a soak time, the next one starts at the same moment.
+    fn soaks(&self) -> bool {
+        let last = self.summary.phases.last();
+        last.is_some_and(|phase| phase.finished == phase.batch && (1..phase.batches).contains(&phase.batch))
+            && !self.goes_back()
+    }
+}
+
 /// The view of a run on a screen of that size. It never has more than `height` lines, nor one wider than `width`.
-pub fn view(summary: &Summary, now: Timestamp, width: usize, height: usize) -> Vec<ViewLine> {
+pub fn view(scene: &Scene<'_>, width: usize, height: usize) -> Vec<ViewLine> {
     if width == 0 {
         return Vec::new();
     }
-    let mut hosts: Vec<(State, &HostSummary)> = summary.hosts().map(|host| (State::of(host), host)).collect();
-    let mut lines = vec![heading(summary, &hosts, now)];
+    let summary = scene.summary;
+    let mut hosts: Vec<(State, &HostSummary)> = summary.hosts().map(|host| (State::of(host, scene), host)).collect();
+    let mut lines = vec![heading(scene, &hosts)];
     lines.extend(trouble(summary));
     let room = height.saturating_sub(lines.len());
     let mut folded = Vec::new();
@@ -126,8 +182,8 @@ pub fn view(summary: &Summary, now: Timestamp, width: usize, height: usize) -> V
         hosts.sort_by_key(|(state, _)| *state);
         folded = hosts.split_off(room.saturating_sub(1));
     }
-    let columns = Columns::of(&hosts, width);
-    lines.extend(hosts.iter().map(|(state, host)| columns.line(*state, host, now)));
+    let columns = Columns::of(&hosts, scene, width);
+    lines.extend(hosts.iter().map(|(state, host)| columns.line(*state, host, scene)));
     if !folded.is_empty() {
         let counts = counts(&folded);
         lines.push(ViewLine { tone: Tone::Dim, text: format!("… {} more: {counts}", folded.len()) });
@@ -141,7 +197,8 @@ pub fn view(summary: &Summary, now: Timestamp, width: usize, height: usize) -> V
     lines
 }
 
-fn heading(summary: &Summary, hosts: &[(State, &HostSummary)], now: Timestamp) -> ViewLine {
+fn heading(scene: &Scene<'_>, hosts: &[(State, &HostSummary)]) -> ViewLine {
+    let Scene { summary, now, .. } = *scene;
     let sites: Vec<&str> = summary.sites.iter().map(SiteName::as_str).collect();
     let mut text = format!("{} {}", sites.join(","), printable(summary.task.as_bytes()));
     if let Some(started) = summary.started {
@@ -152,6 +209,9 @@ fn heading(summary: &Summary, hosts: &[(State, &HostSummary)], now: Timestamp) -
         _ = write!(text, "  phase {}", phase.name);
         if phase.batches > 1 {
             _ = write!(text, ", batch {} of {}", phase.batch, phase.batches);
+        }
+        if scene.soaks() {
+            text.push_str(" soaking");
         }
     }
     _ = write!(text, "  {}: {}", hosts_in_words(hosts.len()), counts(hosts));
@@ -182,29 +242,47 @@ fn counts(hosts: &[(State, &HostSummary)]) -> String {
 struct Columns {
     host: usize,
     state: usize,
+    number: usize,
     step: usize,
 }
 
 impl Columns {
-    fn of(hosts: &[(State, &HostSummary)], width: usize) -> Self {
+    fn of(hosts: &[(State, &HostSummary)], scene: &Scene<'_>, width: usize) -> Self {
         let widest = |texts: &mut dyn Iterator<Item = usize>, most: usize| texts.max().unwrap_or_default().min(most);
         Self {
             host: widest(&mut hosts.iter().map(|(_, host)| host.host.as_str().len()), width / 4),
             state: widest(&mut hosts.iter().map(|(state, _)| state.word().len()), width),
+            number: widest(&mut hosts.iter().map(|(state, host)| number(*state, host, scene).len()), width),
             step: widest(&mut hosts.iter().map(|(state, host)| step(*state, host).len()), width / 3),
         }
     }
 
-    fn line(&self, state: State, host: &HostSummary, now: Timestamp) -> ViewLine {
-        let Self { host: host_width, state: state_width, step: step_width } = *self;
+    fn line(&self, state: State, host: &HostSummary, scene: &Scene<'_>) -> ViewLine {
+        let Self { host: host_width, state: state_width, number: number_width, step: step_width } = *self;
         let name = console::truncate_str(host.host.as_str(), host_width, "…");
+        let mut number = format!("{:>number_width$}", number(state, host, scene));
+        if number_width > 0 {
+            number.push_str("  ");
+        }
         let step = step(state, host);
         let step = console::truncate_str(&step, step_width, "…");
-        let (time, said) = (time(host, now), said(host, now));
+        let (time, said) = (time(host, scene.now), said(state, host, scene));
         let word = state.word();
-        let text = format!("  {name:host_width$}  {word:state_width$}  {step:step_width$}  {time:>7}  {said}");
+        let text = format!("  {name:host_width$}  {word:state_width$}  {number}{step:step_width$}  {time:>7}  {said}");
         ViewLine { tone: state.tone(), text }
     }
+}
+
+/// `3/9`: the third of its nine steps. Empty for a host with a single step.
+fn number(state: State, host: &HostSummary, scene: &Scene<'_>) -> String {
+    let step = match (&host.activity, &host.failure) {
+        (Some(activity), _) => (activity.kind == StepKind::Run).then_some(&activity.step),
+        (None, Some(failure)) if state == State::Failed && failure.kind == StepKind::Run => Some(&failure.step),
+        (None, _) if state == State::Retrying => host.retrying.as_ref(),
+        (None, _) => None,
+    };
+    let number = step.and_then(|step| scene.agenda.number(&host.host, step)).filter(|(_, all)| *all > 1);
+    number.map(|(number, all)| format!("{number}/{all}")).unwrap_or_default()
 }
 
 /// What it is doing, or what went wrong.
@@ -216,7 +294,7 @@ fn step(state: State, host: &HostSummary) -> String {
         (Some(activity), _) if activity.attempt > 1 => format!("{} ({})", activity.step, activity.attempt),
         (Some(activity), _) => activity.step.to_string(),
         (None, Some(failure)) => failure.step.to_string(),
-        (None, None) => String::new(),
+        (None, None) => host.retrying.as_ref().map(StepPath::to_string).unwrap_or_default(),
     }
 }
 
@@ -230,15 +308,33 @@ fn time(host: &HostSummary, now: Timestamp) -> String {
     time.map(clock).unwrap_or_default()
 }
 
-/// The last line that it printed; for a host that ended, why.
-fn said(host: &HostSummary, now: Timestamp) -> String {
+/// The last line of output, the reason for an end, or what the host waits for.
+fn said(state: State, host: &HostSummary, scene: &Scene<'_>) -> String {
     if host.outcome.is_some() {
         return host.reason.as_ref().map(|reason| reason_and_hints(reason).0).unwrap_or_default();
     }
-    let Some(activity) = &host.activity else { return String::new() };
+    let Some(activity) = &host.activity else { return waits_for(state, host, scene) };
     let last = host.tail.last().map(|line| printable_line(&line.bytes)).unwrap_or_default();
-    let quiet = elapsed(activity.printed.unwrap_or(activity.since), now);
-    if quiet >= SILENT { format!("silent {} s  {}", quiet.as_secs(), last.trim()) } else { last.trim().to_owned() }
+    let quiet = elapsed(activity.printed.unwrap_or(activity.since), scene.now);
+    if quiet >= SILENT { format!("no output for {}  {}", clock(quiet), last.trim()) } else { last.trim().to_owned() }
+}
+
+fn waits_for(state: State, host: &HostSummary, scene: &Scene<'_>) -> String {
+    let (Progress::Before(next) | Progress::Between { next, .. }) = scene.agenda.progress(host) else {
+        return String::new();
+    };
+    match (state, scene.summary.phases.last()) {
+        (State::PhaseDone, _) => format!("next: phase {next}"),
+        (State::Waiting, Some(current)) if !scene.goes_back() => {
+            let in_batch = current.hosts.contains(&host.host) && !scene.soaks();
+            match (scene.is_in(next), in_batch) {
+                (true, true) => String::new(),
+                (true, false) => "for its batch".to_owned(),
+                (false, _) => format!("for phase {next}"),
+            }
+        }
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,36 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::event::Fact;
 use crate::model::outcome::StepOutcome;
-use crate::model::scripted::{Script, after, host, rolling_deployment};
+use crate::model::plan::Plan;
+use crate::model::scripted::{Script, after, host, plan, rolling_deployment, step};
 use crate::model::summary::any_events;
 
-fn text(summary: &Summary, seconds: f64, width: usize, height: usize) -> String {
-    let lines: Vec<String> = view(summary, after(seconds), width, height).into_iter().map(|line| line.text).collect();
+const STEPS: [(&str, &str, &str); 6] = [
+    ("close/former-code", "", "restart"),
+    ("close/maintenance-on", "touch m", "rm m"),
+    ("roll/pull", "git pull", "git checkout"),
+    ("roll/migrate", "migrate", ""),
+    ("roll/health", "curl /", ""),
+    ("open/maintenance-off", "rm m", ""),
+];
+
+fn five() -> Plan {
+    plan(&["web1", "web2", "web3", "web4", "web5"], &STEPS)
+}
+
+fn text_of(plan: &Plan, summary: &Summary, seconds: f64, width: usize, height: usize) -> String {
+    let scene = Scene { summary, agenda: &Agenda::of(plan), now: after(seconds) };
+    let lines: Vec<String> = view(&scene, width, height).into_iter().map(|line| line.text).collect();
     lines.join("\n")
+}
+
+/// Closing is for the first host alone.
+fn text(summary: &Summary, seconds: f64, width: usize, height: usize) -> String {
+    let mut plan = five();
+    for step in &mut plan.phases[0].steps {
+        step.commands.retain(|host, _| host.0 == 0);
+    }
+    text_of(&plan, summary, seconds, width, height)
 }
 
 /// The scripted deployment until that moment.
@@ -20,11 +44,11 @@ fn until(seconds: f64) -> Summary {
 fn the_canary_pulls() {
     insta::assert_snapshot!(text(&until(2.0), 2.0, 100, 20), @r"
     mysite deploy  2 s  phase roll, batch 1 of 3  5 hosts: 1 running, 4 waiting
-      web1  running  roll/pull      0 s  HEAD is now at 3f2a91c
-      web2  waiting
-      web3  waiting
-      web4  waiting
-      web5  waiting
+      web1  running  2/5  roll/pull      0 s  HEAD is now at 3f2a91c
+      web2  waiting                           for its batch
+      web3  waiting                           for its batch
+      web4  waiting                           for its batch
+      web5  waiting                           for its batch
     ");
 }
 
@@ -32,11 +56,11 @@ fn the_canary_pulls() {
 fn a_migration_runs_on_two_hosts_while_one_does_not_answer() {
     insta::assert_snapshot!(text(&until(6.0), 8.0, 100, 20), @r#"
     mysite deploy  8 s  phase roll, batch 2 of 3  5 hosts: 2 running, 1 connecting, 2 waiting
-      web1  waiting
-      web2  running     roll/migrate      2 s  \x1b[31mERROR\x1b[0m: column "initials" does not exist
-      web3  running     roll/migrate      2 s  applying 0042_person
-      web4  connecting                    4 s
-      web5  waiting
+      web1  waiting                                 for its batch
+      web2  running     2/4  roll/migrate      2 s  \x1b[31mERROR\x1b[0m: column "initials" does not ex…
+      web3  running     2/4  roll/migrate      2 s  applying 0042_person
+      web4  connecting                         4 s
+      web5  waiting                                 for its batch
     "#);
 }
 
@@ -68,7 +92,92 @@ fn all_is_over() {
 
 #[test]
 fn a_silent_step_says_so() {
-    insta::assert_snapshot!(text(&until(6.0), 95.7, 100, 20).lines().nth(2).unwrap(), @r#"  web2  running     roll/migrate     1:30  silent 90 s  \x1b[31mERROR\x1b[0m: column "initials" doe…"#);
+    insta::assert_snapshot!(text(&until(6.0), 95.7, 100, 20).lines().nth(2).unwrap(), @r#"  web2  running     2/4  roll/migrate     1:30  no output for 1:30  \x1b[31mERROR\x1b[0m: column "i…"#);
+}
+
+#[test]
+fn what_each_host_waits_for_is_said() {
+    let mut script = Script::default();
+    let hosts = ["web1", "web2", "web3", "web4", "web5"];
+    script.start("mysite", "deploy", &hosts).phase("close", 1).batch("close", 1, &hosts);
+    for name in hosts {
+        script.connect(name);
+    }
+    // web1 has done its phase, web2 tries again, web3 has not begun, web4 and web5 are of the next batch.
+    for name in ["web1", "web2", "web4", "web5"] {
+        script.step(name, "close/maintenance-on");
+    }
+    insta::assert_snapshot!(text_of(&five(), &Summary::of(&script.events), 9.0, 100, 20), @r"
+    mysite deploy  9 s  phase close  5 hosts: 1 waiting, 4 phase done
+      web1  phase done             next: phase roll
+      web2  phase done             next: phase roll
+      web3  waiting
+      web4  phase done             next: phase roll
+      web5  phase done             next: phase roll
+    ");
+    script.step("web3", "close/maintenance-on").batch_end("close", 1);
+    script.phase("roll", 2).batch("roll", 1, &["web1", "web2", "web3"]);
+    script.step("web1", "roll/pull").step("web1", "roll/migrate").step("web1", "roll/health");
+    script.step("web2", "roll/pull").begin("web2", "roll/migrate");
+    script.fact(Fact::StepFinished {
+        host: host("web2"),
+        step: step("roll/migrate"),
+        attempt: 1,
+        outcome: StepOutcome::Failed { status: 1 },
+        retrying: true,
+        millis: 10,
+    });
+    insta::assert_snapshot!(text_of(&five(), &Summary::of(&script.events), 9.0, 100, 20), @r"
+    mysite deploy  9 s  phase roll, batch 1 of 2  5 hosts: 1 retrying, 3 waiting, 1 phase done
+      web1  phase done                              next: phase open
+      web2  retrying    3/5  roll/migrate
+      web3  waiting
+      web4  waiting                                 for its batch
+      web5  waiting                                 for its batch
+    ");
+    script.step("web2", "roll/migrate").step("web2", "roll/health");
+    script.step("web3", "roll/pull").step("web3", "roll/migrate").step("web3", "roll/health");
+    script.batch_end("roll", 1);
+    insta::assert_snapshot!(text_of(&five(), &Summary::of(&script.events), 19.0, 100, 20), @r"
+    mysite deploy  19 s  phase roll, batch 1 of 2 soaking  5 hosts: 2 waiting, 3 phase done
+      web1  phase done             next: phase open
+      web2  phase done             next: phase open
+      web3  phase done             next: phase open
+      web4  waiting                for its batch
+      web5  waiting                for its batch
+    ");
+    script.batch("roll", 2, &["web4", "web5"]);
+    script.step("web4", "roll/pull").step("web4", "roll/migrate").step("web4", "roll/health");
+    script.step("web5", "roll/pull").step("web5", "roll/migrate").step("web5", "roll/health").batch_end("roll", 2);
+    script.phase("open", 1).batch("open", 1, &hosts).step("web1", "open/maintenance-off");
+    script.begin("web2", "open/maintenance-off");
+    insta::assert_snapshot!(text_of(&five(), &Summary::of(&script.events), 30.0, 100, 20), @r"
+    mysite deploy  30 s  phase open  5 hosts: 1 running, 3 waiting, 1 done
+      web1  done
+      web2  running  5/5  open/maintenance-off      8 s
+      web3  waiting
+      web4  waiting
+      web5  waiting
+    ");
+    // Nobody is done any more when all is going to be undone.
+    script.end("web2", "open/maintenance-off", StepOutcome::Failed { status: 1 }, 10);
+    script.fact(Fact::RolloutStopped { reason: "1 host failed, 0 allowed".to_owned() });
+    script.undo("web1", "roll/pull", StepOutcome::Succeeded).undo(
+        "web1",
+        "close/maintenance-on",
+        StepOutcome::Succeeded,
+    );
+    script.undo("web1", "close/former-code", StepOutcome::Succeeded);
+    script.undo("web3", "roll/pull", StepOutcome::Succeeded);
+    insta::assert_snapshot!(text_of(&five(), &Summary::of(&script.events), 30.0, 100, 20), @r"
+    mysite deploy  30 s  phase open  5 hosts: 1 failed, 3 waiting, 1 undone
+    the rollout stops: 1 host failed, 0 allowed
+      web1  undone
+      web2  failed   5/5  open/maintenance-off
+      web3  waiting
+      web4  waiting
+      web5  waiting
+    ");
 }
 
 /// Forty hosts: three run, one failed, seven are done, the others wait.
@@ -114,8 +223,8 @@ fn a_tiny_screen_still_says_how_many() {
     mysite deploy  4 s  phase roll, batch 2…
     … 40 more: 3 running, 1 rolled back, 1 …
     ");
-    assert_eq!(view(&forty(), after(4.0), 40, 1).len(), 1);
-    assert!(view(&forty(), after(4.0), 40, 0).is_empty());
+    assert_eq!(text(&forty(), 4.0, 40, 1).lines().count(), 1);
+    assert_eq!(text(&forty(), 4.0, 40, 0), "");
 }
 
 #[test]
@@ -132,7 +241,8 @@ proptest! {
     #[test]
     fn it_fits_and_is_harmless_whatever_happens(events in any_events(), width in 0usize..200, height in 0usize..30) {
         let summary = Summary::of(&events);
-        let lines = view(&summary, after(100.0), width, height);
+        let scene = Scene { summary: &summary, agenda: &Agenda::of(&five()), now: after(100.0) };
+        let lines = view(&scene, width, height);
         prop_assert!(lines.len() <= height);
         for line in lines {
             prop_assert!(console::measure_text_width(&line.text) <= width, "{:?} > {width}", line.text);

@@ -20,6 +20,8 @@ mod records;
 mod rescue;
 mod resume;
 mod rollout;
+mod screen;
+mod silent;
 mod steps;
 mod taking;
 mod undo;

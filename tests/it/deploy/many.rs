@@ -11,12 +11,13 @@ use crate::support::files;
 use crate::support::output::Output;
 use crate::support::process::wait_for;
 use crate::support::project::Project;
+use crate::support::screen::{Kind, Screen};
 use crate::support::terminal;
 use crate::support::tools::tool;
 
 const HOSTS: usize = 300;
 
-/// A project with a site of 300 embedded hosts, which share one home folder.
+/// A project with a site of many embedded hosts, which share one home folder.
 struct Many {
     project: Project,
     fleet: Option<EmbeddedFleet>,
@@ -24,12 +25,12 @@ struct Many {
 }
 
 impl Many {
-    fn start() -> Self {
+    fn start(hosts: usize) -> Self {
         let project = Project::new();
         let public_key = project.generate_key();
         files::write(&project.home().join(".ssh/authorized_keys"), public_key + "\n", 0o600);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let names: Vec<String> = (1..=HOSTS).map(|n| format!("web{n:03}")).collect();
+        let names: Vec<String> = (1..=hosts).map(|n| format!("web{n:03}")).collect();
         let specs = names.iter().map(|name| HostSpec { name: name.clone(), folder: project.home() });
         let fleet = runtime.block_on(EmbeddedFleet::start(specs.collect())).unwrap();
         let (mut site, mut pins) = ("recipe = \"test\"\n[ssh]\nuser = \"root\"\n".to_owned(), String::new());
@@ -69,7 +70,7 @@ impl Drop for Many {
 
 #[test]
 fn three_hundred_hosts_are_fast_and_truthful_within_the_descriptors_there_are() {
-    let many = Many::start();
+    let many = Many::start(HOSTS);
     many.fleet().set_faults("web007", Faults { refuse_auth: true, ..Faults::default() });
     many.fleet().set_faults("web008", Faults { close_at_once: true, ..Faults::default() });
     many.fleet().set_faults("web009", Faults { refuse_exec: true, ..Faults::default() });
@@ -113,7 +114,7 @@ fn three_hundred_hosts_are_fast_and_truthful_within_the_descriptors_there_are() 
 
 #[test]
 fn a_screen_that_is_too_small_shows_those_that_run_and_counts_the_others() {
-    let many = Many::start();
+    let many = Many::start(HOSTS);
     let go = many.project.home().join("go");
     let args = ["big", "wait", "-l", "web[001-100]", "-P", "60"];
     let waiting = || files::try_read(&many.project.home().join("waiting")).filter(|text| text.lines().count() == 60);
@@ -129,4 +130,64 @@ fn a_screen_that_is_too_small_shows_those_that_run_and_counts_the_others() {
         assert!(shown.contains("100 hosts: 60 running, 40 waiting"), "{shown}");
         assert!(shown.contains("big wait succeeded after "), "{shown}");
     });
+}
+
+/// tmux moves a screen that is cleared from its first row on into the scrollback: each redraw left a copy of the view there.
+#[test]
+fn forty_hosts_on_a_small_screen_leave_the_scrollback_as_it_was() {
+    let many = Many::start(40);
+    let print = "for n in 1 2 3 4 5 6 7 8 9; do echo line $n of {{fleet.host}}; sleep 0.1; done";
+    let step = format!("[[task.print.step]]\nname = \"print\"\nrun = \"{print}; [ {{{{fleet.host}}}} != web007 ]\"\n");
+    many.project.write("recipes/test.toml", format!("[recipe]\ndoc = \"test\"\n{step}"));
+    for (kind, args) in [
+        (Kind::Modern, ["big", "run", "-P0", "--", &print.replace("{{fleet.host}}", "$$")].as_slice()),
+        (Kind::Modern, &["big", "print", "-P0"]),
+        (Kind::Plain, &["big", "print", "-P0"]),
+    ] {
+        let (code, written) = terminal::run_on((24, 100), &many.project.command(args), &[]);
+        assert_eq!(code, Some(if args[1] == "run" { 0 } else { 10 }), "{written}");
+        assert!(written.contains("40 hosts: "), "no view was drawn: {written}");
+        let mut screen = Screen::new(kind, 24, 100);
+        screen.feed("$ fleet big\r\n");
+        screen.feed(&written);
+        let history = screen.history();
+        assert_eq!(history[0], "$ fleet big");
+        assert!(!history.iter().any(|line| line.contains(" hosts: ") || line.contains(" more: ")), "{history:#?}");
+        for host in (1..=40).map(|n| format!("web{n:03}")) {
+            let lines = history.iter().filter_map(|line| line.strip_prefix(&format!("{host} | ")));
+            let lines: Vec<&str> = lines.filter_map(|line| Some(&line[line.find("line ")? + 5..][..1])).collect();
+            // Of a task, the lines of the host on which it failed.
+            let all = if args[1] == "run" || host == "web007" { "123456789" } else { "" };
+            assert_eq!(lines.concat(), all, "{host} in {history:#?}");
+        }
+    }
+}
+
+#[test]
+fn one_cause_on_forty_hosts_is_reported_once() {
+    let mut many = Many::start(40);
+    // Each host has a port of its own, and nothing listens there any more.
+    many.runtime.block_on(many.fleet.take().unwrap().stop());
+    let line = "web[001-040]: unreachable: cannot connect to its address: connection refused\n";
+    let output = many.project.fleet(&["big", "wait"]).expect_code(11);
+    assert!(output.stdout.contains(line), "{}", output.stdout);
+    assert_eq!(output.stdout.matches("refused").count(), 1, "{}", output.stdout);
+    // On a busy machine they do not all refuse within the same second.
+    let told = output.stderr.lines().filter(|line| line.contains("refused")).collect::<Vec<_>>();
+    assert!(told.len() <= 4 && told[0].starts_with("web[001"), "{}", output.stderr);
+    let on_terminal = many.project.fleet_pty(&["big", "wait"], &[]).expect_code(11).stdout;
+    let mut screen = Screen::new(Kind::Plain, 40, 100);
+    screen.feed(&on_terminal);
+    let history = screen.history();
+    assert!(history.iter().filter(|line| line.contains("refused")).count() <= 5, "{history:#?}");
+    let shown = many.project.fleet(&["show"]).expect_code(0).stdout;
+    assert!(shown.contains(line) && shown.matches("refused").count() == 1, "{shown}");
+    // Events and logs keep every address.
+    let output = many.project.fleet(&["big", "wait", "--json"]).expect_code(11);
+    let reasons: std::collections::BTreeSet<String> =
+        output.events().iter().filter_map(|event| Some(event.get("reason")?.as_str()?.to_owned())).collect();
+    let addresses = reasons.iter().filter(|reason| reason.contains("127.0.0.1:")).count();
+    assert_eq!(addresses, 40, "{reasons:#?}");
+    let log = many.project.fleet(&["logs", "last", "web007"]).expect_code(0).stdout;
+    assert!(log.contains("cannot connect to 127.0.0.1:"), "{log}");
 }

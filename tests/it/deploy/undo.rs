@@ -33,7 +33,7 @@ run = "echo {{fleet.host}} pull >>@SHARED@/journal"
 undo = "echo {{fleet.host}} unpull >>@SHARED@/journal; if command -v bad-unpull >/dev/null; then bad-unpull; exit 1; fi"
 [[task.deploy.phase.step]]
 name = "restart"
-run = "echo {{fleet.host}} restart >>@SHARED@/journal; if command -v slow-restart >/dev/null; then slow-restart; fi; if command -v bad-restart >/dev/null; then bad-restart; exit 1; fi"
+run = "cd /\necho {{fleet.host}} restart >>@SHARED@/journal; if command -v slow-restart >/dev/null; then slow-restart; fi; if command -v bad-restart >/dev/null; then bad-restart; exit 1; fi"
 undo = "echo {{fleet.host}} re-restart >>@SHARED@/journal"
 [[task.deploy.phase]]
 name = "open"

@@ -5,6 +5,7 @@
 //! * [`sshd::Sshd`]: a host of its own: `sshd` on a loopback port, with its own home folder, keys and log.
 //! * [`user::TestUser`]: a real user with a password, which only root can make.
 //! * [`agent::Agent`]: an `ssh-agent`.
+//! * [`screen::Screen`]: what a person sees of what a program wrote on a terminal, and finds on going up.
 //! * [`bystander::Bystander`]: a port that nobody may call.
 //! * [`proxy::Proxy`]: a network that delays, swallows and cuts, between `fleet` and any port.
 //! * [`git::Upstream`]: a repository to deploy from.
@@ -24,6 +25,7 @@ pub mod postgres;
 pub mod process;
 pub mod project;
 pub mod proxy;
+pub mod screen;
 pub mod sshd;
 pub mod terminal;
 pub mod tools;

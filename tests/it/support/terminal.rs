@@ -16,7 +16,26 @@ use super::tools::tool;
 /// Runs the command; for each `(text, reply)` in turn waits until the text is shown after what was answered before, then types the
 /// reply. Tells the exit code and all that the terminal showed.
 pub fn run(command: &Command, dialogue: &[(&str, &str)]) -> (Option<i32>, String) {
-    let (controller, terminal) = open();
+    run_on((40, 100), command, dialogue)
+}
+
+/// The same on a terminal of so many rows and columns.
+pub fn run_on(size: (u16, u16), command: &Command, dialogue: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut answers = dialogue.iter();
+    let texts: Vec<&str> = dialogue.iter().map(|(text, _)| *text).collect();
+    watch(size, command, &texts, |to| {
+        to.write_all(answers.next().unwrap().1.as_bytes()).unwrap();
+    })
+}
+
+/// Does something when each of the texts is shown, one after another.
+pub fn watch(
+    size: (u16, u16),
+    command: &Command,
+    texts: &[&str],
+    mut then: impl FnMut(&mut File),
+) -> (Option<i32>, String) {
+    let (controller, terminal) = open(size);
     let mut child = start(command, terminal);
     let shown = Arc::new(Mutex::new(Vec::new()));
     let mut from = controller.try_clone().unwrap();
@@ -30,7 +49,7 @@ pub fn run(command: &Command, dialogue: &[(&str, &str)]) -> (Option<i32>, String
     });
     let mut to = controller;
     let mut answered = 0;
-    for (text, reply) in dialogue {
+    for text in texts {
         answered = wait_for(&format!("{text:?} on the terminal"), || {
             // Asked first: what is shown later than this is looked at in the next round.
             let done = reader.is_finished();
@@ -41,7 +60,7 @@ pub fn run(command: &Command, dialogue: &[(&str, &str)]) -> (Option<i32>, String
             found.map(|at| answered + at + text.len())
         });
         assert!(!is_for_a_secret(text) || !echoes(&to), "{text:?} appears while what is typed is still shown");
-        to.write_all(reply.as_bytes()).unwrap();
+        then(&mut to);
     }
     let status = wait_for("the end of a program on a terminal", || child.try_wait().unwrap());
     reader.join().unwrap();
@@ -51,7 +70,7 @@ pub fn run(command: &Command, dialogue: &[(&str, &str)]) -> (Option<i32>, String
 
 /// Runs the command until the condition holds, then closes the terminal under it. Tells the exit code with which it ends nevertheless.
 pub fn hang_up(command: &Command, mut until: impl FnMut() -> Option<()>, then: impl FnOnce()) -> Option<i32> {
-    let (mut controller, terminal) = open();
+    let (mut controller, terminal) = open((40, 100));
     fcntl_setfl(&controller, OFlags::RDWR | OFlags::NONBLOCK).unwrap();
     let mut child = start(command, terminal);
     wait_for("the moment to close the terminal", || {
@@ -75,11 +94,12 @@ fn start(command: &Command, terminal: OwnedFd) -> Child {
         .args(["--ctty", "--wait"])
         .arg(command.get_program())
         .args(command.get_args())
-        .env_clear();
+        .env_clear()
+        .env("TERM", "xterm");
     for (name, value) in command.get_envs() {
         on_terminal.env(name, value.unwrap_or_default());
     }
-    on_terminal.env("TERM", "xterm").current_dir(command.get_current_dir().unwrap());
+    on_terminal.current_dir(command.get_current_dir().unwrap());
     // The terminal's other end is closed with `on_terminal`, or a reader would wait for its end for ever.
     on_terminal
         .stdin(Stdio::from(terminal.try_clone().unwrap()))
@@ -97,11 +117,11 @@ fn echoes(controller: &File) -> bool {
     tcgetattr(controller).unwrap().local_modes.contains(LocalModes::ECHO)
 }
 
-fn open() -> (File, OwnedFd) {
+fn open((rows, columns): (u16, u16)) -> (File, OwnedFd) {
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&controller).unwrap();
     unlockpt(&controller).unwrap();
-    tcsetwinsize(&controller, Winsize { ws_row: 40, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    tcsetwinsize(&controller, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
     let name = ptsname(&controller, Vec::new()).unwrap();
     let terminal = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
     (File::from(controller), terminal)
