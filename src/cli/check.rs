@@ -15,6 +15,10 @@ use crate::model::recipe::{Recipe, Task};
 
 /// Every file was read already; what is left is to plan every task of every site, and to say how it went.
 pub fn check(context: &Context<'_>) -> Result<u8, Failure> {
+    let broken = context.project.errors();
+    if !broken.is_empty() {
+        return Err(Failure::Diagnostics(broken));
+    }
     let sites = &context.project.inventory.sites;
     let mut diagnostics: Vec<Diagnostic> = Vec::new();
     let (mut errors, mut notes) = (BTreeSet::new(), BTreeSet::new());

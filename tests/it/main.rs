@@ -39,6 +39,8 @@ mod known_hosts;
 #[cfg(test)]
 mod layering;
 #[cfg(test)]
+mod left_out;
+#[cfg(test)]
 mod not_utf8;
 #[cfg(test)]
 mod passwords;

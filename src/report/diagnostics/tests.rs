@@ -50,7 +50,7 @@ fn a_heap_of_broken_files_is_told_at_once() {
     let empty = source("hosts/empty.toml", "");
     let sites = [("mysite", mysite), ("other", broken), ("empty", empty)].map(|(stem, s)| (stem.to_owned(), s));
     let known = Known { recipes: Some(&["git-site"]), ..Known::default() };
-    let mut errors = read_inventory(Some(&defaults), &sites, known).unwrap_err();
+    let mut errors = read_inventory(Some(&defaults), &sites, known).errors();
     let recipe = source("recipes/git-site.toml", RECIPE);
     let script = |_: &str| Err("none here".to_owned());
     errors.extend(read_recipe(RecipeName::parse("git-site").unwrap(), &recipe, &script).unwrap_err());
