@@ -242,3 +242,20 @@ proptest! {
         prop_assert!(shown.chars().all(|c| c == '\n' || !is_invisible(c)), "{:?}", shown);
     }
 }
+
+/// A tag hid a part of an excerpt, and a zero-width space a part of a host's output: each had a list of its own.
+#[test]
+fn every_character_is_harmless_in_files_and_in_the_output_of_hosts() {
+    for c in ('\0'..=char::MAX).filter(|c| *c != '\t') {
+        let text = c.to_string();
+        let printed = crate::model::printable::printable(text.as_bytes());
+        assert_eq!(printed != text, is_invisible(c), "{c:?}");
+        assert_eq!(visible(&text) != text, is_invisible(c), "{c:?}");
+        let shown = same_length(&text);
+        assert_eq!(shown.len(), text.len(), "{c:?}");
+        for harmless in [printed, visible(&text), shown] {
+            // What is left of one byte, the renderer shows by pictures of its own.
+            assert!(harmless.chars().all(|c| c.is_ascii() || !is_invisible(c)), "{c:?}: {harmless:?}");
+        }
+    }
+}
