@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::diagnostic::{Diagnostic, Source, in_order};
+use crate::model::encoding::wide_encoding;
 use crate::model::inventory::Inventory;
 use crate::model::inventory_file::{Known, read_inventory};
 use crate::model::name::RecipeName;
@@ -251,12 +252,19 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     if bytes.len() as u64 > LONGEST_FILE {
         return Err(format!("longer than {} MiB", LONGEST_FILE >> 20));
     }
-    Ok(with_lf(&bytes))
+    match wide_encoding(&bytes) {
+        Some(encoding) => Err(format!("the file is {encoding}; save it as UTF-8")),
+        None => Ok(with_lf(&bytes)),
+    }
 }
 
-/// The text without a byte order mark, and with LF at the end of its lines.
+/// The text without byte order marks at its beginning, and with LF at the end of its lines.
 fn with_lf(bytes: &[u8]) -> Vec<u8> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut bytes = bytes;
+    // More than one is what tools leave that each add theirs.
+    while let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
+        bytes = rest;
+    }
     bytes.iter().fold(Vec::with_capacity(bytes.len()), |mut text, byte| {
         if *byte == b'\n' {
             // More than one CR is what a conversion of what was converted leaves.

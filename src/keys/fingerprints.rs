@@ -17,6 +17,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 
+use crate::model::encoding::wide_encoding;
 use crate::model::name::{Address, HostLabel, canonical_address};
 use crate::ssh::key::PublicKeyLine;
 
@@ -61,6 +62,10 @@ impl Fingerprints {
     pub fn parse(content: &[u8]) -> Result<Self, Vec<FingerprintError>> {
         let mut entries = Vec::new();
         let mut errors = Vec::new();
+        if let Some(encoding) = wide_encoding(content) {
+            let reason = format!("the file is {encoding}; save it as UTF-8");
+            return Err(vec![FingerprintError { line: 1, reason }]);
+        }
         let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
         for (index, bytes) in content.split(|&b| b == b'\n').enumerate() {
             let line = index + 1;

@@ -9,6 +9,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod durable;
 pub mod duration;
+pub mod encoding;
 pub mod event;
 pub mod exit;
 pub mod fold;

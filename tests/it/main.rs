@@ -23,6 +23,8 @@ mod docs;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod encodings;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod faults_host;

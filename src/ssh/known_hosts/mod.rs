@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use super::host_key::HostKey;
 use crate::files;
+use crate::model::encoding::wide_encoding;
 use crate::model::name::canonical_address;
 use line::{Entry, Marker};
 
@@ -108,7 +109,7 @@ pub enum KnownHostsError {
 impl KnownHosts {
     /// Reads a file. A missing file is an empty one; an unreadable file is an error.
     pub fn load(path: &Path) -> Result<Self, KnownHostsError> {
-        match files::read(path) {
+        match read(path) {
             Ok(bytes) => Ok(Self::parse(path, &bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Self::parse(path, b"")),
             Err(source) => Err(KnownHostsError::Read { path: path.to_owned(), source }),
@@ -199,6 +200,15 @@ impl KnownHosts {
         indices.sort_unstable();
         indices.dedup();
         indices.into_iter().filter_map(|i| self.entries.get(i)).collect()
+    }
+}
+
+/// What is in the file. A shell on Windows writes what `ssh-keyscan` prints as UTF-16, in which no line could be read.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let bytes = files::read(path)?;
+    match wide_encoding(&bytes) {
+        Some(encoding) => Err(io::Error::other(format!("the file is {encoding}; save it as UTF-8"))),
+        None => Ok(bytes),
     }
 }
 
