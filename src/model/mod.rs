@@ -3,6 +3,7 @@
 //! Nothing here knows tokio, russh, a terminal, a clock, the file system or a source of randomness:
 //! what a run does can be decided, and tested, without a network.
 
+pub mod advice;
 pub mod book;
 pub mod command;
 pub mod diagnostic;
