@@ -124,3 +124,13 @@ fn a_script_with_a_byte_order_mark_runs_by_its_interpreter() {
         assert!(!output.stdout.contains('\u{feff}'), "{}", output.stdout);
     }
 }
+
+/// The line was said to name another type than its key's.
+#[test]
+fn a_public_key_with_a_byte_order_mark_is_distributed() {
+    let ready = ReadyProject::start("", &["web1"]);
+    let key = ready.read("keys/fleet.pub");
+    ready.write("keys/fleet.pub", format!("\u{feff}{}\r\n", key.trim()));
+    ready.fleet(&["mysite", "distribute-keys"]).expect_code(0);
+    assert_eq!(crate::support::files::read(&ready["web1"].authorized_keys()), key);
+}
