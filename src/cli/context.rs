@@ -82,11 +82,12 @@ impl<'a> Context<'a> {
         let sites = self.project.inventory.broken.keys().map(|stem| format!("hosts/{stem}.toml"));
         let recipes = self.project.broken_recipes.keys().filter(|name| !used.contains(name.as_str()));
         let files: Vec<String> = sites.chain(recipes.map(|name| format!("recipes/{name}.toml"))).collect();
-        if let [file, more @ ..] = files.as_slice() {
-            let what = if more.is_empty() { "has errors and is" } else { "have errors and are" };
-            let files = more.iter().fold(file.clone(), |files, file| format!("{files}, {file}"));
-            say(&format!("warning: {} {what} left out\nhint: fleet check", printable(files.as_bytes())));
-        }
+        let what = match files.len() {
+            0 => return,
+            1 => "has errors and is",
+            _ => "have errors and are",
+        };
+        say(&format!("warning: {} {what} left out\nhint: fleet check", printable(files.join(", ").as_bytes())));
     }
 
     /// The site of that name, when there is one.

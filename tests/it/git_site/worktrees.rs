@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::bed::Bed;
+use super::{DEPLOY, everywhere};
 use crate::support::files;
 use crate::support::git::git;
 use crate::support::output::Output;
@@ -94,4 +95,26 @@ fn a_checkout_whose_git_is_a_file_is_deployed_and_rolled_back() {
         let said = bed.fleet(&["again", "status"]).expect_code(0).stdout;
         assert!(said.contains(" as mysite: cron-on"), "{kind}: {said}");
     }
+}
+
+#[test]
+fn what_fleet_keeps_is_found_in_every_shell() {
+    everywhere(|mut host| {
+        std::fs::rename(host.path("home/.git"), host.path("repo sitory")).unwrap();
+        files::write(&host.path("home/.git"), "gitdir: ../repo sitory\n", 0o644);
+        let (crontab, head) = (host.read("crontab"), host.head());
+        for task in DEPLOY {
+            host.done(task);
+        }
+        assert!(host.exists("repo sitory/fleet/deploys") && host.exists("repo sitory/fleet/cron.off"));
+        assert_eq!(host.done("cron-off"), "(skipped)");
+        host.set("migrate", "false");
+        host.fails("migrate");
+        host.undo("migrate");
+        for task in DEPLOY.iter().rev() {
+            host.undo(task);
+        }
+        assert_eq!((host.head(), host.read("crontab")), (head, crontab));
+        assert!(host.fails("rollback-pin").contains("no deployment is left"));
+    });
 }
