@@ -45,6 +45,10 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         .map_err(|e| Failure::usage(e.to_string()))?;
     let sites = context.sites(&targets);
     refuse_followers(&sites)?;
+    // Before the first of them is planned, for which hosts may be asked.
+    for (site, _) in &sites {
+        context.recipe(site)?;
+    }
     let mut plans: VecDeque<(Plan, Asked, RunId)> = VecDeque::new();
     let mut connector: Option<Arc<dyn Connect>> = None;
     for (site, hosts) in sites {

@@ -154,6 +154,29 @@ fn what_a_command_needs_is_refused_with_its_errors() {
     ready.fleet(&["runs"]).expect_code(0);
 }
 
+/// Before anybody is asked what is proven for the first of them.
+#[test]
+fn of_several_sites_one_with_a_broken_recipe_stops_all() {
+    let mut ready = storm();
+    ready.add_site("proven", "recipe = \"own\"", &["p1"]);
+    ready.write(
+        "recipes/own.toml",
+        "[vars.revision]\ndefault = \"v1\"\n[task.deploy]\nproves = \"revision\"\ntasks = [\"pin\", \"roll\"]\n[[task.pin.phase]]\nname = \"pin\"\n\
+         once = true\n[[task.pin.phase.step]]\nname = \"pin\"\nread-only = true\nregister = \"revision\"\nrun = \"echo {{revision}}\"\n\
+         [[task.roll.step]]\nname = \"roll\"\nrun = \"echo {{revision}}\"\n",
+    );
+    ready.write("hosts/mysite.toml", format!("follows = \"proven\"\n{}", ready.read("hosts/mysite.toml")));
+    ready.write("hosts/other.toml", ready.read("hosts/mysite.toml").replace("\"own\"", "\"storm\""));
+    let calls = |ready: &ReadyProject| ["web1", "p1"].map(|name| ready[name].calls());
+    let before = calls(&ready);
+    let told = ready.fleet(&["mysite,other", "deploy"]).expect_code(3).stderr;
+    assert!(told.contains("recipes/storm.toml:3:1") && told.ends_with("nothing was contacted\n"), "{told}");
+    assert_eq!(calls(&ready), before);
+    // Alone, the hosts are asked, and have proven nothing.
+    ready.fleet(&["mysite", "deploy"]).expect_code(6);
+    assert_ne!(calls(&ready), before);
+}
+
 /// Whether a site is production stands in its file, and nobody rolls back production without being asked.
 #[test]
 fn what_is_on_record_of_a_broken_site_is_not_rolled_back_without_a_question() {
