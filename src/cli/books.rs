@@ -31,7 +31,7 @@ pub struct Place {
 /// A host, and what it says of itself, or why it says nothing.
 pub type Answer<'a> = (&'a Place, Result<HostReport, String>);
 
-/// The targeted hosts of all sites. Where a recipe does not read, nobody knows where the book is; that is said, and the host is asked for
+/// The targeted hosts of all sites. Where a recipe is broken, nobody knows where the book is; that is said, and the host is asked for
 /// the one that its last run had.
 pub fn places(context: &Context<'_>, selector: &str) -> Result<Vec<Place>, Failure> {
     let targets = context.targets(selector)?;
@@ -134,9 +134,8 @@ pub fn one_line(text: &str) -> String {
 
 /// The hosts of the site that this one follows, by that site's own way in; the command line names keys for all hosts.
 pub fn followed(context: &Context<'_>, site: &Site) -> Result<Vec<PlanHost>, Failure> {
-    let Some(followed) = site.follows.as_ref().and_then(|name| context.project.inventory.sites.get(&name.value)) else {
-        return Ok(Vec::new());
-    };
+    let Some(name) = &site.follows else { return Ok(Vec::new()) };
+    let Some(followed) = context.site(&name.value)? else { return Ok(Vec::new()) };
     let names: Vec<HostName> = followed.hosts.iter().map(|host| host.name.clone()).collect();
     let own = Overrides { identity: context.flags.overrides().identity, ..Overrides::default() };
     site_hosts(context, followed, &names, &own)

@@ -5,21 +5,29 @@ use std::collections::BTreeSet;
 use super::access;
 use super::context::{self, Context, say};
 use super::failure::Failure;
+use crate::model::advice;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::exit;
 use crate::model::inventory::Site;
 use crate::model::name::{HostName, RunId, TaskName};
 use crate::model::plan::Plan;
 use crate::model::planner::{self, PlanError, Request};
+use crate::model::printable::printable;
 use crate::model::recipe::{Recipe, Task};
 
 /// Every file was read already; what is left is to plan every task of every site, and to say how it went.
 pub fn check(context: &Context<'_>) -> Result<u8, Failure> {
+    let broken = context.project.errors();
+    if !broken.is_empty() {
+        return Err(Failure::Diagnostics(broken));
+    }
     let sites = &context.project.inventory.sites;
     let mut diagnostics: Vec<Diagnostic> = Vec::new();
     let (mut errors, mut notes) = (BTreeSet::new(), BTreeSet::new());
+    notes.extend(context.project.recipes.values().flat_map(advice::of_recipe));
     for site in sites.values().filter(|site| site.recipe.is_some()) {
         let recipe = context.recipe(site)?;
+        notes.extend(advice::of_site(site, recipe));
         // A task that others are made of may need what they register, and is planned with them.
         let parts: BTreeSet<&TaskName> = recipe.tasks.iter().flat_map(Task::uses).map(|used| &used.name).collect();
         for task in recipe.tasks.iter().filter(|task| !parts.contains(&task.name)) {
@@ -41,7 +49,7 @@ pub fn check(context: &Context<'_>) -> Result<u8, Failure> {
     }
     access::known_hosts(context)?;
     for note in &notes {
-        say(&format!("note: {note}"));
+        say(&format!("note: {}", printable(note.as_bytes())));
     }
     if !diagnostics.is_empty() {
         return Err(Failure::Diagnostics(diagnostics));

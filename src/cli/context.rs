@@ -1,8 +1,9 @@
 //! What every command needs: the project, its inventory and recipes, and how to write to people.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
 use jiff::tz::TimeZone;
 
@@ -11,43 +12,46 @@ use super::descriptors;
 use super::failure::Failure;
 use crate::files::owner;
 use crate::files::project::{self, LoadOptions, Project};
+use crate::model::diagnostic::Diagnostic;
 use crate::model::exit;
-use crate::model::inventory::Site;
+use crate::model::inventory::{Inventory, Site};
 use crate::model::name::{HostName, SiteName, UserName};
 use crate::model::planner::DEFAULT_PARALLEL;
+use crate::model::printable::printable;
 use crate::model::recipe::Recipe;
-use crate::model::selector::{Selector, Targets, restrict};
+use crate::model::selector::{Selector, SelectorError, Targets, restrict};
 
 /// The recipes inside the binary.
 const BUILT_IN: [(&str, &str); 1] = [("git-site", include_str!("../../recipes/git-site.toml"))];
 
 /// A loaded project and the flags.
+///
+/// The project may hold broken files. What they are needed for is refused with their errors where it is asked for: [`Context::targets`],
+/// [`Context::site`], [`Context::recipe`]. So a file that somebody is writing keeps nobody away who does not need it.
 pub struct Context<'a> {
     pub flags: &'a Flags,
     pub project: Project,
+    told: Once,
 }
 
 impl<'a> Context<'a> {
     pub fn load(flags: &'a Flags) -> Result<Self, Failure> {
-        Self::load_with(flags, false)
-    }
-
-    /// For what is on record, or asks the hosts: a recipe that somebody is writing is not in the way of a rescue.
-    pub fn without_recipes(flags: &'a Flags) -> Result<Self, Failure> {
-        Self::load_with(flags, true)
-    }
-
-    fn load_with(flags: &'a Flags, lenient: bool) -> Result<Self, Failure> {
         let reserved = reserved_names();
         let verbs: Vec<&str> = reserved.iter().map(String::as_str).collect();
-        let options = LoadOptions { built_in: &BUILT_IN, verbs: &verbs, lenient };
-        Ok(Self { flags, project: project::load(&root(flags)?, options)? })
+        let options = LoadOptions { built_in: &BUILT_IN, verbs: &verbs };
+        Ok(Self { flags, project: project::load(&root(flags)?, options)?, told: Once::new() })
     }
 
-    /// The hosts that the selector, `--limit` and `--exclude` name.
+    /// The hosts that the selector, `--limit` and `--exclude` name. Which broken files have nothing to do with them is said once.
     pub fn targets(&self, selector: &str) -> Result<Targets, Failure> {
-        let inventory = &self.project.inventory;
-        if inventory.sites.is_empty() {
+        let targets = self.targets_among(&self.project.inventory, selector)?;
+        self.told.call_once(|| self.say_left_out(&targets));
+        Ok(targets)
+    }
+
+    /// The same for a part of the inventory.
+    pub fn targets_among(&self, inventory: &Inventory, selector: &str) -> Result<Targets, Failure> {
+        if inventory.sites.is_empty() && inventory.broken.is_empty() && inventory.defaults.is_empty() {
             return Err(Failure::Message(
                 exit::NO_MATCH,
                 format!(
@@ -56,10 +60,40 @@ impl<'a> Context<'a> {
                 ),
             ));
         }
-        let targets = Selector::parse(selector)?.resolve(inventory)?;
+        let refused = |error| match error {
+            SelectorError::Broken(errors) => self.refuse(errors),
+            error => error.into(),
+        };
+        let targets = Selector::parse(selector)?.resolve(inventory).map_err(refused)?;
         let parse = |text: &Option<String>| text.as_deref().map(Selector::parse).transpose();
         let (limit, exclude) = (parse(&self.flags.limit)?, parse(&self.flags.exclude)?);
-        Ok(restrict(&targets, inventory, limit.as_ref(), exclude.as_ref())?)
+        restrict(&targets, inventory, limit.as_ref(), exclude.as_ref()).map_err(refused)
+    }
+
+    /// Tells the errors that are in the way; all that there are, where these are in what all sites share.
+    fn refuse(&self, errors: Vec<Diagnostic>) -> Failure {
+        let shared = !self.project.inventory.defaults.is_empty();
+        Failure::Diagnostics(if shared { self.project.errors() } else { errors })
+    }
+
+    /// A recipe that a target has is not left out: who needs it is refused.
+    fn say_left_out(&self, targets: &Targets) {
+        let used: BTreeSet<&str> =
+            self.sites(targets).iter().filter_map(|(site, _)| Some(site.recipe.as_ref()?.value.as_str())).collect();
+        let sites = self.project.inventory.broken.keys().map(|stem| format!("hosts/{stem}.toml"));
+        let recipes = self.project.broken_recipes.keys().filter(|name| !used.contains(name.as_str()));
+        let files: Vec<String> = sites.chain(recipes.map(|name| format!("recipes/{name}.toml"))).collect();
+        let what = match files.len() {
+            0 => return,
+            1 => "has errors and is",
+            _ => "have errors and are",
+        };
+        say(&format!("warning: {} {what} left out\nhint: fleet check", printable(files.join(", ").as_bytes())));
+    }
+
+    /// The site of that name, when there is one.
+    pub fn site(&self, name: &SiteName) -> Result<Option<&Site>, Failure> {
+        self.project.inventory.site(name.as_str()).map_err(|errors| self.refuse(errors))
     }
 
     /// The targeted sites with their hosts.
@@ -79,10 +113,9 @@ impl<'a> Context<'a> {
             );
             return Err(Failure::Message(exit::INVALID, reason));
         };
-        // Some commands work with what reads of a project.
-        self.project.recipes.get(name).ok_or_else(|| {
-            Failure::Message(exit::INVALID, format!("its recipe `{name}` does not read\nhint: `fleet check` tells why"))
-        })
+        // A site names no recipe that is not there, so one that is missing here has errors.
+        let errors = || self.project.broken_recipes.get(name.as_str()).cloned().unwrap_or_default();
+        self.project.recipes.get(name).ok_or_else(|| Failure::Diagnostics(errors()))
     }
 
     /// How many of these hosts are worked on at the same time, where no plan says it.

@@ -33,7 +33,7 @@ impl Failure {
     pub fn in_short(&self) -> String {
         match self {
             Self::Message(_, message) => message.lines().next().unwrap_or_default().to_owned(),
-            Self::Diagnostics(errors) => errors.first().map(|error| error.message.clone()).unwrap_or_default(),
+            Self::Diagnostics(errors) => errors.first().map(in_one_line).unwrap_or_default(),
             Self::Told(_) => String::new(),
         }
     }
@@ -43,10 +43,13 @@ impl Failure {
     }
 }
 
+fn in_one_line(error: &Diagnostic) -> String {
+    format!("{}:{}: {}", error.source.path, error.line_and_column().0, error.message)
+}
+
 impl From<ProjectError> for Failure {
     fn from(error: ProjectError) -> Self {
         match error {
-            ProjectError::Invalid(diagnostics) => Self::Diagnostics(diagnostics),
             foreign @ (ProjectError::Foreign { .. } | ProjectError::Open { .. }) => Self::refused(foreign.to_string()),
             other => Self::Message(exit::INVALID, with_cause(&other)),
         }
@@ -55,7 +58,10 @@ impl From<ProjectError> for Failure {
 
 impl From<SelectorError> for Failure {
     fn from(error: SelectorError) -> Self {
-        Self::Message(exit::NO_MATCH, error.to_string())
+        match error {
+            SelectorError::Broken(errors) => Self::Diagnostics(errors),
+            error => Self::Message(exit::NO_MATCH, error.to_string()),
+        }
     }
 }
 

@@ -38,9 +38,6 @@ use failure::Failure;
 /// What can be done with a site besides the tasks of its recipe.
 const SITE_VERBS: [&str; 6] = ["run", "trust", "distribute-keys", "status", "check", "unlock"];
 
-/// Those that a person needs when a site is in trouble, maybe while a recipe is being written.
-const WITHOUT_RECIPES: [&str; 4] = ["run", "status", "check", "unlock"];
-
 /// Runs `fleet`.
 pub fn main() -> ExitCode {
     let argv = match args::utf8(std::env::args_os(), std::env::vars_os()) {
@@ -96,9 +93,6 @@ fn tell(flags: &Flags, failure: Failure) -> u8 {
 async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     let flags = &cli.flags;
     match &cli.verb {
-        Verb::Site(args) if matches!(args.tasks.as_slice(), [only] if WITHOUT_RECIPES.contains(&only.as_str())) => {
-            site(&Context::without_recipes(flags)?, args).await
-        }
         Verb::Site(args) => site(&Context::load(flags)?, args).await,
         Verb::GenerateKeys { passphrase, new_passphrase_file } => {
             keys::generate(flags, *passphrase, new_passphrase_file.as_deref())
@@ -109,16 +103,13 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::Check => check::check(&Context::load(flags)?),
         Verb::Init => init(flags),
         Verb::Demo { keep, serve } => show_demo(*keep, *serve).await,
-        Verb::Runs => show::runs(&Context::without_recipes(flags)?),
-        Verb::Show { run } => show::show(&Context::without_recipes(flags)?, run),
-        Verb::Logs { run, host, step } => {
-            show::logs(&Context::without_recipes(flags)?, run, host.as_deref(), step.as_deref())
-        }
-        Verb::Resume(args) if args.as_planned => resume::resume(&Context::without_recipes(flags)?, args).await,
+        Verb::Runs => show::runs(&Context::load(flags)?),
+        Verb::Show { run } => show::show(&Context::load(flags)?, run),
+        Verb::Logs { run, host, step } => show::logs(&Context::load(flags)?, run, host.as_deref(), step.as_deref()),
         Verb::Resume(args) => resume::resume(&Context::load(flags)?, args).await,
-        Verb::Undo { run } => resume::undo(&Context::without_recipes(flags)?, run).await,
-        Verb::Attach { run } => attach::attach(&Context::without_recipes(flags)?, run).await,
-        Verb::Cancel { run } => resume::cancel(&Context::without_recipes(flags)?, run).await,
+        Verb::Undo { run } => resume::undo(&Context::load(flags)?, run).await,
+        Verb::Attach { run } => attach::attach(&Context::load(flags)?, run).await,
+        Verb::Cancel { run } => resume::cancel(&Context::load(flags)?, run).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "fleet", &mut script);
@@ -167,7 +158,8 @@ fn refuse_order(context: &Context<'_>, args: &SiteArgs, second: &str) -> Result<
     }
     let first = args.selector.replace('_', "-");
     let swapped = is_task(&first) || SITE_VERBS.contains(&first.as_str());
-    if swapped && context.targets(&args.selector).is_err() && context.targets(second).is_ok() {
+    let is_site = |word: &str| !matches!(context.targets(word), Err(Failure::Message(..)));
+    if swapped && !is_site(&args.selector) && is_site(second) {
         return Err(Failure::usage(format!("the site comes first\nhint: fleet {} {first}", quote(second))));
     }
     Ok(())
@@ -177,8 +169,15 @@ fn refuse_order(context: &Context<'_>, args: &SiteArgs, second: &str) -> Result<
 fn refuse_slip(context: &Context<'_>, args: &SiteArgs, verb: &str) -> Result<(), Failure> {
     let Some(meant) = nearest(verb, SITE_VERBS) else { return Ok(()) };
     let targets = context.targets(&args.selector)?;
-    let recipes = context.sites(&targets).into_iter().filter_map(|(site, _)| context.recipe(site).ok());
-    let tasks: Vec<&str> = recipes.flat_map(|recipe| recipe.tasks.iter().map(|task| task.name.as_str())).collect();
+    let mut tasks: Vec<&str> = Vec::new();
+    for (site, _) in context.sites(&targets) {
+        match context.recipe(site) {
+            Ok(recipe) => tasks.extend(recipe.tasks.iter().map(|task| task.name.as_str())),
+            // It may have such a task.
+            Err(broken @ Failure::Diagnostics(_)) => return Err(broken),
+            Err(_) => {}
+        }
+    }
     if tasks.iter().any(|task| task.replace('_', "-") == verb) || nearest(verb, tasks).is_some() {
         return Ok(());
     }
@@ -188,6 +187,9 @@ fn refuse_slip(context: &Context<'_>, args: &SiteArgs, verb: &str) -> Result<(),
 /// `fleet WORD`: a site and nothing else, or a verb with a slip in it.
 fn nothing_to_do(context: &Context<'_>, word: &str) -> Failure {
     if let Err(unknown) = context.targets(word) {
+        if matches!(unknown, Failure::Diagnostics(_)) {
+            return unknown;
+        }
         let verbs = args::verbs();
         let dashed = word.replace('_', "-");
         return match nearest(&dashed, verbs.iter().map(String::as_str)) {

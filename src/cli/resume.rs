@@ -194,6 +194,10 @@ impl Taken {
     /// A recipe or an inventory that has changed since would make another run of it.
     fn refuse_other_plan(&self, context: &Context<'_>) -> Result<(), Failure> {
         let Some(asked) = history::load_request(&context.runs(), &self.run)? else { return Ok(()) };
+        // Files that are broken do not tell whether anything has changed.
+        if let Some(site) = context.site(&asked.site)?.filter(|site| site.recipe.is_some()) {
+            context.recipe(site)?;
+        }
         let now = run::plan_tasks(context, &asked, &self.run).and_then(|plan| Ok(plan?));
         let difference = match &now {
             Ok(now) => self.plan.difference(now),

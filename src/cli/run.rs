@@ -45,6 +45,10 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         .map_err(|e| Failure::usage(e.to_string()))?;
     let sites = context.sites(&targets);
     refuse_followers(&sites)?;
+    // Before the first of them is planned, for which hosts may be asked.
+    for (site, _) in &sites {
+        context.recipe(site)?;
+    }
     let mut plans: VecDeque<(Plan, Asked, RunId)> = VecDeque::new();
     let mut connector: Option<Arc<dyn Connect>> = None;
     for (site, hosts) in sites {
@@ -127,7 +131,7 @@ fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), Failure> {
 /// Plans what was asked for, with the files as they are now.
 pub fn plan_tasks(context: &Context<'_>, asked: &Asked, run: &RunId) -> Result<Result<Plan, PlanError>, Failure> {
     let Asked { site, hosts, tasks, overrides, login, proof, unproven } = asked;
-    let Some(site) = context.project.inventory.sites.get(site) else {
+    let Some(site) = context.site(site)? else {
         return Err(Failure::Message(exit::NO_MATCH, format!("there is no site `{site}` any more")));
     };
     let recipe = context.recipe(site)?;
@@ -198,6 +202,11 @@ fn say_basis(plan: &Plan) {
 pub fn confirm(context: &Context<'_>, plan: &Plan, what: &str) -> Result<(), Failure> {
     say_basis(plan);
     for name in &plan.sites {
+        // A run on record needs nothing of a site's file but this, so the defaults may be broken. A broken file does not say that it is
+        // not production.
+        if let Some(errors) = context.project.inventory.broken.get(name.as_str()) {
+            return Err(Failure::Diagnostics(errors.clone()));
+        }
         let site = context.project.inventory.sites.get(name);
         let stage = site.and_then(|site| site.stage.as_ref()).map(|stage| stage.value);
         if stage == Some(Stage::Production) {

@@ -1,19 +1,31 @@
 //! Commands that only read: `list`, `tasks`, `runs`, `show`, `logs`.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 
 use super::context::{self, Context, print};
 use super::failure::Failure;
 use crate::model::exit;
-use crate::model::inventory::Site;
+use crate::model::inventory::{Inventory, Site};
 use crate::model::name::{HostName, RunId};
 use crate::model::planner::{Overrides, Request, Variables};
 use crate::report::logs::{LogQuery, LogStyle};
 use crate::report::{history, inventory_text, listing, logs};
 
 pub fn list(context: &Context<'_>, selector: Option<&str>) -> Result<u8, Failure> {
-    let targets = context.targets(selector.unwrap_or("all"))?;
+    let inventory = &context.project.inventory;
+    // Who names no site gets what can be shown. That others are missing is told with their errors and by the exit code, so that no script
+    // takes a part for the whole.
+    let targets = match selector {
+        None if inventory.defaults.is_empty() && !inventory.broken.is_empty() && !inventory.sites.is_empty() => {
+            context.targets_among(&Inventory { broken: BTreeMap::new(), ..inventory.clone() }, "all")?
+        }
+        selector => context.targets(selector.unwrap_or("all"))?,
+    };
     print(&inventory_text::sites(context.sites(&targets), context::stdout_colour(context.flags)))?;
+    if selector.is_none() && !inventory.broken.is_empty() {
+        return Err(Failure::Diagnostics(inventory.errors()));
+    }
     Ok(exit::SUCCESS)
 }
 
@@ -25,7 +37,7 @@ pub fn explain(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
 }
 
 fn explain_site(context: &Context<'_>, site: &Site, names: &[HostName]) -> Result<String, Failure> {
-    let recipe = context.recipe(site).ok();
+    let recipe = site.recipe.as_ref().map(|_| context.recipe(site)).transpose()?;
     let overrides: Overrides = context.flags.overrides();
     let run = RunId::parse("RUN").map_err(Failure::environment)?;
     let login = context::login_user()?;

@@ -61,7 +61,7 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     }
     for (index, refusal) in &decision.refused {
         if let Some(offer) = offered.get(*index) {
-            say(&format!("{}: not pinned: {refusal}\nhint: {}", offer.host, hint(context, offer, refusal)));
+            say(&format!("{}: not pinned: {refusal}\nhint: {}", offer.host, hint(context, refusal)));
         }
     }
     pin(context, &decision, &offered, &keys, listed.is_some())?;
@@ -70,14 +70,13 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
 }
 
 /// What to do about a key that is not pinned.
-fn hint(context: &Context<'_>, offer: &Offered, refusal: &Refusal) -> String {
+fn hint(context: &Context<'_>, refusal: &Refusal) -> String {
     match refusal {
-        Refusal::Changed { .. } | Refusal::OtherTypeKnown { .. } => {
-            let name = known_hosts::lookup_name(offer.address.as_str(), offer.port);
+        Refusal::Changed { name, .. } | Refusal::OtherTypeKnown { name, .. } => {
             let file = context.known_hosts();
             format!(
                 "it may be an attack; ask the host's owner. To trust anew: ssh-keygen -R {} -f {}",
-                quote(&name),
+                quote(name),
                 quote(&file.to_string_lossy())
             )
         }
@@ -144,12 +143,12 @@ fn judge(host: &PlanHost, key: &HostKey, known: &KnownHosts) -> Offered {
     let state = match known.check(host.address.as_str(), host.port, key) {
         Verdict::Pinned => PinState::Pinned,
         Verdict::Unknown => PinState::New,
-        Verdict::Changed { path, line, pinned } => {
-            PinState::Changed { detail: format!("{} is pinned in {}", pinned.fingerprint(), at(&path, line)) }
+        Verdict::Changed { path, line, pinned, name } => {
+            PinState::Changed { detail: format!("{} is pinned in {}", pinned.fingerprint(), at(&path, line)), name }
         }
         Verdict::Revoked { .. } => PinState::Revoked,
-        Verdict::OtherTypeKnown { path, line, types } => {
-            PinState::OtherTypeKnown { detail: format!("{} in {}", types.join(", "), at(&path, line)) }
+        Verdict::OtherTypeKnown { path, line, types, name } => {
+            PinState::OtherTypeKnown { detail: format!("{} in {}", types.join(", "), at(&path, line)), name }
         }
     };
     Offered {

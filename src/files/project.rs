@@ -1,6 +1,7 @@
 //! The project folder: found upward from the working directory, read as a whole.
 //!
-//! Everything wrong with any file comes back at once, as [`Diagnostic`]s: also a file that can not be read or is no text.
+//! What reads and what is wrong are kept apart, so that one broken file stops only those who need it; the errors, as [`Diagnostic`]s, are
+//! all that there are: also that a file can not be read or is no text.
 //!
 //! Lines end with LF, whatever the file says: an editor or a checkout on another system ends them with CRLF, and a shell on a host reads
 //! the CR as a part of the last word, so that `set -eu` fails, a guard is false and an undo removes nothing. Rejected: refusing such files
@@ -13,7 +14,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::diagnostic::{Diagnostic, Source};
+use crate::model::diagnostic::{Diagnostic, Source, in_order};
+use crate::model::encoding::wide_encoding;
 use crate::model::inventory::Inventory;
 use crate::model::inventory_file::{Known, read_inventory};
 use crate::model::name::RecipeName;
@@ -23,15 +25,26 @@ use crate::model::recipe_file::read_recipe;
 /// Longest file that is read, in bytes.
 pub const LONGEST_FILE: u64 = 4 << 20;
 
-/// A project, read and free of errors.
+/// A project: what of it reads, and what is wrong with the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
     /// Its folder.
     pub root: PathBuf,
     /// Its sites.
     pub inventory: Inventory,
-    /// Its own recipes, and the built-in ones that it does not replace.
+    /// Its own recipes, and the built-in ones that it does not replace, also not by a broken one.
     pub recipes: BTreeMap<RecipeName, Recipe>,
+    /// The errors of each broken recipe, by its name.
+    pub broken_recipes: BTreeMap<String, Vec<Diagnostic>>,
+}
+
+impl Project {
+    /// All errors, in the order of the files.
+    pub fn errors(&self) -> Vec<Diagnostic> {
+        let mut errors = self.inventory.errors();
+        errors.extend(in_order(self.broken_recipes.values().flatten()));
+        errors
+    }
 }
 
 /// What a project is read with.
@@ -41,8 +54,6 @@ pub struct LoadOptions<'a> {
     pub built_in: &'a [(&'a str, &'a str)],
     /// Words of the command line, which no site may be called.
     pub verbs: &'a [&'a str],
-    /// Leave out the recipes that do not read: what is done was planned before.
-    pub lenient: bool,
 }
 
 /// Why there is no project.
@@ -91,9 +102,6 @@ pub enum ProjectError {
         #[source]
         source: io::Error,
     },
-    /// Files are wrong.
-    #[error("{} errors in the project's files", .0.len())]
-    Invalid(Vec<Diagnostic>),
 }
 
 /// The project folder: `named`, or the first from `start` upward that has `hosts/`.
@@ -111,9 +119,8 @@ pub fn find(start: &Path, named: Option<&Path>) -> Result<PathBuf, ProjectError>
 
 /// Reads the project.
 pub fn load(root: &Path, options: LoadOptions<'_>) -> Result<Project, ProjectError> {
-    let mut diagnostics = Vec::new();
-    let mut sites = read_folder(root, "hosts", &mut diagnostics)?;
-    let own = if root.join("recipes").exists() { read_folder(root, "recipes", &mut diagnostics)? } else { Vec::new() };
+    let mut sites = read_folder(root, "hosts")?;
+    let own = if root.join("recipes").exists() { read_folder(root, "recipes")? } else { Vec::new() };
     let defaults = sites.iter().position(|file| file.stem == "defaults").map(|place| sites.remove(place));
 
     // What can not be read is still there: a site that names it is not wrong.
@@ -123,60 +130,63 @@ pub fn load(root: &Path, options: LoadOptions<'_>) -> Result<Project, ProjectErr
     let unread: Vec<_> = sites.iter().filter(|file| file.source.is_none()).map(|file| file.stem.as_str()).collect();
     let known = Known { verbs: options.verbs, recipes: Some(&names), unread: &unread };
     let readable: Vec<_> = sites.iter().filter_map(|file| Some((file.stem.clone(), file.source.clone()?))).collect();
-    let inventory = read_inventory(defaults.as_ref().and_then(|file| file.source.as_ref()), &readable, known)
-        .map_err(|errors| diagnostics.extend(errors))
-        .unwrap_or_default();
+    let mut inventory = read_inventory(defaults.as_ref().and_then(|file| file.source.as_ref()), &readable, known);
+    inventory.defaults.extend(defaults.and_then(|file| file.error));
+    for (stem, error) in sites.into_iter().filter_map(|file| Some((file.stem, file.error?))) {
+        inventory.leave_out(&stem, [error]);
+    }
 
-    let mut recipes = BTreeMap::new();
+    let mut project =
+        Project { root: root.to_owned(), inventory, recipes: BTreeMap::new(), broken_recipes: BTreeMap::new() };
     let folder = root.join("recipes");
     let script = |path: &str| read_script(&folder, path);
     for file in &own {
-        let Some(source) = &file.source else { continue };
-        let mut passed_over = Vec::new();
-        let told = if options.lenient { &mut passed_over } else { &mut diagnostics };
-        recipes.extend(read_one(&file.stem, source, &script, told));
+        let recipe =
+            file.source.as_ref().map_or_else(|| Err(Vec::new()), |source| read_one(&file.stem, source, &script));
+        project.keep(&file.stem, recipe, file.error.clone());
     }
     for (name, text) in options.built_in.iter().filter(|(name, _)| own.iter().all(|file| file.stem != *name)) {
         let source = Arc::new(Source { path: format!("recipe {name} (built in)"), text: (*text).to_owned() });
         let no_script = |_: &str| Err("a built-in recipe has no files".to_owned());
-        recipes.extend(read_one(name, &source, &no_script, &mut diagnostics));
+        project.keep(name, read_one(name, &source, &no_script), None);
     }
-    if !diagnostics.is_empty() {
-        diagnostics.sort_by(|a, b| (&a.source.path, a.span.start).cmp(&(&b.source.path, b.span.start)));
-        return Err(ProjectError::Invalid(diagnostics));
+    Ok(project)
+}
+
+impl Project {
+    fn keep(&mut self, name: &str, recipe: Result<Recipe, Vec<Diagnostic>>, error: Option<Diagnostic>) {
+        match (recipe, error) {
+            (Ok(recipe), None) => drop(self.recipes.insert(recipe.name.clone(), recipe)),
+            (recipe, error) => {
+                let errors = error.into_iter().chain(recipe.err().unwrap_or_default());
+                self.broken_recipes.insert(name.to_owned(), errors.collect());
+            }
+        }
     }
-    Ok(Project { root: root.to_owned(), inventory, recipes })
 }
 
 fn read_one(
     name: &str,
     source: &Arc<Source>,
     script: &dyn Fn(&str) -> Result<String, String>,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Option<(RecipeName, Recipe)> {
-    let recipe = match RecipeName::parse(name) {
+) -> Result<Recipe, Vec<Diagnostic>> {
+    match RecipeName::parse(name) {
         Ok(name) => read_recipe(name, source, script),
         Err(error) => Err(vec![
             Diagnostic::new(source, 0..0, error.to_string()).label("the file's name is the recipe's: rename the file"),
         ]),
-    };
-    match recipe {
-        Ok(recipe) => Some((recipe.name.clone(), recipe)),
-        Err(errors) => {
-            diagnostics.extend(errors);
-            None
-        }
     }
 }
 
-/// A file of a folder; without a source it could not be read, which was reported.
+/// A file of a folder. Where it could not be read, or is no text, there is an error; where something of it could, a source all the same.
 struct ReadFile {
     stem: String,
     source: Option<Arc<Source>>,
+    error: Option<Diagnostic>,
 }
 
 /// Reads `FOLDER/*.toml`, in the order of their names. Hidden files are an editor's.
-fn read_folder(root: &Path, folder: &str, diagnostics: &mut Vec<Diagnostic>) -> Result<Vec<ReadFile>, ProjectError> {
+fn read_folder(root: &Path, folder: &str) -> Result<Vec<ReadFile>, ProjectError> {
     let path = root.join(folder);
     let error = |source| ProjectError::Folder { folder: shown(&path), source };
     let mut names = Vec::new();
@@ -190,23 +200,23 @@ fn read_folder(root: &Path, folder: &str, diagnostics: &mut Vec<Diagnostic>) -> 
         let text = name.to_string_lossy();
         let Some(stem) = text.strip_suffix(".toml").filter(|stem| !stem.starts_with('.')) else { continue };
         let shown = format!("{folder}/{text}");
-        let source = read_source(&path.join(&name), &shown, diagnostics);
-        files.push(ReadFile { stem: stem.to_owned(), source });
+        let (source, error) = read_source(&path.join(&name), &shown);
+        files.push(ReadFile { stem: stem.to_owned(), source, error });
     }
     Ok(files)
 }
 
-fn read_source(path: &Path, shown: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<Arc<Source>> {
+fn read_source(path: &Path, shown: &str) -> (Option<Arc<Source>>, Option<Diagnostic>) {
     let source = |text| Arc::new(Source { path: shown.to_owned(), text });
     let bytes = match read_bytes(path) {
         Ok(bytes) => bytes,
         Err(reason) => {
-            diagnostics.push(Diagnostic::new(&source(String::new()), 0..0, format!("cannot read {shown}: {reason}")));
-            return None;
+            let diagnostic = Diagnostic::new(&source(String::new()), 0..0, format!("cannot read {shown}: {reason}"));
+            return (None, Some(diagnostic));
         }
     };
     match String::from_utf8(bytes) {
-        Ok(text) => Some(source(text)),
+        Ok(text) => (Some(source(text)), None),
         Err(error) => {
             // The rest of the file is read all the same, to tell what else is wrong.
             let good = error.utf8_error().valid_up_to();
@@ -214,8 +224,7 @@ fn read_source(path: &Path, shown: &str, diagnostics: &mut Vec<Diagnostic>) -> O
             let source = source(String::from_utf8_lossy(error.as_bytes()).into_owned());
             let span = good..good + char::REPLACEMENT_CHARACTER.len_utf8();
             let diagnostic = Diagnostic::new(&source, span, format!("the file is not UTF-8: byte 0x{byte:02x}"));
-            diagnostics.push(diagnostic.label("save the file as UTF-8"));
-            Some(source)
+            (Some(source), Some(diagnostic.label("save the file as UTF-8")))
         }
     }
 }
@@ -243,12 +252,19 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     if bytes.len() as u64 > LONGEST_FILE {
         return Err(format!("longer than {} MiB", LONGEST_FILE >> 20));
     }
-    Ok(with_lf(&bytes))
+    match wide_encoding(&bytes) {
+        Some(encoding) => Err(format!("the file is {encoding}; save it as UTF-8")),
+        None => Ok(with_lf(&bytes)),
+    }
 }
 
-/// The text without a byte order mark, and with LF at the end of its lines.
+/// The text without byte order marks at its beginning, and with LF at the end of its lines.
 fn with_lf(bytes: &[u8]) -> Vec<u8> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut bytes = bytes;
+    // More than one is what tools leave that each add theirs.
+    while let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
+        bytes = rest;
+    }
     bytes.iter().fold(Vec::with_capacity(bytes.len()), |mut text, byte| {
         if *byte == b'\n' {
             // More than one CR is what a conversion of what was converted leaves.

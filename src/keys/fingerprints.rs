@@ -17,7 +17,8 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 
-use crate::model::name::{Address, HostLabel};
+use crate::model::encoding::wide_encoding;
+use crate::model::name::{Address, HostLabel, canonical_address};
 use crate::ssh::key::PublicKeyLine;
 
 use super::trust::Offered;
@@ -61,6 +62,10 @@ impl Fingerprints {
     pub fn parse(content: &[u8]) -> Result<Self, Vec<FingerprintError>> {
         let mut entries = Vec::new();
         let mut errors = Vec::new();
+        if let Some(encoding) = wide_encoding(content) {
+            let reason = format!("the file is {encoding}; save it as UTF-8");
+            return Err(vec![FingerprintError { line: 1, reason }]);
+        }
         let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
         for (index, bytes) in content.split(|&b| b == b'\n').enumerate() {
             let line = index + 1;
@@ -171,7 +176,7 @@ fn parse_holder(text: &str) -> Result<Holder, String> {
     if Address::parse(name).is_err() && HostLabel::parse(name).is_err() {
         return Err(format!("`{name}` is neither a host of the inventory nor an address"));
     }
-    Ok(Holder { name: name.to_owned(), port })
+    Ok(Holder { name: canonical_address(name), port })
 }
 
 /// A name as in `known_hosts`: without a port it means port 22.
@@ -221,6 +226,8 @@ mod tests {
         let six = offer("six", "2001:db8::1", 22);
         assert!(has(&format!("2001:DB8::1 {PRINT}"), &six));
         assert!(has(&format!("[2001:db8::1]:22 {PRINT}"), &six));
+        assert!(has(&format!("2001:0db8:0:0:0:0:0:1 {PRINT}"), &six));
+        assert!(has(&format!("[::FFFF:192.0.2.11]:2222 {PRINT}"), &web));
         assert!(!has(&format!("[2001:db8::1]:23 {PRINT}"), &six));
     }
 

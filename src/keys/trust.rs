@@ -38,6 +38,8 @@ pub enum PinState {
     Changed {
         /// Which, and on which line.
         detail: String,
+        /// The host, as that line spells it.
+        name: String,
     },
     /// The key is marked as revoked.
     Revoked,
@@ -45,6 +47,8 @@ pub enum PinState {
     OtherTypeKnown {
         /// Which, and on which lines.
         detail: String,
+        /// The host, as the first of them spells it.
+        name: String,
     },
 }
 
@@ -66,6 +70,8 @@ pub enum Refusal {
     Changed {
         /// Which, and on which line.
         detail: String,
+        /// The host, as that line spells it.
+        name: String,
     },
     /// The key is marked as revoked.
     Revoked,
@@ -73,6 +79,8 @@ pub enum Refusal {
     OtherTypeKnown {
         /// Which, and on which lines.
         detail: String,
+        /// The host, as the first of them spells it.
+        name: String,
     },
     /// The list of fingerprints has others for this host.
     OtherFingerprint {
@@ -86,9 +94,9 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Changed { detail } => write!(f, "the key has changed: {detail}"),
+            Self::Changed { detail, .. } => write!(f, "the key has changed: {detail}"),
             Self::Revoked => f.write_str("the key is revoked"),
-            Self::OtherTypeKnown { detail } => write!(f, "the host is known by a key of another type: {detail}"),
+            Self::OtherTypeKnown { detail, .. } => write!(f, "the host is known by a key of another type: {detail}"),
             Self::OtherFingerprint { lines } => {
                 let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
                 write!(f, "the list of fingerprints has another for this host (line {})", lines.join(", "))
@@ -153,9 +161,13 @@ pub fn decide(offered: &[Offered], listed: Option<&Fingerprints>) -> TrustDecisi
 
 fn judge(offer: &Offered, listed: Option<&Fingerprints>) -> Decision {
     match &offer.state {
-        PinState::Changed { detail } => Decision::Refused(Refusal::Changed { detail: detail.clone() }),
+        PinState::Changed { detail, name } => {
+            Decision::Refused(Refusal::Changed { detail: detail.clone(), name: name.clone() })
+        }
         PinState::Revoked => Decision::Refused(Refusal::Revoked),
-        PinState::OtherTypeKnown { detail } => Decision::Refused(Refusal::OtherTypeKnown { detail: detail.clone() }),
+        PinState::OtherTypeKnown { detail, name } => {
+            Decision::Refused(Refusal::OtherTypeKnown { detail: detail.clone(), name: name.clone() })
+        }
         PinState::Pinned | PinState::New => {
             let new = offer.state == PinState::New;
             let Some(listed) = listed else { return if new { Decision::Pin } else { Decision::Pinned } };
@@ -227,14 +239,14 @@ mod tests {
     fn a_contradiction_is_refused_whatever_the_list_says() {
         let (old, other) = ("SHA256:x on line 3".to_owned(), "ssh-rsa on line 4".to_owned());
         let scan = [
-            offer("a", "10.0.0.1", "a", PinState::Changed { detail: old.clone() }),
+            offer("a", "10.0.0.1", "a", PinState::Changed { detail: old.clone(), name: "a".into() }),
             offer("b", "10.0.0.2", "a", PinState::Revoked),
-            offer("c", "10.0.0.3", "a", PinState::OtherTypeKnown { detail: other.clone() }),
+            offer("c", "10.0.0.3", "a", PinState::OtherTypeKnown { detail: other.clone(), name: "c".into() }),
         ];
         let refusals = [
-            (0, Refusal::Changed { detail: old }),
+            (0, Refusal::Changed { detail: old, name: "a".into() }),
             (1, Refusal::Revoked),
-            (2, Refusal::OtherTypeKnown { detail: other }),
+            (2, Refusal::OtherTypeKnown { detail: other, name: "c".into() }),
         ];
         for listed in [None, Some(listed(&fingerprint_text("a")))] {
             let decision = decide(&scan, listed.as_ref());

@@ -23,7 +23,7 @@ pub struct Book {
     pub folder: Option<String>,
     /// The login user.
     pub login: UserName,
-    /// Nobody knows where it is, because the recipe does not read: the one that the last run of this user had is meant.
+    /// Nobody knows where it is, because the recipe is broken: the one that the last run of this user had is meant.
     pub lost: bool,
 }
 

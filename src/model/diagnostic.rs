@@ -60,6 +60,14 @@ impl Diagnostic {
     }
 }
 
+/// Diagnostics in the order of the files and of their lines, each once: one that is about several files is kept with each.
+pub fn in_order<'a>(diagnostics: impl IntoIterator<Item = &'a Diagnostic>) -> Vec<Diagnostic> {
+    let mut all: Vec<_> = diagnostics.into_iter().cloned().collect();
+    all.sort_by(|a, b| (&a.source.path, a.span.start).cmp(&(&b.source.path, b.span.start)));
+    all.dedup();
+    all
+}
+
 /// The candidate nearest to what was typed, when it is near enough to be meant.
 pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates

@@ -5,6 +5,7 @@
 //!
 //! Rejected: serde. It stops at the first error, and its unknown-field errors know no nearest name.
 
+mod blanks;
 mod item;
 
 use std::cell::RefCell;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
+use self::blanks::with_plain_blanks;
 pub use self::item::Item;
 use super::diagnostic::{Diagnostic, Source, nearest};
 use super::inventory::Origin;
@@ -38,28 +40,35 @@ struct Problem {
 impl Document<'_> {
     /// Reads a file with `read` and tells all that is wrong with it, in the file's order.
     pub fn read<T>(source: &Arc<Source>, read: impl FnOnce(&Document<'_>) -> T) -> (T, Vec<Diagnostic>) {
-        let (root, errors) = DeTable::parse_recoverable(&source.text);
-        let syntax: Vec<_> = errors
+        let (text, blanks) = with_plain_blanks(source);
+        let (root, errors) = DeTable::parse_recoverable(&text);
+        let parser = errors
             .iter()
             .map(|error| Diagnostic::new(source, error.span().unwrap_or_default(), error.message()))
-            .collect();
-        if syntax.is_empty() {
-            return Self::read_parsed(source, root.into_inner(), syntax, read);
+            .collect::<Vec<_>>();
+        let line_starts: Vec<usize> =
+            std::iter::once(0).chain(source.text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        // What the parser says of a line with such a character comes of it.
+        let line = |diagnostic: &Diagnostic| line_at(&line_starts, diagnostic.span.start);
+        let lines: BTreeSet<usize> = blanks.iter().map(line).collect();
+        let own = parser.iter().filter(|error| !lines.contains(&line(error))).cloned();
+        let syntax: Vec<_> = blanks.iter().cloned().chain(own).collect();
+        if parser.is_empty() {
+            return Self::read_parsed((source, line_starts), root.into_inner(), syntax, read);
         }
         // The parser gives up the rest of the file after some errors. Without the lines in error it may read all of it.
-        let blanked = without_lines(&source.text, &syntax);
+        let blanked = without_lines(&text, &parser);
         let (rest, errors) = DeTable::parse_recoverable(&blanked);
         let root = if errors.is_empty() { rest } else { root };
-        Self::read_parsed(source, root.into_inner(), syntax, read)
+        Self::read_parsed((source, line_starts), root.into_inner(), syntax, read)
     }
 
     fn read_parsed<T>(
-        source: &Arc<Source>,
+        (source, line_starts): (&Arc<Source>, Vec<usize>),
         root: DeTable<'_>,
         syntax: Vec<Diagnostic>,
         read: impl FnOnce(&Document<'_>) -> T,
     ) -> (T, Vec<Diagnostic>) {
-        let line_starts = std::iter::once(0).chain(source.text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let document = Document { source, root, line_starts, syntax, problems: RefCell::default() };
         let value = read(&document);
         (value, document.finish())
@@ -91,7 +100,7 @@ impl Document<'_> {
     }
 
     fn line(&self, offset: usize) -> usize {
-        self.line_starts.partition_point(|start| *start <= offset)
+        line_at(&self.line_starts, offset)
     }
 
     /// File and line of a place.
@@ -111,6 +120,11 @@ impl Document<'_> {
         all.dedup();
         all
     }
+}
+
+/// The line of a byte, from 1.
+fn line_at(line_starts: &[usize], offset: usize) -> usize {
+    line_starts.partition_point(|start| *start <= offset)
 }
 
 /// The text with blanks for the lines in which the errors stand, so that all other offsets stay.

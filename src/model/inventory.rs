@@ -7,14 +7,45 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::diagnostic::Source;
+use super::diagnostic::{Diagnostic, Source, in_order};
 use super::name::{Address, HostName, RecipeName, RoleName, SiteName, UserName, VarName};
 
-/// All sites.
+/// All sites, and apart from them what is wrong with the files of others: one broken file stops its own site, not the project.
+///
+/// Invariant: a site is in `sites` only when nothing is wrong with its file. Whoever looks one up by [`Inventory::site`] or by a selector
+/// is told the errors of one that is not, so it is never left out unnoticed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
     /// By name.
     pub sites: BTreeMap<SiteName, Site>,
+    /// The errors of each broken site, by the name of its file without `.toml`.
+    pub broken: BTreeMap<String, Vec<Diagnostic>>,
+    /// The errors of `hosts/defaults.toml`. With any, no site has the values that it is meant to have.
+    pub defaults: Vec<Diagnostic>,
+}
+
+impl Inventory {
+    /// Takes a site out because of these errors.
+    pub fn leave_out(&mut self, stem: &str, errors: impl IntoIterator<Item = Diagnostic>) {
+        self.sites.remove(stem);
+        self.broken.entry(stem.to_owned()).or_default().extend(errors);
+    }
+
+    /// The site of that name; `None` when there is none, and an error when it, or what all sites share, is broken.
+    pub fn site(&self, name: &str) -> Result<Option<&Site>, Vec<Diagnostic>> {
+        if !self.defaults.is_empty() {
+            return Err(self.errors());
+        }
+        match self.broken.get(name) {
+            Some(errors) => Err(errors.clone()),
+            None => Ok(self.sites.get(name)),
+        }
+    }
+
+    /// All errors, in the order of the files.
+    pub fn errors(&self) -> Vec<Diagnostic> {
+        in_order(self.defaults.iter().chain(self.broken.values().flatten()))
+    }
 }
 
 /// One deployed application: one file in `hosts/`.

@@ -1,4 +1,4 @@
-//! Reads `hosts/*.toml` into an [`Inventory`], or tells all that is wrong with the files.
+//! Reads `hosts/*.toml` into an [`Inventory`], and tells all that is wrong with the files.
 
 mod host;
 
@@ -28,43 +28,39 @@ pub struct Known<'a> {
 }
 
 /// Reads all sites. `sites` are the files by their names without `.toml`.
-pub fn read_inventory(
-    defaults: Option<&Arc<Source>>,
-    sites: &[(String, Arc<Source>)],
-    known: Known<'_>,
-) -> Result<Inventory, Vec<Diagnostic>> {
-    let mut diagnostics = Vec::new();
+pub fn read_inventory(defaults: Option<&Arc<Source>>, sites: &[(String, Arc<Source>)], known: Known<'_>) -> Inventory {
+    let mut inventory = Inventory::default();
     let mut shared = Common::default();
     if let Some(source) = defaults {
-        let (common, errors) = Document::read(source, |document| read_defaults(document, known));
-        shared = common;
-        diagnostics.extend(errors);
+        (shared, inventory.defaults) = Document::read(source, |document| read_defaults(document, known));
     }
     let stems: Vec<&str> = sites.iter().map(|(stem, _)| stem.as_str()).chain(known.unread.iter().copied()).collect();
     let mut follows = Vec::new();
-    let mut inventory = Inventory::default();
     let mut left = MOST_HOSTS;
     for (stem, source) in sites {
         let (site, errors) = Document::read(source, |document| {
             SiteReader { document, stem, stems: &stems, known }.read(&shared, &mut left)
         });
-        diagnostics.extend(errors);
         if let Some((target, span)) = site.followed {
             follows.push((stem.as_str(), target, span, Arc::clone(source)));
         }
-        if let Some(site) = site.site {
+        if !errors.is_empty() {
+            inventory.leave_out(stem, errors);
+        } else if let Some(site) = site.site {
             inventory.sites.insert(site.name.clone(), site);
         }
     }
-    diagnostics.extend(cycles(&stems, &follows));
-    diagnostics.sort_by(|a, b| (&a.source.path, a.span.start).cmp(&(&b.source.path, b.span.start)));
-    if diagnostics.is_empty() { Ok(inventory) } else { Err(diagnostics) }
+    for (stem, diagnostic) in cycles(&stems, &follows) {
+        inventory.leave_out(stem, [diagnostic]);
+    }
+    inventory
 }
 
 /// A site, the one that it follows, and where it says so.
 type Follows<'a> = (&'a str, String, std::ops::Range<usize>, Arc<Source>);
 
-fn cycles(stems: &[&str], follows: &[Follows<'_>]) -> Vec<Diagnostic> {
+/// Sites in a circle, each with what is wrong: it is told in one file, but no site of the circle has anything to follow.
+fn cycles<'a>(stems: &[&'a str], follows: &[Follows<'a>]) -> Vec<(&'a str, Diagnostic)> {
     let number = |name: &str| stems.iter().position(|stem| *stem == name);
     let mut edges = vec![Vec::new(); stems.len()];
     for (site, target, ..) in follows {
@@ -75,7 +71,7 @@ fn cycles(stems: &[&str], follows: &[Follows<'_>]) -> Vec<Diagnostic> {
         }
     }
     let name = |node: usize| stems.get(node).copied().unwrap_or_default();
-    let told = |cycle: &Vec<usize>| {
+    let told = |cycle: &Vec<usize>| -> Option<Diagnostic> {
         let first = name(*cycle.first()?);
         let (_, _, span, source) = follows.iter().find(|(site, ..)| *site == first)?;
         let message = match cycle.as_slice() {
@@ -84,7 +80,11 @@ fn cycles(stems: &[&str], follows: &[Follows<'_>]) -> Vec<Diagnostic> {
         };
         Some(Diagnostic::new(source, span.clone(), message))
     };
-    walk(&edges).cycles.iter().filter_map(told).collect()
+    let of_each = |cycle: &Vec<usize>| {
+        let diagnostic = told(cycle);
+        cycle.iter().filter_map(|node| Some((name(*node), diagnostic.clone()?))).collect::<Vec<_>>()
+    };
+    walk(&edges).cycles.iter().flat_map(of_each).collect()
 }
 
 fn limit(table: &Table<'_>, key: &'static str) -> Option<Setting<Duration>> {

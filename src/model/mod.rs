@@ -3,6 +3,7 @@
 //! Nothing here knows tokio, russh, a terminal, a clock, the file system or a source of randomness:
 //! what a run does can be decided, and tested, without a network.
 
+pub mod advice;
 pub mod agenda;
 pub mod book;
 pub mod command;
@@ -10,6 +11,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod durable;
 pub mod duration;
+pub mod encoding;
 pub mod event;
 pub mod exit;
 pub mod fold;

@@ -5,6 +5,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use serde::{Deserialize, Serialize};
 
@@ -63,8 +64,21 @@ fn check(kind: &'static str, allowed: &'static str, name: &str) -> Result<(), Na
     Ok(())
 }
 
+/// The one spelling of an address: `0:0:0:0:0:0:0:1` is `::1`, and `::ffff:192.0.2.1`, which reaches the same host, is `192.0.2.1`.
+/// Anything else stays as it is. The spelling is that of the resolver, by which OpenSSH looks up what `ssh 0:0:0:0:0:0:0:1` connects to.
+pub fn canonical_address(text: &str) -> String {
+    let (address, zone) = text.split_at(text.find('%').unwrap_or(text.len()));
+    match (address.parse::<Ipv6Addr>(), zone) {
+        (Ok(address), "") => address.to_canonical().to_string(),
+        (Ok(address), zone) => format!("{address}{zone}"),
+        (Err(_), _) => text.to_owned(),
+    }
+}
+
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident = $kind:literal, $allowed:literal;)*) => {$(
+    (@spelled $name:expr) => { $name.to_owned() };
+    (@spelled $name:expr, $spelling:ident) => { $spelling($name) };
+    ($($(#[$doc:meta])* $name:ident = $kind:literal, $allowed:literal $(, $spelling:ident)?;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -73,7 +87,7 @@ macro_rules! names {
         impl $name {
             /// Parses the name, or says what is wrong with it.
             pub fn parse(name: &str) -> Result<Self, NameError> {
-                check($kind, $allowed, name).map(|()| Self(name.to_owned()))
+                check($kind, $allowed, name).map(|()| Self(names!(@spelled name $(, $spelling)?)))
             }
 
             /// The name as text.
@@ -85,7 +99,7 @@ macro_rules! names {
         impl TryFrom<String> for $name {
             type Error = NameError;
             fn try_from(name: String) -> Result<Self, NameError> {
-                check($kind, $allowed, &name).map(|()| Self(name))
+                Self::parse(&name)
             }
         }
 
@@ -114,8 +128,8 @@ names! {
     SiteName = "site name", "._-";
     /// A host of a site, as the inventory calls it.
     HostName = "host name", "._-";
-    /// Where a host is reached: a DNS name, an IPv4 or an IPv6 address.
-    Address = "address", "._:%-";
+    /// Where a host is reached: a DNS name, an IPv4 or an IPv6 address. Equal where the address is, however it was spelled.
+    Address = "address", "._:%-", canonical_address;
     /// A role: a label shared by hosts of a site.
     RoleName = "role", "_-";
     /// A login or sudo user on a host.
@@ -149,6 +163,26 @@ mod tests {
         assert!(HostName::parse("../../x").is_err());
         assert!(UserName::parse("_apt").is_ok());
         assert!(Address::parse("::1").is_ok());
+    }
+
+    #[test]
+    fn an_address_has_one_spelling() {
+        for (typed, address) in [
+            ("::1", "::1"),
+            ("0:0:0:0:0:0:0:1", "::1"),
+            ("2001:DB8::0:00A", "2001:db8::a"),
+            ("2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("::FFFF:C000:0201", "192.0.2.1"),
+            ("FE80:0::1%eth0", "fe80::1%eth0"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("Web1.Example.org", "Web1.Example.org"),
+            ("1:2", "1:2"),
+            ("0:0::192.0.2.300", "0:0::192.0.2.300"),
+        ] {
+            assert_eq!(Address::parse(typed).unwrap().as_str(), address, "{typed}");
+            assert_eq!(Address::try_from(typed.to_owned()).unwrap().as_str(), address, "{typed}");
+        }
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //! for every site, and after a colon hosts by role, name, glob or range. `!` takes away, wherever it stands in the list.
 //!
 //! Every term must match something: a name with a slip of the pen never shrinks what a run works on, and never grows it, unnoticed.
+//! Nor does a site whose file is broken: a term that names it, `all` and a glob too, is refused with the errors of that file.
 
 mod pattern;
 
 use std::collections::BTreeSet;
 
 use self::pattern::{Pattern, near};
+use super::diagnostic::{Diagnostic, in_order};
 use super::inventory::{Host, Inventory, Site};
 use super::name::{HostName, RoleName, SiteName};
 use super::range::RangeError;
@@ -66,6 +68,9 @@ pub enum SelectorError {
     /// All hosts were taken away.
     #[error("`{0}` leaves no host")]
     NothingLeft(String),
+    /// What it names, or may name, is in files with errors.
+    #[error("{} errors in the project's files", .0.len())]
+    Broken(Vec<Diagnostic>),
 }
 
 fn part(of: Option<&str>) -> String {
@@ -124,6 +129,15 @@ impl Selector {
     pub fn resolve(&self, inventory: &Inventory) -> Result<Targets, SelectorError> {
         if self.terms.iter().all(|term| term.negative) {
             return Err(SelectorError::OnlyNegative(self.to_string()));
+        }
+        if !inventory.defaults.is_empty() {
+            return Err(SelectorError::Broken(inventory.errors()));
+        }
+        let is_named = |stem: &str| self.terms.iter().any(|term| term.first.matches(stem));
+        let broken =
+            in_order(inventory.broken.iter().filter(|(stem, _)| is_named(stem)).flat_map(|(_, errors)| errors));
+        if !broken.is_empty() {
+            return Err(SelectorError::Broken(broken));
         }
         let mut chosen = Chosen::new();
         let mut removed = Chosen::new();
@@ -185,7 +199,13 @@ pub fn restrict(
     }
     if let Some(exclude) = exclude {
         let pool = Pool { hosts: all().collect(), called: "host, role or site" };
-        let (excluded, spared) = exclude.within(&pool)?;
+        // A host of a site that is broken cannot be known.
+        let (excluded, spared) = exclude.within(&pool).map_err(|error| match error {
+            SelectorError::Unmatched { .. } if !inventory.broken.is_empty() => {
+                SelectorError::Broken(inventory.errors())
+            }
+            error => error,
+        })?;
         let excluded = excluded.ok_or_else(|| SelectorError::OnlyNegative(exclude.to_string()))?;
         chosen.retain(|host| !excluded.contains(host) || spared.contains(host));
     }
@@ -215,7 +235,7 @@ impl Term {
 
     /// `SITES` or `SITES:HOSTS`.
     fn hosts_by_site<'a>(&self, inventory: &'a Inventory) -> Result<Chosen<'a>, SelectorError> {
-        let names = || inventory.sites.keys().map(SiteName::as_str);
+        let names = || inventory.sites.keys().map(SiteName::as_str).chain(inventory.broken.keys().map(String::as_str));
         self.first.check("site", names).map_err(|error| self.with_site(error, inventory))?;
         let sites = inventory.sites.values().filter(|site| self.first.matches(site.name.as_str()));
         let hosts: Vec<_> = sites.flat_map(|site| site.hosts.iter().map(move |host| (site, host))).collect();

@@ -150,6 +150,14 @@ impl Template {
         })
     }
 
+    /// Those of them that stand for text of the same language, not for a word of it.
+    pub fn raw_names(&self) -> impl Iterator<Item = &VarName> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Text(_) | Piece::Quoted(_) => None,
+            Piece::Raw(name) => Some(name),
+        })
+    }
+
     /// Puts in the values that `value` knows; the other placeholders stay.
     #[must_use]
     pub fn bind(&self, value: impl Fn(&VarName) -> Option<String>) -> Self {

@@ -10,6 +10,7 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use crate::model::diagnostic::{Diagnostic, Source};
+use crate::model::printable::is_invisible;
 
 /// Errors of one file that are shown; the rest is counted. A file that is no TOML at all has one in each line.
 const MOST_SHOWN: usize = 100;
@@ -144,12 +145,6 @@ fn floor(text: &str, offset: usize) -> usize {
     offset
 }
 
-/// Is it a character that a terminal may act on, or that hides or reorders others?
-fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
 /// Text in which such characters are written out.
 fn visible(text: &str) -> String {
     let write = |c: char| if is_invisible(c) { c.escape_unicode().to_string() } else { c.to_string() };
@@ -162,6 +157,7 @@ fn same_length(text: &str) -> String {
     let replace = |c: char| match c.len_utf8() {
         2 if is_invisible(c) => '¿',
         3 if is_invisible(c) => char::REPLACEMENT_CHARACTER,
+        4 if is_invisible(c) => '\u{1f6c7}',
         _ => c,
     };
     text.chars().map(replace).collect()

@@ -3,7 +3,7 @@
 use super::ConnectError;
 use super::dial::target;
 use super::host_key::HostKey;
-use super::known_hosts::{Verdict, lookup_name};
+use super::known_hosts::Verdict;
 use crate::model::shell::quote;
 
 /// A host whose key was looked at.
@@ -27,12 +27,12 @@ impl Offer<'_> {
                 "the key of {host} is not pinned: it offers {offered}\n\
                  hint: compare it with what the host's owner tells you, then `fleet {site} trust`"
             ),
-            Verdict::Changed { path, line, pinned } => format!(
+            Verdict::Changed { path, line, pinned, name } => format!(
                 "THE KEY OF {host} HAS CHANGED: it offers {offered}; pinned is {} ({}, line {line})\n\
                  hint: this may be an attack; verify the new key with the host's owner, then `ssh-keygen -R {} -f {}` and `fleet {site} trust`",
                 pinned.fingerprint(),
                 path.display(),
-                quote(&lookup_name(address, *port)),
+                quote(name),
                 quote(&path.to_string_lossy()),
             ),
             Verdict::Revoked { path, line } => format!(
@@ -40,12 +40,12 @@ impl Offer<'_> {
                  hint: somebody else may hold it; the host needs a new key before it can be trusted again",
                 path.display()
             ),
-            Verdict::OtherTypeKnown { path, line, types } => format!(
+            Verdict::OtherTypeKnown { path, line, types, name } => format!(
                 "{host} offers a key of another type than the pinned: it offers {offered}; pinned is {} ({}, line {line})\n\
                  hint: this may be an attack; verify the new key with the host's owner, then `ssh-keygen -R {} -f {}` and `fleet {site} trust`",
                 types.join(", "),
                 path.display(),
-                quote(&lookup_name(address, *port)),
+                quote(name),
                 quote(&path.to_string_lossy()),
             ),
         };

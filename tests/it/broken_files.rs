@@ -118,8 +118,6 @@ fn a_name_or_a_text_that_is_not_utf8_is_told_with_its_place() {
     files::write(&project.root().join(name), site("", 1), 0o644);
     let output = project.fleet(&["check"]).expect_code(3);
     assert!(output.stderr.contains("the file's name is the site's: rename the file"), "{}", output.stderr);
-    let said = check("[[host]]\nname = \"web1\"\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>());
-    assert!(said.contains("hosts/shop.toml:1:1") || said.contains("invalid"), "{said}");
     let project = Project::new();
     project.write("recipes/own.toml", b"[recipe]\ndoc = \"caf\xe9\"\n");
     let output = project.fleet(&["check"]).expect_code(3);
@@ -169,6 +167,7 @@ fn what_goes_in_a_circle_is_told_as_the_circle() {
     );
     project.write("hosts/one.toml", site("follows = \"two\"", bystander.port()));
     project.write("hosts/two.toml", site("follows = \"one\"", bystander.port()));
-    insta::assert_snapshot!(project.fleet(&["shop", "a", "--yes"]).expect_code(3).snapshot());
+    insta::assert_snapshot!(project.fleet(&["check"]).expect_code(3).snapshot());
+    project.fleet(&["shop", "a", "--yes"]).expect_code(3);
     bystander.expect_no_call();
 }

@@ -12,6 +12,7 @@ mod operators;
 mod revisions;
 mod rollback;
 mod texts;
+mod worktrees;
 
 use host::Host;
 

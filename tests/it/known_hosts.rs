@@ -141,7 +141,8 @@ fn ssh_keygen_finds_the_same_lines() {
     let outcome = runner.run(&(prop::collection::vec(line, 0..6), any::<bool>()), |(lines, newline)| {
         let mut text = lines.concat();
         let cut = text.trim_end();
-        if !newline && cut.lines().last().is_some_and(|line| line.trim().contains([' ', '\t'])) {
+        let has_key = |line: &str| line.split_whitespace().filter(|word| !word.starts_with('@')).count() > 1;
+        if !newline && cut.lines().last().is_some_and(has_key) {
             text.truncate(cut.len());
         }
         files::write(&file, &text, 0o600);

@@ -25,6 +25,8 @@ mod docs;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod encodings;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod faults_host;
@@ -40,6 +42,8 @@ mod keys;
 mod known_hosts;
 #[cfg(test)]
 mod layering;
+#[cfg(test)]
+mod left_out;
 #[cfg(test)]
 mod logins;
 #[cfg(test)]

@@ -156,3 +156,122 @@ fn a_dry_run_contacts_nobody_and_shows_what_a_run_then_sends() {
     let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(run), mode(&run.join("plan.json"))), (0o700, 0o600));
 }
+
+/// What `fleet check` notes, and nothing else, of a site and its recipe that are free of errors.
+fn notes(site: &str, recipe: &str) -> Vec<String> {
+    let project = Project::new();
+    project.write("hosts/shop.toml", format!("recipe = \"own\"\n{site}[[host]]\nname = \"web1\"\n"));
+    project.write("recipes/own.toml", recipe);
+    project.write("recipes/go.sh", "#!/bin/sh\n# a\u{a0}b\ntrue\u{a0}x\n");
+    project.write("recipes/go.pl", "#!/usr/bin/perl\ntrue\u{a0}x\n");
+    let said = project.fleet(&["check"]).expect_code(0).stderr;
+    let lines = said.strip_suffix("1 site with 1 host, 2 recipes: no errors\n").unwrap_or_else(|| panic!("{said}"));
+    lines.lines().map(|line| line.strip_prefix("note: ").unwrap_or_else(|| panic!("{said}")).to_owned()).collect()
+}
+
+/// A folder called `~` was looked for on the hosts, and nobody said why.
+#[test]
+fn check_notes_a_home_folder_that_no_shell_expands() {
+    let step = |lines: &str| format!("[[task.go.step]]\nname = \"go\"\nrun = \"cd {{{{home}}}}\"\n{lines}\n");
+    let declared = |lines: &str| format!("[vars.home]\nrequired = true\n{}", step(lines));
+    for (value, word, instead) in [
+        ("~/shop", "~", "write \"shop\", which starts in the login folder, or an absolute path"),
+        ("~", "~", "write \".\" for the login folder, or an absolute path"),
+        ("~/", "~", "write \".\" for the login folder, or an absolute path"),
+        ("~alice/shop", "~alice", "write an absolute path"),
+        ("$HOME/a b", "$HOME", "write \"a b\", which starts in the login folder, or an absolute path"),
+        ("${HOME}/shop", "${HOME}", "write \"shop\", which starts in the login folder, or an absolute path"),
+        ("$HOME", "$HOME", "write \".\" for the login folder, or an absolute path"),
+        ("/srv/$HOME", "$HOME", "write an absolute path"),
+        ("$HOME.old", "$HOME", "write an absolute path"),
+    ] {
+        let told = |place: &str, key: &str| {
+            format!("{place}: `{word}` in `{key}` is not expanded, because fleet quotes the value; {instead}")
+        };
+        let vars = format!("[vars]\nhome = \"{value}\"\n");
+        assert_eq!(notes(&vars, &declared("")), [told("hosts/shop.toml:3", "home")]);
+        let default = format!("[vars.home]\ndefault = \"{value}\"\n{}", step(""));
+        assert_eq!(notes("", &default), [told("recipes/own.toml:1", "home")]);
+        let cwd = step(&format!("cwd = \"{value}\"")).replace("{{home}}", "/srv");
+        assert_eq!(notes("", &cwd), [told("recipes/own.toml:4", "cwd")]);
+        let lock = format!("[recipe]\nlock = \"{value}\"\n{}", step("").replace("{{home}}", "/srv"));
+        assert_eq!(notes("", &lock), [told("recipes/own.toml:2", "lock")]);
+        let env = step(&format!("env = {{ A = \"x\", B = \"{value}\" }}")).replace("{{home}}", "/srv");
+        assert_eq!(
+            notes("", &env),
+            [format!(
+                "recipes/own.toml:4: `{word}` in `env.B` is not expanded, because fleet quotes the value; \
+                 write an absolute path, or set `B` in the command itself"
+            )]
+        );
+    }
+    // No home folder, or a shell's to expand.
+    for value in ["/srv/~x", "a~", "~a b", "$HOMES", "$home", "HOME", "/srv/shop~/x"] {
+        let vars = format!("[vars]\nhome = \"{value}\"\n");
+        assert_eq!(notes(&vars, &declared(&format!("cwd = \"{value}\""))), [""; 0], "{value}");
+    }
+    let raw =
+        "[vars.home]\n[vars.all]\ndefault = \"cd {{home}}\"\n[[task.go.step]]\nname = \"go\"\nrun = \"{{all|raw}}\"\n";
+    assert_eq!(notes("[vars]\nhome = \"~/shop\"\n", raw), [""; 0]);
+    // Those of the built-in recipe, too.
+    let project = Project::new();
+    let site =
+        "recipe = \"git-site\"\n[vars]\nhome = \"/srv\"\nmaintenance = \"~/flag\"\nbackup = \"cp ~/x $HOME/y\"\n";
+    project.write(
+        "hosts/shop.toml",
+        format!("{site}[[host]]\nname = \"a\"\nroles = [\"db\"]\nvars = {{ home = \"~/shop\" }}\n"),
+    );
+    insta::assert_snapshot!(project.fleet(&["check"]).expect_code(0).stderr, @r#"
+    note: hosts/shop.toml:4: `~` in `maintenance` is not expanded, because fleet quotes the value; write an absolute path
+    note: hosts/shop.toml:9: `~` in `home` is not expanded, because fleet quotes the value; write "shop", which starts in the login folder, or an absolute path
+    1 site with 1 host, 1 recipe: no errors
+    "#);
+}
+
+/// `rm -rf x` with a non-breaking space looked for a program of that name.
+#[test]
+fn check_notes_a_blank_in_a_command_that_is_none() {
+    let note = |place: &str, key: &str| {
+        vec![format!(
+            "recipes/own.toml:{place}: {key} holds a non-breaking space (U+00A0), which a shell takes for a part of the word; \
+             type a plain space here"
+        )]
+    };
+    let step = |lines: &str| format!("[[task.go.step]]\nname = \"go\"\n{lines}\n");
+    assert_eq!(notes("", &step("run = \"rm\u{a0}-rf x\"")), note("3", "`run`"));
+    assert_eq!(notes("", &step("run = \"rm\\u00a0-rf x\"")), note("3", "`run`"));
+    assert_eq!(notes("", &step("run = '''\necho 'a\u{a0}b' # \u{a0}\nrm\u{a0}-rf\u{a0}x\n'''")), note("5", "`run`"));
+    assert_eq!(notes("", &step("run = \"true\"\nundo = \"a\u{a0}b\"")), note("4", "`undo`"));
+    assert_eq!(notes("", &step("run = \"true\"\nunless = \"a\u{a0}b\"")), note("4", "`unless`"));
+    assert_eq!(notes("", &step("run = \"true\"\nonly-if = \"a `b\u{a0}c`\"")), note("4", "`only-if`"));
+    assert_eq!(notes("", &step("script = \"go.sh\"")), note("3", "line 3 of `go.sh`"));
+    assert_eq!(notes("", &step("script = \"go.pl\"")), [""; 0]);
+    for (blank, told) in [
+        (
+            '\u{202f}',
+            "a narrow non-breaking space (U+202F), which a shell takes for a part of the word; type a plain space here",
+        ),
+        (
+            '\u{3000}',
+            "an ideographic space (U+3000), which a shell takes for a part of the word; type a plain space here",
+        ),
+        ('\u{200b}', "a zero-width space (U+200B), which a shell takes for a part of the word; delete it"),
+        ('\u{202e}', "an invisible character (U+202E), which a shell takes for a part of the word; delete it"),
+    ] {
+        assert_eq!(
+            notes("", &step(&format!("run = \"a {blank}b\""))),
+            [format!("recipes/own.toml:3: `run` holds {told}")]
+        );
+    }
+    // Text is its author's: in quotes, in a comment, in a here-document, in a word that fleet quotes.
+    for text in ["echo \\\"10\u{a0}km\\\"", "echo '\u{a0}'", "true # \u{a0}", "cat <<x\\n\u{a0}\\nx\\n", "echo {{x}}"] {
+        assert_eq!(
+            notes("[vars]\nx = \"a\u{a0}b\"\n", &step(&format!("run = \"{text}\"\nundo = \"{{{{x}}}}\""))),
+            [""; 0]
+        );
+    }
+    // What a site's file has for a command.
+    let raw = format!("[vars.all]\ndefault = \"true; {{{{x|raw}}}}\"\n[vars.x]\n{}", step("run = \"{{all|raw}}\""));
+    let told = notes("[vars]\nx = \"a\u{a0}b\"\n", &raw);
+    assert!(told.len() == 1 && told[0].starts_with("hosts/shop.toml:3: `x` holds a non-breaking space"), "{told:?}");
+}

@@ -252,3 +252,74 @@ fn bytes_of_others_in_known_hosts_are_kept_and_do_no_harm() {
     assert_eq!(new, [&old, &b"\n"[..], ready["web1"].known_hosts().as_bytes()].concat());
     expect_trusted(&ready);
 }
+
+/// Other spellings of 127.0.0.1, which reach it without IPv6, too.
+const SPELLINGS: [&str; 4] = ["::ffff:127.0.0.1", "::FFFF:7F00:1", "0:0:0:0:0:ffff:7f00:0001", "127.0.0.1"];
+
+/// A pinned host was unknown, because its address was spelled in another way.
+#[test]
+fn a_pin_counts_for_its_address_in_every_spelling() {
+    let ready = ReadyProject::start("", &["web1"]);
+    let site = ready.read("hosts/mysite.toml");
+    let (port, key) = (ready["web1"].port(), ready["web1"].host_key("ed25519"));
+    let keygen = |action: &str, name: &str| {
+        let mut keygen = Command::new(tool("ssh-keygen"));
+        keygen.args([action, name, "-f"]).arg(ready.root().join("keys/known_hosts")).output().unwrap().status.success()
+    };
+    for typed in SPELLINGS {
+        ready.write("hosts/mysite.toml", site.replace("127.0.0.1", typed));
+        for pinned in SPELLINGS {
+            ready.write("keys/known_hosts", format!("[{pinned}]:{port} {key}\n"));
+            expect_trusted(&ready);
+            assert!(ready.fleet(&["mysite", "trust"]).expect_code(0).stdout.contains("pinned already"));
+            // The hint takes out the line that is there.
+            let line = ready["web1"].known_hosts().replace("[127.0.0.1]", &format!("[{pinned}]"));
+            ready.write("keys/known_hosts", line.replace(&key, &other_key(&ready)));
+            let name = format!("[{}]:{port}", pinned.to_lowercase());
+            for args in [&["mysite", "trust"][..], &["mysite", "run", "--", "true"]] {
+                let told = ready.fleet(args).expect_code(11).all();
+                assert!(told.contains(&format!("ssh-keygen -R '{name}' -f ")), "{told}");
+            }
+            assert!(keygen("-R", &name), "{name}");
+            assert_eq!(pins(&ready).unwrap(), "");
+        }
+        // What fleet pins is what OpenSSH looks for.
+        ready.fleet(&["mysite", "trust", "--yes"]).expect_code(0);
+        assert_eq!(pins(&ready).unwrap(), ready["web1"].known_hosts());
+        assert!(keygen("-F", &format!("[127.0.0.1]:{port}")));
+    }
+}
+
+/// A key that pins nobody here.
+fn other_key(ready: &ReadyProject) -> String {
+    let key = ready.generate_key_at("keys/other", "");
+    std::fs::remove_file(ready.root().join("keys/other")).unwrap();
+    key.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn one_address_in_two_spellings_is_one_host() {
+    let ready = strangers(&["web1"]);
+    let site = ready.read("hosts/mysite.toml");
+    // In one site that is a mistake; of two sites it is one key to pin.
+    let again = site.split_once("[[host]]").unwrap().1.replace("web1", "web2").replace("127.0.0.1", "::FFFF:7F00:1");
+    ready.write("hosts/mysite.toml", format!("{site}[[host]]{again}"));
+    let told = ready.fleet(&["check"]).expect_code(3).stderr;
+    assert!(told.contains("hosts `web1` and `web2` are the same: 127.0.0.1 port "), "{told}");
+    for (one, other) in
+        [("2001:DB8::1", "2001:db8:0::0001"), ("fe80::1%eth0", "FE80:0::1%eth0"), ("::1", "0:0:0:0:0:0:0:1")]
+    {
+        ready.write(
+            "hosts/six.toml",
+            format!("[[host]]\nname = \"a\"\naddress = \"{one}\"\n[[host]]\nname = \"b\"\naddress = \"{other}\"\n"),
+        );
+        let told = ready.fleet(&["six", "trust"]).expect_code(3).stderr;
+        assert!(told.contains("hosts `a` and `b` are the same"), "{told}");
+    }
+    ready.write("hosts/six.toml", site.replace("127.0.0.1", "0:0:0:0:0:FFFF:127.0.0.1").replace("web1", "web2"));
+    ready.write("hosts/mysite.toml", &site);
+    let output = ready.fleet(&["all", "trust", "--yes"]).expect_code(0);
+    assert_eq!(output.stderr, "pinned 1 key in keys/known_hosts\n");
+    expect_trusted(&ready);
+    ready.fleet(&["all", "run", "--", "true"]).expect_code(0);
+}

@@ -9,7 +9,6 @@ use crate::model::name::SiteName;
 const BUILT_IN: LoadOptions<'_> = LoadOptions {
     built_in: &[("git-site", "[recipe]\ndoc = 'built in'\n[[task.deploy.step]]\nname = 'a'\nrun = 'true'\n")],
     verbs: &["list"],
-    lenient: false,
 };
 
 fn project(files: &[(&str, &[u8])]) -> TempDir {
@@ -29,12 +28,12 @@ fn put(path: &Path, content: &[u8]) {
 
 fn told(root: &Path) -> String {
     match load(root, BUILT_IN) {
-        Err(ProjectError::Invalid(errors)) => {
+        Ok(project) if !project.errors().is_empty() => {
             let line = |error: &Diagnostic| {
                 let (line, column) = error.line_and_column();
                 format!("{}:{line}:{column}: {}", error.source.path, error.message)
             };
-            errors.iter().map(line).collect::<Vec<_>>().join("\n")
+            project.errors().iter().map(line).collect::<Vec<_>>().join("\n")
         }
         Err(error) => error.to_string().replace(&root.display().to_string(), "ROOT"),
         Ok(project) => format!("{} sites", project.inventory.sites.len()),

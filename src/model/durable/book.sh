@@ -12,10 +12,18 @@
 #   history         a line for each run that was here
 # SPOOL/site.SITE names the folder, for who asks when the recipe does not read.
 
-# Sets $_book.
+# Sets $_book. In a worktree of git, or a submodule, `.git` is a file that names the folder: there the book lies, as in a folder `.git`, for
+# all who deploy to that checkout.
 fleet_book() {
   _book=$_lock
   [ -n "$_book" ] || { [ -n "$_lost" ] && read -r _book <"$_spool/site.$_site"; } || _book=$_spool/book.$_site
+  case $_book in */.git/*)
+    _above=${_book%/.git/*}
+    if [ -f "$_above/.git" ] && read -r _word _real <"$_above/.git" && [ "$_word" = gitdir: ]; then
+      case $_real in /*) ;; *) _real=$_above/$_real ;; esac
+      _book=$_real/${_book##*/.git/}
+    fi
+  ;; esac
 }
 
 # Notes what a step is about to leave in force: $_effects, words for the shell, by twos a step's name and what it says of it.

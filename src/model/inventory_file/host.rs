@@ -196,6 +196,7 @@ fn report_twins(
             same_name.get_or_insert((host, first));
             continue;
         }
+        // Names have no case; an address has one spelling already.
         let key = (address.as_str().to_ascii_lowercase(), port);
         if let Some(first) = seen.addresses.insert(key, (host.clone(), place.clone())) {
             same_address.get_or_insert((host, address, first));

@@ -17,7 +17,9 @@ fn sources(files: &[(&str, &str)]) -> Sources {
 fn read(files: &[(&str, &str)]) -> Result<Inventory, Vec<Diagnostic>> {
     let (defaults, sites) = sources(files);
     let known = Known { verbs: &["generate-keys", "list"], recipes: Some(&["eden", "git-site"]), unread: &["lost"] };
-    read_inventory(defaults.as_ref(), &sites, known)
+    let inventory = read_inventory(defaults.as_ref(), &sites, known);
+    let errors = inventory.errors();
+    if errors.is_empty() { Ok(inventory) } else { Err(errors) }
 }
 
 /// One line an error: place, message, label, other place.

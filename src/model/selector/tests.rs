@@ -22,7 +22,7 @@ fn inventory(sites: &[(&str, &[(&str, &str)])]) -> Inventory {
             ((*site).to_owned(), Arc::new(source))
         })
         .collect();
-    read_inventory(None, &sites, Known::default()).unwrap()
+    read_inventory(None, &sites, Known::default())
 }
 
 fn shops() -> Inventory {

@@ -50,7 +50,7 @@ fn a_heap_of_broken_files_is_told_at_once() {
     let empty = source("hosts/empty.toml", "");
     let sites = [("mysite", mysite), ("other", broken), ("empty", empty)].map(|(stem, s)| (stem.to_owned(), s));
     let known = Known { recipes: Some(&["git-site"]), ..Known::default() };
-    let mut errors = read_inventory(Some(&defaults), &sites, known).unwrap_err();
+    let mut errors = read_inventory(Some(&defaults), &sites, known).errors();
     let recipe = source("recipes/git-site.toml", RECIPE);
     let script = |_: &str| Err("none here".to_owned());
     errors.extend(read_recipe(RecipeName::parse("git-site").unwrap(), &recipe, &script).unwrap_err());
@@ -240,5 +240,22 @@ proptest! {
         let error = Diagnostic::new(&file, a.min(b)..b, "m").label("l").also(c..c + 2, "a");
         let shown = render(&[error], false, 40);
         prop_assert!(shown.chars().all(|c| c == '\n' || !is_invisible(c)), "{:?}", shown);
+    }
+}
+
+/// A tag hid a part of an excerpt, and a zero-width space a part of a host's output: each had a list of its own.
+#[test]
+fn every_character_is_harmless_in_files_and_in_the_output_of_hosts() {
+    for c in ('\0'..=char::MAX).filter(|c| *c != '\t') {
+        let text = c.to_string();
+        let printed = crate::model::printable::printable(text.as_bytes());
+        assert_eq!(printed != text, is_invisible(c), "{c:?}");
+        assert_eq!(visible(&text) != text, is_invisible(c), "{c:?}");
+        let shown = same_length(&text);
+        assert_eq!(shown.len(), text.len(), "{c:?}");
+        for harmless in [printed, visible(&text), shown] {
+            // What is left of one byte, the renderer shows by pictures of its own.
+            assert!(harmless.chars().all(|c| c.is_ascii() || !is_invisible(c)), "{c:?}: {harmless:?}");
+        }
     }
 }

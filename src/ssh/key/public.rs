@@ -56,7 +56,8 @@ impl PublicKeyLine {
         let mut text = String::new();
         let read = files::open(path).and_then(|file| file.take(LARGEST_KEY_FILE).read_to_string(&mut text));
         match read {
-            Ok(_) => Self::parse(&text).map_err(|e| not_a_key(path, e.reason)),
+            // An editor on Windows may have put a byte order mark there.
+            Ok(_) => Self::parse(text.trim_start_matches('\u{feff}')).map_err(|e| not_a_key(path, e.reason)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(KeyError::Missing { path: path.to_owned() }),
             Err(e) if e.kind() == io::ErrorKind::InvalidData => Err(not_a_key(path, "it is not text")),
             Err(reason) => Err(KeyError::Unreadable { path: path.to_owned(), reason }),

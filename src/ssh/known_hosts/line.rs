@@ -6,6 +6,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 
 use super::super::host_key::HostKey;
+use crate::model::name::canonical_address;
 
 /// What a line says about its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,10 @@ pub(super) enum Names {
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     pub negated: bool,
+    /// As [`super::lookup_name`] spells it.
     pub text: Vec<u8>,
+    /// As the file does, when that is different.
+    written: Option<Vec<u8>>,
 }
 
 /// Reads a line. `Ok(None)`: blank or a comment. `Err`: why OpenSSH, and fleet, skip it.
@@ -84,11 +88,15 @@ impl Names {
             let (Some(salt), Some(hash)) = (decode(salt), decode(hash)) else { return Err("malformed hashed name") };
             return Ok(Self::Hashed { salt, hash });
         }
-        let pattern = |text: &[u8]| match text.strip_prefix(b"!") {
-            Some(text) => Pattern { negated: true, text: text.to_ascii_lowercase() },
-            None => Pattern { negated: false, text: text.to_ascii_lowercase() },
-        };
-        Ok(Self::Patterns(names.split(|&b| b == b',').map(pattern).collect()))
+        Ok(Self::Patterns(names.split(|&b| b == b',').map(Pattern::parse).collect()))
+    }
+
+    /// How the line spells this name, where it does so literally.
+    pub fn spelling_of(&self, name: String) -> String {
+        let Self::Patterns(patterns) = self else { return name };
+        let written = patterns.iter().find(|pattern| pattern.text == name.as_bytes());
+        let written = written.and_then(|pattern| pattern.written.as_ref());
+        written.map_or(name, |written| String::from_utf8_lossy(written).into_owned())
     }
 
     /// The names themselves, when none is hashed, negated or a pattern.
@@ -120,8 +128,25 @@ impl Names {
 }
 
 impl Pattern {
+    fn parse(text: &[u8]) -> Self {
+        let (negated, text) = text.strip_prefix(b"!").map_or((false, text), |text| (true, text));
+        let written = text.to_ascii_lowercase();
+        match std::str::from_utf8(&written).map(canonical_name) {
+            Ok(name) if name.as_bytes() != written => Self { negated, text: name.into_bytes(), written: Some(written) },
+            _ => Self { negated, text: written, written: None },
+        }
+    }
+
     fn is_literal(&self) -> bool {
         !self.negated && !self.text.iter().any(|b| matches!(b, b'*' | b'?'))
+    }
+}
+
+/// `address` or `[address]:port`, in the address's one spelling.
+fn canonical_name(name: &str) -> String {
+    match name.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => format!("[{}]{port}", canonical_address(address)),
+        None => canonical_address(name),
     }
 }
 

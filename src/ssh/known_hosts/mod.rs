@@ -3,9 +3,10 @@
 //! Invariant: only [`Verdict::Pinned`] lets a connection go on. `russh::keys::known_hosts` is not used: it accepts revoked keys and
 //! negated names, takes an unreadable file for an unknown host, and reports a full disk as success.
 //!
-//! Differences from OpenSSH, all on the strict side but the first: a byte order mark at the start of the file is ignored; a key pinned
+//! Differences from OpenSSH, all on the strict side but the first and the last: a byte order mark at the start of the file is ignored; a key pinned
 //! for `host` does not stand for `[host]:2222`; a key of another type than the pinned ones is refused and not asked about;
-//! certificates are refused, so `@cert-authority` lines give no trust.
+//! certificates are refused, so `@cert-authority` lines give no trust; an IP address stands for itself in every spelling, in negated names
+//! and revoked keys, too, where OpenSSH knows only the one of the resolver.
 
 mod line;
 mod pin;
@@ -18,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 use super::host_key::HostKey;
 use crate::files;
+use crate::model::encoding::wide_encoding;
+use crate::model::name::canonical_address;
 use line::{Entry, Marker};
 
 pub use pin::{Pin, pin};
@@ -49,6 +52,8 @@ pub enum Verdict {
         line: usize,
         /// The pinned key.
         pinned: HostKey,
+        /// The host, as that line spells it: what `ssh-keygen -R` takes.
+        name: String,
     },
     /// The key is marked `@revoked`.
     Revoked {
@@ -65,6 +70,8 @@ pub enum Verdict {
         line: usize,
         /// The pinned types.
         types: Vec<String>,
+        /// The host, as that line spells it: what `ssh-keygen -R` takes.
+        name: String,
     },
 }
 
@@ -102,7 +109,7 @@ pub enum KnownHostsError {
 impl KnownHosts {
     /// Reads a file. A missing file is an empty one; an unreadable file is an error.
     pub fn load(path: &Path) -> Result<Self, KnownHostsError> {
-        match files::read(path) {
+        match read(path) {
             Ok(bytes) => Ok(Self::parse(path, &bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Self::parse(path, b"")),
             Err(source) => Err(KnownHostsError::Read { path: path.to_owned(), source }),
@@ -157,13 +164,15 @@ impl KnownHosts {
             return Verdict::Pinned;
         }
         if let Some((line, entry)) = pinned.iter().find(|(_, e)| e.key.key_type() == key.key_type()) {
-            return Verdict::Changed { path: self.path.clone(), line: *line, pinned: entry.key.clone() };
+            let (pinned, name) = (entry.key.clone(), entry.names.spelling_of(lookup_name(address, port)));
+            return Verdict::Changed { path: self.path.clone(), line: *line, pinned, name };
         }
         match pinned.first() {
-            Some((line, _)) => Verdict::OtherTypeKnown {
+            Some((line, entry)) => Verdict::OtherTypeKnown {
                 path: self.path.clone(),
                 line: *line,
                 types: self.pinned_types(address, port),
+                name: entry.names.spelling_of(lookup_name(address, port)),
             },
             None => Verdict::Unknown,
         }
@@ -194,8 +203,18 @@ impl KnownHosts {
     }
 }
 
-/// What a `known_hosts` file calls a host: `name`, or `[name]:port` when the port is not 22. In lower case.
+/// What is in the file. A shell on Windows writes what `ssh-keyscan` prints as UTF-16, in which no line could be read.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let bytes = files::read(path)?;
+    match wide_encoding(&bytes) {
+        Some(encoding) => Err(io::Error::other(format!("the file is {encoding}; save it as UTF-8"))),
+        None => Ok(bytes),
+    }
+}
+
+/// What a `known_hosts` file calls a host: `name`, or `[name]:port` when the port is not 22. In lower case, and an IP address in its one
+/// spelling.
 pub fn lookup_name(address: &str, port: u16) -> String {
-    let address = address.to_ascii_lowercase();
+    let address = canonical_address(address).to_ascii_lowercase();
     if port == 22 { address } else { format!("[{address}]:{port}") }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{HostKey, KnownHosts, KnownHostsError, Verdict, lookup_name};
+use super::{HostKey, KnownHosts, KnownHostsError, Verdict, lookup_name, read};
 use crate::files;
 use crate::model::name::Address;
 
@@ -33,7 +33,7 @@ pub fn pin(path: &Path, pins: &[Pin]) -> Result<usize, KnownHostsError> {
         files::private_dir(folder).map_err(write)?;
     }
     let _lock = lock(path).map_err(write)?;
-    let (mut bytes, mode) = match files::read(path) {
+    let (mut bytes, mode) = match read(path) {
         Ok(bytes) => (bytes, path.metadata().map_err(write)?.permissions().mode() & 0o777),
         Err(e) if e.kind() == io::ErrorKind::NotFound => (Vec::new(), 0o644),
         Err(source) => return Err(KnownHostsError::Read { path: path.clone(), source }),

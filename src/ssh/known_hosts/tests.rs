@@ -110,6 +110,39 @@ fn a_port_that_is_not_22_is_part_of_the_name() {
     assert_eq!(word(&known.check("::1", 2222, &key(ED))), ("pinned", 0));
 }
 
+/// A pin was not found, and a key was not seen to be revoked, because the file spells the address in another way.
+#[test]
+fn an_address_is_found_in_every_spelling_and_no_other_is() {
+    let spellings = ["::1", "0:0:0:0:0:0:0:1", "0::0001", "::0:1"];
+    for written in spellings {
+        for asked in spellings {
+            let check = |lines: &str, port| word(&parse(lines).check(asked, port, &key(ED)));
+            assert_eq!(check(&format!("{written} {ED}\n"), 22), ("pinned", 0), "{written} {asked}");
+            assert_eq!(check(&format!("[{written}]:2222 {ED}\n"), 2222), ("pinned", 0), "{written} {asked}");
+            assert_eq!(check(&format!("h1,{written} {ED2}\n"), 22), ("changed", 1), "{written} {asked}");
+            assert_eq!(check(&format!("*,!{written} {ED}\n"), 22), ("unknown", 0), "{written} {asked}");
+            assert_eq!(check(&format!("@revoked {written} {ED}\n* {ED}\n"), 22), ("revoked", 1), "{written} {asked}");
+            // Neither another address nor another port.
+            for other in ["::2", "1::1", "::1:1", "::1%lo", "0.0.0.1", "1"] {
+                assert_eq!(check(&format!("{other} {ED}\n[{written}]:2222 {ED}\n"), 22), ("unknown", 0), "{other}");
+            }
+        }
+    }
+    let known = parse(&format!("192.0.2.1 {ED}\n[2001:DB8::A]:2222 {ED}\nfe80::1%eth0 {ED}\n"));
+    for (address, port, expected) in [
+        ("::ffff:192.0.2.1", 22, "pinned"),
+        ("::FFFF:C000:201", 22, "pinned"),
+        ("::192.0.2.1", 22, "unknown"),
+        ("2001:db8:0::000a", 2222, "pinned"),
+        ("2001:db8::a", 22, "unknown"),
+        ("FE80:0::1%eth0", 22, "pinned"),
+        ("fe80::1", 22, "unknown"),
+        ("fe80::1%eth1", 22, "unknown"),
+    ] {
+        assert_eq!(word(&known.check(address, port, &key(ED))).0, expected, "{address}");
+    }
+}
+
 #[test]
 fn pinned_types_are_those_to_ask_for() {
     let known = parse(&format!("h1 {}\nh1 {ED}\nh1 {ED2}\n@revoked h1 {ED2}\n", ecdsa()));

@@ -279,7 +279,7 @@ fn a_recipe_that_does_not_read_makes_no_lock_look_free() {
     broken(true);
     let status = site.fleet(&["mysite", "status"]).expect_code(13);
     assert!(status.stdout.contains("cannot be seen") && !status.stdout.contains("free"), "{}", status.stdout);
-    let warned = "where the lock of `mysite` lies is not known: its recipe `test` does not read";
+    let warned = "where the lock of `mysite` lies is not known: recipes/test.toml:3: unclosed table";
     assert!(status.stderr.contains(warned), "{}", status.stderr);
     broken(false);
     site.touch("wait");

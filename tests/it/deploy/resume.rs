@@ -414,7 +414,7 @@ fn a_run_whose_lock_was_taken_away_comes_too_late() {
 fn a_recipe_that_does_not_read_is_not_in_the_way() {
     let site = short("", "");
     killed(&site);
-    site.write("recipes/other.toml", "garbage = [\n");
+    site.write("recipes/test.toml", "garbage = [\n");
     site.fleet(&["mysite", "status"]).expect_code(0);
     site.fleet(&["mysite", "run", "--", "true"]).expect_code(0);
     site.fleet(&["runs"]).expect_code(0);
