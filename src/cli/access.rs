@@ -242,6 +242,8 @@ pub async fn for_distribution(context: &Context<'_>, hosts: &[PlanHost]) -> Resu
         }
     }
     let login = connector(context, credentials(ring, password.as_ref()))?;
+    // The key itself is to be proven: a certificate opens hosts that do not have it.
+    own.identities.iter_mut().for_each(|identity| identity.certificate = None);
     let proof = Credentials { key_required: true, ..credentials(own, password.as_ref()) };
     let proof = SshConnector { credentials: Arc::new(proof), ..login.clone() };
     Ok(Distributing { login, proof, has_password: password.is_some() })

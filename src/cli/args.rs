@@ -190,16 +190,16 @@ pub struct Flags {
     /// Set a variable, above all files
     #[arg(short = 'e', long = "set", global = true, value_name = "NAME=VALUE", env = "FLEET_SET")]
     pub assignments: Vec<String>,
-    /// The same, read.
+    /// [`Self::assignments`], parsed.
     #[arg(skip)]
     pub set: Vec<(VarName, String)>,
     /// Leave out all steps before this one
     #[arg(long, global = true, value_name = "STEP", env = "FLEET_START_AT")]
     pub start_at: Option<String>,
-    /// Only this step; may be given again
+    /// Only this step; a list `a,b`, and may be given again
     #[arg(long, global = true, value_name = "STEP", env = "FLEET_ONLY", value_delimiter = ',')]
     pub only: Vec<String>,
-    /// Without this step; may be given again
+    /// Without this step; a list `a,b`, and may be given again
     #[arg(long, global = true, value_name = "STEP", env = "FLEET_SKIP", value_delimiter = ',')]
     pub skip: Vec<String>,
     /// Log in as this user
@@ -312,9 +312,9 @@ fn listed(text: &str) -> Vec<&str> {
     let mut begin = 0;
     for (comma, _) in text.match_indices(',') {
         let next = text.get(comma + 1..).unwrap_or_default();
-        if parse_assignment(next).is_ok() {
+        if parse_assignment(next.trim_start()).is_ok() {
             pairs.extend(text.get(begin..comma));
-            begin = comma + 1;
+            begin = text.len() - next.trim_start().len();
         }
     }
     pairs.extend(text.get(begin..));
@@ -337,7 +337,7 @@ pub fn parse(argv: Vec<String>) -> Result<Cli, clap::Error> {
     let mut cli = Cli::from_arg_matches(&matches)?;
     cli.flags.yes_typed = is_typed(&matches, "yes");
     for steps in [&mut cli.flags.only, &mut cli.flags.skip] {
-        // None is no step's name: a variable that came out empty does not mean all of them.
+        // An empty name stays, and is refused: a variable that is empty by mistake must not mean all steps.
         *steps = steps.iter().map(|step| step.trim().to_owned()).collect();
     }
     let typed = is_typed(&matches, "assignments");

@@ -78,7 +78,6 @@ fn interruptible(
             },
             signal = signals.recv() => signal,
         };
-        before.as_ref().map(set);
         say("\ninterrupted");
         Err(Failure::Told(if signal == Some(Signal::Term) { exit::TERMINATED } else { exit::INTERRUPTED }))
     };

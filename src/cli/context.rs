@@ -32,6 +32,7 @@ pub struct Context<'a> {
     pub flags: &'a Flags,
     pub project: Project,
     told: Once,
+    capped: Once,
 }
 
 impl<'a> Context<'a> {
@@ -39,7 +40,7 @@ impl<'a> Context<'a> {
         let reserved = reserved_names();
         let verbs: Vec<&str> = reserved.iter().map(String::as_str).collect();
         let options = LoadOptions { built_in: &BUILT_IN, verbs: &verbs };
-        Ok(Self { flags, project: project::load(&root(flags)?, options)?, told: Once::new() })
+        Ok(Self { flags, project: project::load(&root(flags)?, options)?, told: Once::new(), capped: Once::new() })
     }
 
     /// The hosts that the selector, `--limit` and `--exclude` name. Which broken files have nothing to do with them is said once.
@@ -126,7 +127,9 @@ impl<'a> Context<'a> {
         };
         let most = descriptors::most_hosts();
         if width > most {
-            say(&format!("{most} hosts at a time, not {width}: the limit is {} open files", descriptors::limit()));
+            let limit = descriptors::limit();
+            self.capped
+                .call_once(|| say(&format!("{most} hosts at a time, not {width}: the limit is {limit} open files")));
         }
         width.clamp(1, most)
     }

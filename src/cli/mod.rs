@@ -158,7 +158,8 @@ fn refuse_order(context: &Context<'_>, args: &SiteArgs, second: &str) -> Result<
     }
     let first = args.selector.replace('_', "-");
     let swapped = is_task(&first) || SITE_VERBS.contains(&first.as_str());
-    let is_site = |word: &str| !matches!(context.targets(word), Err(Failure::Message(..)));
+    let is_site =
+        |word: &str| !matches!(context.targets_among(&context.project.inventory, word), Err(Failure::Message(..)));
     if swapped && !is_site(&args.selector) && is_site(second) {
         return Err(Failure::usage(format!("the site comes first\nhint: fleet {} {first}", quote(second))));
     }

@@ -202,17 +202,15 @@ fn say_basis(plan: &Plan) {
 pub fn confirm(context: &Context<'_>, plan: &Plan, what: &str) -> Result<(), Failure> {
     say_basis(plan);
     for name in &plan.sites {
-        // A run on record needs nothing of a site's file but this, so the defaults may be broken. A broken file does not say that it is
-        // not production.
-        if let Some(errors) = context.project.inventory.broken.get(name.as_str()) {
-            return Err(Failure::Diagnostics(errors.clone()));
-        }
+        // A run on record needs nothing of a site's file but this. A broken one may be production's, and must not be in the way of a rescue.
+        let broken = context.project.inventory.broken.contains_key(name.as_str());
         let site = context.project.inventory.sites.get(name);
         let stage = site.and_then(|site| site.stage.as_ref()).map(|stage| stage.value);
-        if stage == Some(Stage::Production) {
+        if broken || stage == Some(Stage::Production) {
             let hosts = plan.hosts.iter().filter(|host| host.site == *name).count();
             let hosts = if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") };
-            let question = format!("{what} on production, {hosts}. Type `{name}` to go on:");
+            let on = if broken { format!("`{name}`, whose file has errors") } else { "production".to_owned() };
+            let question = format!("{what} on {on}, {hosts}. Type `{name}` to go on:");
             ask::confirm_by_name(context.flags, &question, name.as_str())?;
         }
     }

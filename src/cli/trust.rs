@@ -23,7 +23,7 @@ use crate::report::columns::{Cell, columns};
 use crate::report::paint::Tone;
 use crate::ssh::ConnectError;
 use crate::ssh::known_hosts::{self, KnownHosts, Pin, Verdict};
-use crate::ssh::{Backoff, HostKey, Timeouts, scan_host_key};
+use crate::ssh::{Admission, Backoff, HostKey, Timeouts, scan_host_key};
 
 /// Fetches, shows, asks, pins. A key that contradicts a pinned one is refused, whatever the flags.
 pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
@@ -36,7 +36,8 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         places.entry((&host.address, host.port)).or_insert(host);
     }
     let width = context.width(places.len());
-    let scans = places.into_iter().map(|(place, host)| async move { (place, scan(host, known).await) });
+    let admission = &Admission::default();
+    let scans = places.into_iter().map(|(place, host)| async move { (place, scan(host, known, admission).await) });
     let scans: BTreeMap<_, _> = stream::iter(scans.collect::<Vec<_>>()).buffer_unordered(width).collect().await;
 
     let mut offered = Vec::new();
@@ -131,11 +132,10 @@ pub fn hosts(context: &Context<'_>, selector: &str) -> Result<Vec<PlanHost>, Fai
     Ok(plan.map_err(|e| Failure::Message(exit::INVALID, e.to_string()))?.hosts)
 }
 
-async fn scan(host: &PlanHost, known: &KnownHosts) -> Result<HostKey, ConnectError> {
+async fn scan(host: &PlanHost, known: &KnownHosts, admission: &Admission) -> Result<HostKey, ConnectError> {
     let prefer = known.pinned_types(host.address.as_str(), host.port);
     let timeouts = Timeouts::default();
-    let attempt = || scan_host_key(&host.address, host.port, host.connect_timeout, &timeouts, &prefer);
-    Backoff::retry(host.connect_retry, attempt).await
+    Backoff::retry(host.connect_retry, || scan_host_key(host, &timeouts, &prefer, admission)).await
 }
 
 fn judge(host: &PlanHost, key: &HostKey, known: &KnownHosts) -> Offered {

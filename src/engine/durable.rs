@@ -122,7 +122,7 @@ impl Worker {
     /// What was run over the connection is through, or the connection is. With progress, reconnecting starts anew. A connection that stands for
     /// as long as the longest pause was worth making, though nothing came over it.
     pub(super) fn lasted(&mut self, since: Instant, progress: bool) {
-        if progress || since.elapsed() >= Backoff::LONGEST {
+        if progress || since.elapsed() >= Backoff::MAX_PAUSE {
             self.reconnecting = Reconnecting::default();
         }
     }

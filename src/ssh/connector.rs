@@ -43,14 +43,13 @@ impl SshConnector {
             port: host.port,
             resolve: self.timeouts.resolve,
             connect: host.connect_timeout,
+            admission: &self.admission,
         };
         let types = self.known_hosts.pinned_types(dial.address, dial.port);
         let handshake = self.timeouts.handshake_of(host.connect_timeout);
-        let leave = self.admission.to(dial.target()).await;
-        let mut link =
-            link::connect(&dial, handshake, &types, host.keepalive, self.judge(host), &self.admission).await?;
+        let mut link = link::connect(&dial, handshake, &types, host.keepalive, self.judge(host)).await?;
         login::login(&mut link, host, &self.credentials, self.timeouts.auth).await?;
-        drop((leave, link.leave.take()));
+        link.permits = None;
         Ok(SshSession::new(link, self.timeouts))
     }
 

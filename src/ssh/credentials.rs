@@ -68,8 +68,8 @@ enum State {
     Refused(String),
 }
 
-/// Leave to send the password once.
-pub(super) enum Leave<'a> {
+/// Permits to send the password once.
+pub(super) enum PasswordPermit<'a> {
     /// Nobody has tried it: the others wait until this is settled.
     First(First<'a>),
     /// It was accepted somewhere.
@@ -89,17 +89,17 @@ impl PasswordGate {
 
     /// Waits until it is known whether the password may be sent. Err: the host that refused it. Dropped unsettled, because the
     /// connection broke, the next one tries.
-    pub(super) async fn leave(&self) -> Result<Leave<'_>, String> {
+    pub(super) async fn permit(&self) -> Result<PasswordPermit<'_>, String> {
         let state = self.state.lock().await;
         match &*state {
-            State::Untried => Ok(Leave::First(First { gate: self, state })),
-            State::Accepted => Ok(Leave::Proven(self)),
+            State::Untried => Ok(PasswordPermit::First(First { gate: self, state })),
+            State::Accepted => Ok(PasswordPermit::Proven(self)),
             State::Refused(host) => Err(host.clone()),
         }
     }
 }
 
-impl Leave<'_> {
+impl PasswordPermit<'_> {
     pub(super) fn password(&self) -> &SecretString {
         match self {
             Self::First(first) => &first.gate.password,
@@ -142,27 +142,27 @@ mod tests {
     #[tokio::test]
     async fn others_wait_for_the_first_and_learn_that_the_password_is_wrong() {
         let gate = gate();
-        let first = gate.leave().await.unwrap();
-        assert!(gate.leave().now_or_never().is_none(), "a second host must wait");
+        let first = gate.permit().await.unwrap();
+        assert!(gate.permit().now_or_never().is_none(), "a second host must wait");
         first.refused("web1").await;
-        assert_eq!(gate.leave().await.err().as_deref(), Some("web1"));
+        assert_eq!(gate.permit().await.err().as_deref(), Some("web1"));
     }
 
     #[tokio::test]
     async fn once_accepted_all_may_try_at_the_same_time_until_one_refuses() {
         let gate = gate();
-        gate.leave().await.unwrap().accepted();
-        let (one, two) = (gate.leave().await.unwrap(), gate.leave().await.unwrap());
+        gate.permit().await.unwrap().accepted();
+        let (one, two) = (gate.permit().await.unwrap(), gate.permit().await.unwrap());
         assert_eq!(two.password().expose_secret(), "secret");
         one.refused("web2").await;
-        assert_eq!(gate.leave().await.err().as_deref(), Some("web2"));
+        assert_eq!(gate.permit().await.err().as_deref(), Some("web2"));
     }
 
     #[tokio::test]
     async fn a_broken_attempt_settles_nothing() {
         let gate = gate();
-        drop(gate.leave().await.unwrap());
-        assert!(gate.leave().await.is_ok());
+        drop(gate.permit().await.unwrap());
+        assert!(gate.permit().await.is_ok());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::ConnectError;
+use super::admission::{Admission, LoginPermit};
 use super::timeouts::in_words;
 use crate::model::printable::printable;
 
@@ -24,6 +25,13 @@ pub(super) struct Dial<'a> {
     pub resolve: Duration,
     /// For each address.
     pub connect: Duration,
+    pub admission: &'a Admission,
+}
+
+/// A connection that may log in for as long as it holds its permits.
+pub(super) struct Admitted {
+    pub stream: TcpStream,
+    pub permits: [LoginPermit; 2],
 }
 
 impl Dial<'_> {
@@ -33,7 +41,7 @@ impl Dial<'_> {
     }
 
     /// The addresses are tried in turn, as the resolver sorts them.
-    pub async fn dial(&self) -> Result<TcpStream, ConnectError> {
+    pub async fn dial(&self) -> Result<Admitted, ConnectError> {
         let resolve = |reason| ConnectError::Resolve { address: self.address.to_owned(), reason };
         let addresses: Vec<SocketAddr> = timeout(self.resolve, tokio::net::lookup_host((self.address, self.port)))
             .await
@@ -41,19 +49,14 @@ impl Dial<'_> {
             .map_err(|e| resolve(e.to_string()))?
             .collect();
         let mut reasons: Vec<String> = Vec::new();
-        let mut transient = false;
+        // One that had its time had it: the others alone are not worth another attempt.
+        let mut transient = true;
         for address in &addresses {
-            let reason = match timeout(self.connect, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => match tune(&stream) {
-                    Ok(()) => return Ok(stream),
-                    Err(e) => e.to_string(),
-                },
-                Ok(Err(e)) => {
-                    transient |= matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset);
-                    in_short(&e)
-                }
-                Err(_) => format!("no answer in {}", in_words(self.connect)),
+            let (reason, turned_away) = match self.call(*address).await {
+                Ok(admitted) => return Ok(admitted),
+                Err(failure) => failure,
             };
+            transient &= turned_away;
             // One address is what was asked for, or stands for it: naming it again would only repeat.
             reasons.push(if addresses.len() == 1 { reason } else { format!("{}: {reason}", address.ip()) });
         }
@@ -61,6 +64,26 @@ impl Dial<'_> {
             return Err(resolve("the name has no address".to_owned()));
         }
         Err(ConnectError::Tcp { address: self.target(), reason: reasons.join("; "), transient })
+    }
+
+    /// An error says why, and whether the connection was turned away at once.
+    async fn call(&self, server: SocketAddr) -> Result<Admitted, (String, bool)> {
+        let late = || (format!("no answer in {}", in_words(self.connect)), false);
+        let permit = self.admission.to(server).await.ok_or_else(late)?;
+        let stream = match timeout(self.connect, TcpStream::connect(server)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(e)) => {
+                let turned_away = matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset);
+                return Err((in_short(&e), turned_away));
+            }
+            Err(_) => {
+                self.admission.timed_out(server);
+                return Err(late());
+            }
+        };
+        tune(&stream).map_err(|e| (e.to_string(), false))?;
+        let handshake = self.admission.handshake().await.ok_or_else(late)?;
+        Ok(Admitted { stream, permits: [permit, handshake] })
     }
 }
 

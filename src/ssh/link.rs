@@ -16,11 +16,11 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::ConnectError;
-use super::admission::{Admission, Leave};
-use super::dial::{Cuttable, Dial, Heard};
+use super::admission::LoginPermit;
+use super::dial::{Admitted, Cuttable, Dial, Heard};
 use super::host_key::{HostKey, algorithms_of_type};
 use super::timeouts::in_words;
-use crate::model::printable::printable;
+use super::words::server_words;
 
 /// Looks at the host's key: an error refuses it, and becomes the connection's.
 pub(super) type Judge = Box<dyn Fn(&HostKey) -> Result<(), ConnectError> + Send + Sync>;
@@ -29,8 +29,8 @@ pub(super) type Judge = Box<dyn Fn(&HostKey) -> Result<(), ConnectError> + Send 
 pub(super) struct Link {
     pub handle: Handle<Client>,
     pub shared: Arc<Shared>,
-    /// To log in.
-    pub leave: Option<Leave>,
+    /// Until it has logged in.
+    pub permits: Option<[LoginPermit; 2]>,
     _cut: DropGuard,
 }
 
@@ -45,9 +45,6 @@ impl Link {
         self.shared.banner.lock().ok().and_then(|banner| banner.clone())
     }
 }
-
-/// Characters of a server's words that an error shows.
-const LONGEST_BANNER: usize = 400;
 
 /// What russh's callbacks have seen.
 #[derive(Default)]
@@ -64,10 +61,8 @@ pub(super) async fn connect(
     pinned_types: &[String],
     keepalive: Duration,
     judge: Judge,
-    admission: &Admission,
 ) -> Result<Link, ConnectError> {
-    let stream = dial.dial().await?;
-    let leave = admission.handshake().await;
+    let Admitted { stream, permits } = dial.dial().await?;
     let (cut, heard) = (CancellationToken::new(), Arc::new(Heard::default()));
     let guard = cut.clone().drop_guard();
     // Unbuffered, russh reads every packet with two system calls.
@@ -76,7 +71,7 @@ pub(super) async fn connect(
     let client = Client { judge, shared: shared.clone() };
     let failed = |(reason, transient)| ConnectError::Handshake { address: dial.target(), reason, transient };
     match timeout(handshake, client::connect_stream(Arc::new(config(pinned_types, keepalive)), stream, client)).await {
-        Ok(Ok(handle)) => Ok(Link { handle, shared, leave, _cut: guard }),
+        Ok(Ok(handle)) => Ok(Link { handle, shared, permits: Some(permits), _cut: guard }),
         Ok(Err(e)) => {
             let refused = shared.refused.lock().ok().and_then(|mut refused| refused.take());
             Err(refused.unwrap_or_else(|| failed(handshake_failure(&e, &heard))))
@@ -101,7 +96,7 @@ fn handshake_failure(error: &russh::Error, heard: &Heard) -> (String, bool) {
             return (reason, false);
         }
         russh::Error::NoCommonAlgo { kind, ours, theirs } => {
-            let theirs = printable(theirs.join(", ").as_bytes());
+            let theirs = server_words(&theirs.join(", "));
             let reason =
                 format!("no common algorithm ({kind:?}): the server offers {theirs}; fleet knows {}", ours.join(", "));
             return (reason, false);
@@ -230,11 +225,9 @@ impl client::Handler for Client {
 
     async fn auth_banner(&mut self, banner: &str, _: &mut client::Session) -> Result<(), russh::Error> {
         // The last one is about this login: PAM's words on an account come after the one that all visitors get.
-        let words: Vec<&str> = banner.split_whitespace().collect();
-        let words: String = words.join(" ").chars().take(LONGEST_BANNER).collect();
-        let words = words.trim_end_matches('.');
+        let words = server_words(banner);
         if let (false, Ok(mut last)) = (words.is_empty(), self.shared.banner.lock()) {
-            *last = Some(printable(words.as_bytes()));
+            *last = Some(words);
         }
         Ok(())
     }
@@ -242,7 +235,7 @@ impl client::Handler for Client {
     async fn disconnected(&mut self, reason: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
         let (words, result) = match reason {
             DisconnectReason::ReceivedDisconnect(info) => {
-                (format!("the server closed the connection: {}", printable(info.message.trim().as_bytes())), Ok(()))
+                (format!("the server closed the connection: {}", server_words(&info.message)), Ok(()))
             }
             DisconnectReason::Error(e) => {
                 let words = match &e {

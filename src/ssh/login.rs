@@ -5,9 +5,9 @@
 //!
 //! The connection's host key is pinned by the time anything here runs.
 
-mod certified;
 mod keys;
 mod password;
+mod signer;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -34,7 +34,16 @@ pub(super) async fn login(
     limit: Duration,
 ) -> Result<(), ConnectError> {
     let mut login = Login::new(host, limit);
-    match login.run(&mut link.handle, credentials).await {
+    let end = login.run(&mut link.handle, credentials).await;
+    // To a login that is to prove a key, whatever else opens the host is none.
+    let end = end.and_then(|()| {
+        if login.key_accepted || !credentials.key_required {
+            return Ok(());
+        }
+        login.remark("the server lets the user in without the key".to_owned());
+        Err(Stop::Exhausted)
+    });
+    match end {
         Ok(()) => Ok(()),
         Err(stop) => Err(ConnectError::Auth {
             user: host.user.to_string(),
@@ -53,8 +62,10 @@ struct Login<'a> {
     /// What the server has accepted as a part of the login, in words.
     accepted: Vec<String>,
     key_accepted: bool,
-    /// The methods by which the password was accepted: each is one proof.
-    password_accepted: Vec<MethodKind>,
+    /// The methods of a password that were accepted: each is one proof.
+    passed: Vec<MethodKind>,
+    /// Some of them have seen the password.
+    password_accepted: bool,
     /// Why something could not be tried.
     remarks: Vec<String>,
     /// The methods that the server would still take, after its last answer.
@@ -92,7 +103,8 @@ impl<'a> Login<'a> {
             tried: Vec::new(),
             accepted: Vec::new(),
             key_accepted: false,
-            password_accepted: Vec::new(),
+            passed: Vec::new(),
+            password_accepted: false,
             remarks: Vec::new(),
             offers: None,
             offered: HashMap::new(),
@@ -104,11 +116,7 @@ impl<'a> Login<'a> {
         for _ in 0..MOST_ROUNDS {
             let accepted = self.accepted.len();
             if self.keys(handle, credentials).await? || self.password(handle, credentials).await? {
-                if self.key_accepted || !credentials.key_required {
-                    return Ok(());
-                }
-                self.remark("it can be entered without a key".to_owned());
-                return Err(Stop::Exhausted);
+                return Ok(());
             }
             if self.accepted.len() == accepted {
                 break;
@@ -147,7 +155,9 @@ impl<'a> Login<'a> {
 
     /// False, for whoever has nothing more to try.
     fn remark(&mut self, remark: String) -> bool {
-        self.remarks.push(remark);
+        if !self.remarks.contains(&remark) {
+            self.remarks.push(remark);
+        }
         false
     }
 

@@ -22,6 +22,7 @@ mod session;
 mod shells;
 mod timeouts;
 mod trust;
+mod words;
 
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
 //! Asking a host for its key, to pin it. Nothing is trusted and no login is tried.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use super::ConnectError;
 use super::admission::Admission;
@@ -9,21 +8,20 @@ use super::dial::Dial;
 use super::host_key::HostKey;
 use super::link;
 use super::timeouts::Timeouts;
-use crate::model::name::Address;
-use crate::model::plan::KEEPALIVE;
+use crate::model::plan::PlanHost;
 
 /// Asks a host for its key. The key exchange proves that it holds the private half. `prefer`: types that are pinned already, so that a
 /// host with several keys shows one that can be compared.
 ///
 /// The connection ends inside the key exchange: no user name and no login request is sent.
 pub async fn scan_host_key(
-    address: &Address,
-    port: u16,
-    connect_timeout: Duration,
+    host: &PlanHost,
     timeouts: &Timeouts,
     prefer: &[String],
+    admission: &Admission,
 ) -> Result<HostKey, ConnectError> {
-    let dial = Dial { address: address.as_str(), port, resolve: timeouts.resolve, connect: connect_timeout };
+    let (address, connect) = (host.address.as_str(), host.connect_timeout);
+    let dial = Dial { address, port: host.port, resolve: timeouts.resolve, connect, admission };
     let seen = Arc::new(Mutex::new(None));
     let offered = Arc::clone(&seen);
     let judge = Box::new(move |key: &HostKey| {
@@ -33,9 +31,7 @@ pub async fn scan_host_key(
         // Having seen the key is all: a refusal is the quickest way out.
         Err(ConnectError::HostKey { message: "only looking".to_owned() })
     });
-    let end =
-        link::connect(&dial, timeouts.handshake_of(connect_timeout), prefer, KEEPALIVE, judge, &Admission::default())
-            .await;
+    let end = link::connect(&dial, timeouts.handshake_of(connect), prefer, host.keepalive, judge).await;
     match (seen.lock().ok().and_then(|mut key| key.take()), end) {
         (Some(key), _) => Ok(key),
         (None, Err(error)) => Err(error),

@@ -178,6 +178,7 @@ fn lists_come_from_variables_too() {
         ("a=1,b=2", "echo one 1 2"),
         ("a=1", "echo one 1 ''"),
         ("a=x,y,b=z", "echo one 'x,y' z"),
+        ("a=1, b=2", "echo one 1 2"),
         ("b=,", "echo one '' ','"),
         ("a=1\nb=x,a=y\n", "echo one 1 'x,a=y'"),
         ("\na=1\n\nb=2", "echo one 1 2"),

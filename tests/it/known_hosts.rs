@@ -2,10 +2,8 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use fleet::model::name::Address;
-use fleet::ssh::{HostKey, KnownHosts, Timeouts, Verdict, scan_host_key};
+use fleet::ssh::{Admission, HostKey, KnownHosts, Timeouts, Verdict, scan_host_key};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -189,9 +187,8 @@ fn ssh_accepts(sshd: &Sshd, file: &Path, identity: &Path) -> bool {
 async fn fleet_accepts(sshd: &Sshd, file: &Path) -> bool {
     let known = KnownHosts::load(file).unwrap();
     let types = known.pinned_types("127.0.0.1", sshd.port());
-    let address = Address::parse("127.0.0.1").unwrap();
-    let limit = Duration::from_secs(10);
-    let key = scan_host_key(&address, sshd.port(), limit, &Timeouts::default(), &types).await.unwrap();
+    let host = crate::ssh_transport::plan_host(sshd.port());
+    let key = scan_host_key(&host, &Timeouts::default(), &types, &Admission::default()).await.unwrap();
     known.check("127.0.0.1", sshd.port(), &key) == Verdict::Pinned
 }
 

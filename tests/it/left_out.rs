@@ -177,17 +177,20 @@ fn of_several_sites_one_with_a_broken_recipe_stops_all() {
     assert_ne!(calls(&ready), before);
 }
 
-/// Whether a site is production stands in its file, and nobody rolls back production without being asked.
+/// Whether a site is production stands in its file, and nobody rolls back production without a question.
 #[test]
 fn what_is_on_record_of_a_broken_site_is_not_rolled_back_without_a_question() {
     let ready = storm();
     ready.fleet(&["mysite", "deploy"]).expect_code(0);
     let site = ready.read("hosts/mysite.toml");
     ready.write("hosts/mysite.toml", format!("stage = \"prodction\"\n{site}"));
-    let told = ready.fleet(&["undo"]).expect_code(3).stderr;
-    assert!(told.contains("hosts/mysite.toml:1:9"), "{told}");
+    let told = ready.fleet(&["undo", "--no-input"]).expect_code(6).stderr;
+    assert!(told.contains("on `mysite`, whose file has errors, 1 host. Type `mysite` to go on"), "{told}");
     ready.write("hosts/mysite.toml", format!("stage = \"production\"\n{site}"));
     ready.fleet(&["undo", "--no-input"]).expect_code(6);
+    // Nor is the file in the way of who answers.
+    ready.write("hosts/mysite.toml", "garbage");
+    ready.fleet_pty(&["undo"], &[("Type `mysite` to go on: ", "mysite\n")]).expect_code(0);
 }
 
 /// Whatever it is that does not read.

@@ -8,7 +8,7 @@ use crate::support::hosts::ReadyProject;
 use crate::support::process::run;
 use crate::support::sshd::{Settings, Sshd};
 use crate::support::tools::tool;
-use crate::support::user::TestUser;
+use crate::support::user::{TestUser, current};
 
 /// A host where a login takes these methods, in this order.
 fn wanting(methods: &str) -> Settings {
@@ -97,7 +97,41 @@ fn a_password_never_stands_for_the_key_that_is_to_be_proven() {
     let ready = hosts(&user, &["web1"], || Sshd::settings().line("AuthorizedKeysFile none"));
     let output = ready.fleet(&["mysite", "distribute-keys", "--password-file", "password"]).expect_code(10);
     assert!(output.stdout.contains("but does not work"), "{}", output.all());
-    assert!(output.stdout.contains("it can be entered without a key"), "{}", output.all());
+    assert!(output.stdout.contains("the server lets the user in without the key"), "{}", output.all());
+}
+
+/// Or the key would lock everybody out on the day on which the certificate ends.
+#[test]
+fn a_certificate_never_stands_for_the_key_that_is_to_be_proven() {
+    let mut ready = ReadyProject::start("", &[]);
+    let authority = ready.generate_key_at("authority", "");
+    ready.write("authorities", authority);
+    let mut sign = Command::new(tool("ssh-keygen"));
+    sign.args(["-q", "-I", "me", "-n", &current(), "-s"]).arg(ready.root().join("authority"));
+    run(sign.arg(ready.root().join("keys/fleet.pub")));
+    let authorities = format!("TrustedUserCAKeys {}", ready.root().join("authorities").display());
+    let settings = Sshd::settings().line(&authorities).line("AuthorizedKeysFile none");
+    ready.add_site_on("mysite", "", vec![("web1", settings)]);
+    ready.fleet(&TRUE).expect_code(0);
+    let output = ready.fleet(&["mysite", "distribute-keys"]).expect_code(10);
+    assert!(output.stdout.contains("but does not work"), "{}", output.all());
+}
+
+/// With the last failure that it bears, sshd closes the connection.
+#[test]
+fn a_password_that_a_server_closed_at_goes_to_no_other_host() {
+    let user = TestUser::create();
+    for line in ["PasswordAuthentication yes", "PasswordAuthentication no"] {
+        let settings = || {
+            let settings = Sshd::settings().line("UsePAM yes").line("KbdInteractiveAuthentication yes").line(line);
+            settings.line("MaxAuthTries 2")
+        };
+        let ready = hosts(&user, &["web1", "web2", "web3"], settings);
+        files::write(&ready.root().join("password"), "not the one\n", 0o600);
+        ready.fleet(&WITH_PASSWORD).expect_code(11);
+        let closed = |log: String| log.matches("maximum authentication attempts exceeded").count();
+        assert_eq!(ready.hosts().map(|(_, host)| closed(host.log())).sum::<usize>(), 1);
+    }
 }
 
 #[test]

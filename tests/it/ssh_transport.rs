@@ -46,7 +46,7 @@ fn pair(key_type: &str) -> Pair {
     Pair { identity: Identity { name: "keys/fleet".to_owned(), key: Arc::new(key), certificate: None }, public, folder }
 }
 
-fn plan_host(port: u16) -> PlanHost {
+pub fn plan_host(port: u16) -> PlanHost {
     PlanHost {
         book: None,
         label: HostLabel::parse("web1").unwrap(),

@@ -17,11 +17,13 @@
 fleet_book() {
   _book=$_lock
   [ -n "$_book" ] || { [ -n "$_lost" ] && read -r _book <"$_spool/site.$_site"; } || _book=$_spool/book.$_site
-  case $_book in */.git/*)
-    _above=${_book%/.git/*}
-    if [ -f "$_above/.git" ] && read -r _word _real <"$_above/.git" && [ "$_word" = gitdir: ]; then
-      case $_real in /*) ;; *) _real=$_above/$_real ;; esac
-      _book=$_real/${_book##*/.git/}
+  case $_book in .git/* | */.git/*)
+    _above=${_book%.git/*} _word=
+    # Its last line may have no end.
+    [ ! -f "$_above.git" ] || { read -r _word _real <"$_above.git"; [ "$_word" = gitdir: ]; } || _word=
+    if [ -n "$_word" ]; then
+      case $_real in /*) ;; *) _real=$_above$_real ;; esac
+      _book=$_real/${_book##*.git/}
     fi
   ;; esac
 }

@@ -9,13 +9,13 @@ use jiff::tz::TimeZone;
 use russh::client::Handle;
 use russh::keys::agent::AgentIdentity;
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Certificate, HashAlg, PrivateKeyWithHashAlg, PublicKey};
+use russh::keys::{Certificate, HashAlg, PublicKey};
 use russh::{AgentAuthError, MethodKind};
 use tokio::time::timeout;
 
-use super::certified::Certified;
+use super::signer::KeySigner;
 use super::{Answer, Login, Stop, limited};
-use crate::ssh::agent::{self, Agent};
+use crate::ssh::agent;
 use crate::ssh::credentials::{Credentials, Identity};
 use crate::ssh::key::PublicKeyLine;
 use crate::ssh::link::Client;
@@ -30,59 +30,20 @@ impl Login<'_> {
         let mut identities: Vec<&Identity> = credentials.identities.iter().collect();
         identities.sort_by_key(|identity| self.host.identity.as_ref() != Some(&identity.name));
         for identity in identities {
-            let certificate = identity.certificate.as_ref();
-            for certificate in certificate.map(Some).into_iter().chain([None]) {
-                if !self.takes(MethodKind::PublicKey) {
-                    return Ok(false);
-                }
-                if self.identity(handle, identity, certificate).await? {
+            let Identity { name, key, certificate } = identity;
+            let plain = AgentIdentity::PublicKey { key: key.public_key().clone(), comment: String::new() };
+            for offer in certificate.clone().map(certified).into_iter().chain([plain]) {
+                let what = if is_certificate(&offer) { "certificate of key" } else { "key" };
+                let signer = KeySigner::Private(Arc::clone(key));
+                if self.offer(handle, format!("{what} `{name}`"), offer, signer).await? {
                     return Ok(true);
                 }
             }
         }
-        let Some(path) = &credentials.agent else { return Ok(false) };
-        if !self.takes(MethodKind::PublicKey) {
+        let Some(path) = credentials.agent.as_ref().filter(|_| self.takes(MethodKind::PublicKey)) else {
             return Ok(false);
-        }
+        };
         self.agent(handle, path, credentials).await
-    }
-
-    async fn identity(
-        &mut self,
-        handle: &mut Handle<Client>,
-        identity: &Identity,
-        certificate: Option<&Certificate>,
-    ) -> Result<bool, Stop> {
-        let key = Arc::clone(&identity.key);
-        let data = certificate.map_or_else(|| key.public_key().key_data().clone(), |c| KeyData::from(c.clone()));
-        if !self.is_to_be_offered(&data) {
-            return Ok(false);
-        }
-        let what = match certificate {
-            Some(_) => format!("certificate of key `{}`", identity.name),
-            None => format!("key `{}`", identity.name),
-        };
-        self.tried.push(what.clone());
-        let user = self.host.user.as_str();
-        let Some(hash) = self.hash(handle, key.public_key()).await? else { return Ok(false) };
-        let answer = if let Some(certificate) = certificate {
-            let mut signer = Certified::Private(key);
-            let attempt = handle.authenticate_certificate_with(user, certificate.clone(), hash, &mut signer);
-            match timeout(self.limit, attempt).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(AgentAuthError::Send(_))) => return Err(Stop::Closed),
-                Ok(Err(e)) => return Ok(self.remark(format!("{what}: {e}"))),
-                Err(_) => return Err(Stop::Silent),
-            }
-        } else {
-            let key = PrivateKeyWithHashAlg::new(key, hash);
-            limited(self.limit, handle.authenticate_publickey(user, key)).await?
-        };
-        let answer = self.answer(answer, &what)?;
-        if let (Some(date), Answer::No) = (certificate.and_then(expired), answer) {
-            self.remark(format!("the {what} expired on {date}"));
-        }
-        Ok(self.looked_at(data, answer))
     }
 
     async fn agent(
@@ -102,19 +63,18 @@ impl Login<'_> {
         if listed.is_empty() {
             return Ok(self.remark("the agent has no keys".to_owned()));
         }
-        let named = |key: &PublicKeyLine| credentials.agent_first.iter().find(|first| first.key.data() == key.data());
-        let named =
-            |identity: &AgentIdentity| PublicKeyLine::of(&identity.public_key()).ok().and_then(|key| named(&key));
+        let named = |identity: &AgentIdentity| {
+            let key = PublicKeyLine::of(&identity.public_key()).ok()?;
+            credentials.agent_first.iter().find(|first| first.key.data() == key.data())
+        };
         listed.sort_by_key(|identity| named(identity).is_none());
         for identity in listed {
             let certificate = named(&identity).and_then(|named| named.certificate.clone());
-            let certificate = certificate
-                .map(|certificate| AgentIdentity::Certificate { certificate, comment: identity.comment().to_owned() });
-            for identity in certificate.into_iter().chain([identity]) {
-                if !self.takes(MethodKind::PublicKey) {
-                    return Ok(false);
-                }
-                if self.agent_key(handle, &mut agent, identity).await? {
+            let (comment, algorithm) = (identity.comment().to_owned(), identity.public_key().algorithm());
+            for offer in certificate.map(certified).into_iter().chain([identity]) {
+                let what = if is_certificate(&offer) { "agent certificate" } else { "agent key" };
+                let what = format!("{what} `{comment}` ({algorithm})");
+                if self.offer(handle, what, offer, KeySigner::Agent(&mut agent)).await? {
                     return Ok(true);
                 }
             }
@@ -122,43 +82,46 @@ impl Login<'_> {
         Ok(false)
     }
 
-    async fn agent_key(
+    /// True when it was all that the server wanted.
+    async fn offer(
         &mut self,
         handle: &mut Handle<Client>,
-        agent: &mut Agent,
+        what: String,
         identity: AgentIdentity,
+        mut signer: KeySigner<'_>,
     ) -> Result<bool, Stop> {
-        let key = identity.public_key().into_owned();
-        let data = match &identity {
-            AgentIdentity::PublicKey { key, .. } => key.key_data().clone(),
-            AgentIdentity::Certificate { certificate, .. } => KeyData::from(certificate.clone()),
+        let (data, end) = match &identity {
+            AgentIdentity::PublicKey { key, .. } => (key.key_data().clone(), None),
+            AgentIdentity::Certificate { certificate, .. } => {
+                (KeyData::from(certificate.clone()), expired(certificate))
+            }
         };
-        if !self.is_to_be_offered(&data) {
+        if !self.takes(MethodKind::PublicKey) || !self.is_to_be_offered(&data) {
             return Ok(false);
         }
-        let what = format!("agent key `{}` ({})", identity.comment(), key.algorithm());
         self.tried.push(what.clone());
-        let Some(hash) = self.hash(handle, &key).await? else { return Ok(false) };
+        let Some(hash) = self.hash(handle, &identity.public_key()).await? else { return Ok(false) };
         let user = self.host.user.as_str();
         let attempt = async {
             match identity {
                 AgentIdentity::PublicKey { key, .. } => {
-                    handle.authenticate_publickey_with(user, key, hash, agent).await
+                    handle.authenticate_publickey_with(user, key, hash, &mut signer).await
                 }
                 AgentIdentity::Certificate { certificate, .. } => {
-                    handle.authenticate_certificate_with(user, certificate, hash, &mut Certified::Agent(agent)).await
+                    handle.authenticate_certificate_with(user, certificate, hash, &mut signer).await
                 }
             }
         };
-        match timeout(self.limit, attempt).await {
-            Ok(Ok(answer)) => {
-                let answer = self.answer(answer, &what)?;
-                Ok(self.looked_at(data, answer))
-            }
-            Ok(Err(AgentAuthError::Send(_))) => Err(Stop::Closed),
-            Ok(Err(e)) => Ok(self.remark(format!("{what}: {e}"))),
-            Err(_) => Err(Stop::Silent),
+        let answer = match timeout(self.limit, attempt).await {
+            Ok(Ok(answer)) => self.answer(answer, &what)?,
+            Ok(Err(AgentAuthError::Send(_))) => return Err(Stop::Closed),
+            Ok(Err(e)) => return Ok(self.remark(format!("{what}: {e}"))),
+            Err(_) => return Err(Stop::Silent),
+        };
+        if let (Some(date), Answer::No) = (end, answer) {
+            self.remark(format!("the {what} expired on {date}"));
         }
+        Ok(self.looked_at(data, answer))
     }
 
     fn is_to_be_offered(&mut self, key: &KeyData) -> bool {
@@ -210,4 +173,12 @@ impl Login<'_> {
 fn expired(certificate: &Certificate) -> Option<Date> {
     let end = Timestamp::try_from(certificate.valid_before_time()?).ok()?;
     (end <= Timestamp::now()).then(|| end.to_zoned(TimeZone::UTC).date())
+}
+
+fn certified(certificate: Certificate) -> AgentIdentity {
+    AgentIdentity::Certificate { certificate, comment: String::new() }
+}
+
+fn is_certificate(identity: &AgentIdentity) -> bool {
+    matches!(identity, AgentIdentity::Certificate { .. })
 }

@@ -32,6 +32,8 @@ enum Asks {
     Secrets,
     /// After the password, a code.
     Code,
+    /// Nothing to be answered: somebody approves it on another device.
+    Approval,
     /// After each password, one more.
     Passwords,
 }
@@ -58,7 +60,7 @@ impl server::Handler for Hostile {
         let next = match self.asks {
             Asks::Code => MethodKind::KeyboardInteractive,
             Asks::Passwords => MethodKind::Password,
-            Asks::Nothing | Asks::Emptily | Asks::Secrets => return Ok(Auth::reject()),
+            Asks::Nothing | Asks::Emptily | Asks::Secrets | Asks::Approval => return Ok(Auth::reject()),
         };
         self.rounds.fetch_add(1, Ordering::Relaxed);
         Ok(Auth::Reject { proceed_with_methods: Some(MethodSet::from(&[next][..])), partial_success: true })
@@ -75,6 +77,7 @@ impl server::Handler for Hostile {
         self.rounds.fetch_add(1, Ordering::Relaxed);
         let prompts = match self.asks {
             Asks::Nothing | Asks::Passwords => return Ok(Auth::reject()),
+            Asks::Approval => return Ok(Auth::Accept),
             Asks::Code => vec![(Cow::Borrowed("Verification code: "), false)],
             Asks::Emptily => Vec::new(),
             Asks::Secrets => vec![(Cow::Borrowed("Password: "), false)],
@@ -194,6 +197,18 @@ async fn a_password_is_sent_once_however_often_it_is_asked_for() {
     let error = meeting.connection.err().unwrap();
     assert!(error.contains("the server asks for more than a password"), "{error}");
     assert_eq!(meeting.hostile.secrets.load(Ordering::Relaxed), 1);
+}
+
+/// Else it would go to all other hosts at once, as one that is known to be right.
+#[tokio::test]
+async fn a_password_that_nobody_looked_at_is_not_proven() {
+    let gate = Arc::new(PasswordGate::new("secret".to_owned().into()));
+    let credentials = || Credentials { password: Some(Arc::clone(&gate)), ..Credentials::default() };
+    assert!(meet(Asks::Approval, credentials()).await.connection.is_ok());
+    // Two at once: the second waits for the first, and is spared.
+    let (first, second) = tokio::join!(meet(Asks::Secrets, credentials()), meet(Asks::Secrets, credentials()));
+    let secrets = |meeting: &Meeting| meeting.hostile.secrets.load(Ordering::Relaxed);
+    assert_eq!(secrets(&first) + secrets(&second), 1);
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use fleet::model::name::Address;
 use fleet::ssh::{
-    Connect, ConnectError, Credentials, KnownHosts, PasswordGate, SshConnector, Timeouts, Verdict, scan_host_key,
+    Admission, Connect, ConnectError, Credentials, KnownHosts, PasswordGate, SshConnector, Timeouts, Verdict,
+    scan_host_key,
 };
 
 use super::{connector, pair, plan_host, refused, run_text, session, timeouts, with_key};
@@ -125,10 +126,10 @@ async fn of_several_host_keys_the_pinned_one_is_asked_for() {
 #[tokio::test]
 async fn scanning_gives_the_key_and_tries_no_login() {
     let sshd = Sshd::settings().key_types(&["ed25519", "ecdsa"]).start();
-    let (address, limit, port) = (Address::parse("127.0.0.1").unwrap(), Duration::from_secs(5), sshd.port());
-    let first = scan_host_key(&address, port, limit, &timeouts(), &[]).await.unwrap();
+    let (host, admission) = (plan_host(sshd.port()), Admission::default());
+    let first = scan_host_key(&host, &timeouts(), &[], &admission).await.unwrap();
     let prefer = ["ecdsa-sha2-nistp256".to_owned()];
-    let preferred = scan_host_key(&address, port, limit, &timeouts(), &prefer).await.unwrap();
+    let preferred = scan_host_key(&host, &timeouts(), &prefer, &admission).await.unwrap();
     assert_eq!(first.fingerprint(), sshd.fingerprint("ed25519"));
     assert_eq!((preferred.key_type(), preferred.fingerprint()), ("ecdsa-sha2-nistp256", sshd.fingerprint("ecdsa")));
     let line = first.to_known_hosts_line("127.0.0.1", sshd.port());

@@ -1,4 +1,6 @@
-//! What signs for a certificate: the key that it certifies, in a file or in the agent.
+//! What signs a login: a key in a file or in the agent, for itself or for its certificate.
+//!
+//! Rejected: russh's own way for a certificate and a key in a file. It says of an RSA key's signature that it is another than it is.
 
 use std::sync::Arc;
 
@@ -10,15 +12,15 @@ use signature::Signer as _;
 
 use crate::ssh::agent::Agent;
 
-/// The key of a certificate.
-pub(super) enum Certified<'a> {
-    /// russh signs with one by itself, but says of an RSA key's signature that it is another than it is.
+/// A private key.
+pub(super) enum KeySigner<'a> {
+    /// Out of a file.
     Private(Arc<PrivateKey>),
-    /// It may have the certificate, too, or the key alone.
+    /// In the agent, which may have its certificate, too, or the key alone.
     Agent(&'a mut Agent),
 }
 
-impl Signer for Certified<'_> {
+impl Signer for KeySigner<'_> {
     type Error = AgentAuthError;
 
     async fn auth_sign(
