@@ -11,6 +11,7 @@ const DEFAULTS: &str = r#"# What all sites share. Each value can be set in a sit
 # user = "release"            # the login user; without it, the user who runs fleet
 # port = 22
 # connect-timeout = "10s"
+# connect-retry = "5s"        # retry a first connection that is refused
 
 [rollout]
 batches = [1, "100%"]         # one host first (the canary), then all others

@@ -89,3 +89,41 @@ fn what_the_starter_site_shows_in_comments_is_valid() {
     let plan = project.fleet(&["mysite", "deploy", "--dry-run"]).expect_code(0).stdout;
     assert!(plan.contains("pg_restore --create -e -d postgres \"$BACKUP/mysite\""), "{plan}");
 }
+
+#[test]
+fn the_ssh_settings_are_the_ones_that_there_are() {
+    let page = include_str!("../../docs/connecting.md");
+    let settings = page.split("## Settings").nth(1).unwrap().split("\n## ").next().unwrap();
+    let project = Project::new();
+    let (mut ssh, mut defaults) = (String::new(), String::new());
+    for row in settings.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let (key, flag) = (cells[1].trim_matches('`'), cells[2].trim_matches('`'));
+        let value = match key {
+            "port" => "22".to_owned(),
+            "user" | "identity" => "\"x\"".to_owned(),
+            _ => format!("\"{}\"", cells[3]),
+        };
+        let line = format!("{key} = {value}\n");
+        ssh += &line;
+        if !value.contains('x') {
+            defaults += &line;
+        }
+        if flag.starts_with("--") {
+            // A value that is none is refused for what it is: the flag is known.
+            let told = project.fleet(&["mysite", "run", flag, "soon", "--", "true"]).expect_code(2).stderr;
+            assert!(told.contains("invalid value 'soon'"), "{told}");
+        }
+    }
+    let explained = |defaults: &str, host: &str| {
+        project.write("hosts/mysite.toml", format!("[ssh]\n{defaults}[[host]]\nname = \"web1\"\n{host}"));
+        project.fleet(&["check"]).expect_code(0);
+        let told = project.fleet(&["list", "--explain", "mysite"]).expect_code(0).stdout;
+        let words = |line: &str| {
+            line.split("  ").map(str::trim).filter(|word| !word.is_empty()).take(2).collect::<Vec<_>>().join("=")
+        };
+        told.lines().map(words).collect::<Vec<_>>()
+    };
+    explained(&ssh, &ssh);
+    assert_eq!(explained("", ""), explained(&defaults, ""));
+}
