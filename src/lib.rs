@@ -21,7 +21,7 @@
 //! # The way of `fleet mysite deploy`
 //!
 //! Arguments become flags; all files of the project become an [`Inventory`](model::inventory::Inventory) and
-//! [`Recipe`](model::recipe::Recipe)s, and apart from them all errors of the broken ones ([`model::diagnostic`]), which stop who needs one.
+//! [`Recipe`](model::recipe::Recipe)s, and apart from them the errors of the broken ones ([`model::diagnostic`]), which stop the commands that need these.
 //! A [`Selector`](model::selector::Selector) gives the hosts; [`planner`](model::planner) makes a [`Plan`](model::plan::Plan), in which
 //! every command is final but for the values that steps register. A dry run prints it and ends. Otherwise questions are asked, keys and pinned host keys are read, the
 //! record is made, and the [`engine`] carries the plan out: the [`Scheduler`](model::scheduler::Scheduler), a pure state machine, says what

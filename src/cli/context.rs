@@ -27,7 +27,7 @@ const BUILT_IN: [(&str, &str); 1] = [("git-site", include_str!("../../recipes/gi
 /// A loaded project and the flags.
 ///
 /// The project may hold broken files. What they are needed for is refused with their errors where it is asked for: [`Context::targets`],
-/// [`Context::site`], [`Context::recipe`]. So a file that somebody is writing keeps nobody away who does not need it.
+/// [`Context::site`], [`Context::recipe`]. So a file that somebody is still writing stops only the commands that need it.
 pub struct Context<'a> {
     pub flags: &'a Flags,
     pub project: Project,

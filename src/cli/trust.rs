@@ -30,7 +30,7 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     let listed = args.fingerprints.as_deref().map(read_fingerprints).transpose()?;
     let hosts = hosts(context, &args.selector)?;
     let known = &*access::known_hosts(context)?;
-    // Sites share servers, and a server bans who calls again and again without a login (`PerSourcePenalties`, sshd_config(5)).
+    // Sites share servers, and sshd blocks an address that connects again and again without a login (`PerSourcePenalties`, sshd_config(5)).
     let mut places = BTreeMap::new();
     for host in &hosts {
         places.entry((&host.address, host.port)).or_insert(host);
