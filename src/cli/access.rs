@@ -16,7 +16,7 @@ use crate::model::shell::quote;
 use crate::ssh::key::{self, KeyError, PublicKeyLine};
 use crate::ssh::known_hosts::KnownHosts;
 use crate::ssh::{
-    AgentKey, Certificate, Connect, ConnectError, Credentials, Identity, PasswordGate, PrivateKey, Session,
+    AgentKey, Certificate, Connect, ConnectError, Credentials, Identity, KeyAnswer, PasswordGate, PrivateKey, Session,
     SshConnector, Timeouts, agent_has,
 };
 
@@ -62,6 +62,13 @@ impl<'a> KeyRing<'a> {
             let named = path.extension().is_some_and(|extension| extension == "pub");
             let private = if named { quote(&private.to_string_lossy()) } else { "FILE".to_owned() };
             return Err(Failure::environment(KeyError::Public { path: path.to_owned(), private }));
+        }
+        if let Some(key) = path.to_str().and_then(|path| path.strip_suffix("-cert.pub")) {
+            return Err(Failure::environment(format!(
+                "{} is a certificate\nhint: name its key, beside which it is found: -i {}",
+                path.display(),
+                quote(key)
+            )));
         }
         let key = match key::load(path, self.passphrase.as_ref()) {
             Err(KeyError::Encrypted { .. }) if self.agent_has(&beside, path).await => return Ok(()),
@@ -164,15 +171,12 @@ struct WithHint(SshConnector);
 impl Connect for WithHint {
     fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
         let hint = |error| match error {
-            ConnectError::Auth { user, reason, refused: true, key_accepted: false } if !reason.contains("\nhint: ") => {
+            ConnectError::Auth { user, reason, refused: true, key: key @ KeyAnswer::Refused }
+                if !reason.contains("\nhint: ") =>
+            {
                 let site = &host.site;
                 let hint = format!("`fleet {site} distribute-keys` brings the project's key to hosts that lack it");
-                ConnectError::Auth {
-                    user,
-                    reason: format!("{reason}\nhint: {hint}"),
-                    refused: true,
-                    key_accepted: false,
-                }
+                ConnectError::Auth { user, reason: format!("{reason}\nhint: {hint}"), refused: true, key }
             }
             other => other,
         };

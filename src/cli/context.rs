@@ -20,6 +20,7 @@ use crate::model::planner::DEFAULT_PARALLEL;
 use crate::model::printable::printable;
 use crate::model::recipe::Recipe;
 use crate::model::selector::{Selector, SelectorError, Targets, restrict};
+use crate::report::words::hosts_in_words;
 
 /// The recipes inside the binary.
 const BUILT_IN: [(&str, &str); 1] = [("git-site", include_str!("../../recipes/git-site.toml"))];
@@ -65,9 +66,10 @@ impl<'a> Context<'a> {
             SelectorError::Broken(errors) => self.refuse(errors),
             error => error.into(),
         };
-        let targets = Selector::parse(selector)?.resolve(inventory).map_err(refused)?;
+        let selector = Selector::parse(selector)?;
         let parse = |text: &Option<String>| text.as_deref().map(Selector::parse).transpose();
         let (limit, exclude) = (parse(&self.flags.limit)?, parse(&self.flags.exclude)?);
+        let targets = selector.resolve(inventory, exclude.as_ref()).map_err(refused)?;
         restrict(&targets, inventory, limit.as_ref(), exclude.as_ref()).map_err(refused)
     }
 
@@ -128,8 +130,9 @@ impl<'a> Context<'a> {
         let most = descriptors::most_hosts();
         if width > most {
             let limit = descriptors::limit();
-            self.capped
-                .call_once(|| say(&format!("{most} hosts at a time, not {width}: the limit is {limit} open files")));
+            self.capped.call_once(|| {
+                say(&format!("{} at a time, not {width}: the limit is {limit} open files", hosts_in_words(most)));
+            });
         }
         width.clamp(1, most)
     }

@@ -198,9 +198,18 @@ fn read_folder(root: &Path, folder: &str) -> Result<Vec<ReadFile>, ProjectError>
     for name in names {
         // A name that is no UTF-8 is no site's name, which is told when the name is parsed.
         let text = name.to_string_lossy();
-        let Some(stem) = text.strip_suffix(".toml").filter(|stem| !stem.starts_with('.')) else { continue };
+        let Some((stem, end)) = text.split_at_checked(text.len().saturating_sub(".toml".len())) else { continue };
+        if stem.starts_with('.') || !end.eq_ignore_ascii_case(".toml") {
+            continue;
+        }
         let shown = format!("{folder}/{text}");
-        let (source, error) = read_source(&path.join(&name), &shown);
+        let (source, error) = if end == ".toml" {
+            read_source(&path.join(&name), &shown)
+        } else {
+            // Else its site would be missing unnoticed.
+            let source = Arc::new(Source { path: shown, text: String::new() });
+            (None, Some(Diagnostic::new(&source, 0..0, format!("the name ends in `{end}`: it must end in `.toml`"))))
+        };
         files.push(ReadFile { stem: stem.to_owned(), source, error });
     }
     Ok(files)

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::name::HostLabel;
 use crate::model::plan::PlanHost;
 use crate::ssh::key::PublicKeyLine;
-use crate::ssh::{Backoff, Connect, ConnectError};
+use crate::ssh::{Backoff, Connect, ConnectError, KeyAnswer};
 
 use super::distribute::{Change, DistributeError, Distributed, Warning, distribute, run};
 
@@ -76,11 +76,16 @@ impl fmt::Display for HostKeyResult {
                     Change::Added => "was added to",
                     Change::AlreadyThere => "was already in",
                 };
-                write!(
-                    f,
-                    "the key {change} ~/.ssh/authorized_keys, but does not work: {error}\n\
-                     hint: does `sshd -T` on the host say `pubkeyauthentication yes` and read that file (authorizedkeysfile)?"
-                )
+                match error {
+                    ConnectError::Auth { key: KeyAnswer::Accepted, .. } => {
+                        write!(f, "the key {change} ~/.ssh/authorized_keys, and alone does not log in: {error}")
+                    }
+                    error => write!(
+                        f,
+                        "the key {change} ~/.ssh/authorized_keys, but does not work: {error}\n\
+                         hint: does `sshd -T` on the host say `pubkeyauthentication yes` and read that file (authorizedkeysfile)?"
+                    ),
+                }
             }
             Self::Interrupted => f.write_str("interrupted; the same again is safe"),
             Self::Panicked => f.write_str("fleet failed (a bug); the same again is safe"),
@@ -102,7 +107,7 @@ pub async fn prove(connector: &dyn Connect, host: &PlanHost) -> Result<(), Conne
             user: host.user.to_string(),
             reason: format!("the login works, but no command runs ({error})"),
             refused: true,
-            key_accepted: true,
+            key: KeyAnswer::Accepted,
         }),
     }
 }
@@ -333,7 +338,7 @@ mod tests {
                 assert_eq!(self.0.open.load(Ordering::SeqCst), 1, "the first session is there");
                 let user = host.user.to_string();
                 Box::pin(async {
-                    Err(ConnectError::Auth { user, reason: "no".into(), refused: true, key_accepted: false })
+                    Err(ConnectError::Auth { user, reason: "no".into(), refused: true, key: KeyAnswer::Refused })
                 })
             }
         }

@@ -4,7 +4,8 @@
 //! for every site, and after a colon hosts by role, name, glob or range. `!` takes away, wherever it stands in the list.
 //!
 //! Every term must match something: a name with a slip of the pen never shrinks what a run works on, and never grows it, unnoticed.
-//! Nor does a site whose file is broken: a term that names it, `all` and a glob too, is refused with the errors of that file.
+//! Nor does a site whose file is broken: a term that names it, `all` and a glob too, is refused with the errors of that file, unless all of
+//! that site is taken away again.
 
 mod pattern;
 
@@ -125,15 +126,18 @@ impl Selector {
         Ok(Self { terms })
     }
 
-    /// The hosts that it means. Here a term without a colon names sites.
-    pub fn resolve(&self, inventory: &Inventory) -> Result<Targets, SelectorError> {
+    /// The hosts that it means. Here a term without a colon names sites. `exclude` is what [`restrict`] will take away.
+    pub fn resolve(&self, inventory: &Inventory, exclude: Option<&Self>) -> Result<Targets, SelectorError> {
         if self.terms.iter().all(|term| term.negative) {
             return Err(SelectorError::OnlyNegative(self.to_string()));
         }
         if !inventory.defaults.is_empty() {
             return Err(SelectorError::Broken(inventory.errors()));
         }
-        let is_named = |stem: &str| self.terms.iter().any(|term| term.first.matches(stem));
+        let excluded = exclude.iter().flat_map(|exclude| &exclude.terms).filter(|term| !term.negative);
+        let taken_away: Vec<&Term> = self.terms.iter().filter(|term| term.negative).chain(excluded).collect();
+        let is_taken_away = |stem: &str| taken_away.iter().any(|term| term.hosts.is_none() && term.first.matches(stem));
+        let is_named = |stem: &str| self.terms.iter().any(|term| term.first.matches(stem)) && !is_taken_away(stem);
         let broken =
             in_order(inventory.broken.iter().filter(|(stem, _)| is_named(stem)).flat_map(|(_, errors)| errors));
         if !broken.is_empty() {
@@ -175,6 +179,8 @@ impl std::fmt::Display for Selector {
 /// Hosts to choose from, and what to call them when nothing matches.
 struct Pool<'a> {
     hosts: Vec<(&'a Site, &'a Host)>,
+    /// Sites whose hosts are unknown.
+    broken: Vec<&'a str>,
     called: &'static str,
 }
 
@@ -193,12 +199,17 @@ pub fn restrict(
     let mut chosen = targeted.clone();
     if let Some(limit) = limit {
         let is_target = |(site, host): &(&Site, &Host)| targeted.contains(&(site.name.as_str(), host.name.as_str()));
-        let pool = Pool { hosts: all().filter(is_target).collect(), called: "targeted host, role or site" };
+        let pool = Pool {
+            hosts: all().filter(is_target).collect(),
+            broken: Vec::new(),
+            called: "targeted host, role or site",
+        };
         let (kept, removed) = limit.within(&pool)?;
         chosen.retain(|host| kept.as_ref().is_none_or(|kept| kept.contains(host)) && !removed.contains(host));
     }
     if let Some(exclude) = exclude {
-        let pool = Pool { hosts: all().collect(), called: "host, role or site" };
+        let broken = inventory.broken.keys().map(String::as_str).collect();
+        let pool = Pool { hosts: all().collect(), broken, called: "host, role or site" };
         // A host of a site that is broken cannot be known.
         let (excluded, spared) = exclude.within(&pool).map_err(|error| match error {
             SelectorError::Unmatched { .. } if !inventory.broken.is_empty() => {
@@ -266,7 +277,7 @@ impl Term {
             return self.hosts_among(&of_sites, &format!("{} of `{}`", pool.called, self.first));
         }
         let names = |(site, host): &(&'a Site, &'a Host)| own_names(host).chain([site.name.as_str()]);
-        self.first.check(pool.called, || pool.hosts.iter().flat_map(names))?;
+        self.first.check(pool.called, || pool.hosts.iter().flat_map(names).chain(pool.broken.iter().copied()))?;
         let matching = |pair: &(&'a Site, &'a Host)| names(pair).any(|name| self.first.matches(name));
         Ok(names_of(pool.hosts.iter().copied().filter(matching)))
     }

@@ -41,7 +41,7 @@ pub mod terminal;
 pub mod time;
 pub mod trouble;
 pub mod view;
-mod words;
+pub mod words;
 
 pub use history::{HistoryError, RunEntry, RunResult};
 pub use json::Json;

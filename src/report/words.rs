@@ -31,7 +31,7 @@ pub(super) fn paths<'a>(steps: impl IntoIterator<Item = &'a StepPath>) -> String
 }
 
 /// `1 host`, `5 hosts`.
-pub(super) fn hosts_in_words(count: usize) -> String {
+pub fn hosts_in_words(count: usize) -> String {
     if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") }
 }
 

@@ -140,7 +140,8 @@ pub fn generate(comment: &str, passphrase: Option<&SecretString>) -> Result<Gene
 /// This reads a file and, for an encrypted key, computes for some tenths of a second: keep it off the network's threads.
 pub fn load(path: &Path, passphrase: Option<&SecretString>) -> Result<Arc<PrivateKey>, KeyError> {
     let text = read_private(path)?;
-    decode(path, text.expose_secret(), passphrase).map(Arc::new)
+    // A byte order mark is an editor's.
+    decode(path, text.expose_secret().trim_start_matches('\u{feff}'), passphrase).map(Arc::new)
 }
 
 fn read_private(path: &Path) -> Result<SecretBox<String>, KeyError> {

@@ -17,10 +17,10 @@ use russh::client::{AuthResult, Handle};
 use russh::keys::ssh_key::public::KeyData;
 use tokio::time::timeout;
 
-use super::ConnectError;
 use super::credentials::Credentials;
 use super::link::{Client, Link};
 use super::timeouts::in_words;
+use super::{ConnectError, KeyAnswer};
 use crate::model::plan::PlanHost;
 
 /// A server that never stops asking.
@@ -49,7 +49,7 @@ pub(super) async fn login(
             user: host.user.to_string(),
             reason: login.reason(&stop, link, credentials),
             refused: matches!(stop, Stop::Exhausted),
-            key_accepted: login.key_accepted,
+            key: login.key_answer(),
         }),
     }
 }
@@ -113,6 +113,13 @@ impl<'a> Login<'a> {
     }
 
     async fn run(&mut self, handle: &mut Handle<Client>, credentials: &Credentials) -> Result<(), Stop> {
+        // The server may want the password first: a key before it would be a failure of the few that it bears.
+        if credentials.password.is_some() {
+            let answer = limited(self.limit, handle.authenticate_none(self.host.user.as_str())).await?;
+            if self.answer(answer, "")? == Answer::In {
+                return Ok(());
+            }
+        }
         for _ in 0..MOST_ROUNDS {
             let accepted = self.accepted.len();
             if self.keys(handle, credentials).await? || self.password(handle, credentials).await? {
@@ -159,6 +166,14 @@ impl<'a> Login<'a> {
             self.remarks.push(remark);
         }
         false
+    }
+
+    fn key_answer(&self) -> KeyAnswer {
+        match (self.key_accepted, self.takes(MethodKind::PublicKey)) {
+            (true, _) => KeyAnswer::Accepted,
+            (false, true) => KeyAnswer::Refused,
+            (false, false) => KeyAnswer::NotWanted,
+        }
     }
 
     fn reason(&self, stop: &Stop, link: &Link, credentials: &Credentials) -> String {

@@ -186,9 +186,20 @@ pub enum ConnectError {
         reason: String,
         /// The server said no. Else the connection broke, or nothing was answered in time.
         refused: bool,
-        /// It accepted a key: something else is missing.
-        key_accepted: bool,
+        /// What it said to the keys.
+        key: KeyAnswer,
     },
+}
+
+/// What a server that did not let in said to keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyAnswer {
+    /// It accepted one: something else is missing.
+    Accepted,
+    /// It takes keys, and accepted none.
+    Refused,
+    /// It takes none, or none before something else.
+    NotWanted,
 }
 
 impl ConnectError {

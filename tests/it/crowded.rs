@@ -80,8 +80,7 @@ fn a_host_that_is_down_is_reported_when_the_time_is_over() {
     ready.proxy("web1").refuse(true);
     let file = ready.read("hosts/mysite.toml").replace("[ssh]", "[ssh]\nconnect-retry = \"2s\"");
     ready.write("hosts/mysite.toml", file);
-    let output = ready.run(&RUN, ready.command(&RUN).env_remove("FLEET_CONNECT_RETRY")).expect_code(11);
-    assert!(output.stdout.contains("the connection was closed"), "{}", output.all());
+    ready.run(&RUN, ready.command(&RUN).env_remove("FLEET_CONNECT_RETRY")).expect_code(11);
     assert!(ready.proxy("web1").connections() > 2);
 }
 

@@ -292,6 +292,25 @@ fn a_certificate_that_is_of_no_use_is_told() {
     let ready = trusting_certificates("ed25519", "-2d:-1d");
     let output = ready.fleet(&args).expect_code(11);
     assert!(output.all().contains("the certificate of key `mine` expired on "), "{}", output.all());
+    let sign = |options: &[&str]| {
+        let mut sign = Command::new(tool("ssh-keygen"));
+        sign.args(["-q", "-I", "me"]).args(options).arg("-s").arg(ready.root().join("authority"));
+        run(sign.arg(ready.root().join("mine.pub")));
+    };
+    for (options, told) in [
+        (&["-n", "somebody", "-V", "-1d:+1d"][..], "the certificate of key `mine` is for somebody"),
+        (&["-h"], "the certificate of key `mine` is a host's"),
+        (&["-V", "+1d:+2d"], "the certificate of key `mine` is valid from "),
+    ] {
+        sign(options);
+        let output = ready.fleet(&args).expect_code(11);
+        assert!(output.all().contains(told), "{}", output.all());
+    }
+    let output = ready.fleet(&["mysite", "run", "-i", "mine-cert.pub", "--", "true"]).expect_code(5);
+    assert_eq!(
+        output.stderr,
+        "error: mine-cert.pub is a certificate\nhint: name its key, beside which it is found: -i mine\n"
+    );
     for (content, told) in
         [("rubbish", "it is no certificate"), (&*ready.read("keys/fleet.pub"), "it is no certificate")]
     {
@@ -306,7 +325,9 @@ fn a_certificate_that_is_of_no_use_is_told() {
     let foreign = trusting_certificates("ed25519", "-1d:+1d");
     ready.write("mine-cert.pub", foreign.read("mine-cert.pub"));
     ready["web1"].authorize(ready.read("mine.pub").trim());
-    // The key is good without it.
+    // The key is good without it, and as an editor saved it.
+    let key = ready.read("mine");
+    files::write(&ready.root().join("mine"), format!("\u{feff}{key}"), 0o600);
     let output = ready.fleet(&args).expect_code(0);
     assert!(
         output.stderr.contains("it is the certificate of another key; the key is used without it"),

@@ -73,18 +73,8 @@ fn a_broken_site_keeps_nobody_from_another_one() {
 fn a_selector_that_may_mean_a_broken_site_is_refused_with_its_errors() {
     let ready = storm();
     let calls = ready["web1"].calls();
-    for selector in [
-        "all",
-        "*",
-        "s*",
-        "storm",
-        "storm:s1",
-        "*:web",
-        "mysite,storm",
-        "all,!storm",
-        "mysite,!storm",
-        "{mysite,storm}",
-    ] {
+    for selector in ["all", "*", "s*", "storm", "storm:s1", "*:web", "mysite,storm", "all,!storm:s1", "{mysite,storm}"]
+    {
         for what in [&["deploy"][..], &["run", "--", "true"], &["trust"], &["status"], &["deploy", "-n"]] {
             tells_storm(ready.fleet(&[&[selector], what].concat()));
         }
@@ -97,9 +87,33 @@ fn a_selector_that_may_mean_a_broken_site_is_refused_with_its_errors() {
     // One of its hosts, to be left alone: nobody knows which it has.
     tells_storm(ready.fleet(&["mysite", "deploy", "-x", "s1"]));
     assert_eq!(ready["web1"].calls(), calls, "somebody was contacted");
+    // What is taken away as a whole is not missed.
+    for args in [
+        &["all,!storm", "run", "--", "true"][..],
+        &["mysite,!s*", "run", "--", "true"],
+        &["all", "-x", "storm", "run", "--", "true"],
+        &["all", "-x", "s[t]orm,s9", "run", "--", "true"],
+    ] {
+        let output = ready.fleet(args);
+        let code = if args[2].contains("s9") { 3 } else { 0 };
+        assert_eq!(output.code, Some(code), "{}", output.all());
+    }
+    ready.fleet(&["storm", "-x", "storm", "run", "--", "true"]).expect_code(4);
     // A slip is a slip, and the broken site may be what was meant.
     let told = ready.fleet(&["strom", "deploy"]).expect_code(4).stderr;
     assert_eq!(told, "error: no site matches `strom`\nhint: did you mean `storm`?\n");
+}
+
+#[test]
+fn a_file_whose_name_ends_in_another_way_is_not_left_out_unnoticed() {
+    let ready = storm();
+    for (folder, name) in [("hosts", "Shop.TOML"), ("recipes", "own2.Toml")] {
+        ready.write(&format!("{folder}/{name}"), "");
+        let told = ready.fleet(&["check"]).expect_code(3).stderr;
+        assert!(told.contains(&format!("it must end in `.toml`\n--> {folder}/{name}")), "{told}");
+    }
+    let told = ready.fleet(&["all,!storm", "run", "--", "true"]).expect_code(3).stderr;
+    assert!(told.contains("hosts/Shop.TOML"), "{told}");
 }
 
 #[test]

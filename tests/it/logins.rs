@@ -44,6 +44,17 @@ fn a_server_that_wants_several_proofs_gets_them_in_its_order() {
     }
 }
 
+/// sshd counts a key that comes before the password as a failure, and bears few.
+#[test]
+fn no_key_is_offered_before_the_server_wants_one() {
+    let user = TestUser::create();
+    for methods in ["password,publickey", "keyboard-interactive:pam,publickey"] {
+        let ready = hosts(&user, &["web1"], || wanting(methods).line("MaxAuthTries 1"));
+        ready["web1"].authorize(ready.read("keys/fleet.pub").trim());
+        ready.fleet(&WITH_PASSWORD).expect_code(0);
+    }
+}
+
 #[test]
 fn two_keys_are_two_proofs() {
     let user = TestUser::create();
@@ -53,6 +64,10 @@ fn two_keys_are_two_proofs() {
     let second = ready.generate_key_at("keys/second", "");
     ready["web1"].authorize(&second);
     ready.fleet(&["mysite", "run", "-i", "keys/second", "--", "true"]).expect_code(0);
+    // The project's key is good, and not enough: that is not the same as one that does not work.
+    let output = ready.fleet(&["mysite", "distribute-keys", "-i", "keys/second"]).expect_code(10);
+    assert!(output.stdout.contains("already in ~/.ssh/authorized_keys, and alone does not log in"), "{}", output.all());
+    assert!(!output.all().contains("pubkeyauthentication"), "{}", output.all());
 }
 
 #[test]

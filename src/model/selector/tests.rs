@@ -41,12 +41,12 @@ fn told(targets: Result<Targets, SelectorError>) -> String {
 }
 
 fn resolve(text: &str) -> String {
-    told(Selector::parse(text).and_then(|selector| selector.resolve(&shops())))
+    told(Selector::parse(text).and_then(|selector| selector.resolve(&shops(), None)))
 }
 
 fn restricted(targets: &str, limit: &str, exclude: &str) -> String {
     let inventory = shops();
-    let targets = Selector::parse(targets).unwrap().resolve(&inventory).unwrap();
+    let targets = Selector::parse(targets).unwrap().resolve(&inventory, None).unwrap();
     let read = |text: &str| (!text.is_empty()).then(|| Selector::parse(text).unwrap());
     told(restrict(&targets, &inventory, read(limit).as_ref(), read(exclude).as_ref()))
 }
@@ -137,7 +137,7 @@ fn limits_name_hosts_roles_or_sites_among_the_targets() {
 }
 
 fn hosts_of(text: &str) -> Option<BTreeSet<(String, String)>> {
-    let targets = Selector::parse(text).ok()?.resolve(&shops()).ok()?;
+    let targets = Selector::parse(text).ok()?.resolve(&shops(), None).ok()?;
     Some(targets.hosts().map(|(site, host)| (site.to_string(), host.to_string())).collect())
 }
 
@@ -153,7 +153,7 @@ proptest! {
     fn resolving_never_invents_or_repeats_a_host(text in prop::collection::vec(("!?", term()), 1..5)) {
         let text: Vec<_> = text.into_iter().map(|(not, term)| not + &term).collect();
         let inventory = shops();
-        if let Ok(targets) = Selector::parse(&text.join(",")).unwrap().resolve(&inventory) {
+        if let Ok(targets) = Selector::parse(&text.join(",")).unwrap().resolve(&inventory, None) {
             prop_assert!(targets.hosts().next().is_some());
             prop_assert!(targets.sites().iter().all(|(_, hosts)| !hosts.is_empty()));
             let all: Vec<_> = targets.hosts().collect();
@@ -189,7 +189,7 @@ proptest! {
     fn restricting_never_grows(targets in term(), limit in term(), exclude in term()) {
         let inventory = shops();
         let parse = |text: &str| Selector::parse(text).unwrap();
-        if let Ok(targets) = parse(&targets).resolve(&inventory) {
+        if let Ok(targets) = parse(&targets).resolve(&inventory, None) {
             let all: BTreeSet<_> = targets.hosts().collect();
             for (limit, exclude) in [(Some(&limit), None), (None, Some(&exclude)), (Some(&limit), Some(&exclude))] {
                 let limit = limit.map(|text| parse(text));
@@ -204,7 +204,7 @@ proptest! {
     #[test]
     fn any_text_is_a_selector_or_refused(text in "[a-z0-9!:,*?\\[\\]{}\\\\. -]{0,30}|.{0,30}") {
         if let Ok(selector) = Selector::parse(&text) {
-            let _ = selector.resolve(&shops());
+            let _ = selector.resolve(&shops(), None);
         }
     }
 }

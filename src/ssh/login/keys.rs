@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use russh::client::Handle;
 use russh::keys::agent::AgentIdentity;
@@ -20,6 +19,7 @@ use crate::ssh::credentials::{Credentials, Identity};
 use crate::ssh::key::PublicKeyLine;
 use crate::ssh::link::Client;
 use crate::ssh::timeouts::in_words;
+use crate::ssh::words::server_words;
 
 /// sshd closes the connection after six failures, and a password may follow.
 const MOST_KEYS: usize = 5;
@@ -90,10 +90,10 @@ impl Login<'_> {
         identity: AgentIdentity,
         mut signer: KeySigner<'_>,
     ) -> Result<bool, Stop> {
-        let (data, end) = match &identity {
+        let (data, unfit) = match &identity {
             AgentIdentity::PublicKey { key, .. } => (key.key_data().clone(), None),
             AgentIdentity::Certificate { certificate, .. } => {
-                (KeyData::from(certificate.clone()), expired(certificate))
+                (KeyData::from(certificate.clone()), unfit(certificate, self.host.user.as_str()))
             }
         };
         if !self.takes(MethodKind::PublicKey) || !self.is_to_be_offered(&data) {
@@ -118,8 +118,8 @@ impl Login<'_> {
             Ok(Err(e)) => return Ok(self.remark(format!("{what}: {e}"))),
             Err(_) => return Err(Stop::Silent),
         };
-        if let (Some(date), Answer::No) = (end, answer) {
-            self.remark(format!("the {what} expired on {date}"));
+        if let (Some(why), Answer::No) = (unfit, answer) {
+            self.remark(format!("the {what} {why}"));
         }
         Ok(self.looked_at(data, answer))
     }
@@ -169,10 +169,22 @@ impl Login<'_> {
     }
 }
 
-/// The day on which it did, by the controller's clock.
-fn expired(certificate: &Certificate) -> Option<Date> {
-    let end = Timestamp::try_from(certificate.valid_before_time()?).ok()?;
-    (end <= Timestamp::now()).then(|| end.to_zoned(TimeZone::UTC).date())
+/// Why a certificate does not log that user in, by what it says and by the controller's clock.
+fn unfit(certificate: &Certificate, user: &str) -> Option<String> {
+    let day = |time| Some(Timestamp::try_from(time?).ok()?.to_zoned(TimeZone::UTC).date());
+    let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
+    let users = certificate.valid_principals();
+    if certificate.cert_type().is_host() {
+        Some("is a host's".to_owned())
+    } else if certificate.valid_before() <= now {
+        day(certificate.valid_before_time()).map(|day| format!("expired on {day}"))
+    } else if certificate.valid_after() > now {
+        day(certificate.valid_after_time()).map(|day| format!("is valid from {day} on"))
+    } else if !users.is_empty() && !users.iter().any(|known| known == user) {
+        Some(format!("is for {}", server_words(&users.join(", "))))
+    } else {
+        None
+    }
 }
 
 fn certified(certificate: Certificate) -> AgentIdentity {

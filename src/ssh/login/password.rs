@@ -64,12 +64,11 @@ impl Login<'_> {
         let mut method = MethodKind::Password;
         if self.wants(method) {
             self.tried.push("password".to_owned());
-            // The offers are still unknown when no key was tried: then this may be refused without a look at the password.
-            let was_offered = self.offers.is_some();
             *sent = true;
             let answer = limited(self.limit, handle.authenticate_password(self.host.user.as_str(), secret)).await?;
             let answer = self.answer(answer, "password")?;
-            *sent = was_offered || self.takes(method) || answer != Answer::No;
+            // A server that takes no password after all has not looked at it.
+            *sent = self.takes(method) || answer != Answer::No;
             end = Some(answer);
         }
         if !*sent && self.wants(MethodKind::KeyboardInteractive) {

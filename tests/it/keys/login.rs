@@ -187,7 +187,7 @@ impl Connect for Ssh {
                     user: host.user.to_string(),
                     reason,
                     refused: true,
-                    key_accepted: false,
+                    key: fleet::ssh::KeyAnswer::Refused,
                 });
             }
             // A forced command prints nothing. But never shall a test edit the keys of who runs it.
