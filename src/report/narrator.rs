@@ -9,12 +9,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::cause::Causes;
+use super::cause::without_own;
 use super::command_text::{command, failed_silently};
 use super::paint::Tone;
 use super::time::{duration, time_of_day};
 use super::trouble::{Shared, Trouble, Troubles};
 use super::words::{because, hosts_in_words, interrupt_in_words, last_lines, lines_in_words, reason_and_hints, short};
+use crate::model::agenda::Agenda;
 use crate::model::event::{Direction, Event, Fact};
 use crate::model::exit;
 use crate::model::fold::fold_names;
@@ -57,7 +58,7 @@ const COLUMN: usize = 28;
 pub struct Narrator {
     telling: Telling,
     summary: Summary,
-    causes: Causes,
+    agenda: Agenda,
     troubles: Troubles,
     host_width: usize,
     step_width: usize,
@@ -66,8 +67,8 @@ pub struct Narrator {
 impl Narrator {
     /// Tells it like that.
     pub fn new(telling: Telling) -> Self {
-        let (causes, troubles) = (Causes::of(&telling.plan), Troubles::default());
-        Self { telling, summary: Summary::default(), causes, troubles, host_width: 0, step_width: 0 }
+        let (agenda, troubles) = (Agenda::of(&telling.plan), Troubles::default());
+        Self { telling, summary: Summary::default(), agenda, troubles, host_width: 0, step_width: 0 }
     }
 
     /// Begins with what is known already.
@@ -78,6 +79,11 @@ impl Narrator {
     /// What is known so far.
     pub fn summary(&self) -> &Summary {
         &self.summary
+    }
+
+    /// The plan, in which hosts are found by their label.
+    pub fn agenda(&self) -> &Agenda {
+        &self.agenda
     }
 
     /// Colour, zone and detail.
@@ -250,7 +256,7 @@ impl Narrator {
         text: String,
         hints: Vec<String>,
     ) -> Vec<String> {
-        let cause = self.causes.without_own(host, &text);
+        let cause = without_own(&self.agenda, host, &text);
         let trouble = Trouble { step: None, tone, text, cause, took: None, hints, command: None, lines: Vec::new() };
         self.troubles.add(at, host, trouble);
         Vec::new()
@@ -329,12 +335,12 @@ impl Narrator {
         let (host, step, kind) = place;
         let tail = self.summary.host(host.as_str()).map(|host| &host.tail);
         let silent = tail.filter(|tail| failed_silently(outcome, tail));
-        let command = silent.and_then(|_| command(&self.telling.plan, host, step, kind));
+        let command = silent.and_then(|_| command(&self.agenda, host, step, kind));
         let unshown = tail.filter(|_| !self.tells(Detail::Normal));
         let trouble = Trouble {
             step: Some((step.clone(), kind)),
             tone: Tone::Bad,
-            cause: self.causes.without_own(host, &what),
+            cause: without_own(&self.agenda, host, &what),
             text: what,
             took: Some(Duration::from_millis(millis)),
             hints,
