@@ -68,7 +68,7 @@ pub struct Activity {
 }
 
 /// Doing or undoing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StepKind {
     /// The step's `run`.
     Run,

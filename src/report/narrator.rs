@@ -13,7 +13,7 @@ use super::cause::without_own;
 use super::command_text::{command, failed_silently};
 use super::paint::Tone;
 use super::time::{duration, time_of_day};
-use super::trouble::{Shared, Trouble, Troubles};
+use super::trouble::{Cause, Shared, Trouble, Troubles};
 use super::words::{because, hosts_in_words, interrupt_in_words, last_lines, lines_in_words, reason_and_hints, short};
 use crate::model::agenda::Agenda;
 use crate::model::event::{Direction, Event, Fact};
@@ -256,27 +256,27 @@ impl Narrator {
         text: String,
         hints: Vec<String>,
     ) -> Vec<String> {
-        let cause = without_own(&self.agenda, host, &text);
-        let trouble = Trouble { step: None, tone, text, cause, took: None, hints, command: None, lines: Vec::new() };
-        self.troubles.add(at, host, trouble);
+        let cause = Cause { step: None, text: without_own(&self.agenda, host, &text), hints };
+        let trouble = Trouble { tone, text, took: None, command: None, lines: Vec::new() };
+        self.troubles.add(at, host, cause, trouble);
         Vec::new()
     }
 
     /// The lines about a trouble of one host or more.
     fn shared(&mut self, shared: &Shared) -> Vec<String> {
-        let Shared { at, hosts } = shared;
+        let Shared { at, cause, hosts } = shared;
         let Some((first, trouble)) = hosts.first() else { return Vec::new() };
         let time = time_of_day(*at, &self.telling.zone);
         let names = fold_names(hosts.iter().map(|(host, _)| host.as_str()));
         let width = self.host_width;
-        let prefix = match &trouble.step {
+        let prefix = match &cause.step {
             Some((step, kind)) => self.prefix(&names, step, *kind, '>'),
             None => format!("{names:width$} > "),
         };
         let text = trouble.tone.paint(&shared.text(), self.telling.color);
         let mut lines = vec![format!("{prefix}{time} {text}")];
-        lines.extend(trouble.hints.iter().map(|hint| format!("{names:width$} > {time} {hint}")));
-        if let Some((step, kind)) = &trouble.step {
+        lines.extend(cause.hints.iter().map(|hint| format!("{names:width$} > {time} {hint}")));
+        if let Some((step, kind)) = &cause.step {
             let prefix = self.prefix(first.as_str(), step, *kind, '>');
             lines.extend(trouble.command.iter().map(|command| format!("{prefix}{time} {command}")));
             let prefix = self.prefix(first.as_str(), step, *kind, '|');
@@ -337,17 +337,16 @@ impl Narrator {
         let silent = tail.filter(|tail| failed_silently(outcome, tail));
         let command = silent.and_then(|_| command(&self.agenda, host, step, kind));
         let unshown = tail.filter(|_| !self.tells(Detail::Normal));
+        let text = without_own(&self.agenda, host, &what);
+        let cause = Cause { step: Some((step.clone(), kind)), text, hints };
         let trouble = Trouble {
-            step: Some((step.clone(), kind)),
             tone: Tone::Bad,
-            cause: without_own(&self.agenda, host, &what),
             text: what,
             took: Some(Duration::from_millis(millis)),
-            hints,
             command: command.map(|(lines, text)| format!("command{}: {text}", lines_in_words(lines))),
             lines: unshown.map(|tail| last_lines(tail, LAST_LINES).collect()).unwrap_or_default(),
         };
-        self.troubles.add(at, host, trouble);
+        self.troubles.add(at, host, cause, trouble);
         Vec::new()
     }
 
