@@ -108,3 +108,57 @@ impl Agenda {
 fn runs(step: &PlanStep, host: HostIndex) -> bool {
     step.commands.get(&host).is_some_and(|commands| commands.run.is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::Fact;
+    use crate::model::scripted::{Script, host, phase, plan, step};
+    use crate::model::summary::Summary;
+
+    #[test]
+    fn a_host_is_undone_when_nothing_is_left_before_its_last_undo() {
+        let steps = [
+            ("a/only-undo", "", "x"),
+            ("a/skipped", "x", "x"),
+            ("a/kept", "x", ""),
+            ("b/first", "x", "x"),
+            ("b/last", "x", "x"),
+        ];
+        let agenda = Agenda::of(&plan(&["web1"], &steps).into());
+        let mut script = Script::default();
+        script.start("mysite", "deploy", &["web1"]);
+        let skipped =
+            Fact::StepSkipped { host: host("web1"), step: step("a/skipped"), reason: "there is nothing to do".into() };
+        script.fact(skipped).step("web1", "a/kept").step("web1", "b/first");
+        script.begin("web1", "b/last").end("web1", "b/last", StepOutcome::Failed { status: 1 }, 10);
+        let undone = |script: &Script| agenda.is_undone(Summary::of(&script.events).host("web1").unwrap());
+        assert!(!undone(&script));
+        for path in ["b/last", "b/first"] {
+            assert!(!undone(script.undo("web1", path, StepOutcome::Succeeded)), "{path}");
+        }
+        assert!(undone(script.undo("web1", "a/only-undo", StepOutcome::Succeeded)));
+        assert!(!undone(script.undo("web1", "a/only-undo", StepOutcome::Failed { status: 1 })));
+    }
+
+    #[test]
+    fn the_next_step_is_one_that_the_host_has() {
+        let mut plan = plan(&["web1", "web2"], &[("a/one", "x", ""), ("b/two", "x", ""), ("c/undo", "", "x")]);
+        plan.phases[1].steps[0].commands.remove(&HostIndex(1));
+        let agenda = Agenda::of(&plan.into());
+        let mut script = Script::default();
+        script.start("mysite", "deploy", &["web1", "web2", "other"]);
+        let before = Summary::of(&script.events);
+        script.step("web1", "a/one").step("web2", "a/one").step("other", "a/one");
+        let after = Summary::of(&script.events);
+        let (a, b) = (&phase("a"), &phase("b"));
+        for (host, first, then) in [
+            ("web1", Progress::Before(a), Progress::Between { done: a, next: b }),
+            ("web2", Progress::Before(a), Progress::Done),
+            ("other", Progress::Unknown, Progress::Unknown),
+        ] {
+            assert_eq!(agenda.progress(before.host(host).unwrap()), first, "{host}");
+            assert_eq!(agenda.progress(after.host(host).unwrap()), then, "{host}");
+        }
+    }
+}
