@@ -328,7 +328,7 @@ pub async fn carry_out(context: &Context<'_>, record: Record, work: Work) -> Res
 }
 
 /// The final table.
-pub fn tell_end(plan: &Plan, summary: &Summary, json: bool, color: bool) {
+pub fn tell_end(plan: &Arc<Plan>, summary: &Summary, json: bool, color: bool) {
     let text = table::table(plan, summary, color);
     // The deployment is over: whoever closed standard output does not change how it ended.
     if json {

@@ -92,7 +92,7 @@ pub fn runs(context: &Context<'_>) -> Result<u8, Failure> {
 
 pub fn show(context: &Context<'_>, run: &str) -> Result<u8, Failure> {
     let (plan, summary) = history::load(&context.runs(), run)?;
-    print(&listing::show(&plan, &summary, &context::zone(), context::stdout_colour(context.flags)))?;
+    print(&listing::show(&plan.into(), &summary, &context::zone(), context::stdout_colour(context.flags)))?;
     Ok(exit::SUCCESS)
 }
 

@@ -68,7 +68,7 @@ pub struct Activity {
 }
 
 /// Doing or undoing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StepKind {
     /// The step's `run`.
     Run,
@@ -139,7 +139,7 @@ impl HostSummary {
     }
 
     /// The steps that were undone, in that order.
-    pub fn undone(&self) -> impl Iterator<Item = &StepPath> {
+    pub fn undone(&self) -> impl DoubleEndedIterator<Item = &StepPath> {
         self.steps
             .iter()
             .filter(|s| s.kind == StepKind::Undo && s.outcome == Some(StepOutcome::Succeeded))

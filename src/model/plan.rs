@@ -273,6 +273,11 @@ impl PlanStep {
     pub fn is_only_undo(&self) -> bool {
         self.commands.values().any(|commands| commands.run.is_none())
     }
+
+    /// Can it be undone? A recipe gives an undo to all hosts of a step, or to none.
+    pub fn has_undo(&self) -> bool {
+        self.commands.values().next().is_some_and(|commands| commands.undo.is_some())
+    }
 }
 
 impl StepCommands {

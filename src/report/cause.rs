@@ -3,39 +3,25 @@
 //! Only the host's own address and names, as the plan has them, and fingerprints are replaced. Any other address may be something that
 //! the host could not reach, and two of those are two causes.
 
-use std::collections::BTreeMap;
-
+use crate::model::agenda::Agenda;
 use crate::model::name::HostLabel;
-use crate::model::plan::{Plan, PlanHost};
+use crate::model::plan::PlanHost;
 
 /// Up to this many hosts get a line each when their reasons differ in their own addresses or names.
 pub const FEW: usize = 3;
 
-/// The addresses and names of each host of a plan.
-#[derive(Debug, Default)]
-pub struct Causes {
-    hosts: BTreeMap<HostLabel, Vec<(String, &'static str)>>,
-}
-
-impl Causes {
-    /// Reads them from a plan.
-    pub fn of(plan: &Plan) -> Self {
-        Self { hosts: plan.hosts.iter().map(|host| (host.label.clone(), own(host))).collect() }
-    }
-
-    /// A text about a host, without its own address, names and fingerprints.
-    pub fn without_own(&self, host: &HostLabel, text: &str) -> String {
-        let own = self.hosts.get(host).map(Vec::as_slice).unwrap_or_default();
-        let text = own.iter().fold(text.to_owned(), |text, (word, instead)| replaced(&text, word, instead));
-        without_fingerprints(&text)
-    }
+/// A text about a host, without its own address, names and fingerprints.
+pub fn without_own(agenda: &Agenda, host: &HostLabel, text: &str) -> String {
+    let own = agenda.host(host).into_iter().flat_map(own);
+    let text = own.fold(text.to_owned(), |text, (word, instead)| replaced(&text, &word, instead));
+    without_fingerprints(&text)
 }
 
 /// The longest first: an address with its port contains the address.
-fn own(host: &PlanHost) -> Vec<(String, &'static str)> {
+fn own(host: &PlanHost) -> [(String, &'static str); 5] {
     const ADDRESS: &str = "its address";
     let (address, port) = (host.address.as_str(), host.port);
-    vec![
+    [
         (format!("[{address}]:{port}"), ADDRESS),
         (format!("{address}:{port}"), ADDRESS),
         (address.to_owned(), ADDRESS),
@@ -85,7 +71,7 @@ mod tests {
 
     #[test]
     fn only_the_host_s_own_address_and_names_are_replaced() {
-        let causes = Causes::of(&plan(&["web1", "web2"], &[]));
+        let agenda = Agenda::of(&plan(&["web1", "web2"], &[]).into());
         for (text, without) in [
             (
                 "cannot connect to 192.0.2.11:22: connection refused",
@@ -110,8 +96,8 @@ mod tests {
             ),
             ("web1web1 web1", "web1web1 the host"),
         ] {
-            assert_eq!(causes.without_own(&host("web1"), text), without);
+            assert_eq!(without_own(&agenda, &host("web1"), text), without);
         }
-        assert_eq!(causes.without_own(&host("other"), "web1 192.0.2.11"), "web1 192.0.2.11");
+        assert_eq!(without_own(&agenda, &host("other"), "web1 192.0.2.11"), "web1 192.0.2.11");
     }
 }

@@ -3,10 +3,10 @@
 //! Which of several lines failed is unknown: a POSIX shell does not report it, and whatever would make it (`set -x`, a trap) changes what the
 //! command prints or does. The text is the plan's, so values that steps registered appear as placeholders.
 
+use crate::model::agenda::Agenda;
 use crate::model::host_summary::StepKind;
 use crate::model::name::{HostLabel, StepPath};
 use crate::model::outcome::StepOutcome;
-use crate::model::plan::{HostIndex, Plan};
 use crate::model::printable::printable;
 use crate::model::tail::Tail;
 
@@ -30,10 +30,8 @@ pub fn failed_silently(outcome: &StepOutcome, tail: &Tail) -> bool {
 
 /// The number of lines of a step's command, or of its undo, and the first line that does something, fit for a terminal. None for an
 /// unknown step or host, and for a step with secret output: it may have printed why it failed, and its text may contain the secret.
-pub fn command(plan: &Plan, host: &HostLabel, step: &StepPath, kind: StepKind) -> Option<(usize, String)> {
-    let host = HostIndex(plan.hosts.iter().position(|known| &known.label == host)?);
-    let step = plan.phases.iter().flat_map(|phase| &phase.steps).find(|known| &known.path == step)?;
-    let commands = step.commands.get(&host).filter(|_| !step.secret_output)?;
+pub fn command(agenda: &Agenda, host: &HostLabel, step: &StepPath, kind: StepKind) -> Option<(usize, String)> {
+    let (_, commands) = agenda.step(host, step).filter(|(step, _)| !step.secret_output)?;
     let command = match kind {
         StepKind::Run => commands.run.as_ref(),
         StepKind::Undo => commands.undo.as_ref(),
@@ -59,7 +57,7 @@ mod tests {
     use crate::model::scripted::{host, plan, step};
 
     fn shown(text: &str) -> Option<(usize, String)> {
-        command(&plan(&["web1"], &[("a/b", text, "")]), &host("web1"), &step("a/b"), StepKind::Run)
+        command(&Agenda::of(&plan(&["web1"], &[("a/b", text, "")]).into()), &host("web1"), &step("a/b"), StepKind::Run)
     }
 
     #[test]
@@ -82,9 +80,10 @@ mod tests {
     fn what_may_hold_a_secret_is_not_shown() {
         let mut plan = plan(&["web1"], &[("a/b", "echo hunter2", "")]);
         plan.phases[0].steps[0].secret_output = true;
-        assert_eq!(command(&plan, &host("web1"), &step("a/b"), StepKind::Run), None);
-        assert_eq!(command(&plan, &host("web1"), &step("a/b"), StepKind::Undo), None);
-        assert_eq!(command(&plan, &host("web2"), &step("a/b"), StepKind::Run), None);
-        assert_eq!(command(&plan, &host("web1"), &step("a/c"), StepKind::Run), None);
+        let agenda = Agenda::of(&plan.into());
+        assert_eq!(command(&agenda, &host("web1"), &step("a/b"), StepKind::Run), None);
+        assert_eq!(command(&agenda, &host("web1"), &step("a/b"), StepKind::Undo), None);
+        assert_eq!(command(&agenda, &host("web2"), &step("a/b"), StepKind::Run), None);
+        assert_eq!(command(&agenda, &host("web1"), &step("a/c"), StepKind::Run), None);
     }
 }

@@ -52,7 +52,7 @@ fn what_is_read_back_is_what_the_screen_showed() {
     record(folder.path(), "20261122-084512-7f3a", &events);
     let (read_plan, summary) = load(folder.path(), "last").unwrap();
     assert_eq!(read_plan, plan());
-    assert_eq!(table(&plan(), &summary, false), table(&plan(), &Summary::of(&events), false));
+    assert_eq!(table(&plan().into(), &summary, false), table(&plan().into(), &Summary::of(&events), false));
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_run_is_shown_in_full() {
     let folder = Folder::new();
     record(folder.path(), "20261122-084512-7f3a", &rolling_deployment());
     let (plan, summary) = load(folder.path(), "2026").unwrap();
-    insta::assert_snapshot!(listing::show(&plan, &summary, &TimeZone::UTC, false), @r#"
+    insta::assert_snapshot!(listing::show(&plan.into(), &summary, &TimeZone::UTC, false), @r#"
     run         20261122-084512-7f3a
     site        mysite
     task        deploy

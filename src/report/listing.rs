@@ -1,6 +1,7 @@
 //! `fleet runs` and `fleet show`: records in words.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
@@ -9,6 +10,7 @@ use super::history::{RunEntry, RunResult};
 use super::paint::Tone;
 use super::table::hosts_and_result;
 use super::time::date_and_time;
+use crate::model::agenda::Agenda;
 use crate::model::exit;
 use crate::model::name::{SiteName, StepPath};
 use crate::model::outcome::StepOutcome;
@@ -46,7 +48,7 @@ pub fn runs(entries: &[RunEntry], zone: &TimeZone, color: bool) -> String {
 }
 
 /// A run in full: what it was, how every step went, and the final table.
-pub fn show(plan: &Plan, summary: &Summary, zone: &TimeZone, color: bool) -> String {
+pub fn show(plan: &Arc<Plan>, summary: &Summary, zone: &TimeZone, color: bool) -> String {
     let mut facts: Vec<(&str, String)> = Vec::new();
     if let Some(run) = &summary.run {
         facts.push(("run", run.to_string()));
@@ -74,7 +76,7 @@ pub fn show(plan: &Plan, summary: &Summary, zone: &TimeZone, color: bool) -> Str
         facts.into_iter().map(|(name, fact)| vec![Cell::toned(Tone::Dim, name), Cell::plain(fact)]).collect();
     let mut text = columns(&rows, color);
     let steps = steps(plan, summary, color);
-    _ = write!(text, "\n{steps}\n{}", hosts_and_result(plan, summary, color));
+    _ = write!(text, "\n{steps}\n{}", hosts_and_result(&Agenda::of(plan), summary, color));
     text
 }
 

@@ -9,12 +9,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::cause::Causes;
+use super::cause::without_own;
 use super::command_text::{command, failed_silently};
 use super::paint::Tone;
 use super::time::{duration, time_of_day};
-use super::trouble::{Shared, Trouble, Troubles};
+use super::trouble::{Cause, Shared, Trouble, Troubles};
 use super::words::{because, hosts_in_words, interrupt_in_words, last_lines, lines_in_words, reason_and_hints, short};
+use crate::model::agenda::Agenda;
 use crate::model::event::{Direction, Event, Fact};
 use crate::model::exit;
 use crate::model::fold::fold_names;
@@ -57,7 +58,7 @@ const COLUMN: usize = 28;
 pub struct Narrator {
     telling: Telling,
     summary: Summary,
-    causes: Causes,
+    agenda: Agenda,
     troubles: Troubles,
     host_width: usize,
     step_width: usize,
@@ -66,8 +67,8 @@ pub struct Narrator {
 impl Narrator {
     /// Tells it like that.
     pub fn new(telling: Telling) -> Self {
-        let (causes, troubles) = (Causes::of(&telling.plan), Troubles::default());
-        Self { telling, summary: Summary::default(), causes, troubles, host_width: 0, step_width: 0 }
+        let (agenda, troubles) = (Agenda::of(&telling.plan), Troubles::default());
+        Self { telling, summary: Summary::default(), agenda, troubles, host_width: 0, step_width: 0 }
     }
 
     /// Begins with what is known already.
@@ -78,6 +79,11 @@ impl Narrator {
     /// What is known so far.
     pub fn summary(&self) -> &Summary {
         &self.summary
+    }
+
+    /// The plan, in which hosts are found by their label.
+    pub fn agenda(&self) -> &Agenda {
+        &self.agenda
     }
 
     /// Colour, zone and detail.
@@ -250,27 +256,27 @@ impl Narrator {
         text: String,
         hints: Vec<String>,
     ) -> Vec<String> {
-        let cause = self.causes.without_own(host, &text);
-        let trouble = Trouble { step: None, tone, text, cause, took: None, hints, command: None, lines: Vec::new() };
-        self.troubles.add(at, host, trouble);
+        let cause = Cause { step: None, text: without_own(&self.agenda, host, &text), hints };
+        let trouble = Trouble { tone, text, took: None, command: None, lines: Vec::new() };
+        self.troubles.add(at, host, cause, trouble);
         Vec::new()
     }
 
     /// The lines about a trouble of one host or more.
     fn shared(&mut self, shared: &Shared) -> Vec<String> {
-        let Shared { at, hosts } = shared;
+        let Shared { at, cause, hosts } = shared;
         let Some((first, trouble)) = hosts.first() else { return Vec::new() };
         let time = time_of_day(*at, &self.telling.zone);
         let names = fold_names(hosts.iter().map(|(host, _)| host.as_str()));
         let width = self.host_width;
-        let prefix = match &trouble.step {
+        let prefix = match &cause.step {
             Some((step, kind)) => self.prefix(&names, step, *kind, '>'),
             None => format!("{names:width$} > "),
         };
         let text = trouble.tone.paint(&shared.text(), self.telling.color);
         let mut lines = vec![format!("{prefix}{time} {text}")];
-        lines.extend(trouble.hints.iter().map(|hint| format!("{names:width$} > {time} {hint}")));
-        if let Some((step, kind)) = &trouble.step {
+        lines.extend(cause.hints.iter().map(|hint| format!("{names:width$} > {time} {hint}")));
+        if let Some((step, kind)) = &cause.step {
             let prefix = self.prefix(first.as_str(), step, *kind, '>');
             lines.extend(trouble.command.iter().map(|command| format!("{prefix}{time} {command}")));
             let prefix = self.prefix(first.as_str(), step, *kind, '|');
@@ -329,19 +335,18 @@ impl Narrator {
         let (host, step, kind) = place;
         let tail = self.summary.host(host.as_str()).map(|host| &host.tail);
         let silent = tail.filter(|tail| failed_silently(outcome, tail));
-        let command = silent.and_then(|_| command(&self.telling.plan, host, step, kind));
+        let command = silent.and_then(|_| command(&self.agenda, host, step, kind));
         let unshown = tail.filter(|_| !self.tells(Detail::Normal));
+        let text = without_own(&self.agenda, host, &what);
+        let cause = Cause { step: Some((step.clone(), kind)), text, hints };
         let trouble = Trouble {
-            step: Some((step.clone(), kind)),
             tone: Tone::Bad,
-            cause: self.causes.without_own(host, &what),
             text: what,
             took: Some(Duration::from_millis(millis)),
-            hints,
             command: command.map(|(lines, text)| format!("command{}: {text}", lines_in_words(lines))),
             lines: unshown.map(|tail| last_lines(tail, LAST_LINES).collect()).unwrap_or_default(),
         };
-        self.troubles.add(at, host, trouble);
+        self.troubles.add(at, host, cause, trouble);
         Vec::new()
     }
 

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::cause::{Causes, FEW};
+use super::cause::{FEW, without_own};
 use super::columns::{Cell, columns, headings};
 use super::command_text::{command, failed_silently};
 use super::paint::Tone;
 use super::record::RECORD;
 use super::time::duration;
 use super::words::{because, last_lines, lines_in_words, paths, reason_and_hints, short};
+use crate::model::agenda::Agenda;
 use crate::model::exit;
 use crate::model::fold::fold_names;
 use crate::model::name::{HostLabel, SiteName};
@@ -27,14 +29,14 @@ const LAST_LINES: usize = 10;
 const LIMIT_NAMES: usize = 20;
 
 /// The whole end of a run: table, troubles, result, next steps.
-pub fn table(plan: &Plan, summary: &Summary, color: bool) -> String {
-    let mut text = hosts_and_result(plan, summary, color);
-    let causes = Causes::of(plan);
+pub fn table(plan: &Arc<Plan>, summary: &Summary, color: bool) -> String {
+    let agenda = Agenda::of(plan);
+    let mut text = hosts_and_result(&agenda, summary, color);
     let hosts: Vec<&HostSummary> = summary.hosts().filter(|host| !host.warnings.is_empty()).collect();
-    let cause = |host: &HostSummary, what: &String| causes.without_own(&host.host, what);
+    let cause = |host: &HostSummary, what: &String| without_own(&agenda, &host.host, what);
     for group in alike(&hosts, |host| host.warnings.iter().map(|what| cause(host, what)).collect::<Vec<_>>()) {
         for number in 0..group.first().map_or(0, |host| host.warnings.len()) {
-            let what = shared(&group, &causes, |host| host.warnings.get(number).cloned());
+            let what = shared(&group, &agenda, |host| host.warnings.get(number).cloned());
             let told = format!("warning: {}: {}", names(&group), printable(what.as_bytes()));
             _ = writeln!(text, "{}", Tone::Warning.paint(&told, color));
         }
@@ -54,10 +56,9 @@ pub fn table(plan: &Plan, summary: &Summary, color: bool) -> String {
 }
 
 /// The same without the next steps.
-pub(super) fn hosts_and_result(plan: &Plan, summary: &Summary, color: bool) -> String {
-    let causes = Causes::of(plan);
-    let mut text = host_table(summary, &causes, color);
-    let troubles = troubles(summary, (plan, &causes), color);
+pub(super) fn hosts_and_result(agenda: &Agenda, summary: &Summary, color: bool) -> String {
+    let mut text = host_table(agenda, summary, color);
+    let troubles = troubles(agenda, summary, color);
     if !troubles.is_empty() {
         _ = write!(text, "\n{troubles}");
     }
@@ -66,7 +67,7 @@ pub(super) fn hosts_and_result(plan: &Plan, summary: &Summary, color: bool) -> S
 }
 
 /// A row per host; when there are many, those that ended alike share one.
-fn host_table(summary: &Summary, causes: &Causes, color: bool) -> String {
+fn host_table(agenda: &Agenda, summary: &Summary, color: bool) -> String {
     let hosts: Vec<&HostSummary> = summary.hosts().collect();
     let failed = hosts.iter().any(|host| host.failure.is_some());
     // One that nobody watches any more has not failed.
@@ -76,7 +77,7 @@ fn host_table(summary: &Summary, causes: &Causes, color: bool) -> String {
     heads.extend(failed.then_some(if open { "STEP" } else { "FAILED STEP" }));
     let mut rows = vec![headings(&heads)];
     let groups = if hosts.len() > ROWS {
-        alike(&hosts, |host| (host.outcome, failure(host).map(|failure| causes.without_own(&host.host, &failure))))
+        alike(&hosts, |host| (host.outcome, failure(host).map(|failure| without_own(agenda, &host.host, &failure))))
     } else {
         hosts.into_iter().map(|host| vec![host]).collect()
     };
@@ -90,7 +91,7 @@ fn host_table(summary: &Summary, causes: &Causes, color: bool) -> String {
             Cell::plain(names(&group)),
             Cell::toned(tone, word),
             Cell::plain(durations(&group)),
-            Cell::plain(shared(&group, causes, failure)),
+            Cell::plain(shared(&group, agenda, failure)),
         ]);
     }
     columns(&rows, color)
@@ -111,11 +112,11 @@ fn alike<'a, K: Ord>(hosts: &[&'a HostSummary], key: impl Fn(&'a HostSummary) ->
 }
 
 /// A text about all hosts of a group: without their own addresses and names if the texts differ.
-fn shared(group: &[&HostSummary], causes: &Causes, said: impl Fn(&HostSummary) -> Option<String>) -> String {
+fn shared(group: &[&HostSummary], agenda: &Agenda, said: impl Fn(&HostSummary) -> Option<String>) -> String {
     let Some(first) = group.first() else { return String::new() };
     let text = said(first).unwrap_or_default();
     let same = group.iter().all(|host| said(host).unwrap_or_default() == text);
-    if same { text } else { causes.without_own(&first.host, &text) }
+    if same { text } else { without_own(agenda, &first.host, &text) }
 }
 
 /// The failed step of a host, in words.
@@ -152,7 +153,7 @@ fn failure_in_words(failure: &Failure) -> String {
 }
 
 /// What happened on the hosts that did not succeed; told once for hosts on which the same happened.
-fn troubles(summary: &Summary, (plan, causes): (&Plan, &Causes), color: bool) -> String {
+fn troubles(agenda: &Agenda, summary: &Summary, color: bool) -> String {
     let hosts: Vec<&HostSummary> = summary
         .hosts()
         .filter(|host| !matches!(host.outcome, Some(HostOutcome::Succeeded | HostOutcome::Untouched)))
@@ -161,7 +162,7 @@ fn troubles(summary: &Summary, (plan, causes): (&Plan, &Causes), color: bool) ->
     let groups = alike(&hosts, |host| {
         let undone: Vec<_> = host.undone().cloned().collect();
         let not_undone: Vec<_> = host.not_undone().map(|(step, _)| step.clone()).collect();
-        let cause = |text: String| causes.without_own(&host.host, &text);
+        let cause = |text: String| without_own(agenda, &host.host, &text);
         let why = (reason(host).map(cause), failure(host).map(cause));
         let hints = host.reason.as_ref().map(|reason| reason_and_hints(reason).1);
         (host.outcome, why, hints, undone, not_undone, host.in_force.clone())
@@ -170,18 +171,18 @@ fn troubles(summary: &Summary, (plan, causes): (&Plan, &Causes), color: bool) ->
         let differ = group.windows(2).any(|two| matches!(two, [a, b] if reason(a) != reason(b)));
         let parts = if differ && group.len() <= FEW { group.chunks(1) } else { group.chunks(group.len()) };
         for part in parts {
-            trouble(&mut text, part, (plan, causes), color);
+            trouble(&mut text, part, agenda, color);
         }
     }
     text
 }
 
-fn trouble(text: &mut String, group: &[&HostSummary], (plan, causes): (&Plan, &Causes), color: bool) {
+fn trouble(text: &mut String, group: &[&HostSummary], agenda: &Agenda, color: bool) {
     let Some(host) = group.first() else { return };
     let (tone, word) =
         host.outcome.map_or((Tone::Bad, "unfinished"), |outcome| (Tone::of(outcome), outcome.describe()));
     let (_, hints) = reason_and_hints(host.reason.as_deref().unwrap_or_default());
-    let told = because(word, &shared(group, causes, reason));
+    let told = because(word, &shared(group, agenda, reason));
     let told = told.strip_prefix(word).unwrap_or_default();
     _ = writeln!(text, "{}: {}{told}", names(group), tone.paint(word, color));
     for hint in hints {
@@ -207,7 +208,7 @@ fn trouble(text: &mut String, group: &[&HostSummary], (plan, causes): (&Plan, &C
         let whose = if group.len() > 1 { format!(" on {}", host.host) } else { String::new() };
         let what = if failure.kind == StepKind::Undo { "the undo of " } else { "" };
         if failed_silently(&failure.outcome, &failure.tail) {
-            if let Some((lines, command)) = command(plan, &host.host, &failure.step, failure.kind) {
+            if let Some((lines, command)) = command(agenda, &host.host, &failure.step, failure.kind) {
                 let count = lines_in_words(lines);
                 _ = writeln!(text, "  command of {what}{}{whose}{count}: {command}", failure.step);
             }

@@ -7,7 +7,7 @@ use crate::model::scripted::{Script, host, plan, rolling_deployment};
 use crate::model::summary::any_events;
 
 fn told(summary: &Summary, color: bool) -> String {
-    table(&plan(&[], &[]), summary, color)
+    table(&plan(&[], &[]).into(), summary, color)
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn one_cause_on_forty_hosts_is_one_line() {
         script.fact(Fact::LessPromised { host: host(name), what: format!("no setsid on {name}") });
     }
     script.finish(11, None);
-    let text = table(&plan(&names, &[]), &Summary::of(&script.events), false);
+    let text = table(&plan(&names, &[]).into(), &Summary::of(&script.events), false);
     insta::assert_snapshot!(text.split("\nnext:").next().unwrap(), @r"
     HOST        OUTCOME      TIME
     web[01-40]  unreachable

@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use super::Reporter;
 use super::narrator::{Narrator, Telling};
 use super::view::{Scene, view};
-use crate::model::agenda::Agenda;
 use crate::model::event::{Event, Fact};
 use crate::model::summary::Summary;
 use crate::model::summary::elapsed;
@@ -30,7 +29,6 @@ pub struct Terminal<W: Write> {
     out: W,
     size: ScreenSize,
     narrator: Narrator,
-    agenda: Agenda,
     /// Rows of the view that is on the screen.
     drawn: usize,
     drawn_at: Option<Timestamp>,
@@ -53,9 +51,7 @@ impl<W: Write> Terminal<W> {
 
     /// Shows it on `out`, a terminal of that size.
     pub fn new(out: W, size: ScreenSize, telling: Telling) -> Self {
-        let agenda = Agenda::of(&telling.plan);
-        let narrator = Narrator::new(telling);
-        Self { out, size, narrator, agenda, drawn: 0, drawn_at: None, above: Vec::new(), over: false }
+        Self { out, size, narrator: Narrator::new(telling), drawn: 0, drawn_at: None, above: Vec::new(), over: false }
     }
 
     /// One write: what was drawn is wiped, what was told scrolls by, and the view is drawn below.
@@ -66,7 +62,7 @@ impl<W: Write> Terminal<W> {
             let color = self.narrator.telling().color;
             // One column stays free, so that nothing wraps; the last row is the cursor's, and the first one keeps the latest line above
             // the view in sight.
-            let scene = Scene { summary: self.narrator.summary(), agenda: &self.agenda, now };
+            let scene = Scene { summary: self.narrator.summary(), agenda: self.narrator.agenda(), now };
             for line in view(&scene, width.saturating_sub(1), height.saturating_sub(2)) {
                 self.drawn += 1;
                 frame.push_str(&line.tone.paint(&line.text, color));

@@ -140,7 +140,7 @@ impl State {
 pub struct Scene<'a> {
     /// The state of the run.
     pub summary: &'a Summary,
-    /// The planned steps of its hosts.
+    /// Its plan.
     pub agenda: &'a Agenda,
     /// The current time.
     pub now: Timestamp,

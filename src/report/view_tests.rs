@@ -21,7 +21,7 @@ fn five() -> Plan {
 }
 
 fn text_of(plan: &Plan, summary: &Summary, seconds: f64, width: usize, height: usize) -> String {
-    let scene = Scene { summary, agenda: &Agenda::of(plan), now: after(seconds) };
+    let scene = Scene { summary, agenda: &Agenda::of(&plan.clone().into()), now: after(seconds) };
     let lines: Vec<String> = view(&scene, width, height).into_iter().map(|line| line.text).collect();
     lines.join("\n")
 }
@@ -241,7 +241,7 @@ proptest! {
     #[test]
     fn it_fits_and_is_harmless_whatever_happens(events in any_events(), width in 0usize..200, height in 0usize..30) {
         let summary = Summary::of(&events);
-        let scene = Scene { summary: &summary, agenda: &Agenda::of(&five()), now: after(100.0) };
+        let scene = Scene { summary: &summary, agenda: &Agenda::of(&five().into()), now: after(100.0) };
         let lines = view(&scene, width, height);
         prop_assert!(lines.len() <= height);
         for line in lines {

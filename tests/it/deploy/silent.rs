@@ -1,6 +1,7 @@
 //! A step that fails without any output is shown with its command.
 
 use super::Site;
+use crate::support::screen::{Kind, Screen};
 
 const SECRET: &str = r#"
 [[task.deploy.step]]
@@ -32,9 +33,10 @@ fn told(step: &str) -> (String, String) {
     let (narration, table) = (lines(&output.stderr), lines(&output.stdout));
     let narration: Vec<String> = narration.iter().map(said).collect();
     assert_eq!(lines(&shown), table, "{shown}");
-    for line in narration.iter().chain(&table) {
-        assert!(lines(&live).iter().map(said).any(|shown| shown == *line), "{line}: {live}");
-    }
+    let mut screen = Screen::new(Kind::Plain, 40, 100);
+    screen.feed(&live);
+    let on_screen: Vec<String> = lines(&screen.history().join("\n")).iter().map(said).collect();
+    assert_eq!(on_screen, [narration.as_slice(), &table].concat(), "{live}");
     (narration.join("\n"), table.join("\n"))
 }
 
