@@ -64,6 +64,8 @@ pub struct Dispatcher<'a> {
     pub(super) masker: Masker,
     /// What the operator interrupted with last.
     signal: Signal,
+    /// Cancelled when the rollout stops.
+    pub(super) no_start: CancellationToken,
     /// What the observer has not seen yet.
     events: Vec<Event>,
     /// What the run has proven is not in the book of every host.
@@ -100,6 +102,7 @@ impl<'a> Dispatcher<'a> {
             arrivals: Vec::new(),
             masker: Masker::default(),
             signal: Signal::Int,
+            no_start: CancellationToken::new(),
             events: Vec::new(),
             unproven: false,
             deferred: Vec::new(),
@@ -270,7 +273,10 @@ impl<'a> Dispatcher<'a> {
                 Action::BatchFinished(phase, batch) => {
                     self.tell(Fact::BatchFinished { phase: self.phase_name(phase), batch: batch + 1 });
                 }
-                Action::RolloutStopped(reason) => self.tell(Fact::RolloutStopped { reason }),
+                Action::RolloutStopped(reason) => {
+                    self.no_start.cancel();
+                    self.tell(Fact::RolloutStopped { reason });
+                }
                 Action::Interrupted(level) => self.tell(Fact::Interrupted { level, signal: self.signal }),
                 Action::Settle(settled) => self.settle(settled),
                 Action::Finish => {}

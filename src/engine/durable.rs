@@ -77,6 +77,7 @@ impl Worker {
                 again = self.reconnect() => again,
                 // Nothing runs there that would have to be ended.
                 () = task.stop.cancelled(), if !goes_on => Err("interrupted".to_owned()),
+                () = task.no_start.cancelled(), if !goes_on => Err("interrupted".to_owned()),
             };
             if let Err(reason) = again {
                 return if goes_on { ExecEnd::Detached(reason) } else { ExecEnd::NotStarted(reason) };

@@ -31,7 +31,8 @@ impl Dispatcher<'_> {
         let made = self.step_task(host, at, attempt);
         // A run that goes back begins nothing that it would have to undo.
         let only_watch = watch && self.scheduler.goes_back();
-        self.execute(host, made.map(|task| Task { stop, watch: watch.then_some(recorded), only_watch, ..task }));
+        let (watch, no_start) = (watch.then_some(recorded), self.no_start.clone());
+        self.execute(host, made.map(|task| Task { watch, only_watch, stop, no_start, ..task }));
     }
 
     fn step_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
@@ -85,6 +86,7 @@ impl Dispatcher<'_> {
             effects: EffectChange::default(),
             masker: self.masker.clone(),
             stop: CancellationToken::new(),
+            no_start: CancellationToken::new(),
         }
     }
 

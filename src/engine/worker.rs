@@ -59,6 +59,8 @@ pub struct Task {
     /// What must not be seen of what it prints.
     pub masker: Masker,
     pub stop: CancellationToken,
+    /// The rollout has stopped: what has not begun is not waited for.
+    pub no_start: CancellationToken,
 }
 
 impl Task {
@@ -305,6 +307,7 @@ impl Worker {
             let connected = tokio::select! {
                 biased;
                 () = task.stop.cancelled() => None,
+                () = task.no_start.cancelled(), if cut.is_none() => None,
                 connected = self.reconnect() => Some(connected),
             };
             let end = match (connected, cut.clone()) {

@@ -162,7 +162,7 @@ impl Scheduler {
         }
         let path = self.step(at).map(|s| s.path.to_string()).unwrap_or_default();
         let reason = format!("{path}: {}", outcome.describe());
-        let interrupted = self.interrupts > 1;
+        let stopped = self.mode != Mode::Rolling;
         let state = self.host(host);
         state.reason = Some(reason.clone());
         state.dropped = Some(Dropout::Failed);
@@ -179,8 +179,8 @@ impl Scheduler {
                 }
                 return;
             }
-            // It was ended in its guard.
-            StepOutcome::NotStarted { .. } if interrupted => {
+            // The rollout has stopped: what had not begun by then, or was ended in its guard, is no failure.
+            StepOutcome::NotStarted { .. } if stopped => {
                 state.dropped = None;
                 return;
             }
@@ -188,7 +188,7 @@ impl Scheduler {
         }
         self.failures += 1;
         let once = self.plan.phases.get(at.phase).is_some_and(|p| p.once);
-        if self.mode != Mode::Rolling {
+        if stopped {
             return;
         }
         if once && self.failures <= self.plan.max_failures {

@@ -42,6 +42,36 @@ fn interrupt(running: &mut Running, signal: Signal, level: u8) {
     );
 }
 
+/// A line that is down when its host's turn comes was waited for, for as long as `reconnect-timeout`, before anything could be undone.
+#[test]
+fn one_interrupt_ends_the_waiting_for_a_host_on_which_nothing_has_begun() {
+    let recipe = |kind: &str| {
+        format!(
+            "[[task.deploy.phase]]\nname = \"first\"\non = \"db\"\n[[task.deploy.phase.step]]\nname = \"work\"\nread-only = true\n\
+             run = \"touch @SHARED@/working; while [ ! -e @SHARED@/go ]; do sleep 0.02; done\"\n\
+             [[task.deploy.phase]]\nname = \"second\"\non = \"web\"\n[[task.deploy.phase.step]]\nname = \"more\"\n{kind}\n\
+             run = \"true\"\n"
+        )
+    };
+    for kind in ["read-only = true", "durable = false"] {
+        let mut site = Site::start("", &["web1", "web2"], &recipe(kind));
+        site.put_proxy_before("web2");
+        let mut running = working(&site, &["mysite", "deploy", "--reconnect-timeout", "1h"]);
+        site.proxy("web2").refuse(true);
+        site.proxy("web2").reset();
+        site.touch("go");
+        running.wait_for_text("connection lost, retrying");
+        running.signal(Signal::INT);
+        if kind == "durable = false" {
+            // The lock is given back where it can be.
+            running.wait_for_text("no new step starts");
+            site.proxy("web2").refuse(false);
+        }
+        let output = running.wait().expect_code(130);
+        assert!(output.stdout.contains("web2  untouched"), "{}", output.all());
+    }
+}
+
 #[test]
 fn one_interrupt_lets_the_step_end_and_undoes() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
