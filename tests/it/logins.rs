@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::passwords::hosts;
+use crate::passwords::{expect_one_that_closed, hosts};
 use crate::support::files;
 use crate::support::hosts::ReadyProject;
 use crate::support::process::run;
@@ -144,8 +144,7 @@ fn a_password_that_a_server_closed_at_goes_to_no_other_host() {
         let ready = hosts(&user, &["web1", "web2", "web3"], settings);
         files::write(&ready.root().join("password"), "not the one\n", 0o600);
         ready.fleet(&WITH_PASSWORD).expect_code(11);
-        let closed = |log: String| log.matches("maximum authentication attempts exceeded").count();
-        assert_eq!(ready.hosts().map(|(_, host)| closed(host.log())).sum::<usize>(), 1);
+        expect_one_that_closed(&ready);
     }
 }
 
