@@ -102,7 +102,7 @@ impl<'a> KeyRing<'a> {
     }
 }
 
-/// The certificate beside a key. One that is of no use is told, and the key is used without it.
+/// The certificate beside a key. Without a usable one there is a warning, and the key is used alone.
 fn certificate(path: &Path, key: &PublicKeyLine) -> Option<Certificate> {
     key::certificate(path, key).unwrap_or_else(|error| {
         say(&format!("warning: {error}; the key is used without it"));

@@ -14,7 +14,7 @@ use crate::report::{history, inventory_text, listing, logs};
 
 pub fn list(context: &Context<'_>, selector: Option<&str>) -> Result<u8, Failure> {
     let inventory = &context.project.inventory;
-    // Who names no site gets what can be shown. That others are missing is told with their errors and by the exit code, so that no script
+    // Who names no site gets what can be shown. The errors of the others and the exit code say that these are missing, so that no script
     // takes a part for the whole.
     let targets = match selector {
         None if inventory.defaults.is_empty() && !inventory.broken.is_empty() && !inventory.sites.is_empty() => {

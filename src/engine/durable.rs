@@ -76,8 +76,8 @@ impl Worker {
             let again = tokio::select! {
                 again = self.reconnect() => again,
                 // Nothing runs there that would have to be ended.
-                () = task.stop.cancelled(), if !goes_on => Err("interrupted".to_owned()),
-                () = task.no_start.cancelled(), if !goes_on => Err("interrupted".to_owned()),
+                () = task.stop.cancelled(), if !goes_on => Err(task.why_not_started().to_owned()),
+                () = task.no_start.cancelled(), if !goes_on => Err(task.why_not_started().to_owned()),
             };
             if let Err(reason) = again {
                 return if goes_on { ExecEnd::Detached(reason) } else { ExecEnd::NotStarted(reason) };

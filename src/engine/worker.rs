@@ -74,6 +74,11 @@ impl Task {
         self
     }
 
+    /// Why a step that has not begun is not waited for any longer.
+    pub fn why_not_started(&self) -> &'static str {
+        if self.stop.is_cancelled() { "interrupted" } else { "the rollout has stopped" }
+    }
+
     /// May it be started, if it turns out that it was not?
     pub fn may_start(&self) -> bool {
         !self.only_watch && !self.stop.is_cancelled()
@@ -318,7 +323,7 @@ impl Worker {
                 (Some(Err(reason)), Some(cut)) => ExecEnd::Lost(format!("{cut}; then {reason}")),
                 (Some(Err(reason)), None) => ExecEnd::NotStarted(reason),
                 (None, Some(_)) => ExecEnd::Stopped,
-                (None, None) => ExecEnd::NotStarted("interrupted".to_owned()),
+                (None, None) => ExecEnd::NotStarted(task.why_not_started().to_owned()),
             };
             return (end, output);
         }

@@ -1,7 +1,7 @@
 //! The project folder: found upward from the working directory, read as a whole.
 //!
 //! What reads and what is wrong are kept apart, so that one broken file stops only those who need it; the errors, as [`Diagnostic`]s, are
-//! all that there are: also that a file can not be read or is no text.
+//! all that there are: also that a file cannot be read or is no text.
 //!
 //! Lines end with LF, whatever the file says: an editor or a checkout on another system ends them with CRLF, and a shell on a host reads
 //! the CR as a part of the last word, so that `set -eu` fails, a guard is false and an undo removes nothing. Rejected: refusing such files

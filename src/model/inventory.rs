@@ -13,7 +13,7 @@ use super::name::{Address, HostName, RecipeName, RoleName, SiteName, UserName, V
 /// All sites, and apart from them what is wrong with the files of others: one broken file stops its own site, not the project.
 ///
 /// Invariant: a site is in `sites` only when nothing is wrong with its file. Whoever looks one up by [`Inventory::site`] or by a selector
-/// is told the errors of one that is not, so it is never left out unnoticed.
+/// gets the errors of one that is not, so no site is left out unnoticed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
     /// By name.

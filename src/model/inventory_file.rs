@@ -59,7 +59,7 @@ pub fn read_inventory(defaults: Option<&Arc<Source>>, sites: &[(String, Arc<Sour
 /// A site, the one that it follows, and where it says so.
 type Follows<'a> = (&'a str, String, std::ops::Range<usize>, Arc<Source>);
 
-/// Sites in a circle, each with what is wrong: it is told in one file, but no site of the circle has anything to follow.
+/// Sites in a circle, each with what is wrong: the error is in one file, but no site of the circle has anything to follow.
 fn cycles<'a>(stems: &[&'a str], follows: &[Follows<'a>]) -> Vec<(&'a str, Diagnostic)> {
     let number = |name: &str| stems.iter().position(|stem| *stem == name);
     let mut edges = vec![Vec::new(); stems.len()];

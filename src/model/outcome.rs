@@ -82,6 +82,20 @@ impl StepOutcome {
         }
     }
 
+    /// Did the command run to a bad end of its own? Only then may another attempt help, and its output say why.
+    pub fn is_own_failure(&self) -> bool {
+        match self {
+            Self::Failed { .. } | Self::Signaled { .. } | Self::TimedOut { .. } => true,
+            Self::Succeeded
+            | Self::Skipped { .. }
+            | Self::Unusable { .. }
+            | Self::Cancelled
+            | Self::NotStarted { .. }
+            | Self::Unknown { .. }
+            | Self::Detached { .. } => false,
+        }
+    }
+
     /// The outcome in words, for people: `exit status 3`.
     pub fn describe(&self) -> String {
         match self {

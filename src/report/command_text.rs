@@ -15,17 +15,7 @@ const WIDTH: usize = 100;
 
 /// Did the command run, fail, and print nothing?
 pub fn failed_silently(outcome: &StepOutcome, tail: &Tail) -> bool {
-    let failed = match outcome {
-        StepOutcome::Failed { .. } | StepOutcome::Signaled { .. } | StepOutcome::TimedOut { .. } => true,
-        StepOutcome::Succeeded
-        | StepOutcome::Skipped { .. }
-        | StepOutcome::Unusable { .. }
-        | StepOutcome::Cancelled
-        | StepOutcome::NotStarted { .. }
-        | StepOutcome::Unknown { .. }
-        | StepOutcome::Detached { .. } => false,
-    };
-    failed && tail.last().is_none()
+    outcome.is_own_failure() && tail.last().is_none()
 }
 
 /// The number of lines of a step's command, or of its undo, and the first line that does something, fit for a terminal. None for an

@@ -155,7 +155,7 @@ impl Scheduler {
             return;
         }
         let retry = self.step(at).and_then(|step| step.retry).filter(|r| attempt <= r.times);
-        if let Some(retry) = retry.filter(|_| self.mode == Mode::Rolling && is_worth_retrying(outcome)) {
+        if let Some(retry) = retry.filter(|_| self.mode == Mode::Rolling && outcome.is_own_failure()) {
             self.host(host).activity = Activity::Pausing(at, attempt);
             self.actions.push(Action::Retry(host, retry.delay));
             return;
@@ -243,19 +243,5 @@ impl Scheduler {
         if matches!(self.host(host).activity, Activity::Pausing(..)) && self.mode == Mode::Rolling {
             self.ready.push_back(host);
         }
-    }
-}
-
-/// May another attempt help? Not when nobody knows what the first one did.
-fn is_worth_retrying(outcome: &StepOutcome) -> bool {
-    match outcome {
-        StepOutcome::Failed { .. } | StepOutcome::Signaled { .. } | StepOutcome::TimedOut { .. } => true,
-        StepOutcome::Succeeded
-        | StepOutcome::Skipped { .. }
-        | StepOutcome::Unusable { .. }
-        | StepOutcome::Cancelled
-        | StepOutcome::NotStarted { .. }
-        | StepOutcome::Unknown { .. }
-        | StepOutcome::Detached { .. } => false,
     }
 }
