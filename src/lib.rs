@@ -20,30 +20,30 @@
 //!
 //! # The way of `fleet mysite deploy`
 //!
-//! Arguments become flags; all files of the project become an [`Inventory`](model::inventory::Inventory) and
-//! [`Recipe`](model::recipe::Recipe)s, and apart from them the errors of the broken ones ([`model::diagnostic`]), which stop the commands that need these.
-//! A [`Selector`](model::selector::Selector) gives the hosts; [`planner`](model::planner) makes a [`Plan`](model::plan::Plan), in which
+//! Arguments become flags; all files of the project become an [`Inventory`](model::inventory::inventory::Inventory) and
+//! [`Recipe`](model::recipe::recipe::Recipe)s, and apart from them the errors of the broken ones ([`model::config::diagnostic`]), which stop the commands that need these.
+//! A [`Selector`](model::inventory::selector::Selector) gives the hosts; [`planner`](model::plan::planner) makes a [`Plan`](model::plan::plan::Plan), in which
 //! every command is final but for the values that steps register. A dry run prints it and ends. Otherwise questions are asked, keys and pinned host keys are read, the
-//! record is made, and the [`engine`] carries the plan out: the [`Scheduler`](model::scheduler::Scheduler), a pure state machine, says what
-//! comes next, the engine does it, and what happened becomes [`Event`](model::event::Event)s. Screen, record and exit code are one fold
-//! over them, the [`Summary`](model::summary::Summary).
+//! record is made, and the [`engine`] carries the plan out: the [`Scheduler`](model::run::scheduler::Scheduler), a pure state machine, says what
+//! comes next, the engine does it, and what happened becomes [`Event`](model::run::event::Event)s. Screen, record and exit code are one fold
+//! over them, the [`Summary`](model::run::summary::Summary).
 //!
 //! # What makes it trustworthy
 //!
 //! 1. The scheduler is `on(Input) -> Vec<Action>`; its invariants are property-tested over random plans and random trouble.
 //! 2. Every host settles exactly once, by a closed enum; no event of a host comes after its `host-finished`.
-//! 3. A command is a value, [`RemoteCommand`](model::command::RemoteCommand), put into bytes in one place. A placeholder where quoting
-//!    would not hold is refused when the recipe is read ([`model::shell`]).
-//! 4. Undo goes backwards, and stops where something is not known: see [`model::scheduler`] for the rules and the choices.
+//! 3. A command is a value, [`RemoteCommand`](model::plan::command::RemoteCommand), put into bytes in one place. A placeholder where quoting
+//!    would not hold is refused when the recipe is read ([`model::recipe::shell`]).
+//! 4. Undo goes backwards, and stops where something is not known: see [`model::run::scheduler`] for the rules and the choices.
 //! 5. Every wait on the network has a limit or can be cancelled, and a panic in a worker costs its host only.
 //! 6. The record is written before the act: `step-started` is on disk before the command is sent.
-//! 7. A step is started at most once and outlives its connection and its controller ([`model::durable`]); a run goes on from its record
-//!    ([`model::past`]), and nobody who can see its lock starts a second one on its hosts meanwhile ([`model::spool`]). What is in force on a site, and what was
-//!    proven there, is said by the site's own hosts ([`model::book`]), and never by the records of one controller.
+//! 7. A step is started at most once and outlives its connection and its controller ([`model::plan::durable`]); a run goes on from its record
+//!    ([`model::run::past`]), and nobody who can see its lock starts a second one on its hosts meanwhile ([`model::plan::spool`]). What is in force on a site, and what was
+//!    proven there, is said by the site's own hosts ([`model::plan::book`]), and never by the records of one controller.
 //! 8. A host is trusted only when its key is pinned ([`ssh::known_hosts`]); nothing is ever pinned by connecting.
 //!
 //! Choices that could have gone otherwise, with the rejected option, stand at the top of the module that they shaped:
-//! [`model::scheduler`], [`model::durable`], [`model::spool`], [`model::book`], [`model::template`], [`model::shell`], [`model::planner`], [`engine`],
+//! [`model::run::scheduler`], [`model::plan::durable`], [`model::plan::spool`], [`model::plan::book`], [`model::recipe::template`], [`model::recipe::shell`], [`model::plan::planner`], [`engine`],
 //! [`ssh::known_hosts`], [`files::owner`], [`report::order`].
 //!
 //! Older guides name a crate `russh-keys`; it is dead and was merged into russh as `russh::keys`, which is what [`ssh`] uses.

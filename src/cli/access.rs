@@ -11,8 +11,8 @@ use super::args::Flags;
 use super::ask;
 use super::context::{Context, say};
 use super::failure::Failure;
-use crate::model::plan::PlanHost;
-use crate::model::shell::quote;
+use crate::model::plan::plan::PlanHost;
+use crate::model::recipe::shell::quote;
 use crate::ssh::key::{self, KeyError, PublicKeyLine};
 use crate::ssh::known_hosts::KnownHosts;
 use crate::ssh::{

@@ -13,11 +13,11 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use super::flags;
-use crate::model::duration::parse_duration;
-use crate::model::inventory::Share;
-use crate::model::name::{UserName, VarName};
-use crate::model::planner::{Overrides, StepSelection, parse_assignment};
-use crate::model::printable::printable;
+use crate::model::inventory::inventory::Share;
+use crate::model::plan::planner::{Overrides, StepSelection, parse_assignment};
+use crate::model::text::duration::parse_duration;
+use crate::model::text::name::{UserName, VarName};
+use crate::model::text::printable::printable;
 
 /// Deploy to sites over SSH: in parallel, in rolling batches, undone when it fails.
 #[derive(Debug, Parser)]

@@ -13,8 +13,8 @@ use super::args::Flags;
 use super::context::say;
 use super::failure::Failure;
 use super::interrupts;
-use crate::model::event::Signal;
-use crate::model::exit;
+use crate::model::run::event::Signal;
+use crate::model::run::exit;
 
 /// Bytes of a secret file that are looked at.
 const LONGEST_SECRET: u64 = 64 << 10;
@@ -146,7 +146,7 @@ pub fn secret_file(path: &Path) -> Result<SecretString, Failure> {
     let file = File::open(path).map_err(|e| fail(e.to_string()))?;
     let mode = file.metadata().map_err(|e| fail(e.to_string()))?.permissions().mode();
     if mode & 0o077 != 0 {
-        let hint = crate::model::shell::quote(&path.to_string_lossy());
+        let hint = crate::model::recipe::shell::quote(&path.to_string_lossy());
         return Err(fail(format!("others can read it (mode {:04o})\nhint: chmod 600 {hint}", mode & 0o7777)));
     }
     let mut line = String::new();

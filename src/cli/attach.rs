@@ -10,9 +10,9 @@ use super::context::{self, Context, say};
 use super::failure::Failure;
 use super::resume::choose;
 use super::{interrupts, run};
-use crate::model::event::{Fact, Signal};
-use crate::model::exit;
-use crate::model::name::RunId;
+use crate::model::run::event::{Fact, Signal};
+use crate::model::run::exit;
+use crate::model::text::name::RunId;
 use crate::report::follow::Follower;
 use crate::report::reporters::Reporters;
 use crate::report::{history, record};
@@ -25,7 +25,7 @@ pub async fn attach(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
     let run = choose(context, typed, |run| record::controller(&context.runs(), run).is_some())?;
     if record::controller(&context.runs(), &run).is_none() {
         let (_, events) = history::load_events(&context.runs(), &run)?;
-        let summary = crate::model::summary::Summary::of(&events);
+        let summary = crate::model::run::summary::Summary::of(&events);
         return Err(if summary.finished.is_some() {
             Failure::Message(exit::NO_MATCH, format!("run {run} has ended\nhint: fleet show {run}"))
         } else {

@@ -10,16 +10,16 @@ use super::context::{self, Context, say};
 use super::failure::Failure;
 use super::{ask, trust};
 use crate::engine;
-use crate::model::book::{self, Book, HostProof, InForce, Proof};
-use crate::model::command::RemoteCommand;
-use crate::model::exit;
-use crate::model::host_report::HostReport;
-use crate::model::inventory::Site;
-use crate::model::name::{HostName, RunId, SiteName, VarName};
-use crate::model::plan::PlanHost;
-use crate::model::planner::{self, Asked, Overrides, PlanError, Request};
-use crate::model::printable::printable;
-use crate::model::spool;
+use crate::model::inventory::inventory::Site;
+use crate::model::plan::book::{self, Book, HostProof, InForce, Proof};
+use crate::model::plan::command::RemoteCommand;
+use crate::model::plan::host_report::HostReport;
+use crate::model::plan::plan::PlanHost;
+use crate::model::plan::planner::{self, Asked, Overrides, PlanError, Request};
+use crate::model::plan::spool;
+use crate::model::run::exit;
+use crate::model::text::name::{HostName, RunId, SiteName, VarName};
+use crate::model::text::printable::printable;
 use crate::ssh::{Backoff, Connect, Session};
 
 /// A host with a site's book.

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use super::access;
 use super::context::{self, Context, say};
 use super::failure::Failure;
-use crate::model::advice;
-use crate::model::diagnostic::Diagnostic;
-use crate::model::exit;
-use crate::model::inventory::Site;
-use crate::model::name::{HostName, RunId, TaskName};
-use crate::model::plan::Plan;
-use crate::model::planner::{self, PlanError, Request};
-use crate::model::printable::printable;
-use crate::model::recipe::{Recipe, Task};
+use crate::model::config::advice;
+use crate::model::config::diagnostic::Diagnostic;
+use crate::model::inventory::inventory::Site;
+use crate::model::plan::plan::Plan;
+use crate::model::plan::planner::{self, PlanError, Request};
+use crate::model::recipe::recipe::{Recipe, Task};
+use crate::model::run::exit;
+use crate::model::text::name::{HostName, RunId, TaskName};
+use crate::model::text::printable::printable;
 
 /// Every file was read already; what is left is to plan every task of every site, and to say how it went.
 pub fn check(context: &Context<'_>) -> Result<u8, Failure> {

@@ -12,14 +12,14 @@ use super::descriptors;
 use super::failure::Failure;
 use crate::files::owner;
 use crate::files::project::{self, LoadOptions, Project};
-use crate::model::diagnostic::Diagnostic;
-use crate::model::exit;
-use crate::model::inventory::{Inventory, Site};
-use crate::model::name::{HostName, SiteName, UserName};
-use crate::model::planner::DEFAULT_PARALLEL;
-use crate::model::printable::printable;
-use crate::model::recipe::Recipe;
-use crate::model::selector::{Selector, SelectorError, Targets, restrict};
+use crate::model::config::diagnostic::Diagnostic;
+use crate::model::inventory::inventory::{Inventory, Site};
+use crate::model::inventory::selector::{Selector, SelectorError, Targets, restrict};
+use crate::model::plan::planner::DEFAULT_PARALLEL;
+use crate::model::recipe::recipe::Recipe;
+use crate::model::run::exit;
+use crate::model::text::name::{HostName, SiteName, UserName};
+use crate::model::text::printable::printable;
 use crate::report::words::hosts_in_words;
 
 /// The recipes inside the binary.

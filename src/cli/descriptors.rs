@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::failure::Failure;
-use crate::model::plan::Plan;
+use crate::model::plan::plan::Plan;
 
 /// For the runtime, the terminal, the record, and what a resolver opens for a moment.
 const OWN: usize = 48;

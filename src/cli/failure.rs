@@ -3,10 +3,10 @@
 use std::fmt::Display;
 
 use crate::files::project::ProjectError;
-use crate::model::diagnostic::Diagnostic;
-use crate::model::exit;
-use crate::model::planner::PlanError;
-use crate::model::selector::SelectorError;
+use crate::model::config::diagnostic::Diagnostic;
+use crate::model::inventory::selector::SelectorError;
+use crate::model::plan::planner::PlanError;
+use crate::model::run::exit;
 use crate::report::history::HistoryError;
 
 /// An error that ends the command.

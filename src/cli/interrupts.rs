@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::failure::Failure;
-use crate::model::event::Signal;
+use crate::model::run::event::Signal;
 
 /// What has come, and what listens for more as long as it lives.
 pub type Listening = (mpsc::Receiver<Signal>, JoinSet<()>);

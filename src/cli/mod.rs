@@ -26,10 +26,10 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 
 use crate::demo::{self, DemoOptions};
-use crate::model::diagnostic::nearest;
-use crate::model::exit;
-use crate::model::printable::printable;
-use crate::model::shell::quote;
+use crate::model::config::diagnostic::nearest;
+use crate::model::recipe::shell::quote;
+use crate::model::run::exit;
+use crate::model::text::printable::printable;
 use crate::report::diagnostics;
 use args::{Cli, Flags, SiteArgs, Verb};
 use context::{Context, print, say};

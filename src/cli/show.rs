@@ -5,10 +5,10 @@ use std::io::{self, IsTerminal as _};
 
 use super::context::{self, Context, print};
 use super::failure::Failure;
-use crate::model::exit;
-use crate::model::inventory::{Inventory, Site};
-use crate::model::name::{HostName, RunId};
-use crate::model::planner::{Overrides, Request, Variables};
+use crate::model::inventory::inventory::{Inventory, Site};
+use crate::model::plan::planner::{Overrides, Request, Variables};
+use crate::model::run::exit;
+use crate::model::text::name::{HostName, RunId};
 use crate::report::logs::{LogQuery, LogStyle};
 use crate::report::{history, inventory_text, listing, logs};
 

@@ -11,11 +11,11 @@ use super::books::{self, Place, one_line};
 use super::context::{self, Context, say};
 use super::failure::Failure;
 use super::{access, ask};
-use crate::model::command::RemoteCommand;
-use crate::model::exit;
-use crate::model::host_report::Evidence;
-use crate::model::name::{RunId, StepName};
-use crate::model::spool;
+use crate::model::plan::command::RemoteCommand;
+use crate::model::plan::host_report::Evidence;
+use crate::model::plan::spool;
+use crate::model::run::exit;
+use crate::model::text::name::{RunId, StepName};
 use crate::ssh::Connect;
 
 /// A host whose site is locked.

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 use tokio::process::Command;
 
 use crate::files;
-use crate::model::shell::quote;
+use crate::model::recipe::shell::quote;
 
 use super::server::{EmbeddedFleet, HostSpec};
 use super::{DemoError, process};

@@ -16,8 +16,8 @@ use tokio::process::{Child, ChildStdin};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::command::signal_of_status;
-use crate::model::shell::quote;
+use crate::model::plan::command::signal_of_status;
+use crate::model::recipe::shell::quote;
 
 use super::process;
 use super::server::{Faults, HostState};

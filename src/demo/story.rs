@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
 
-use crate::model::shell::quote;
+use crate::model::recipe::shell::quote;
 
 use super::DemoError;
 use super::project::{CRONTAB, DemoSite, PRODUCTION, Project, RELEASES, Release, TEST};

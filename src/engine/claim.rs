@@ -7,14 +7,14 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::worker::{ConnectFailure, Message, Worker};
-use crate::model::book::EffectChange;
-use crate::model::command::RemoteCommand;
-use crate::model::event::Stream;
-use crate::model::host_report::{Holder, HostReport};
-use crate::model::name::RunId;
-use crate::model::outcome::HostOutcome;
-use crate::model::printable::printable;
-use crate::model::spool::{self, Claim, Farewell, LEAST_ROOM, UNNAMED};
+use crate::model::plan::book::EffectChange;
+use crate::model::plan::command::RemoteCommand;
+use crate::model::plan::host_report::{Holder, HostReport};
+use crate::model::plan::spool::{self, Claim, Farewell, LEAST_ROOM, UNNAMED};
+use crate::model::run::event::Stream;
+use crate::model::run::outcome::HostOutcome;
+use crate::model::text::name::RunId;
+use crate::model::text::printable::printable;
 use crate::ssh::{Exec, ExecEnd, OutputChunk, Remote, Session};
 
 /// How long an errand may take.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::tests::{Memory, Network, outcomes, phase, plan, play, play_with, sent, step, text};
-use crate::model::event::Fact;
-use crate::model::name::VarName;
-use crate::model::outcome::{HostOutcome, StepOutcome};
-use crate::model::plan::{Guard, HostIndex, Plan, PlanStep};
-use crate::model::summary::Summary;
+use crate::model::plan::plan::{Guard, HostIndex, Plan, PlanStep};
+use crate::model::run::event::Fact;
+use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::summary::Summary;
+use crate::model::text::name::VarName;
 
 fn guarded(guard: Guard) -> PlanStep {
     let mut guarded = step("b", &[0], "b", Some("undo-b"));

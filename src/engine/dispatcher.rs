@@ -17,15 +17,15 @@ use super::durable::Reconnecting;
 use super::host::{Busy, Host};
 use super::worker::{Message, Order, Worker};
 use super::{Observer, Run, Unwritten};
-use crate::model::durable::{Scope, StepKey};
-use crate::model::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Signal};
-use crate::model::masking::Masker;
-use crate::model::name::{HostLabel, PhaseName, StepPath, VarName};
-use crate::model::outcome::{HostOutcome, StepOutcome};
-use crate::model::past::Past;
-use crate::model::plan::{HostIndex, PlanStep};
-use crate::model::scheduler::{Action, Input, Scheduler, StepIndex};
-use crate::model::summary::Summary;
+use crate::model::plan::durable::{Scope, StepKey};
+use crate::model::plan::plan::{HostIndex, PlanStep};
+use crate::model::run::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Signal};
+use crate::model::run::masking::Masker;
+use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::past::Past;
+use crate::model::run::scheduler::{Action, Input, Scheduler, StepIndex};
+use crate::model::run::summary::Summary;
+use crate::model::text::name::{HostLabel, PhaseName, StepPath, VarName};
 
 /// Messages that wait for the dispatcher. Filled by the workers, who wait when it is full; emptied by the dispatcher alone.
 const MESSAGES: usize = 256;

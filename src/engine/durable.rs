@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::output::Output;
 use super::worker::{ConnectFailure, Message, Task, Worker};
-use crate::model::durable::{DurableStep, Entry};
+use crate::model::plan::durable::{DurableStep, Entry};
 use crate::ssh::{Backoff, ExecEnd, Remote};
 
 /// Before a step that left its channel is asked for again, on the same connection.

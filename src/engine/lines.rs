@@ -1,6 +1,6 @@
 //! Cuts output into pieces that end with a line, and masks secrets in them.
 
-use crate::model::masking::{Masked, Masker};
+use crate::model::run::masking::{Masked, Masker};
 
 /// Longer lines are cut.
 const LONGEST: usize = 64 * 1024;

@@ -7,13 +7,13 @@ use super::claim::Released;
 use super::dispatcher::Dispatcher;
 use super::host::{Busy, Host};
 use super::worker::Order;
-use crate::model::book::Proof;
-use crate::model::event::{Fact, Proven};
-use crate::model::name::{StepPath, UserName};
-use crate::model::outcome::HostOutcome;
-use crate::model::plan::HostIndex;
-use crate::model::scheduler::Settlement;
-use crate::model::spool::{Claim, Farewell};
+use crate::model::plan::book::Proof;
+use crate::model::plan::plan::HostIndex;
+use crate::model::plan::spool::{Claim, Farewell};
+use crate::model::run::event::{Fact, Proven};
+use crate::model::run::outcome::HostOutcome;
+use crate::model::run::scheduler::Settlement;
+use crate::model::text::name::{StepPath, UserName};
 
 /// How long the end of a run waits for hosts to take the lock back.
 const RELEASE: Duration = Duration::from_secs(20);

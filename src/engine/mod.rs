@@ -1,6 +1,6 @@
 //! Runs a plan: one dispatcher owns the run, one worker per host, one bounded channel of messages from them.
 //!
-//! The dispatcher asks the [`Scheduler`](crate::model::scheduler::Scheduler) what to do, tells the [`Observer`] first, and only then
+//! The dispatcher asks the [`Scheduler`](crate::model::run::scheduler::Scheduler) what to do, tells the [`Observer`] first, and only then
 //! the worker: what is about to happen is on disk before it happens. Workers own their connection and nothing else.
 //!
 //! Rejected: shared run state behind a lock. With one owner there is no order of events to argue about, and a worker that panics takes
@@ -29,11 +29,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::model::event::{Direction, Event, Signal};
-use crate::model::name::RunId;
-use crate::model::past::{OpenStep, Past};
-use crate::model::plan::{HostIndex, Plan};
-use crate::model::summary::Summary;
+use crate::model::plan::plan::{HostIndex, Plan};
+use crate::model::run::event::{Direction, Event, Signal};
+use crate::model::run::past::{OpenStep, Past};
+use crate::model::run::summary::Summary;
+use crate::model::text::name::RunId;
 use crate::ssh::Connect;
 pub use claim::{ask, see_all};
 
@@ -60,7 +60,7 @@ pub struct Resumed {
     /// Which way it goes on.
     pub direction: Direction,
     /// Decisions to be told, in the past already.
-    pub decided: Vec<(OpenStep, crate::model::event::Decision)>,
+    pub decided: Vec<(OpenStep, crate::model::run::event::Decision)>,
     /// Hosts that the operator gives up, in the past already.
     pub given_up: Vec<HostIndex>,
     /// How much is on record of the output of the step in flight: host, standard output, standard error, in bytes.

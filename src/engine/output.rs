@@ -2,9 +2,9 @@
 
 use super::lines::Lines;
 use super::worker::{Recorded, Task};
-use crate::model::durable::Entry;
-use crate::model::event::Stream;
-use crate::model::masking::Masker;
+use crate::model::plan::durable::Entry;
+use crate::model::run::event::Stream;
+use crate::model::run::masking::Masker;
 use crate::ssh::OutputChunk;
 
 /// The longest value that a step's output may become, in bytes.

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use super::Resumed;
 use super::dispatcher::Dispatcher;
 use super::worker::{Recorded, Task};
-use crate::model::durable::StepKey;
-use crate::model::event::Fact;
-use crate::model::host_summary::StepKind;
-use crate::model::past::{Past, PastFact};
-use crate::model::plan::HostIndex;
-use crate::model::scheduler::StepIndex;
+use crate::model::plan::durable::StepKey;
+use crate::model::plan::plan::HostIndex;
+use crate::model::run::event::Fact;
+use crate::model::run::host_summary::StepKind;
+use crate::model::run::past::{Past, PastFact};
+use crate::model::run::scheduler::StepIndex;
 
 impl Dispatcher<'_> {
     /// Tells that the run goes on, and what was decided.

@@ -11,15 +11,15 @@ use tokio::sync::mpsc;
 
 use super::tests::{phase, plan, step};
 use super::{Observer, Resumed, Run, Unwritten, execute};
-use crate::model::command::CommandTemplate;
-use crate::model::durable::{Entry, StepKey};
-use crate::model::event::{Direction, Event, Fact, Stream};
-use crate::model::name::{RunId, VarName};
-use crate::model::outcome::HostOutcome;
-use crate::model::past::Past;
-use crate::model::plan::{Guard, HostIndex, OnFailure, Plan, PlanHost, PlanStep, Retry};
-use crate::model::scheduler::StepIndex;
-use crate::model::summary::Summary;
+use crate::model::plan::command::CommandTemplate;
+use crate::model::plan::durable::{Entry, StepKey};
+use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanHost, PlanStep, Retry};
+use crate::model::run::event::{Direction, Event, Fact, Stream};
+use crate::model::run::outcome::HostOutcome;
+use crate::model::run::past::Past;
+use crate::model::run::scheduler::StepIndex;
+use crate::model::run::summary::Summary;
+use crate::model::text::name::{RunId, VarName};
 use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
 
 /// What was announced when the controller ended, and not seen to its end: it never came to the host, or it was carried out.

@@ -7,15 +7,15 @@ use tokio_util::sync::CancellationToken;
 use super::dispatcher::Dispatcher;
 use super::host::Busy;
 use super::worker::{Order, ReadyGuard, Task, Work};
-use crate::model::book::EffectChange;
-use crate::model::command::{CommandTemplate, RemoteCommand};
-use crate::model::durable::{DurableStep, Scope, StepKey};
-use crate::model::event::Fact;
-use crate::model::name::VarName;
-use crate::model::outcome::StepOutcome;
-use crate::model::plan::{Guard, HostIndex, PlanHost, StepCommands};
-use crate::model::scheduler::StepIndex;
-use crate::model::template::Template;
+use crate::model::plan::book::EffectChange;
+use crate::model::plan::command::{CommandTemplate, RemoteCommand};
+use crate::model::plan::durable::{DurableStep, Scope, StepKey};
+use crate::model::plan::plan::{Guard, HostIndex, PlanHost, StepCommands};
+use crate::model::recipe::template::Template;
+use crate::model::run::event::Fact;
+use crate::model::run::outcome::StepOutcome;
+use crate::model::run::scheduler::StepIndex;
+use crate::model::text::name::VarName;
 
 impl Dispatcher<'_> {
     /// `watch`: an earlier controller announced it, and it may run already.

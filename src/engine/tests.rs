@@ -9,15 +9,15 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{Observer, Run, Unwritten, execute};
-use crate::model::command::CommandTemplate;
-use crate::model::event::{Event, Fact, Signal, Stream};
-use crate::model::name::{Address, HostLabel, HostName, PhaseName, RunId, SiteName, StepPath, UserName, VarName};
-use crate::model::outcome::HostOutcome;
-use crate::model::plan::{
+use crate::model::plan::command::CommandTemplate;
+use crate::model::plan::plan::{
     Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, Retry, StepCommands,
 };
-use crate::model::summary::Summary;
-use crate::model::template::{Language, Template};
+use crate::model::recipe::template::{Language, Template};
+use crate::model::run::event::{Event, Fact, Signal, Stream};
+use crate::model::run::outcome::HostOutcome;
+use crate::model::run::summary::Summary;
+use crate::model::text::name::{Address, HostLabel, HostName, PhaseName, RunId, SiteName, StepPath, UserName, VarName};
 use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Session};
 
 /// What all hosts of a test share: the commands that were sent, as `host: text`, and how often each host was connected to.

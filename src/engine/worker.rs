@@ -9,15 +9,15 @@ use tokio_util::sync::CancellationToken;
 use super::claim::Released;
 use super::durable::Reconnecting;
 use super::output::{LONGEST_VALUE, Output};
-use crate::model::book::EffectChange;
-use crate::model::command::{RemoteCommand, signal_of_status};
-use crate::model::durable::{DurableStep, Scope};
-use crate::model::event::Stream;
-use crate::model::masking::Masker;
-use crate::model::outcome::{HostOutcome, StepOutcome, TimeLimit};
-use crate::model::plan::{HostIndex, PlanHost};
-use crate::model::scheduler::StepIndex;
-use crate::model::spool::{Claim, Farewell};
+use crate::model::plan::book::EffectChange;
+use crate::model::plan::command::{RemoteCommand, signal_of_status};
+use crate::model::plan::durable::{DurableStep, Scope};
+use crate::model::plan::plan::{HostIndex, PlanHost};
+use crate::model::plan::spool::{Claim, Farewell};
+use crate::model::run::event::Stream;
+use crate::model::run::masking::Masker;
+use crate::model::run::outcome::{HostOutcome, StepOutcome, TimeLimit};
+use crate::model::run::scheduler::StepIndex;
 use crate::ssh::{Backoff, Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
 
 /// What a worker is told to do.

@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::project::ProjectError;
-use crate::model::shell::quote;
+use crate::model::recipe::shell::quote;
 
 /// The folders of a project that fleet reads from or writes to, and itself.
 const FOLDERS: [&str; 5] = ["", "hosts", "recipes", "keys", ".fleet"];

@@ -14,13 +14,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::diagnostic::{Diagnostic, Source, in_order};
-use crate::model::encoding::wide_encoding;
-use crate::model::inventory::Inventory;
-use crate::model::inventory_file::{Known, read_inventory};
-use crate::model::name::RecipeName;
-use crate::model::recipe::Recipe;
-use crate::model::recipe_file::read_recipe;
+use crate::model::config::diagnostic::{Diagnostic, Source, in_order};
+use crate::model::inventory::inventory::Inventory;
+use crate::model::inventory::inventory_file::{Known, read_inventory};
+use crate::model::recipe::recipe::Recipe;
+use crate::model::recipe::recipe_file::read_recipe;
+use crate::model::text::encoding::wide_encoding;
+use crate::model::text::name::RecipeName;
 
 /// Longest file that is read, in bytes.
 pub const LONGEST_FILE: u64 = 4 << 20;

@@ -13,10 +13,10 @@ use futures::future::join;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::command::RemoteCommand;
-use crate::model::event::Stream;
-use crate::model::printable::printable;
-use crate::model::shell::quote;
+use crate::model::plan::command::RemoteCommand;
+use crate::model::recipe::shell::quote;
+use crate::model::run::event::Stream;
+use crate::model::text::printable::printable;
 use crate::ssh::key::PublicKeyLine;
 use crate::ssh::{Exec, ExecEnd, OutputChunk, Remote, Session};
 

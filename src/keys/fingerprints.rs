@@ -17,8 +17,8 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 
-use crate::model::encoding::wide_encoding;
-use crate::model::name::{Address, HostLabel, canonical_address};
+use crate::model::text::encoding::wide_encoding;
+use crate::model::text::name::{Address, HostLabel, canonical_address};
 use crate::ssh::key::PublicKeyLine;
 
 use super::trust::Offered;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::name::HostLabel;
-use crate::model::plan::PlanHost;
+use crate::model::plan::plan::PlanHost;
+use crate::model::text::name::HostLabel;
 use crate::ssh::key::PublicKeyLine;
 use crate::ssh::{Backoff, Connect, ConnectError, KeyAnswer};
 
@@ -197,7 +197,7 @@ pub async fn distribute_to_all(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::name::{Address, HostName, SiteName, UserName};
+    use crate::model::text::name::{Address, HostName, SiteName, UserName};
     use crate::ssh::{Exec, ExecEnd, OutputChunk, Session};
     use futures::future::BoxFuture;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -258,7 +258,7 @@ mod tests {
         fn exec<'a>(&'a mut self, exec: Exec<'a>) -> BoxFuture<'a, ExecEnd> {
             Box::pin(async move {
                 let answer = if exec.command.text().contains("answer added") { "added\n" } else { "none\n" };
-                let chunk = OutputChunk { stream: crate::model::event::Stream::Stdout, bytes: answer.into() };
+                let chunk = OutputChunk { stream: crate::model::run::event::Stream::Stdout, bytes: answer.into() };
                 exec.output.send(chunk).await.unwrap();
                 ExecEnd::Exited(0)
             })

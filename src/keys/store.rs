@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::files::{create_new, private_dir};
-use crate::model::shell::quote;
+use crate::model::recipe::shell::quote;
 use crate::ssh::key::{KeyError, generate};
 
 /// The name of the private half in the project's `keys/` folder.

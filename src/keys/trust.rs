@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::name::{Address, HostLabel};
+use crate::model::text::name::{Address, HostLabel};
 
 use super::fingerprints::Fingerprints;
 

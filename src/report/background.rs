@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Reporter;
-use crate::model::event::{Event, Fact};
+use crate::model::run::event::{Event, Fact};
 
 /// Bytes of output that wait, before output is left out: some screens full, and a bound of the memory.
 const MOST: usize = 1 << 20;
@@ -154,7 +154,7 @@ impl Drop for Background {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::scripted::{Script, rolling_deployment};
+    use crate::model::run::scripted::{Script, rolling_deployment};
 
     #[derive(Default)]
     struct Gate {

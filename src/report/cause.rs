@@ -3,9 +3,9 @@
 //! Only the host's own address and names, as the plan has them, and fingerprints are replaced. Any other address may be something that
 //! the host could not reach, and two of those are two causes.
 
-use crate::model::agenda::Agenda;
-use crate::model::name::HostLabel;
-use crate::model::plan::PlanHost;
+use crate::model::plan::plan::PlanHost;
+use crate::model::run::agenda::Agenda;
+use crate::model::text::name::HostLabel;
 
 /// Up to this many hosts get a line each when their reasons differ in their own addresses or names.
 pub const FEW: usize = 3;
@@ -67,7 +67,7 @@ fn without_fingerprints(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::scripted::{host, plan};
+    use crate::model::run::scripted::{host, plan};
 
     #[test]
     fn only_the_host_s_own_address_and_names_are_replaced() {

@@ -3,12 +3,12 @@
 //! Which of several lines failed is unknown: a POSIX shell does not report it, and whatever would make it (`set -x`, a trap) changes what the
 //! command prints or does. The text is the plan's, so values that steps registered appear as placeholders.
 
-use crate::model::agenda::Agenda;
-use crate::model::host_summary::StepKind;
-use crate::model::name::{HostLabel, StepPath};
-use crate::model::outcome::StepOutcome;
-use crate::model::printable::printable;
-use crate::model::tail::Tail;
+use crate::model::run::agenda::Agenda;
+use crate::model::run::host_summary::StepKind;
+use crate::model::run::outcome::StepOutcome;
+use crate::model::text::name::{HostLabel, StepPath};
+use crate::model::text::printable::printable;
+use crate::model::text::tail::Tail;
 
 /// Maximum width, in columns.
 const WIDTH: usize = 100;
@@ -44,7 +44,7 @@ fn does_something(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::scripted::{host, plan, step};
+    use crate::model::run::scripted::{host, plan, step};
 
     fn shown(text: &str) -> Option<(usize, String)> {
         command(&Agenda::of(&plan(&["web1"], &[("a/b", text, "")]).into()), &host("web1"), &step("a/b"), StepKind::Run)

@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use crate::model::diagnostic::{Diagnostic, Source};
-use crate::model::printable::is_invisible;
+use crate::model::config::diagnostic::{Diagnostic, Source};
+use crate::model::text::printable::is_invisible;
 
 /// Errors of one file that are shown; the rest is counted. A file that is no TOML at all has one in each line.
 const MOST_SHOWN: usize = 100;

@@ -12,9 +12,9 @@ use super::journal::parse;
 use super::log::LogLine;
 use super::record::{EVENTS_FILE, log_name};
 use crate::files;
-use crate::model::event::{EVENT_VERSION, Event, Fact, OutputData};
-use crate::model::name::{HostLabel, RunId, StepPath};
-use crate::model::plan::Plan;
+use crate::model::plan::plan::Plan;
+use crate::model::run::event::{EVENT_VERSION, Event, Fact, OutputData};
+use crate::model::text::name::{HostLabel, RunId, StepPath};
 
 /// Reads what is new in the record of a run.
 pub struct Follower {

@@ -13,13 +13,13 @@ use super::log::{LogLine, began};
 use super::order;
 use super::record::{EVENTS_FILE, PLAN_FILE, REQUEST_FILE, log_name};
 use crate::files;
-use crate::model::diagnostic::nearest;
-use crate::model::event::{Event, Fact};
-use crate::model::name::{RunId, SiteName};
-use crate::model::plan::{PLAN_VERSION, Plan};
-use crate::model::planner::Asked;
-use crate::model::summary::{Failure, Summary};
-use crate::model::tail::Tail;
+use crate::model::config::diagnostic::nearest;
+use crate::model::plan::plan::{PLAN_VERSION, Plan};
+use crate::model::plan::planner::Asked;
+use crate::model::run::event::{Event, Fact};
+use crate::model::run::summary::{Failure, Summary};
+use crate::model::text::name::{RunId, SiteName};
+use crate::model::text::tail::Tail;
 
 /// Why a record could not be read.
 #[derive(Debug, thiserror::Error)]

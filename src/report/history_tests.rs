@@ -1,11 +1,11 @@
 use jiff::tz::TimeZone;
 
 use super::*;
-use crate::model::event::{OutputData, Stream};
-use crate::model::name::{HostName, TaskName, UserName};
-use crate::model::outcome::{HostOutcome, StepOutcome};
-use crate::model::planner::Overrides;
-use crate::model::scripted::{Script, rolling_deployment};
+use crate::model::plan::planner::Overrides;
+use crate::model::run::event::{OutputData, Stream};
+use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::scripted::{Script, rolling_deployment};
+use crate::model::text::name::{HostName, TaskName, UserName};
 use crate::report::record::tests::{Folder, plan};
 use crate::report::{LogQuery, LogStyle, Record, Reporter as _, listing, logs, table};
 
@@ -351,7 +351,7 @@ fn a_line_of_many_megabytes_is_streamed_in_parts() {
     script.begin("web1", "a/b");
     for _ in 0..160 {
         let data = OutputData(vec![b'x'; 64 * 1024]);
-        let (host, step) = (crate::model::scripted::host("web1"), crate::model::scripted::step("a/b"));
+        let (host, step) = (crate::model::run::scripted::host("web1"), crate::model::run::scripted::step("a/b"));
         script.fact(Fact::Output { host, step, stream: Stream::Stdout, data });
     }
     script.end("web1", "a/b", StepOutcome::Succeeded, 1);

@@ -5,11 +5,11 @@ use std::fmt::{Display, Write as _};
 use super::columns::{Cell, columns, headings};
 use super::paint::Tone;
 use super::time::limit;
-use crate::model::fold::fold_names;
-use crate::model::inventory::{Host, Origin, Setting, Site};
-use crate::model::name::{HostName, RoleName, VarName};
-use crate::model::printable::printable;
-use crate::model::recipe::{Phase, PhaseBody, Recipe, Step, TaskBody};
+use crate::model::inventory::inventory::{Host, Origin, Setting, Site};
+use crate::model::recipe::recipe::{Phase, PhaseBody, Recipe, Step, TaskBody};
+use crate::model::text::fold::fold_names;
+use crate::model::text::name::{HostName, RoleName, VarName};
+use crate::model::text::printable::printable;
 
 /// The table of `fleet list`.
 pub fn sites<'a>(sites: impl IntoIterator<Item = (&'a Site, &'a [HostName])>, color: bool) -> String {

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::history::{HistoryError, unreadable};
 use crate::files;
-use crate::model::event::{EVENT_VERSION, Event, Fact};
+use crate::model::run::event::{EVENT_VERSION, Event, Fact};
 
 /// Of the end of a file, when only its last lines matter.
 const END_BYTES: u64 = 256 * 1024;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::Reporter;
-use crate::model::event::Event;
+use crate::model::run::event::Event;
 
 /// Writes events as JSON lines, each flushed, so that a reader sees it when it happens.
 pub struct Json<W> {
@@ -35,7 +35,7 @@ impl<W: Write + Send> Reporter for Json<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::scripted::rolling_deployment;
+    use crate::model::run::scripted::rolling_deployment;
 
     #[test]
     fn every_event_is_one_line_that_reads_back() {

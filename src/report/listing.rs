@@ -10,13 +10,13 @@ use super::history::{RunEntry, RunResult};
 use super::paint::Tone;
 use super::table::hosts_and_result;
 use super::time::date_and_time;
-use crate::model::agenda::Agenda;
-use crate::model::exit;
-use crate::model::name::{SiteName, StepPath};
-use crate::model::outcome::StepOutcome;
-use crate::model::plan::{OnFailure, Plan};
-use crate::model::printable::printable;
-use crate::model::summary::{StepKind, Summary};
+use crate::model::plan::plan::{OnFailure, Plan};
+use crate::model::run::agenda::Agenda;
+use crate::model::run::exit;
+use crate::model::run::outcome::StepOutcome;
+use crate::model::run::summary::{StepKind, Summary};
+use crate::model::text::name::{SiteName, StepPath};
+use crate::model::text::printable::printable;
 
 /// The runs as a table.
 pub fn runs(entries: &[RunEntry], zone: &TimeZone, color: bool) -> String {

@@ -15,8 +15,8 @@ use jiff::Timestamp;
 
 use super::recorded::whole_lines;
 use crate::files;
-use crate::model::event::Stream;
-use crate::model::host_summary::StepKind;
+use crate::model::run::event::Stream;
+use crate::model::run::host_summary::StepKind;
 
 /// How much of one step's output is kept on disk.
 #[derive(Debug, Clone, Copy)]

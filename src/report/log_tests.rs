@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::scripted::{after, beginning};
+use crate::model::run::scripted::{after, beginning};
 
 fn log(limits: LogLimits) -> (tempfile::TempDir, HostLog) {
     let folder = tempfile::tempdir().unwrap();

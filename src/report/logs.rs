@@ -11,9 +11,9 @@ use super::log::LogLine;
 use super::record::log_name;
 use super::time::time_of_day;
 use crate::files;
-use crate::model::diagnostic::nearest;
-use crate::model::name::{HostLabel, RunId};
-use crate::model::printable::{printable, printable_line};
+use crate::model::config::diagnostic::nearest;
+use crate::model::text::name::{HostLabel, RunId};
+use crate::model::text::printable::{printable, printable_line};
 
 /// A longer line is handled in parts of this size.
 const PART: u64 = 64 * 1024;

@@ -1,6 +1,6 @@
 //! Consumers of events: the terminal, plain lines, JSON lines, the record on disk, and what is read back from it.
 //!
-//! Nothing here decides anything: all show one fold over the events, [`crate::model::summary::Summary`]. A reporter that fails is
+//! Nothing here decides anything: all show one fold over the events, [`crate::model::run::summary::Summary`]. A reporter that fails is
 //! dropped by [`Reporters`] and never stops a run.
 
 pub mod diagnostics;
@@ -9,8 +9,8 @@ use std::io;
 
 use jiff::Timestamp;
 
-use crate::model::event::Event;
-use crate::model::summary::Summary;
+use crate::model::run::event::Event;
+use crate::model::run::summary::Summary;
 
 pub mod background;
 pub mod cause;

@@ -1,7 +1,7 @@
 //! Events in words, line by line: `web1 | migrate | what it printed`, `web1 > migrate > 08:45:21 exit status 3 after 3.5 s`.
 //!
 //! A bar stands before what a host printed, an angle before what fleet says. All remote text goes through
-//! [`printable`](crate::model::printable), so a line is one line and nothing in it can pass for fleet's.
+//! [`printable`](crate::model::text::printable), so a line is one line and nothing in it can pass for fleet's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use super::paint::Tone;
 use super::time::{duration, time_of_day};
 use super::trouble::{Cause, Shared, Trouble, Troubles};
 use super::words::{because, hosts_in_words, interrupt_in_words, last_lines, lines_in_words, reason_and_hints, short};
-use crate::model::agenda::Agenda;
-use crate::model::event::{Direction, Event, Fact};
-use crate::model::exit;
-use crate::model::fold::fold_names;
-use crate::model::name::{HostLabel, SiteName, StepPath};
-use crate::model::outcome::{HostOutcome, StepOutcome};
-use crate::model::plan::Plan;
-use crate::model::printable::{printable, printable_line};
-use crate::model::summary::{StepKind, Summary};
+use crate::model::plan::plan::Plan;
+use crate::model::run::agenda::Agenda;
+use crate::model::run::event::{Direction, Event, Fact};
+use crate::model::run::exit;
+use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::summary::{StepKind, Summary};
+use crate::model::text::fold::fold_names;
+use crate::model::text::name::{HostLabel, SiteName, StepPath};
+use crate::model::text::printable::{printable, printable_line};
 
 /// How much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

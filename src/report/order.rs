@@ -13,7 +13,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::files;
-use crate::model::name::RunId;
+use crate::model::text::name::RunId;
 
 /// Beside the folder of the runs, where all names are those of runs.
 const ORDER_FILE: &str = "order";

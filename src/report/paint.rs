@@ -2,7 +2,7 @@
 
 use console::Style;
 
-use crate::model::outcome::HostOutcome;
+use crate::model::run::outcome::HostOutcome;
 
 /// What a text means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::Reporter;
 use super::narrator::{Narrator, Telling};
-use crate::model::event::Event;
-use crate::model::summary::Summary;
+use crate::model::run::event::Event;
+use crate::model::run::summary::Summary;
 
 /// Writes what happens as prefixed lines.
 pub struct Plain<W: Write> {
@@ -67,10 +67,10 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::model::event::Fact;
-    use crate::model::outcome::{HostOutcome, StepOutcome};
-    use crate::model::scripted::{Script, host, plan, rolling_deployment};
-    use crate::model::summary::any_events;
+    use crate::model::run::event::Fact;
+    use crate::model::run::outcome::{HostOutcome, StepOutcome};
+    use crate::model::run::scripted::{Script, host, plan, rolling_deployment};
+    use crate::model::run::summary::any_events;
     use crate::report::narrator::Detail;
     use proptest::prelude::*;
 

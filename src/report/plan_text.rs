@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::paint::Tone;
-use crate::model::command::CommandTemplate;
-use crate::model::fold::fold_names;
-use crate::model::name::SiteName;
-use crate::model::plan::{Guard, HostIndex, OnFailure, Plan, PlanPhase, PlanStep, StepCommands};
-use crate::model::printable::printable;
-use crate::model::shell::quote;
+use crate::model::plan::command::CommandTemplate;
+use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanPhase, PlanStep, StepCommands};
+use crate::model::recipe::shell::quote;
+use crate::model::text::fold::fold_names;
+use crate::model::text::name::SiteName;
+use crate::model::text::printable::printable;
 
 /// The whole plan: phases, batches, steps, and the commands of each host, those of equal hosts once.
 pub fn plan(plan: &Plan, color: bool) -> String {

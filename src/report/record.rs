@@ -16,13 +16,13 @@ use super::log::{HostLog, LogLimits};
 use super::order;
 use super::time::duration;
 use crate::files;
-use crate::model::event::{Event, Fact};
-use crate::model::name::{HostLabel, RunId};
-use crate::model::outcome::StepOutcome;
-use crate::model::plan::Plan;
-use crate::model::planner::Asked;
-use crate::model::printable::printable;
-use crate::model::shell::quote;
+use crate::model::plan::plan::Plan;
+use crate::model::plan::planner::Asked;
+use crate::model::recipe::shell::quote;
+use crate::model::run::event::{Event, Fact};
+use crate::model::run::outcome::StepOutcome;
+use crate::model::text::name::{HostLabel, RunId};
+use crate::model::text::printable::printable;
 
 /// The plan, in the folder of a run.
 pub const PLAN_FILE: &str = "plan.json";

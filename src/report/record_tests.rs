@@ -2,10 +2,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use super::*;
-use crate::model::event::{OutputData, Stream};
-use crate::model::name::{Address, HostName, SiteName, UserName};
-use crate::model::plan::{HostIndex, OnFailure, PLAN_VERSION, PlanHost, PlanPhase, PlanStep};
-use crate::model::scripted::{Script, host, phase, rolling_deployment, run, step};
+use crate::model::plan::plan::{HostIndex, OnFailure, PLAN_VERSION, PlanHost, PlanPhase, PlanStep};
+use crate::model::run::event::{OutputData, Stream};
+use crate::model::run::scripted::{Script, host, phase, rolling_deployment, run, step};
+use crate::model::text::name::{Address, HostName, SiteName, UserName};
 
 /// A plan for the scripted deployment; what its steps are does not matter to a record.
 pub(crate) fn plan() -> Plan {

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::log::{LogLine, began};
 use crate::files;
-use crate::model::event::Stream;
-use crate::model::host_summary::StepKind;
-use crate::model::name::StepPath;
+use crate::model::run::event::Stream;
+use crate::model::run::host_summary::StepKind;
+use crate::model::text::name::StepPath;
 
 /// Bytes of a step's output in a log: what its standard output and its standard error have printed, as far as it was written, since
 /// the step, or its undo, was started last.
@@ -57,7 +57,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::scripted::beginning;
+    use crate::model::run::scripted::beginning;
     use crate::report::log::{HostLog, LogLimits};
 
     const STEP: &str = "roll/migrate";

@@ -8,9 +8,9 @@ use std::io;
 use jiff::Timestamp;
 
 use super::Reporter;
-use crate::model::event::{EVENT_VERSION, Event, Fact};
-use crate::model::name::RunId;
-use crate::model::summary::Summary;
+use crate::model::run::event::{EVENT_VERSION, Event, Fact};
+use crate::model::run::summary::Summary;
+use crate::model::text::name::RunId;
 
 /// Gives each event to the summary and to all reporters.
 #[derive(Default)]
@@ -103,7 +103,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::model::scripted::{after, rolling_deployment};
+    use crate::model::run::scripted::{after, rolling_deployment};
 
     /// Remembers the events that it got, and fails when it has `capacity` of them.
     struct Memory {

@@ -12,14 +12,14 @@ use super::paint::Tone;
 use super::record::RECORD;
 use super::time::duration;
 use super::words::{because, last_lines, lines_in_words, paths, reason_and_hints, short};
-use crate::model::agenda::Agenda;
-use crate::model::exit;
-use crate::model::fold::fold_names;
-use crate::model::name::{HostLabel, SiteName};
-use crate::model::outcome::{HostOutcome, StepOutcome};
-use crate::model::plan::{AD_HOC, Plan};
-use crate::model::printable::printable;
-use crate::model::summary::{Failure, HostSummary, StepKind, Summary};
+use crate::model::plan::plan::{AD_HOC, Plan};
+use crate::model::run::agenda::Agenda;
+use crate::model::run::exit;
+use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::summary::{Failure, HostSummary, StepKind, Summary};
+use crate::model::text::fold::fold_names;
+use crate::model::text::name::{HostLabel, SiteName};
+use crate::model::text::printable::printable;
 
 /// Up to so many hosts, each has a row of its own.
 const ROWS: usize = 16;

@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::event::{Fact, Signal};
-use crate::model::outcome::StepOutcome;
-use crate::model::scripted::{Script, host, plan, rolling_deployment};
-use crate::model::summary::any_events;
+use crate::model::run::event::{Fact, Signal};
+use crate::model::run::outcome::StepOutcome;
+use crate::model::run::scripted::{Script, host, plan, rolling_deployment};
+use crate::model::run::summary::any_events;
 
 fn told(summary: &Summary, color: bool) -> String {
     table(&plan(&[], &[]).into(), summary, color)

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use super::Reporter;
 use super::narrator::{Narrator, Telling};
 use super::view::{Scene, view};
-use crate::model::event::{Event, Fact};
-use crate::model::summary::Summary;
-use crate::model::summary::elapsed;
+use crate::model::run::event::{Event, Fact};
+use crate::model::run::summary::Summary;
+use crate::model::run::summary::elapsed;
 
 /// Time between two drawings: faster than the eye asks for, slower than a host prints.
 const REDRAW: Duration = Duration::from_millis(100);

@@ -4,8 +4,8 @@ use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::event::Signal;
-use crate::model::scripted::{Script, after, plan, rolling_deployment};
+use crate::model::run::event::Signal;
+use crate::model::run::scripted::{Script, after, plan, rolling_deployment};
 use crate::report::Detail;
 use crate::report::screen::{Kind, Screen};
 

@@ -47,7 +47,7 @@ pub fn date_and_time(at: Timestamp, zone: &TimeZone) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::scripted::beginning;
+    use crate::model::run::scripted::beginning;
 
     #[test]
     fn durations_in_words() {

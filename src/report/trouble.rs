@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use super::cause::FEW;
 use super::paint::Tone;
 use super::time::duration;
-use crate::model::host_summary::{StepKind, elapsed};
-use crate::model::name::{HostLabel, StepPath};
+use crate::model::run::host_summary::{StepKind, elapsed};
+use crate::model::text::name::{HostLabel, StepPath};
 
 /// How long a trouble waits for others with the same cause. Hosts that are contacted together usually refuse within a second.
 const TOGETHER: Duration = Duration::from_secs(1);

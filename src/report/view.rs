@@ -11,12 +11,12 @@ use jiff::Timestamp;
 use super::paint::Tone;
 use super::time::clock;
 use super::words::{hosts_in_words, interrupt_in_words, reason_and_hints};
-use crate::model::agenda::{Agenda, Progress};
-use crate::model::event::Direction;
-use crate::model::name::{PhaseName, SiteName, StepPath};
-use crate::model::outcome::{HostOutcome, StepOutcome};
-use crate::model::printable::{printable, printable_line};
-use crate::model::summary::{HostSummary, StepKind, Summary, elapsed};
+use crate::model::run::agenda::{Agenda, Progress};
+use crate::model::run::event::Direction;
+use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::summary::{HostSummary, StepKind, Summary, elapsed};
+use crate::model::text::name::{PhaseName, SiteName, StepPath};
+use crate::model::text::printable::{printable, printable_line};
 
 /// The view mentions missing output after this time.
 const SILENT: Duration = Duration::from_secs(30);

@@ -1,11 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::event::Fact;
-use crate::model::outcome::StepOutcome;
-use crate::model::plan::Plan;
-use crate::model::scripted::{Script, after, host, plan, rolling_deployment, step};
-use crate::model::summary::any_events;
+use crate::model::plan::plan::Plan;
+use crate::model::run::event::Fact;
+use crate::model::run::outcome::StepOutcome;
+use crate::model::run::scripted::{Script, after, host, plan, rolling_deployment, step};
+use crate::model::run::summary::any_events;
 
 const STEPS: [(&str, &str, &str); 6] = [
     ("close/former-code", "", "restart"),

@@ -1,8 +1,8 @@
 //! Words and short texts that the live view, the lines and the final table share.
 
-use crate::model::name::StepPath;
-use crate::model::printable::{printable, printable_line};
-use crate::model::tail::Tail;
+use crate::model::text::name::StepPath;
+use crate::model::text::printable::{printable, printable_line};
+use crate::model::text::tail::Tail;
 
 /// The step's own name, without phase and task.
 pub(super) fn short(step: &StepPath) -> &str {

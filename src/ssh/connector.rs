@@ -14,7 +14,7 @@ use super::session::SshSession;
 use super::timeouts::Timeouts;
 use super::trust::Offer;
 use super::{Connect, ConnectError, Session, login};
-use crate::model::plan::PlanHost;
+use crate::model::plan::plan::PlanHost;
 
 /// Connects over the network, to hosts whose keys are pinned, and to no others.
 #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::ConnectError;
 use super::admission::{Admission, LoginPermit};
 use super::timeouts::in_words;
-use crate::model::printable::printable;
+use crate::model::text::printable::printable;
 
 /// Where to connect to, and for how long to try.
 pub(super) struct Dial<'a> {

@@ -13,8 +13,8 @@ use super::progress::Progress;
 use super::shells::{Shell, Shells};
 use super::timeouts::Timeouts;
 use super::{Exec, ExecEnd, Remote};
-use crate::model::command::Wire;
-use crate::model::durable::{Entry, LeashOrder};
+use crate::model::plan::command::Wire;
+use crate::model::plan::durable::{Entry, LeashOrder};
 
 /// Lines to the leash that wait for the connection.
 const LEASH: usize = 8;

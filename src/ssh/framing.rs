@@ -1,8 +1,8 @@
-//! Finds a command's output between its marks (see [`crate::model::command::Wire`]).
+//! Finds a command's output between its marks (see [`crate::model::plan::command::Wire`]).
 //!
 //! Invariant: the bytes that come out are exactly those between the begin and the end mark, however the stream was cut into chunks.
 
-use crate::model::command::Wire;
+use crate::model::plan::command::Wire;
 
 /// How much of the noise before the begin mark is kept for an error message.
 const NOISE_LIMIT: usize = 4 << 10;
@@ -187,7 +187,7 @@ fn mark_at(bytes: &[u8], mark: &[u8], fits: fn(&str) -> bool) -> Mark {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::command::RemoteCommand;
+    use crate::model::plan::command::RemoteCommand;
     use proptest::prelude::*;
 
     fn framing() -> Framing {

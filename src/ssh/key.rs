@@ -24,7 +24,7 @@ use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKey};
 use secrecy::{ExposeSecret, ExposeSecretMut as _, SecretBox, SecretString};
 
 use crate::files;
-use crate::model::shell::quote;
+use crate::model::recipe::shell::quote;
 
 pub use public::{PublicKeyError, PublicKeyLine, fingerprint_of};
 

@@ -21,7 +21,7 @@ use super::credentials::Credentials;
 use super::link::{Client, Link};
 use super::timeouts::in_words;
 use super::{ConnectError, KeyAnswer};
-use crate::model::plan::PlanHost;
+use crate::model::plan::plan::PlanHost;
 
 /// A server that never stops asking.
 const MOST_ROUNDS: usize = 20;

@@ -30,10 +30,10 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::command::{RemoteCommand, Wire};
-use crate::model::durable::{DurableStep, Entry};
-use crate::model::event::Stream;
-use crate::model::plan::PlanHost;
+use crate::model::plan::command::{RemoteCommand, Wire};
+use crate::model::plan::durable::{DurableStep, Entry};
+use crate::model::plan::plan::PlanHost;
+use crate::model::run::event::Stream;
 
 pub use admission::Admission;
 pub use agent::agent_has;
@@ -120,7 +120,7 @@ pub struct OutputChunk {
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExecEnd {
-    /// It exited; 0 to 255, above 128 perhaps by a signal (see [`crate::model::command::signal_of_status`]).
+    /// It exited; 0 to 255, above 128 perhaps by a signal (see [`crate::model::plan::command::signal_of_status`]).
     Exited(u8),
     /// The running time was over and its process group was ended.
     TimedOut,

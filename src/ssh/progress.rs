@@ -10,10 +10,10 @@ use super::framing::{self, Framing};
 use super::link::Link;
 use super::timeouts::{Timeouts, in_words};
 use super::{Exec, ExecEnd, OutputChunk, Remote};
-use crate::model::command::Wire;
-use crate::model::durable::{Entry, LeashOrder, StepEnd, exit_status};
-use crate::model::event::Stream;
-use crate::model::printable::printable;
+use crate::model::plan::command::Wire;
+use crate::model::plan::durable::{Entry, LeashOrder, StepEnd, exit_status};
+use crate::model::run::event::Stream;
+use crate::model::text::printable::printable;
 
 /// How long the first mark on standard error may come after the last one on standard output, before the server is asked whether there is one.
 /// The host has written it before any on standard output.

@@ -8,7 +8,7 @@ use super::dial::Dial;
 use super::host_key::HostKey;
 use super::link;
 use super::timeouts::Timeouts;
-use crate::model::plan::PlanHost;
+use crate::model::plan::plan::PlanHost;
 
 /// Asks a host for its key. The key exchange proves that it holds the private half. `prefer`: types that are pinned already, so that a
 /// host with several keys shows one that can be compared.

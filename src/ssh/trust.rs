@@ -4,7 +4,7 @@ use super::ConnectError;
 use super::dial::target;
 use super::host_key::HostKey;
 use super::known_hosts::Verdict;
-use crate::model::shell::quote;
+use crate::model::recipe::shell::quote;
 
 /// A host whose key was looked at.
 pub(super) struct Offer<'a> {

@@ -1,6 +1,6 @@
 //! A server's own words in our messages.
 
-use crate::model::printable::printable;
+use crate::model::text::printable::printable;
 
 /// Characters that are shown: a packet holds 256 KiB of them.
 const MAX_SHOWN: usize = 400;

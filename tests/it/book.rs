@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
-use fleet::model::book::{Book, Effect, EffectChange, HostProof, Proof};
-use fleet::model::command::RemoteCommand;
-use fleet::model::host_report::HostReport;
-use fleet::model::name::{RunId, SiteName, StepName, UserName, VarName};
-use fleet::model::plan::HostIndex;
-use fleet::model::spool::{self, Claim, Farewell};
+use fleet::model::plan::book::{Book, Effect, EffectChange, HostProof, Proof};
+use fleet::model::plan::command::RemoteCommand;
+use fleet::model::plan::host_report::HostReport;
+use fleet::model::plan::plan::HostIndex;
+use fleet::model::plan::spool::{self, Claim, Farewell};
+use fleet::model::text::name::{RunId, SiteName, StepName, UserName, VarName};
 
 use crate::support::process::run;
 use crate::support::tools::{PATH, tool};

@@ -166,7 +166,7 @@ fn each_forbidden_name_is_found_where_it_stands() {
         ("model/a.rs", "fn f() { Instant::now() }", 1, "Instant::now"),
         ("model/a/b.rs", "use super::super::super::ssh::Connect;", 1, "crate::ssh::Connect"),
         ("report/mod.rs", "use russh::client;", 1, "russh::client"),
-        ("report/mod.rs", "use crate::{model::event::Event, engine::Run};", 1, "crate::engine::Run"),
+        ("report/mod.rs", "use crate::{model::run::event::Event, engine::Run};", 1, "crate::engine::Run"),
         ("engine/a.rs", "fn f(r: &dyn crate::report::Reporter) {}", 1, "crate::report::Reporter"),
         ("engine/a.rs", "use crate::ssh::connect::Live;", 1, "crate::ssh::connect::Live"),
         ("engine/a.rs", "use indicatif::ProgressBar;", 1, "indicatif::ProgressBar"),
@@ -190,7 +190,7 @@ fn what_only_looks_forbidden_is_let_be() {
     let fine = r##"
         //! See [`crate::ssh`] and russh::client. It's "fine".
         /* use tokio::spawn; /* nested */ crate::cli */
-        use crate::model::event::Event;
+        use crate::model::run::event::Event;
         use serde::{Deserialize, Serialize};
         const A: &str = "use tokio::fs; \" crate::cli::x";
         const B: &str = r#"std::fs::write " "#;

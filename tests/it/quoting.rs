@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use fleet::model::shell::{Context, Scanner, quote};
-use fleet::model::template::{Language, Template};
+use fleet::model::recipe::shell::{Context, Scanner, quote};
+use fleet::model::recipe::template::{Language, Template};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseResult};
 

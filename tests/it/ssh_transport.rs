@@ -11,10 +11,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet::model::command::RemoteCommand;
-use fleet::model::event::Stream;
-use fleet::model::name::{Address, HostLabel, HostName, SiteName, UserName};
-use fleet::model::plan::PlanHost;
+use fleet::model::plan::command::RemoteCommand;
+use fleet::model::plan::plan::PlanHost;
+use fleet::model::run::event::Stream;
+use fleet::model::text::name::{Address, HostLabel, HostName, SiteName, UserName};
 use fleet::ssh::{
     Connect, ConnectError, Credentials, Exec, ExecEnd, Identity, KnownHosts, OutputChunk, Remote, Session,
     SshConnector, Timeouts,

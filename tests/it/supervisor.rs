@@ -5,7 +5,7 @@ mod orphans;
 
 use std::path::Path;
 
-use fleet::model::durable::{DurableStep, Entry, LeashOrder, StepEnd};
+use fleet::model::plan::durable::{DurableStep, Entry, LeashOrder, StepEnd};
 use rustix::process::Signal;
 
 use self::machine::{Channel, Machine, RUN, SHELLS, claim_in, got, key, step};

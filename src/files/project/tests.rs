@@ -4,7 +4,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::name::SiteName;
+use crate::model::text::name::SiteName;
 
 const BUILT_IN: LoadOptions<'_> = LoadOptions {
     built_in: &[("git-site", "[recipe]\ndoc = 'built in'\n[[task.deploy.step]]\nname = 'a'\nrun = 'true'\n")],

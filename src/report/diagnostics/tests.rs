@@ -3,9 +3,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::inventory_file::{Known, read_inventory};
-use crate::model::name::RecipeName;
-use crate::model::recipe_file::read_recipe;
+use crate::model::inventory::inventory_file::{Known, read_inventory};
+use crate::model::recipe::recipe_file::read_recipe;
+use crate::model::text::name::RecipeName;
 
 fn source(path: &str, text: &str) -> Arc<Source> {
     Arc::new(Source { path: path.to_owned(), text: text.to_owned() })
@@ -248,7 +248,7 @@ proptest! {
 fn every_character_is_harmless_in_files_and_in_the_output_of_hosts() {
     for c in ('\0'..=char::MAX).filter(|c| *c != '\t') {
         let text = c.to_string();
-        let printed = crate::model::printable::printable(text.as_bytes());
+        let printed = crate::model::text::printable::printable(text.as_bytes());
         assert_eq!(printed != text, is_invisible(c), "{c:?}");
         assert_eq!(visible(&text) != text, is_invisible(c), "{c:?}");
         let shown = same_length(&text);

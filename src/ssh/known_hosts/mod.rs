@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 use super::host_key::HostKey;
 use crate::files;
-use crate::model::encoding::wide_encoding;
-use crate::model::name::canonical_address;
+use crate::model::text::encoding::wide_encoding;
+use crate::model::text::name::canonical_address;
 use line::{Entry, Marker};
 
 pub use pin::{Pin, pin};

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::{HostKey, KnownHosts, KnownHostsError, Verdict, lookup_name, read};
 use crate::files;
-use crate::model::name::Address;
+use crate::model::text::name::Address;
 
 /// A key to pin for a host.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::model::name::Address;
+use crate::model::text::name::Address;
 
 /// Real keys; what they are is of no matter but that they differ.
 const ED: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINjAYNtjyAEa+u6f+bL6Y0xLeeWKQgwPhmBuerpHN5EO";

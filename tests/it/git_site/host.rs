@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use fleet::model::template::{Language, Template};
+use fleet::model::recipe::template::{Language, Template};
 
 const RECIPE: &str = include_str!("../../../recipes/git-site.toml");
 const CRONTAB: &str = "#!/bin/sh

@@ -1,6 +1,6 @@
 //! What the texts are.
 
-use fleet::model::template::{Language, Template};
+use fleet::model::recipe::template::{Language, Template};
 
 use super::host::{recipe, steps};
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use fleet::model::event::Stream;
+use fleet::model::run::event::Stream;
 use fleet::ssh::{Exec, ExecEnd, OutputChunk, Session};
 use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet::model::command::RemoteCommand;
-use fleet::model::name::UserName;
+use fleet::model::plan::command::RemoteCommand;
+use fleet::model::text::name::UserName;
 use fleet::ssh::{Connect, Credentials, ExecEnd, PasswordGate, Timeouts};
 use tokio_util::sync::CancellationToken;
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fleet::model::book::EffectChange;
-use fleet::model::command::RemoteCommand;
-use fleet::model::durable::{DurableStep, Entry, Scope, StepKey};
-use fleet::model::name::RunId;
-use fleet::model::plan::HostIndex;
-use fleet::model::scheduler::StepIndex;
+use fleet::model::plan::book::EffectChange;
+use fleet::model::plan::command::RemoteCommand;
+use fleet::model::plan::durable::{DurableStep, Entry, Scope, StepKey};
+use fleet::model::plan::plan::HostIndex;
+use fleet::model::run::scheduler::StepIndex;
+use fleet::model::text::name::RunId;
 use fleet::ssh::{Connect, Credentials, ExecEnd, KnownHosts, PasswordGate, Remote, Session, SshConnector};
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
 use russh::keys::{PrivateKey, PublicKeyBase64 as _};

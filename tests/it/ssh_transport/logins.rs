@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet::model::name::Address;
+use fleet::model::text::name::Address;
 use fleet::ssh::{
     Admission, Connect, ConnectError, Credentials, KnownHosts, PasswordGate, SshConnector, Timeouts, Verdict,
     scan_host_key,
@@ -317,9 +317,9 @@ fn with_password(password: &str) -> Credentials {
     Credentials { password, ..Credentials::default() }
 }
 
-fn host_of(user: &TestUser, sshd: &Sshd) -> fleet::model::plan::PlanHost {
+fn host_of(user: &TestUser, sshd: &Sshd) -> fleet::model::plan::plan::PlanHost {
     let mut host = plan_host(sshd.port());
-    host.user = fleet::model::name::UserName::parse(&user.name).unwrap();
+    host.user = fleet::model::text::name::UserName::parse(&user.name).unwrap();
     host
 }
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use fleet::model::book::{Book, EffectChange};
-use fleet::model::command::RemoteCommand;
-use fleet::model::durable::{DurableStep, Entry, Scope, StepKey};
-use fleet::model::name::{RunId, SiteName, UserName};
-use fleet::model::plan::HostIndex;
-use fleet::model::scheduler::StepIndex;
-use fleet::model::spool::Claim;
+use fleet::model::plan::book::{Book, EffectChange};
+use fleet::model::plan::command::RemoteCommand;
+use fleet::model::plan::durable::{DurableStep, Entry, Scope, StepKey};
+use fleet::model::plan::plan::HostIndex;
+use fleet::model::plan::spool::Claim;
+use fleet::model::run::scheduler::StepIndex;
+use fleet::model::text::name::{RunId, SiteName, UserName};
 use fleet::ssh::{Connect as _, ExecEnd, Remote, Session};
 use rustix::process::Signal;
 

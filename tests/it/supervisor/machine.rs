@@ -6,12 +6,12 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use fleet::model::book::{Book, EffectChange};
-use fleet::model::command::{RemoteCommand, Wire};
-use fleet::model::durable::{DurableStep, Entry, LeashOrder, Scope, StepEnd, StepKey};
-use fleet::model::name::{RunId, SiteName, UserName};
-use fleet::model::plan::HostIndex;
-use fleet::model::scheduler::StepIndex;
+use fleet::model::plan::book::{Book, EffectChange};
+use fleet::model::plan::command::{RemoteCommand, Wire};
+use fleet::model::plan::durable::{DurableStep, Entry, LeashOrder, Scope, StepEnd, StepKey};
+use fleet::model::plan::plan::HostIndex;
+use fleet::model::run::scheduler::StepIndex;
+use fleet::model::text::name::{RunId, SiteName, UserName};
 use tempfile::TempDir;
 
 use crate::support::files;

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use fleet::model::durable::{DurableStep, Entry, LeashOrder, StepEnd};
+use fleet::model::plan::durable::{DurableStep, Entry, LeashOrder, StepEnd};
 use rustix::process::Signal;
 
 use super::machine::{Channel, Machine, RUN, got, key, step};

@@ -1,0 +1,196 @@
+//! What reads, and does hardly what its author meant: notes of `fleet check`. Nothing here is an error, since all of it can be meant.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use crate::model::inventory::inventory::{Setting, Site};
+use crate::model::recipe::recipe::{Action, Recipe, Spanned, Step, StepGuard};
+use crate::model::recipe::shell::{Context, Scanner};
+use crate::model::recipe::template::Template;
+use crate::model::text::encoding::{code_point, false_blank};
+use crate::model::text::name::VarName;
+
+/// What there is to say of a recipe, in the order of its file.
+pub fn of_recipe(recipe: &Recipe) -> Vec<String> {
+    let mut notes = Notes { recipe, found: Vec::new() };
+    if let Some(lock) = &recipe.lock {
+        notes.folder("lock", lock);
+    }
+    let texts = shell_variables(recipe);
+    for (name, var) in &recipe.vars {
+        let Some(default) = var.default.as_ref().map(Template::to_string) else { continue };
+        let note = of_value(name, &default, texts.contains(name));
+        notes.found.extend(note.map(|note| (var.span.start, note)));
+    }
+    for step in recipe.steps() {
+        if let Some(cwd) = &step.cwd {
+            notes.folder("cwd", cwd);
+        }
+        for (name, value) in &step.env {
+            if let Some(home) = literal_home(&value.value.to_string()) {
+                let instead = format!("write an absolute path, or set `{name}` in the command itself");
+                notes.found.push((value.span.start, not_expanded(home.word, &format!("env.{name}"), &instead)));
+            }
+        }
+        for (key, text) in shell_texts(step) {
+            if let Some((at, note)) = blank_in_command(&text.value.to_string()) {
+                notes.found.push((notes.place(&text.span, at), format!("`{key}` {note}")));
+            }
+        }
+        if let Some(Action::Script { path, span, content }) = &step.action
+            && is_shell(content)
+            && let Some((at, note)) = blank_in_command(content)
+        {
+            let line = content.get(..at.offset).map_or(1, |before| before.matches('\n').count() + 1);
+            notes.found.push((span.start, format!("line {line} of `{path}` {note}")));
+        }
+    }
+    notes.told()
+}
+
+/// What there is to say of the values that a site gives to the variables of its recipe.
+pub fn of_site(site: &Site, recipe: &Recipe) -> Vec<String> {
+    let texts = shell_variables(recipe);
+    let settings = site.vars.iter().chain(site.hosts.iter().flat_map(|host| &host.vars));
+    let note = |(name, setting): (&VarName, &Setting<String>)| {
+        Some(format!("{}: {}", setting.origin, of_value(name, &setting.value, texts.contains(name))?))
+    };
+    settings.filter(|(name, _)| recipe.uses(name)).filter_map(note).collect()
+}
+
+struct Notes<'a> {
+    recipe: &'a Recipe,
+    found: Vec<(usize, String)>,
+}
+
+impl Notes<'_> {
+    fn folder(&mut self, key: &str, folder: &Spanned<Template>) {
+        if let Some(home) = literal_home(&folder.value.to_string()) {
+            self.found.push((folder.span.start, not_expanded(home.word, key, &home.instead())));
+        }
+    }
+
+    /// Where the character stands in the file; where its string begins, when it is written with an escape.
+    fn place(&self, span: &Range<usize>, at: Blank) -> usize {
+        let written = self.recipe.source.text.get(span.clone()).unwrap_or_default();
+        written.match_indices(at.c).nth(at.before).map_or(span.start, |(place, _)| span.start + place)
+    }
+
+    fn told(mut self) -> Vec<String> {
+        self.found.sort();
+        let source = &self.recipe.source;
+        let line = |place: usize| source.text.get(..place).map_or(1, |before| before.matches('\n').count() + 1);
+        self.found.iter().map(|(place, note)| format!("{}:{}: {note}", source.path, line(*place))).collect()
+    }
+}
+
+fn of_value(name: &VarName, value: &str, is_shell_text: bool) -> Option<String> {
+    if is_shell_text {
+        return blank_in_command(value).map(|(_, note)| format!("`{name}` {note}"));
+    }
+    let home = literal_home(value)?;
+    // What other paths start from, only the recipe knows.
+    let instead = if name.as_str() == "home" { home.instead() } else { "write an absolute path".to_owned() };
+    Some(not_expanded(home.word, name.as_str(), &instead))
+}
+
+fn not_expanded(word: &str, key: &str, instead: &str) -> String {
+    format!("`{word}` in `{key}` is not expanded, because fleet quotes the value; {instead}")
+}
+
+/// The home folder, as only a shell would understand it.
+struct Home<'a> {
+    word: &'a str,
+    /// What follows it, where it is the login user's and the path begins with it.
+    rest: Option<&'a str>,
+}
+
+impl Home<'_> {
+    fn instead(&self) -> String {
+        match self.rest.map(|rest| rest.trim_start_matches('/')) {
+            Some("") => "write \".\" for the login folder, or an absolute path".to_owned(),
+            Some(rest) => format!("write \"{rest}\", which starts in the login folder, or an absolute path"),
+            None => "write an absolute path".to_owned(),
+        }
+    }
+}
+
+fn literal_home(text: &str) -> Option<Home<'_>> {
+    if text.starts_with('~') {
+        let (word, rest) = text.split_at(text.find('/').unwrap_or(text.len()));
+        let is_user = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        return word.chars().skip(1).all(is_user).then_some(Home { word, rest: (word == "~").then_some(rest) });
+    }
+    let (at, word) = text.match_indices("$HOME").chain(text.match_indices("${HOME}")).find(|(at, word)| {
+        let after = text.get(at + word.len()..).and_then(|rest| rest.chars().next());
+        word.ends_with('}') || !after.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
+    })?;
+    let rest = text.get(word.len()..).filter(|rest| at == 0 && (rest.is_empty() || rest.starts_with('/')));
+    Some(Home { word, rest })
+}
+
+/// A character that looks like a blank.
+#[derive(Clone, Copy)]
+struct Blank {
+    c: char,
+    offset: usize,
+    /// How many of it stand before, quoted.
+    before: usize,
+}
+
+/// The first character of a command that looks like a blank and is none, where nothing quotes it, and what to say of it.
+fn blank_in_command(text: &str) -> Option<(Blank, String)> {
+    let mut scanner = Scanner::default();
+    let mut read = 0;
+    for (offset, c) in text.char_indices() {
+        let Some((name, advice)) = false_blank(c) else { continue };
+        let before = text.get(..offset).unwrap_or_default();
+        scanner.read(before.get(read..).unwrap_or_default());
+        read = offset;
+        match scanner.context() {
+            // There it is a text's.
+            Context::SingleQuotes | Context::DoubleQuotes | Context::HereDocument | Context::Comment => {}
+            Context::Plain | Context::Backquotes | Context::Expansion | Context::Ambiguous => {
+                let code = code_point(c);
+                let note = format!("holds {name} ({code}), which a shell takes for a part of the word; {advice}");
+                return Some((Blank { c, offset, before: before.matches(c).count() }, note));
+            }
+        }
+    }
+    None
+}
+
+/// Is it a script for a shell?
+fn is_shell(script: &str) -> bool {
+    let first = script.lines().next().unwrap_or_default();
+    let Some(interpreter) = first.strip_prefix("#!") else { return true };
+    interpreter.split([' ', '/']).any(|word| ["sh", "dash", "bash", "ksh", "zsh", "ash"].contains(&word))
+}
+
+fn shell_texts(step: &Step) -> impl Iterator<Item = (&'static str, &Spanned<Template>)> {
+    let run = match &step.action {
+        Some(Action::Run(text)) => Some(("run", text)),
+        Some(Action::Script { .. }) | None => None,
+    };
+    let guard = step.guard.as_ref().map(|guard| match guard {
+        StepGuard::Unless(text) => ("unless", text),
+        StepGuard::OnlyIf(text) => ("only-if", text),
+    });
+    let undo = step.undo.as_ref().map(|undo| ("undo", undo));
+    [run, guard, undo].into_iter().flatten()
+}
+
+/// The variables that hold shell text: a command takes them `|raw`, or one that it takes is made of them. All others are words.
+fn shell_variables(recipe: &Recipe) -> BTreeSet<VarName> {
+    let of_steps = recipe.steps().flat_map(shell_texts).flat_map(|(_, text)| text.value.raw_names());
+    let mut open: Vec<&VarName> = of_steps.collect();
+    let mut found = BTreeSet::new();
+    while let Some(name) = open.pop() {
+        if found.insert(name.clone()) {
+            open.extend(
+                recipe.vars.get(name).and_then(|var| var.default.as_ref()).into_iter().flat_map(Template::names),
+            );
+        }
+    }
+    found
+}

@@ -1,0 +1,254 @@
+//! A strict reader of TOML: every error of a file is told, at its place, and unknown keys are errors.
+//!
+//! A getter that finds nothing usable reports why and returns `None`; the reader goes on, so that one look shows everything.
+//! A table reports the keys that nobody asked for when it is [finished](Table::finish).
+//!
+//! Rejected: serde. It stops at the first error, and its unknown-field errors know no nearest name.
+
+mod blanks;
+mod item;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+use self::blanks::with_plain_blanks;
+pub use self::item::Item;
+use crate::model::config::diagnostic::{Diagnostic, Source, nearest};
+use crate::model::inventory::inventory::Origin;
+use crate::model::recipe::recipe::Spanned;
+
+/// A file that is being read.
+pub struct Document<'t> {
+    source: &'t Arc<Source>,
+    root: DeTable<'t>,
+    line_starts: Vec<usize>,
+    syntax: Vec<Diagnostic>,
+    problems: RefCell<Vec<Problem>>,
+}
+
+struct Problem {
+    diagnostic: Diagnostic,
+    /// Something is missing, perhaps only because a syntax error swallowed it.
+    absence: bool,
+}
+
+impl Document<'_> {
+    /// Reads a file with `read` and tells all that is wrong with it, in the file's order.
+    pub fn read<T>(source: &Arc<Source>, read: impl FnOnce(&Document<'_>) -> T) -> (T, Vec<Diagnostic>) {
+        let (text, blanks) = with_plain_blanks(source);
+        let (root, errors) = DeTable::parse_recoverable(&text);
+        let parser = errors
+            .iter()
+            .map(|error| Diagnostic::new(source, error.span().unwrap_or_default(), error.message()))
+            .collect::<Vec<_>>();
+        let line_starts: Vec<usize> =
+            std::iter::once(0).chain(source.text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        // What the parser says of a line with such a character comes of it.
+        let line = |diagnostic: &Diagnostic| line_at(&line_starts, diagnostic.span.start);
+        let lines: BTreeSet<usize> = blanks.iter().map(line).collect();
+        let own = parser.iter().filter(|error| !lines.contains(&line(error))).cloned();
+        let syntax: Vec<_> = blanks.iter().cloned().chain(own).collect();
+        if parser.is_empty() {
+            return Self::read_parsed((source, line_starts), root.into_inner(), syntax, read);
+        }
+        // The parser gives up the rest of the file after some errors. Without the lines in error it may read all of it.
+        let blanked = without_lines(&text, &parser);
+        let (rest, errors) = DeTable::parse_recoverable(&blanked);
+        let root = if errors.is_empty() { rest } else { root };
+        Self::read_parsed((source, line_starts), root.into_inner(), syntax, read)
+    }
+
+    fn read_parsed<T>(
+        (source, line_starts): (&Arc<Source>, Vec<usize>),
+        root: DeTable<'_>,
+        syntax: Vec<Diagnostic>,
+        read: impl FnOnce(&Document<'_>) -> T,
+    ) -> (T, Vec<Diagnostic>) {
+        let document = Document { source, root, line_starts, syntax, problems: RefCell::default() };
+        let value = read(&document);
+        (value, document.finish())
+    }
+
+    /// The table that is the file.
+    pub fn root(&self) -> Table<'_> {
+        Table { document: self, entries: &self.root, span: 0..0, asked: RefCell::default() }
+    }
+
+    /// The file.
+    pub fn source(&self) -> &Arc<Source> {
+        self.source
+    }
+
+    /// Reports an error.
+    pub fn report(&self, span: Range<usize>, message: impl Into<String>) {
+        self.push(Diagnostic::new(self.source, span, message));
+    }
+
+    /// Reports an error.
+    pub fn push(&self, diagnostic: Diagnostic) {
+        self.problems.borrow_mut().push(Problem { diagnostic, absence: false });
+    }
+
+    /// Reports that something is missing: not told when syntax errors may have swallowed it.
+    pub fn push_absence(&self, diagnostic: Diagnostic) {
+        self.problems.borrow_mut().push(Problem { diagnostic, absence: true });
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        line_at(&self.line_starts, offset)
+    }
+
+    /// File and line of a place.
+    pub fn origin(&self, span: &Range<usize>) -> Origin {
+        Origin::File { path: self.source.path.clone(), line: self.line(span.start) }
+    }
+
+    /// All that is wrong. An error that stands on the line of a syntax error is its echo and left out.
+    fn finish(self) -> Vec<Diagnostic> {
+        let broken: BTreeSet<_> = self.syntax.iter().map(|diagnostic| self.line(diagnostic.span.start)).collect();
+        let problems = self.problems.take();
+        let told = problems.into_iter().filter(|problem| {
+            broken.is_empty() || !problem.absence && !broken.contains(&self.line(problem.diagnostic.span.start))
+        });
+        let mut all: Vec<_> = self.syntax.iter().cloned().chain(told.map(|problem| problem.diagnostic)).collect();
+        all.sort_by_key(|diagnostic| diagnostic.span.start);
+        all.dedup();
+        all
+    }
+}
+
+/// The line of a byte, from 1.
+fn line_at(line_starts: &[usize], offset: usize) -> usize {
+    line_starts.partition_point(|start| *start <= offset)
+}
+
+/// The text with blanks for the lines in which the errors stand, so that all other offsets stay.
+fn without_lines(text: &str, errors: &[Diagnostic]) -> String {
+    let mut broken = errors.iter().map(|error| error.span.start).collect::<Vec<_>>();
+    broken.sort_unstable();
+    let mut broken = broken.into_iter().peekable();
+    let mut start = 0;
+    let mut kept = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let end = start + line.len();
+        let mut whole = true;
+        // An error at the end of the text stands behind its last line.
+        while broken.next_if(|at| *at < end || end == text.len()).is_some() {
+            whole = false;
+        }
+        if whole {
+            kept.push_str(line);
+        } else {
+            kept.extend(line.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }));
+        }
+        start = end;
+    }
+    kept
+}
+
+/// A table of a [`Document`].
+pub struct Table<'d> {
+    document: &'d Document<'d>,
+    entries: &'d DeTable<'d>,
+    span: Range<usize>,
+    asked: RefCell<BTreeSet<&'static str>>,
+}
+
+impl<'d> Table<'d> {
+    /// The document.
+    pub fn document(&self) -> &'d Document<'d> {
+        self.document
+    }
+
+    /// The table's header, or all of an inline table.
+    pub fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// Is nothing in it?
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The value of a key, when it is there.
+    pub fn item(&self, key: &'static str) -> Option<Item<'d>> {
+        self.asked.borrow_mut().insert(key);
+        let (name, value) = self.entries.get_key_value(key)?;
+        self.item_of(name.get_ref(), name.span(), value)
+    }
+
+    /// All entries, in the order of the file.
+    pub fn items(&self) -> Vec<Item<'d>> {
+        let mut items: Vec<_> =
+            self.entries.iter().filter_map(|(name, value)| self.item_of(name.get_ref(), name.span(), value)).collect();
+        items.sort_by_key(|item| item.key_span.start);
+        items
+    }
+
+    fn item_of(&self, key: &'d str, key_span: Range<usize>, value: &'d toml::Spanned<DeValue<'d>>) -> Option<Item<'d>> {
+        // What the parser puts in the place of a missing value.
+        let placeholder = value.span() == (0..0) && !self.document.syntax.is_empty();
+        let item =
+            Item { document: self.document, key, key_span, value: value.get_ref(), span: value.span(), element: false };
+        (!placeholder).then_some(item)
+    }
+
+    /// A string.
+    pub fn string(&self, key: &'static str) -> Option<Spanned<&'d str>> {
+        self.item(key)?.string()
+    }
+
+    /// A string that `parse` understands.
+    pub fn parsed<T, E: Display>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Option<Spanned<T>> {
+        self.item(key)?.parsed(parse)
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&self, key: &'static str) -> Option<Spanned<bool>> {
+        self.item(key)?.boolean()
+    }
+
+    /// A table.
+    pub fn table(&self, key: &'static str) -> Option<Table<'d>> {
+        self.item(key)?.table()
+    }
+
+    /// An array's elements.
+    pub fn array(&self, key: &'static str) -> Option<Vec<Item<'d>>> {
+        self.item(key)?.array()
+    }
+
+    /// The tables of `[[key]]`.
+    pub fn tables(&self, key: &'static str) -> Option<Vec<Table<'d>>> {
+        self.item(key)?.tables()
+    }
+
+    /// Reports that a key is missing.
+    pub fn missing(&self, key: &'static str, label: &str) {
+        // A key that is there but wrong was reported already.
+        if !self.entries.contains_key(key) {
+            let diagnostic = Diagnostic::new(self.document.source, self.span(), format!("`{key}` is missing"));
+            self.document.push_absence(if label.is_empty() { diagnostic } else { diagnostic.label(label) });
+        }
+    }
+
+    /// Reports the keys that nobody asked for: the last thing to do with a table.
+    pub fn finish(&self) {
+        let asked = self.asked.take();
+        for item in self.items() {
+            if !asked.contains(item.key) {
+                let label = match nearest(item.key, asked.iter().copied()) {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => format!("known here: {}", asked.iter().copied().collect::<Vec<_>>().join(", ")),
+                };
+                let message = format!("unknown key `{}`", item.key);
+                self.document.push(Diagnostic::new(self.document.source, item.key_span, message).label(label));
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Reading files: TOML documents, what is wrong in them and where, advice for what looks wrong.
+
+pub mod advice;
+pub mod diagnostic;
+pub mod document;
+pub mod graph;

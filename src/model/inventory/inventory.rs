@@ -1,0 +1,227 @@
+//! Sites and hosts, as the files in `hosts/` describe them, and where each value came from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::config::diagnostic::{Diagnostic, Source, in_order};
+use crate::model::text::name::{Address, HostName, RecipeName, RoleName, SiteName, UserName, VarName};
+
+/// All sites, and apart from them what is wrong with the files of others: one broken file stops its own site, not the project.
+///
+/// Invariant: a site is in `sites` only when nothing is wrong with its file. Whoever looks one up by [`Inventory::site`] or by a selector
+/// gets the errors of one that is not, so no site is left out unnoticed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inventory {
+    /// By name.
+    pub sites: BTreeMap<SiteName, Site>,
+    /// The errors of each broken site, by the name of its file without `.toml`.
+    pub broken: BTreeMap<String, Vec<Diagnostic>>,
+    /// The errors of `hosts/defaults.toml`. With any, no site has the values that it is meant to have.
+    pub defaults: Vec<Diagnostic>,
+}
+
+impl Inventory {
+    /// Takes a site out because of these errors.
+    pub fn leave_out(&mut self, stem: &str, errors: impl IntoIterator<Item = Diagnostic>) {
+        self.sites.remove(stem);
+        self.broken.entry(stem.to_owned()).or_default().extend(errors);
+    }
+
+    /// The site of that name; `None` when there is none, and an error when it, or what all sites share, is broken.
+    pub fn site(&self, name: &str) -> Result<Option<&Site>, Vec<Diagnostic>> {
+        if !self.defaults.is_empty() {
+            return Err(self.errors());
+        }
+        match self.broken.get(name) {
+            Some(errors) => Err(errors.clone()),
+            None => Ok(self.sites.get(name)),
+        }
+    }
+
+    /// All errors, in the order of the files.
+    pub fn errors(&self) -> Vec<Diagnostic> {
+        in_order(self.defaults.iter().chain(self.broken.values().flatten()))
+    }
+}
+
+/// One deployed application: one file in `hosts/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// Its name: the file's, without `.toml`.
+    pub name: SiteName,
+    /// Its file.
+    pub source: Arc<Source>,
+    /// Its recipe; without one only ad-hoc commands and keys work.
+    pub recipe: Option<Setting<RecipeName>>,
+    /// Production asks before it is touched; on test a failure holds instead of undoing.
+    pub stage: Option<Setting<Stage>>,
+    /// The site whose proven revision this one gets.
+    pub follows: Option<Setting<SiteName>>,
+    /// Variables of `hosts/defaults.toml` and of the site; the site's win.
+    pub vars: BTreeMap<VarName, Setting<String>>,
+    /// How a rollout proceeds.
+    pub rollout: Rollout,
+    /// Its hosts, in the order of the file, ranges unfolded. Never empty.
+    pub hosts: Vec<Host>,
+}
+
+/// One machine (or address and port) reached by SSH.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Its name within the site.
+    pub name: HostName,
+    /// Where it is reached; its name when the file gives no address.
+    pub address: Setting<Address>,
+    /// TCP port.
+    pub port: Setting<u16>,
+    /// Login user; when nobody sets it, the name of the user who runs `fleet`, which is decided later.
+    pub user: Option<Setting<UserName>>,
+    /// Private key file, relative to the project folder.
+    pub identity: Option<Setting<String>>,
+    /// Limit of the TCP connection.
+    pub connect_timeout: Setting<Duration>,
+    /// How long to retry a first connection that is refused or closed at once.
+    pub connect_retry: Setting<Duration>,
+    /// How long a lost connection is tried to be made again.
+    pub reconnect_timeout: Setting<Duration>,
+    /// Between two signs of life that are asked of the host.
+    pub keepalive: Setting<Duration>,
+    /// Its roles.
+    pub roles: Vec<RoleName>,
+    /// Its own variables.
+    pub vars: BTreeMap<VarName, Setting<String>>,
+}
+
+/// How a rollout proceeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollout {
+    /// Sizes of the batches; the last one repeats. Never empty.
+    pub batches: Setting<Vec<Share>>,
+    /// Failed hosts that the rollout bears.
+    pub max_failures: Setting<Share>,
+    /// Pause between batches.
+    pub soak: Setting<Duration>,
+}
+
+/// A number of hosts, or a percentage of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Share {
+    /// So many hosts.
+    Hosts(usize),
+    /// So many in a hundred, 0 to 100.
+    Percent(u8),
+}
+
+impl Share {
+    /// Reads `3` or `25%`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.strip_suffix('%') {
+            Some(percent) => percent.trim().parse().ok().filter(|p| *p <= 100).map(Self::Percent),
+            None => text.trim().parse().ok().map(Self::Hosts),
+        }
+    }
+
+    /// How many of `total` hosts that is, rounded down.
+    pub fn of(self, total: usize) -> usize {
+        match self {
+            Self::Hosts(n) => n.min(total),
+            Self::Percent(p) => total * usize::from(p) / 100,
+        }
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hosts(n) => write!(f, "{n}"),
+            Self::Percent(p) => write!(f, "{p}%"),
+        }
+    }
+}
+
+/// What a site is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Upgraded first, and again and again.
+    Test,
+    /// Shown to people.
+    Demo,
+    /// People depend on it.
+    Production,
+}
+
+impl Stage {
+    /// All stages, as they are written in a site's file.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("test", Self::Test), ("demo", Self::Demo), ("production", Self::Production)];
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Test => "test",
+            Self::Demo => "demo",
+            Self::Production => "production",
+        })
+    }
+}
+
+/// A value and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting<T> {
+    /// The value.
+    pub value: T,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody said otherwise.
+    Default,
+    /// A file of the project or a recipe: path and line.
+    File {
+        /// `hosts/mysite.toml`.
+        path: String,
+        /// From 1.
+        line: usize,
+    },
+    /// A flag: `--user`.
+    CommandLine(&'static str),
+    /// A run that proved it on the site that this one follows.
+    Proven(String),
+    /// Whatever is proven on this site when it is deployed.
+    Followed(SiteName),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{path}:{line}"),
+            Self::CommandLine(flag) => write!(f, "command line ({flag})"),
+            Self::Proven(run) => write!(f, "proven by run {run}"),
+            Self::Followed(site) => write!(f, "what is proven on {site} by then"),
+        }
+    }
+}
+
+impl Site {
+    /// The host of that name.
+    pub fn host(&self, name: &str) -> Option<&Host> {
+        self.hosts.iter().find(|host| host.name.as_str() == name)
+    }
+}
+
+impl<T> Setting<T> {
+    /// A value that nobody set.
+    pub fn default_of(value: T) -> Self {
+        Self { value, origin: Origin::Default }
+    }
+}

@@ -1,0 +1,381 @@
+//! Reads `hosts/*.toml` into an [`Inventory`], and tells all that is wrong with the files.
+
+mod host;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::config::diagnostic::{Diagnostic, Source, nearest};
+use crate::model::config::document::{Document, Item, Table};
+use crate::model::config::graph::{chain, walk};
+use crate::model::inventory::inventory::{Inventory, Rollout, Setting, Share, Site, Stage};
+use crate::model::recipe::recipe::{Spanned, settable};
+use crate::model::text::name::{RecipeName, SiteName, UserName, VarName};
+
+/// How many hosts an inventory may have.
+pub const MOST_HOSTS: usize = 100_000;
+
+/// What the inventory is checked against.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// Words of the command line, which no site may be called.
+    pub verbs: &'a [&'a str],
+    /// Names of all recipes; `None` leaves the sites' recipes unchecked.
+    pub recipes: Option<&'a [&'a str]>,
+    /// Sites whose files could not be read, so that others may follow them without a further error.
+    pub unread: &'a [&'a str],
+}
+
+/// Reads all sites. `sites` are the files by their names without `.toml`.
+pub fn read_inventory(defaults: Option<&Arc<Source>>, sites: &[(String, Arc<Source>)], known: Known<'_>) -> Inventory {
+    let mut inventory = Inventory::default();
+    let mut shared = Common::default();
+    if let Some(source) = defaults {
+        (shared, inventory.defaults) = Document::read(source, |document| read_defaults(document, known));
+    }
+    let stems: Vec<&str> = sites.iter().map(|(stem, _)| stem.as_str()).chain(known.unread.iter().copied()).collect();
+    let mut follows = Vec::new();
+    let mut left = MOST_HOSTS;
+    for (stem, source) in sites {
+        let (site, errors) = Document::read(source, |document| {
+            SiteReader { document, stem, stems: &stems, known }.read(&shared, &mut left)
+        });
+        if let Some((target, span)) = site.followed {
+            follows.push((stem.as_str(), target, span, Arc::clone(source)));
+        }
+        if !errors.is_empty() {
+            inventory.leave_out(stem, errors);
+        } else if let Some(site) = site.site {
+            inventory.sites.insert(site.name.clone(), site);
+        }
+    }
+    for (stem, diagnostic) in cycles(&stems, &follows) {
+        inventory.leave_out(stem, [diagnostic]);
+    }
+    inventory
+}
+
+/// A site, the one that it follows, and where it says so.
+type Follows<'a> = (&'a str, String, std::ops::Range<usize>, Arc<Source>);
+
+/// Sites in a circle, each with what is wrong: the error is in one file, but no site of the circle has anything to follow.
+fn cycles<'a>(stems: &[&'a str], follows: &[Follows<'a>]) -> Vec<(&'a str, Diagnostic)> {
+    let number = |name: &str| stems.iter().position(|stem| *stem == name);
+    let mut edges = vec![Vec::new(); stems.len()];
+    for (site, target, ..) in follows {
+        if let (Some(from), Some(to)) = (number(site), number(target))
+            && let Some(edge) = edges.get_mut(from)
+        {
+            edge.push(to);
+        }
+    }
+    let name = |node: usize| stems.get(node).copied().unwrap_or_default();
+    let told = |cycle: &Vec<usize>| -> Option<Diagnostic> {
+        let first = name(*cycle.first()?);
+        let (_, _, span, source) = follows.iter().find(|(site, ..)| *site == first)?;
+        let message = match cycle.as_slice() {
+            [_] => format!("site `{first}` follows itself"),
+            _ => format!("sites follow each other in a circle: {}", chain(cycle, name)),
+        };
+        Some(Diagnostic::new(source, span.clone(), message))
+    };
+    let of_each = |cycle: &Vec<usize>| {
+        let diagnostic = told(cycle);
+        cycle.iter().filter_map(|node| Some((name(*node), diagnostic.clone()?))).collect::<Vec<_>>()
+    };
+    walk(&edges).cycles.iter().flat_map(of_each).collect()
+}
+
+fn limit(table: &Table<'_>, key: &'static str) -> Option<Setting<Duration>> {
+    table.item(key).and_then(|item| item.limit()).map(|limit| setting(table, limit))
+}
+
+/// The settings that defaults, sites and hosts share.
+#[derive(Debug, Clone, Default)]
+struct Ssh {
+    user: Option<Setting<UserName>>,
+    port: Option<Setting<u16>>,
+    identity: Option<Setting<String>>,
+    connect_timeout: Option<Setting<Duration>>,
+    connect_retry: Option<Setting<Duration>>,
+    reconnect_timeout: Option<Setting<Duration>>,
+    keepalive: Option<Setting<Duration>>,
+}
+
+impl Ssh {
+    /// Reads the keys out of `[ssh]` or `[[host]]`.
+    fn read(table: &Table<'_>) -> Self {
+        if let Some(jump) = table.item("jump") {
+            jump.report("jump hosts are not supported yet");
+        }
+        Self {
+            user: table.parsed("user", UserName::parse).map(|user| setting(table, user)),
+            port: table.item("port").and_then(|item| port(&item)).map(|port| setting(table, port)),
+            identity: table.parsed("identity", identity).map(|path| setting(table, path)),
+            connect_timeout: limit(table, "connect-timeout"),
+            connect_retry: table
+                .item("connect-retry")
+                .and_then(|item| item.duration())
+                .map(|time| setting(table, time)),
+            reconnect_timeout: limit(table, "reconnect-timeout"),
+            keepalive: limit(table, "keepalive"),
+        }
+    }
+
+    /// These settings, and where there are none those of `below`.
+    fn over(self, below: &Self) -> Self {
+        Self {
+            user: self.user.or_else(|| below.user.clone()),
+            port: self.port.or_else(|| below.port.clone()),
+            identity: self.identity.or_else(|| below.identity.clone()),
+            connect_timeout: self.connect_timeout.or_else(|| below.connect_timeout.clone()),
+            connect_retry: self.connect_retry.or_else(|| below.connect_retry.clone()),
+            reconnect_timeout: self.reconnect_timeout.or_else(|| below.reconnect_timeout.clone()),
+            keepalive: self.keepalive.or_else(|| below.keepalive.clone()),
+        }
+    }
+}
+
+fn identity(path: &str) -> Result<String, String> {
+    if path.is_empty() || path.chars().any(char::is_control) {
+        return Err("`identity` must be the path of a private key file".to_owned());
+    }
+    Ok(path.to_owned())
+}
+
+fn port(item: &Item<'_>) -> Option<Spanned<u16>> {
+    match item.integer() {
+        Some(0) | None => item.expected_value("a port number, 1 to 65535"),
+        Some(value) => Some(Spanned { value, span: item.span.clone() }),
+    }
+}
+
+fn setting<T>(table: &Table<'_>, spanned: Spanned<T>) -> Setting<T> {
+    Setting { origin: table.document().origin(&spanned.span), value: spanned.value }
+}
+
+/// What `hosts/defaults.toml` and a site's file have in common.
+#[derive(Debug, Clone, Default)]
+struct Common {
+    recipe: Option<Setting<RecipeName>>,
+    ssh: Ssh,
+    vars: BTreeMap<VarName, Setting<String>>,
+    batches: Option<Setting<Vec<Share>>>,
+    max_failures: Option<Setting<Share>>,
+    soak: Option<Setting<Duration>>,
+}
+
+impl Common {
+    fn read(root: &Table<'_>, known: Known<'_>) -> Self {
+        let mut common = Self {
+            recipe: root.item("recipe").and_then(|item| recipe(&item, known)).map(|name| setting(root, name)),
+            ..Self::default()
+        };
+        if let Some(ssh) = root.table("ssh") {
+            common.ssh = Ssh::read(&ssh);
+            ssh.finish();
+        }
+        if let Some(vars) = root.table("vars") {
+            common.vars = read_vars(&vars);
+        }
+        if let Some(rollout) = root.table("rollout") {
+            common.batches =
+                rollout.item("batches").and_then(|item| batches(&item)).map(|value| setting(&rollout, value));
+            common.max_failures =
+                rollout.item("max-failures").and_then(|item| share(&item)).map(|value| setting(&rollout, value));
+            common.soak = rollout.item("soak").and_then(|item| item.duration()).map(|value| setting(&rollout, value));
+            rollout.finish();
+        }
+        common
+    }
+
+    fn over(self, below: &Self) -> Self {
+        let mut vars = below.vars.clone();
+        vars.extend(self.vars);
+        Self {
+            recipe: self.recipe.or_else(|| below.recipe.clone()),
+            ssh: self.ssh.over(&below.ssh),
+            vars,
+            batches: self.batches.or_else(|| below.batches.clone()),
+            max_failures: self.max_failures.or_else(|| below.max_failures.clone()),
+            soak: self.soak.or_else(|| below.soak.clone()),
+        }
+    }
+
+    fn rollout(&self) -> Rollout {
+        Rollout {
+            batches: self.batches.clone().unwrap_or_else(|| Setting::default_of(vec![Share::Percent(100)])),
+            max_failures: self.max_failures.clone().unwrap_or_else(|| Setting::default_of(Share::Hosts(0))),
+            soak: self.soak.clone().unwrap_or_else(|| Setting::default_of(Duration::ZERO)),
+        }
+    }
+}
+
+fn recipe(item: &Item<'_>, known: Known<'_>) -> Option<Spanned<RecipeName>> {
+    let name = item.parsed(RecipeName::parse)?;
+    if let Some(recipes) = known.recipes
+        && !recipes.contains(&name.value.as_str())
+    {
+        let message = format!("there is no recipe `{}`", name.value);
+        let label = match nearest(name.value.as_str(), recipes.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are: {}", recipes.join(", ")),
+        };
+        item.tell(message, label);
+    }
+    Some(name)
+}
+
+fn share(item: &Item<'_>) -> Option<Spanned<Share>> {
+    let spanned = |value| Spanned { value, span: item.span.clone() };
+    if item.is_string() {
+        return item.parsed(|text| {
+            Share::parse(text)
+                .ok_or_else(|| format!("`{text}` is neither a number of hosts nor a percentage from 0% to 100%"))
+        });
+    }
+    match item.integer() {
+        Some(hosts) => Some(spanned(Share::Hosts(hosts))),
+        None => item.expected_value("a number of hosts, or a percentage such as \"25%\""),
+    }
+}
+
+fn batches(item: &Item<'_>) -> Option<Spanned<Vec<Share>>> {
+    let elements = item.array()?;
+    if elements.is_empty() {
+        item.report("`batches` is empty");
+        return None;
+    }
+    let shares: Vec<_> = elements.iter().map(batch).collect();
+    let value = shares.into_iter().collect::<Option<_>>()?;
+    Some(Spanned { value, span: item.span.clone() })
+}
+
+fn batch(item: &Item<'_>) -> Option<Share> {
+    let share = share(item)?.value;
+    if matches!(share, Share::Hosts(0) | Share::Percent(0)) {
+        item.report("a batch of no hosts");
+        return None;
+    }
+    Some(share)
+}
+
+/// Reads variables; `[vars.backup] dir = …` makes `backup.dir`.
+fn read_vars(table: &Table<'_>) -> BTreeMap<VarName, Setting<String>> {
+    let mut found: BTreeMap<VarName, Spanned<String>> = BTreeMap::new();
+    let mut open: Vec<(String, Item<'_>)> = table.items().into_iter().map(|item| (item.key.to_owned(), item)).collect();
+    open.reverse();
+    while let Some((name, item)) = open.pop() {
+        if item.is_table() {
+            let inner = item.table().map(|inner| inner.items()).unwrap_or_default();
+            open.extend(inner.into_iter().rev().map(|item| (format!("{name}.{}", item.key), item)));
+            continue;
+        }
+        let name = match settable(&name) {
+            Ok(name) => name,
+            Err(message) => {
+                item.refuse_key::<()>(message);
+                continue;
+            }
+        };
+        let Some(value) = item.text() else { continue };
+        if let Some(first) = found.get(&name) {
+            let message = format!("variable `{name}` is set twice");
+            let diagnostic = Diagnostic::new(table.document().source(), item.span, message);
+            table.document().push(diagnostic.also(first.span.clone(), "first here"));
+        } else {
+            found.insert(name, value);
+        }
+    }
+    found.into_iter().map(|(name, value)| (name, setting(table, value))).collect()
+}
+
+fn read_defaults(document: &Document<'_>, known: Known<'_>) -> Common {
+    let root = document.root();
+    let common = Common::read(&root, known);
+    for key in ["host", "stage", "follows"] {
+        if let Some(item) = root.item(key) {
+            item.refuse_key::<()>(format!("`{key}` belongs in the file of a site, not in the defaults of all"));
+        }
+    }
+    root.finish();
+    common
+}
+
+struct SiteReader<'a> {
+    document: &'a Document<'a>,
+    stem: &'a str,
+    stems: &'a [&'a str],
+    known: Known<'a>,
+}
+
+struct ReadSite {
+    site: Option<Site>,
+    followed: Option<(String, std::ops::Range<usize>)>,
+}
+
+impl SiteReader<'_> {
+    fn read(&self, shared: &Common, left: &mut usize) -> ReadSite {
+        let table = self.document.root();
+        let name = self.name();
+        let common = Common::read(&table, self.known).over(shared);
+        let stage = table.parsed("stage", stage);
+        let follows = table.parsed("follows", SiteName::parse);
+        if let Some(target) = &follows
+            && !self.stems.contains(&target.value.as_str())
+        {
+            let diagnostic = Diagnostic::new(
+                self.document.source(),
+                target.span.clone(),
+                format!("there is no site `{}`", target.value),
+            );
+            self.document.push(match nearest(target.value.as_str(), self.stems.iter().copied()) {
+                Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
+                None => diagnostic,
+            });
+        }
+        let hosts = host::read_hosts(&table, &common.ssh, left);
+        table.finish();
+        let followed = follows.as_ref().map(|target| (target.value.to_string(), target.span.clone()));
+        let site = name.map(|name| Site {
+            name,
+            source: Arc::clone(self.document.source()),
+            recipe: common.recipe.clone(),
+            stage: stage.map(|stage| setting(&table, stage)),
+            follows: follows.map(|target| setting(&table, target)),
+            rollout: common.rollout(),
+            vars: common.vars,
+            hosts,
+        });
+        ReadSite { site, followed }
+    }
+
+    fn name(&self) -> Option<SiteName> {
+        // Old fingers type `generate_keys` for `generate-keys`, so neither may be a site.
+        let as_verb = self.stem.replace('_', "-");
+        if as_verb == "all" || self.known.verbs.contains(&as_verb.as_str()) {
+            let message = format!("a site can not be called `{}`: that is a word of the command line", self.stem);
+            self.document.push(Diagnostic::new(self.document.source(), 0..0, message).label("rename the file"));
+            return None;
+        }
+        match SiteName::parse(self.stem) {
+            Ok(name) => Some(name),
+            Err(error) => {
+                let diagnostic = Diagnostic::new(self.document.source(), 0..0, error.to_string());
+                self.document.push(diagnostic.label("the file's name is the site's: rename the file"));
+                None
+            }
+        }
+    }
+}
+
+fn stage(text: &str) -> Result<Stage, String> {
+    Stage::ALL.iter().find(|(name, _)| *name == text).map(|(_, stage)| *stage).ok_or_else(|| {
+        let names: Vec<_> = Stage::ALL.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        format!("there is no stage \"{text}\", only {}", names.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! The `[[host]]` tables of a site, ranges unfolded.
+
+use std::collections::HashMap;
+use std::net::Ipv6Addr;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::{MOST_HOSTS, Ssh, read_vars, setting};
+use crate::model::config::diagnostic::Diagnostic;
+use crate::model::config::document::{Item, Table};
+use crate::model::inventory::inventory::{Host, Setting};
+use crate::model::plan::plan::{CONNECT_RETRY, KEEPALIVE, RECONNECT_TIMEOUT};
+use crate::model::recipe::recipe::Spanned;
+use crate::model::text::name::{Address, HostName, RoleName};
+use crate::model::text::range::{Pattern, RangeError};
+
+/// How long a TCP connection may take to come about, when nobody says otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Reads the hosts. `left` is how many the inventory can still take.
+pub(super) fn read_hosts(root: &Table<'_>, ssh: &Ssh, left: &mut usize) -> Vec<Host> {
+    let entries = root.tables("host");
+    if entries.as_ref().is_some_and(Vec::is_empty) || entries.is_none() && root.item("host").is_none() {
+        let span = root.item("host").map_or(0..0, |item| item.span);
+        let diagnostic = Diagnostic::new(root.document().source(), span, "the site has no hosts");
+        root.document().push_absence(diagnostic.label("add a table `[[host]]` with a `name`"));
+    }
+    let mut hosts = Vec::new();
+    let mut seen = Seen::default();
+    for entry in entries.unwrap_or_default() {
+        hosts.extend(read_host(&entry, ssh, left, &mut seen));
+        entry.finish();
+    }
+    hosts
+}
+
+/// Where each host of the site was named first.
+#[derive(Default)]
+struct Seen {
+    names: HashMap<String, Range<usize>>,
+    addresses: HashMap<(String, u16), (HostName, Range<usize>)>,
+}
+
+fn read_host(entry: &Table<'_>, ssh: &Ssh, left: &mut usize, seen: &mut Seen) -> Vec<Host> {
+    let ssh = Ssh::read(entry).over(ssh);
+    let roles = read_roles(entry);
+    let vars = entry.table("vars").map(|vars| read_vars(&vars)).unwrap_or_default();
+    let name = entry.item("name");
+    entry.missing("name", "");
+    let address = entry.item("address");
+    let Some(name) = name.and_then(|item| read_pattern(&item)) else { return Vec::new() };
+    let address = match address {
+        Some(item) => match read_pattern(&item) {
+            Some(address) => Some(address),
+            None => return Vec::new(),
+        },
+        None => None,
+    };
+    let Some(pairs) = unfold(entry, &name, address.as_ref(), *left) else { return Vec::new() };
+    *left = left.saturating_sub(pairs.len());
+
+    let port = ssh.port.unwrap_or_else(|| Setting::default_of(22));
+    let or = |set: Option<Setting<Duration>>, default| set.unwrap_or_else(|| Setting::default_of(default));
+    let connect_timeout = or(ssh.connect_timeout, CONNECT_TIMEOUT);
+    let connect_retry = or(ssh.connect_retry, CONNECT_RETRY);
+    let reconnect_timeout = or(ssh.reconnect_timeout, RECONNECT_TIMEOUT);
+    let keepalive = or(ssh.keepalive, KEEPALIVE);
+    let place = address.as_ref().unwrap_or(&name).span.clone();
+    report_twins(entry, &name, &place, &pairs, port.value, seen);
+    let host = |(name, address)| Host {
+        name,
+        address: setting(entry, Spanned { value: address, span: place.clone() }),
+        port: port.clone(),
+        user: ssh.user.clone(),
+        identity: ssh.identity.clone(),
+        connect_timeout: connect_timeout.clone(),
+        connect_retry: connect_retry.clone(),
+        reconnect_timeout: reconnect_timeout.clone(),
+        keepalive: keepalive.clone(),
+        roles: roles.clone(),
+        vars: vars.clone(),
+    };
+    pairs.into_iter().map(host).collect()
+}
+
+fn read_roles(entry: &Table<'_>) -> Vec<RoleName> {
+    let mut roles: Vec<Spanned<RoleName>> = Vec::new();
+    for item in entry.array("roles").unwrap_or_default() {
+        let Some(role) = item.parsed(RoleName::parse) else { continue };
+        if roles.iter().any(|other| other.value == role.value) {
+            item.report(format!("role `{}` stands twice", role.value));
+        } else {
+            roles.push(role);
+        }
+    }
+    roles.into_iter().map(|role| role.value).collect()
+}
+
+fn read_pattern(item: &Item<'_>) -> Option<Spanned<Pattern>> {
+    let text = item.string()?;
+    match Pattern::parse(text.value) {
+        Ok(pattern) => Some(Spanned { value: pattern, span: text.span }),
+        Err(RangeError::Form(inside)) if inside.parse::<Ipv6Addr>().is_ok() => {
+            item.tell("an IPv6 address has no brackets here", format!("write \"{inside}\", and `port` if it has one"));
+            None
+        }
+        Err(error) => {
+            item.report(error.to_string());
+            None
+        }
+    }
+}
+
+/// Names and addresses of the hosts of one entry.
+fn unfold(
+    entry: &Table<'_>,
+    name: &Spanned<Pattern>,
+    address: Option<&Spanned<Pattern>>,
+    left: usize,
+) -> Option<Vec<(HostName, Address)>> {
+    let document = entry.document();
+    let (count, address_count) = (name.value.count(), address.map_or(1, |address| address.value.count()));
+    if let Some(address) = address
+        && count != address_count
+    {
+        let message = match (name.value.has_range(), address.value.has_range()) {
+            (true, false) => format!("{count} hosts would share one address"),
+            _ => format!("{count} {} but {address_count} addresses", if count == 1 { "name" } else { "names" }),
+        };
+        let diagnostic = Diagnostic::new(document.source(), address.span.clone(), message);
+        document.push(diagnostic.label("give it a range of the same length as the name's, or leave it out"));
+        return None;
+    }
+    let names = |pattern: &Spanned<Pattern>| match pattern.value.names(left) {
+        Ok(names) => Some(names),
+        Err(error) => {
+            let message = match error {
+                RangeError::Count { .. } => {
+                    format!("{count} more hosts; an inventory can have {MOST_HOSTS} and has room for {left}")
+                }
+                error => error.to_string(),
+            };
+            document.report(pattern.span.clone(), message);
+            None
+        }
+    };
+    let host_names = parse_all(entry, &name.span, &names(name)?, HostName::parse)?;
+    let addresses = if let Some(address) = address {
+        parse_all(entry, &address.span, &names(address)?, parse_address)?
+    } else {
+        let texts: Vec<_> = host_names.iter().map(ToString::to_string).collect();
+        parse_all(entry, &name.span, &texts, parse_address)?
+    };
+    Some(host_names.into_iter().zip(addresses).collect())
+}
+
+/// Parses all names; the first that is wrong is told, as the others are wrong in the same way.
+/// A colon is part of an IPv6 address and of nothing else.
+fn parse_address(text: &str) -> Result<Address, String> {
+    let without_zone = text.split('%').next().unwrap_or_default();
+    if text.contains(':') && without_zone.parse::<std::net::Ipv6Addr>().is_err() {
+        return Err(format!("address `{text}` is no IPv6 address; a port is a key of its own: port = 22"));
+    }
+    Address::parse(text).map_err(|error| error.to_string())
+}
+
+fn parse_all<T, E: ToString>(
+    entry: &Table<'_>,
+    span: &Range<usize>,
+    texts: &[String],
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Option<Vec<T>> {
+    match texts.iter().map(|text| parse(text)).collect() {
+        Ok(names) => Some(names),
+        Err(error) => {
+            entry.document().report(span.clone(), error.to_string());
+            None
+        }
+    }
+}
+
+/// Reports the first name, and the first address and port, that another host of the site has already.
+fn report_twins(
+    entry: &Table<'_>,
+    name: &Spanned<Pattern>,
+    place: &Range<usize>,
+    pairs: &[(HostName, Address)],
+    port: u16,
+    seen: &mut Seen,
+) {
+    let document = entry.document();
+    let mut same_name = None;
+    let mut same_address = None;
+    for (host, address) in pairs {
+        if let Some(first) = seen.names.insert(host.to_string(), name.span.clone()) {
+            same_name.get_or_insert((host, first));
+            continue;
+        }
+        // Names have no case; an address has one spelling already.
+        let key = (address.as_str().to_ascii_lowercase(), port);
+        if let Some(first) = seen.addresses.insert(key, (host.clone(), place.clone())) {
+            same_address.get_or_insert((host, address, first));
+        }
+    }
+    if let Some((host, first)) = same_name {
+        let diagnostic =
+            Diagnostic::new(document.source(), name.span.clone(), format!("the site has two hosts called `{host}`"));
+        document.push(also(diagnostic, first, name, "first here"));
+    }
+    if let Some((host, address, (other, first))) = same_address {
+        let message = format!("hosts `{other}` and `{host}` are the same: {address} port {port}");
+        let diagnostic = Diagnostic::new(document.source(), place.clone(), message);
+        document.push(also(diagnostic, first, name, &format!("`{other}`")));
+    }
+}
+
+/// Shows the first place too, unless it is the same one: a range can repeat itself.
+fn also(diagnostic: Diagnostic, first: Range<usize>, name: &Spanned<Pattern>, label: &str) -> Diagnostic {
+    if first == diagnostic.span || first == name.span { diagnostic } else { diagnostic.also(first, label) }
+}

@@ -1,0 +1,5 @@
+//! Sites and their hosts, and which of them a command line means.
+
+pub mod inventory;
+pub mod inventory_file;
+pub mod selector;

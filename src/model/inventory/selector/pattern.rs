@@ -1,0 +1,114 @@
+//! One name, glob or range of a selector.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use super::SelectorError;
+use crate::model::config::diagnostic::nearest;
+use crate::model::inventory::inventory_file::MOST_HOSTS;
+use crate::model::text::range;
+
+/// Names that a range inside a glob may stand for: each is a glob of its own.
+const MOST_GLOBS: usize = 1000;
+
+/// One name, glob or range.
+#[derive(Debug, Clone)]
+pub(super) struct Pattern {
+    pub(super) text: String,
+    form: Form,
+}
+
+#[derive(Debug, Clone)]
+enum Form {
+    /// `all`, `*`.
+    Everything,
+    /// A name, or a range of them.
+    Names(BTreeSet<String>),
+    Globs(GlobSet),
+}
+
+impl Pattern {
+    pub(super) fn parse(text: &str) -> Result<Self, SelectorError> {
+        let pattern = |form| Ok(Self { text: text.to_owned(), form });
+        if matches!(text, "all" | "*") {
+            return pattern(Form::Everything);
+        }
+        let names = range::Pattern::parse_glob(text)?;
+        // `web[1-3]` is a range, of which every host must exist; `web[ab]` and `web[!1-3]` are globs.
+        let spelt_out = !without_ranges(text).contains(['*', '?', '[', ']', '{', '}', '\\']);
+        let names = names.names(if spelt_out { MOST_HOSTS } else { MOST_GLOBS })?;
+        if spelt_out {
+            return pattern(Form::Names(names.into_iter().collect()));
+        }
+        let glob_error =
+            |error: globset::Error| SelectorError::Glob { term: text.to_owned(), reason: error.kind().to_string() };
+        let mut globs = GlobSetBuilder::new();
+        for name in names {
+            globs.add(GlobBuilder::new(&name).backslash_escape(true).build().map_err(glob_error)?);
+        }
+        pattern(Form::Globs(globs.build().map_err(glob_error)?))
+    }
+
+    pub(super) fn matches(&self, name: &str) -> bool {
+        match &self.form {
+            Form::Everything => true,
+            Form::Names(names) => names.contains(name),
+            Form::Globs(globs) => globs.is_match(name),
+        }
+    }
+
+    /// What of it matches none of the names.
+    pub(super) fn unmatched<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> Option<String> {
+        match &self.form {
+            Form::Everything => names.next().is_none().then(|| self.text.clone()),
+            Form::Globs(globs) => (!names.any(|name| globs.is_match(name))).then(|| self.text.clone()),
+            Form::Names(wanted) => {
+                let there: BTreeSet<&str> = names.collect();
+                wanted.iter().find(|name| !there.contains(name.as_str())).cloned()
+            }
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The text without its ranges of numbers.
+fn without_ranges(text: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('[') {
+        kept.push_str(before);
+        rest = after;
+        match after.split_once(']') {
+            Some((inside, after)) if range::Pattern::parse(&format!("[{inside}]")).is_ok() => rest = after,
+            _ => kept.push('['),
+        }
+    }
+    kept + rest
+}
+
+/// Splits at a character, but not inside `[…]` and `{…}`: `web[1:20]` is one name.
+pub(super) fn split(text: &str, at: char) -> Vec<&str> {
+    let mut depth = 0_usize;
+    let outside = |c: char| {
+        match c {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && c == at
+    };
+    text.split(outside).collect()
+}
+
+/// The name nearest to what was typed.
+pub(super) fn near<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let names: BTreeSet<&str> = names.collect();
+    nearest(typed, names).map(ToOwned::to_owned)
+}

@@ -1,0 +1,9 @@
+//! What a run will do, every command final but for the values that steps register.
+
+pub mod book;
+pub mod command;
+pub mod durable;
+pub mod host_report;
+pub mod plan;
+pub mod planner;
+pub mod spool;

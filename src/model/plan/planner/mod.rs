@@ -1,0 +1,264 @@
+//! From a task and its targets to a [`Plan`]: every command final but for the values of `register`.
+//!
+//! Everything that can be wrong with it is told here, before any host is contacted.
+//!
+//! A task on several sites is several plans, one after another, and not one plan over all: each site has its own recipe, batches,
+//! budget and `once` steps, and a failure on one must not undo another.
+
+mod build;
+mod error;
+mod phases;
+mod variables;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::inventory::inventory::{Host, Share, Site};
+pub use crate::model::plan::book::Proof;
+use crate::model::plan::command::CommandTemplate;
+use crate::model::plan::plan::{
+    AD_HOC, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands,
+};
+use crate::model::recipe::recipe::{Recipe, Spanned, settable};
+use crate::model::recipe::template::Template;
+use crate::model::text::name::{
+    HostLabel, HostName, NameError, PhaseName, RunId, SiteName, StepPath, TaskName, UserName, VarName,
+};
+pub use error::PlanError;
+pub use variables::{Variables, misspelt};
+
+/// What was asked for when a run began: with it, the run can be planned again, and compared with what was planned then.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Asked {
+    /// The site.
+    pub site: SiteName,
+    /// The targeted hosts of the site.
+    pub hosts: Vec<HostName>,
+    /// The tasks, in order.
+    pub tasks: Vec<TaskName>,
+    /// What the command line set.
+    pub overrides: Overrides,
+    /// The login user when nobody sets one.
+    pub login: UserName,
+    /// What the followed site had proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+    /// It was to be done although nothing had proven the value that the command line set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
+}
+
+/// What the command line sets, above all files.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Overrides {
+    /// `--user`
+    pub user: Option<UserName>,
+    /// `--identity`
+    pub identity: Option<String>,
+    /// `--connect-timeout`
+    pub connect_timeout: Option<Duration>,
+    /// `--connect-retry`
+    pub connect_retry: Option<Duration>,
+    /// `--reconnect-timeout`
+    pub reconnect_timeout: Option<Duration>,
+    /// `--set`
+    pub vars: BTreeMap<VarName, String>,
+    /// `--parallel`; 0 is all.
+    pub parallel: Option<usize>,
+    /// `--serial`
+    pub serial: Option<Vec<Share>>,
+    /// `--max-fail`
+    pub max_fail: Option<Share>,
+    /// `--timeout`: the limit of steps that have none of their own.
+    pub timeout: Option<Duration>,
+    /// Which steps.
+    pub steps: StepSelection,
+}
+
+/// Which of a task's steps are planned. Steps are named as in the recipe, or by their path in the plan.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct StepSelection {
+    /// `--start-at`: leave out all before it.
+    pub start_at: Option<String>,
+    /// `--only`
+    pub only: Vec<String>,
+    /// `--skip`
+    pub skip: Vec<String>,
+}
+
+impl StepSelection {
+    fn is_all(&self) -> bool {
+        self.start_at.is_none() && self.only.is_empty() && self.skip.is_empty()
+    }
+}
+
+/// How many hosts work at the same time when nobody says otherwise.
+pub const DEFAULT_PARALLEL: usize = 32;
+
+/// What is to be planned.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The site.
+    pub site: &'a Site,
+    /// The targeted hosts of the site.
+    pub hosts: &'a [HostName],
+    /// The site's recipe.
+    pub recipe: &'a Recipe,
+    /// The tasks, in order.
+    pub tasks: &'a [TaskName],
+    /// What the command line sets.
+    pub overrides: &'a Overrides,
+    /// The run that will carry it out.
+    pub run: &'a RunId,
+    /// The login user when nobody sets one.
+    pub login: &'a UserName,
+    /// What the followed site proved.
+    pub proof: Option<&'a Proof>,
+    /// What the command line sets need not be proven.
+    pub unproven: bool,
+}
+
+/// All hosts of a site, as they are asked how things stand there. The recipe says where the site's book is; without one, or when a
+/// variable has no value, that is not known, and the reason is told.
+pub fn site_hosts(request: Request<'_>, single: bool) -> Result<Vec<PlanHost>, PlanError> {
+    let names: BTreeSet<&HostName> = request.hosts.iter().collect();
+    let hosts = request.site.hosts.iter().filter(|host| names.contains(&host.name));
+    let plan = |host| {
+        let book = book_of(request.recipe, &Variables::new(request, host).map_err(PlanError::Unset)?)?;
+        Ok(PlanHost { book, ..plan_host(request.site, host, request.overrides, request.login, single)? })
+    };
+    hosts.map(plan).collect()
+}
+
+/// The folder of the site's book on the host of these variables.
+fn book_of(recipe: &Recipe, variables: &Variables) -> Result<Option<String>, PlanError> {
+    let bind = |lock: &Spanned<Template>| {
+        lock.value.bind(|name| variables.value(name)).finish().map_err(|name| {
+            PlanError::Unset(format!("`lock` of recipe `{}` uses `{name}`, which has no value", recipe.name))
+        })
+    };
+    recipe.lock.as_ref().map(bind).transpose()
+}
+
+/// Plans tasks on one site.
+pub fn plan(request: Request<'_>) -> Result<Plan, PlanError> {
+    let mut flat = phases::flatten(request.recipe, request.tasks)?;
+    phases::select(&mut flat, &request.overrides.steps)?;
+    build::Builder::new(request, &flat)?.build(&flat)
+}
+
+/// Plans one command on all hosts of all sites: what `fleet SITE run -- CMD` does.
+pub fn plan_command(
+    targets: &[(&Site, &[HostName])],
+    command: &str,
+    overrides: &Overrides,
+    login: &UserName,
+) -> Result<Plan, NameError> {
+    let single = targets.len() == 1;
+    let mut hosts = Vec::new();
+    for (site, names) in targets {
+        let names: BTreeSet<&HostName> = names.iter().collect();
+        for host in site.hosts.iter().filter(|host| names.contains(&host.name)) {
+            hosts.push(plan_host(site, host, overrides, login, single)?);
+        }
+    }
+    let all: Vec<HostIndex> = (0..hosts.len()).map(HostIndex).collect();
+    let commands =
+        StepCommands { run: Some(CommandTemplate::shell(Template::literal(command))), undo: None, guard: None };
+    let step = PlanStep {
+        path: StepPath::parse("run/command")?,
+        ends: Vec::new(),
+        strikes: Vec::new(),
+        effect: None,
+        timeout: overrides.timeout,
+        idle_timeout: None,
+        retry: None,
+        register: None,
+        idempotent: false,
+        durable: false,
+        read_only: false,
+        secret_output: false,
+        commands: all.iter().map(|host| (*host, commands.clone())).collect(),
+    };
+    let soak = targets.first().map_or(Duration::ZERO, |(site, _)| site.rollout.soak.value);
+    let batches = match &overrides.serial {
+        Some(sizes) => batches(&all, sizes),
+        None => vec![all],
+    };
+    Ok(Plan {
+        v: PLAN_VERSION,
+        sites: targets.iter().map(|(site, _)| site.name.clone()).collect(),
+        task: AD_HOC.to_owned(),
+        max_failures: overrides.max_fail.map_or(hosts.len(), |share| share.of(hosts.len())),
+        parallel: width(overrides, hosts.len()),
+        phases: vec![PlanPhase { name: PhaseName::parse("run")?, once: false, batches, soak, steps: vec![step] }],
+        // An ad-hoc command has no undo.
+        on_failure: OnFailure::Hold,
+        proves: None,
+        basis: None,
+        left_out: Vec::new(),
+        hosts,
+    })
+}
+
+fn width(overrides: &Overrides, hosts: usize) -> usize {
+    match overrides.parallel {
+        Some(0) => hosts,
+        Some(n) => n,
+        None => DEFAULT_PARALLEL,
+    }
+}
+
+fn plan_host(
+    site: &Site,
+    host: &Host,
+    overrides: &Overrides,
+    login: &UserName,
+    single: bool,
+) -> Result<PlanHost, NameError> {
+    let label = if single { host.name.to_string() } else { format!("{}:{}", site.name, host.name) };
+    Ok(PlanHost {
+        label: HostLabel::parse(&label)?,
+        site: site.name.clone(),
+        name: host.name.clone(),
+        address: host.address.value.clone(),
+        port: host.port.value,
+        user: overrides.user.as_ref().or(host.user.as_ref().map(|user| &user.value)).unwrap_or(login).clone(),
+        identity: overrides.identity.clone().or_else(|| host.identity.as_ref().map(|identity| identity.value.clone())),
+        connect_timeout: overrides.connect_timeout.unwrap_or(host.connect_timeout.value),
+        connect_retry: overrides.connect_retry.unwrap_or(host.connect_retry.value),
+        reconnect_timeout: overrides.reconnect_timeout.unwrap_or(host.reconnect_timeout.value),
+        keepalive: host.keepalive.value,
+        roles: host.roles.clone(),
+        book: None,
+    })
+}
+
+/// Cuts hosts into batches. The last size repeats until all hosts have their place; no batch is empty.
+pub fn batches(hosts: &[HostIndex], sizes: &[Share]) -> Vec<Vec<HostIndex>> {
+    let mut rest = hosts;
+    let mut sizes = sizes.iter();
+    let mut size = Share::Percent(100);
+    let mut cut = Vec::new();
+    while !rest.is_empty() {
+        size = sizes.next().copied().unwrap_or(size);
+        let (batch, after) = rest.split_at(size.of(hosts.len()).clamp(1, rest.len()));
+        cut.push(batch.to_vec());
+        rest = after;
+    }
+    cut
+}
+
+/// Reads the value of `-e K=V`.
+pub fn parse_assignment(text: &str) -> Result<(VarName, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form NAME=VALUE"))?;
+    Ok((settable(name)?, value.to_owned()))
+}

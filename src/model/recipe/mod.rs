@@ -1,0 +1,6 @@
+//! What is done on a site: recipes, templates and the shell text in them.
+
+pub mod recipe;
+pub mod recipe_file;
+pub mod shell;
+pub mod template;

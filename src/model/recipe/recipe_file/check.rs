@@ -1,0 +1,214 @@
+//! What can be judged only when all of a recipe is read: do the names it uses exist, and does it end?
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::Later;
+use crate::model::config::diagnostic::{Diagnostic, nearest};
+use crate::model::config::document::Document;
+use crate::model::config::graph::{chain, walk};
+use crate::model::recipe::recipe::{PhaseBody, Recipe, Task, TaskBody, TaskRef};
+use crate::model::recipe::template::Template;
+use crate::model::text::name::VarName;
+
+/// How many steps a task may have with those of all the tasks that it is made of. A few tasks that each name
+/// the one before ten times over would make a plan of any size.
+const MOST_STEPS: usize = 10_000;
+
+/// How deep tasks may be made of tasks, and defaults of variables.
+const DEEPEST: usize = 32;
+
+pub(super) fn check(document: &Document<'_>, recipe: &Recipe, later: &Later) {
+    check_twins(document, recipe);
+    check_refs(document, recipe);
+    check_nesting(document, recipe);
+    check_defaults(document, recipe);
+    for proves in &later.proves {
+        // A value that was only given proves nothing: it may be a branch, and mean something else tomorrow.
+        let registered = || recipe.steps().filter_map(|step| step.register.as_ref());
+        if !registered().any(|name| *name == proves.value) {
+            let message = format!("no step registers the variable `{}`, so no run can prove its value", proves.value);
+            let diagnostic = Diagnostic::new(document.source(), proves.span.clone(), message);
+            document.push_absence(did_you_mean(diagnostic, proves.value.as_str(), registered().map(VarName::as_str)));
+        }
+    }
+    for end in &later.ends {
+        if !recipe.steps().any(|step| step.name == end.value) {
+            let names = recipe.steps().map(|step| step.name.as_str());
+            let message = format!("there is no step `{}`", end.value);
+            let diagnostic = Diagnostic::new(document.source(), end.span.clone(), message);
+            document.push_absence(did_you_mean(diagnostic, end.value.as_str(), names));
+        }
+    }
+}
+
+fn did_you_mean<'a>(diagnostic: Diagnostic, typed: &str, names: impl Iterator<Item = &'a str>) -> Diagnostic {
+    match nearest(typed, names) {
+        Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
+        None => diagnostic,
+    }
+}
+
+/// The command line takes `a_b` for `a-b`.
+fn check_twins(document: &Document<'_>, recipe: &Recipe) {
+    let mut seen: BTreeMap<String, &Task> = BTreeMap::new();
+    for task in &recipe.tasks {
+        if let Some(first) = seen.insert(task.name.as_str().replace('_', "-"), task) {
+            let message = format!("tasks `{}` and `{}` are the same on the command line", first.name, task.name);
+            let diagnostic = Diagnostic::new(document.source(), task.span.clone(), message);
+            document.push(diagnostic.also(first.span.clone(), "first here"));
+        }
+    }
+}
+
+/// Do all named tasks exist, and may they stand where they are named?
+fn check_refs(document: &Document<'_>, recipe: &Recipe) {
+    let numbers = numbers(recipe);
+    let with_batches = batched(recipe, &numbers);
+    for task in &recipe.tasks {
+        for used in task.uses() {
+            if !numbers.contains_key(used.name.as_str()) {
+                let message = format!("there is no task `{}`", used.name);
+                let diagnostic = Diagnostic::new(document.source(), used.span.clone(), message);
+                document.push_absence(did_you_mean(diagnostic, used.name.as_str(), numbers.keys().copied()));
+            }
+        }
+        let TaskBody::Phases(phases) = &task.body else { continue };
+        for phase in phases {
+            let PhaseBody::Tasks(tasks) = &phase.body else { continue };
+            for (place, used) in tasks.iter().enumerate() {
+                if let Some((culprit, span)) = numbers.get(used.name.as_str()).and_then(|n| with_batches.get(n)) {
+                    let message = format!(
+                        "task `{}` can not be part of a phase: phase `{culprit}` has hosts of its own",
+                        used.name
+                    );
+                    let diagnostic = Diagnostic::new(document.source(), used.span.clone(), message);
+                    document.push(diagnostic.also(span.clone(), "is `once` or `rolling`"));
+                }
+                if let Some(first) = tasks.iter().take(place).find(|other| other.name == used.name) {
+                    report_again(document, first, used);
+                }
+            }
+        }
+    }
+}
+
+fn report_again(document: &Document<'_>, first: &TaskRef, again: &TaskRef) {
+    let message = format!("task `{}` stands twice in the phase", again.name);
+    let diagnostic = Diagnostic::new(document.source(), again.span.clone(), message);
+    document.push(diagnostic.also(first.span.clone(), "first here"));
+}
+
+fn numbers(recipe: &Recipe) -> HashMap<&str, usize> {
+    recipe.tasks.iter().enumerate().map(|(number, task)| (task.name.as_str(), number)).collect()
+}
+
+fn edges(recipe: &Recipe, numbers: &HashMap<&str, usize>) -> Vec<Vec<usize>> {
+    let targets = |task: &Task| task.uses().filter_map(|used| numbers.get(used.name.as_str()).copied()).collect();
+    recipe.tasks.iter().map(targets).collect()
+}
+
+/// The tasks that have, or lead to, a phase that is `once` or `rolling`: that phase's name and place.
+fn batched<'a>(
+    recipe: &'a Recipe,
+    numbers: &HashMap<&str, usize>,
+) -> HashMap<usize, (&'a str, std::ops::Range<usize>)> {
+    let edges = edges(recipe, numbers);
+    let mut found: HashMap<usize, (&str, std::ops::Range<usize>)> = HashMap::new();
+    for number in walk(&edges).order {
+        let own = recipe.tasks.get(number).and_then(|task| match &task.body {
+            TaskBody::Phases(phases) => phases.iter().find(|phase| phase.once || phase.rolling),
+            TaskBody::Steps(_) | TaskBody::Tasks(_) => None,
+        });
+        let own = own.map(|phase| (phase.name.as_str(), phase.span.clone()));
+        let below = || edges.get(number)?.iter().find_map(|target| found.get(target).cloned());
+        if let Some(phase) = own.or_else(below) {
+            found.insert(number, phase);
+        }
+    }
+    found
+}
+
+/// Tasks in a circle never end; tasks nested too deep or too often make no plan that anyone could read.
+fn check_nesting(document: &Document<'_>, recipe: &Recipe) {
+    let edges = edges(recipe, &numbers(recipe));
+    let found = walk(&edges);
+    let task = |number: usize| recipe.tasks.get(number);
+    let name = |number: usize| task(number).map_or("", |task| task.name.as_str());
+    for cycle in &found.cycles {
+        // Told where the circle closes: the last task names the first.
+        let first = cycle.first().map_or("", |number| name(*number));
+        let closing = cycle.last().and_then(|number| task(*number));
+        let used = closing.and_then(|task| task.uses().find(|used| used.name.as_str() == first));
+        if let Some(used) = used {
+            document.report(used.span.clone(), format!("tasks in a circle: {}", chain(cycle, name)));
+        }
+    }
+    if !found.cycles.is_empty() {
+        return;
+    }
+    let own: Vec<_> = recipe.tasks.iter().map(|task| task.steps().count()).collect();
+    if let Some((number, size)) = too_big(&edges, &found.order, &own)
+        && let Some(task) = task(number)
+    {
+        let message = match size {
+            Size::Deep => format!("tasks are nested more than {DEEPEST} deep"),
+            Size::Large => format!("the task has more than {MOST_STEPS} steps"),
+        };
+        document.report(task.span.clone(), message);
+    }
+}
+
+/// Defaults in a circle have no value.
+fn check_defaults(document: &Document<'_>, recipe: &Recipe) {
+    let names: Vec<_> = recipe.vars.keys().collect();
+    let numbers: HashMap<_, _> = names.iter().enumerate().map(|(number, name)| (*name, number)).collect();
+    let targets = |name: &&VarName| {
+        let default = recipe.vars.get(*name).and_then(|var| var.default.as_ref());
+        default.into_iter().flat_map(Template::names).filter_map(|name| numbers.get(name).copied()).collect()
+    };
+    let edges: Vec<Vec<usize>> = names.iter().map(targets).collect();
+    let found = walk(&edges);
+    let name = |number: usize| names.get(number).map_or("", |name| name.as_str());
+    let span = |number: usize| names.get(number).and_then(|name| recipe.vars.get(*name)).map(|var| var.span.clone());
+    for cycle in &found.cycles {
+        if let Some(span) = cycle.first().and_then(|number| span(*number)) {
+            document.report(span, format!("defaults in a circle: {}", chain(cycle, name)));
+        }
+    }
+    if !found.cycles.is_empty() {
+        return;
+    }
+    if let Some((number, _)) = too_big(&edges, &found.order, &vec![1; names.len()])
+        && let Some(span) = span(number)
+    {
+        document.report(span, "the default is made of too many other variables");
+    }
+}
+
+enum Size {
+    Deep,
+    Large,
+}
+
+/// The first node that is nested too deep or unfolds to too much. `order` is that of [`walk`], without cycles.
+fn too_big(edges: &[Vec<usize>], order: &[usize], own: &[usize]) -> Option<(usize, Size)> {
+    let mut sizes: Vec<(usize, usize)> = vec![(0, 0); edges.len()];
+    for &number in order {
+        let below = edges.get(number).into_iter().flatten().filter_map(|target| sizes.get(*target));
+        let own = own.get(number).copied().unwrap_or_default();
+        // A task without steps still costs its unfolding.
+        let size = below.fold((0, own.max(1)), |(depth, steps), (below_depth, below_steps)| {
+            (depth.max(below_depth + 1), steps.saturating_add(*below_steps))
+        });
+        if size.0 > DEEPEST {
+            return Some((number, Size::Deep));
+        }
+        if size.1 > MOST_STEPS {
+            return Some((number, Size::Large));
+        }
+        if let Some(slot) = sizes.get_mut(number) {
+            *slot = size;
+        }
+    }
+    None
+}

@@ -1,0 +1,192 @@
+//! One `[[…step]]`.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+use std::time::Duration;
+
+use super::{Reader, template};
+use crate::model::config::document::{Item, Table};
+use crate::model::plan::plan::Retry;
+use crate::model::recipe::recipe::{Action, Spanned, Step, StepGuard, settable};
+use crate::model::recipe::template::{Language, Template};
+use crate::model::text::name::{RoleName, StepName, UserName};
+use crate::model::text::printable::printable;
+
+/// Further attempts that a step may have.
+const MOST_RETRIES: u32 = 1000;
+
+/// Between two attempts, when the step does not say.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// What a step that is only an `undo` cannot have.
+const NEED_RUN: [&str; 9] =
+    ["unless", "only-if", "register", "retry", "idempotent", "read-only", "ends", "in-force", "durable"];
+
+impl<'a> Reader<'a> {
+    pub(super) fn step(&self, table: &Table<'a>) -> Option<Step> {
+        let name = table.parsed("name", StepName::parse);
+        table.missing("name", "");
+        let (run, script) = (table.item("run"), table.item("script"));
+        let only_undo = run.is_none() && script.is_none() && table.item("undo").is_some();
+        if only_undo {
+            for item in NEED_RUN.iter().filter_map(|key| table.item(key)) {
+                item.tell_key(
+                    format!("`{}` needs a `run`", item.key),
+                    "this step is only an `undo`: nothing runs until it is undone",
+                );
+            }
+        } else {
+            self.exactly_one(&table.span(), &[("run", &run), ("script", &script)]);
+        }
+        let action = match (run, script) {
+            (Some(run), _) => Some(Action::Run(shell(&run))),
+            (None, Some(script)) => Some(self.script(&script)),
+            (None, None) => None,
+        };
+        let (unless, only_if) = (table.item("unless"), table.item("only-if"));
+        if unless.is_some() && only_if.is_some() {
+            self.exactly_one(&table.span(), &[("unless", &unless), ("only-if", &only_if)]);
+        }
+        let guard = match (unless, only_if) {
+            (Some(unless), _) => Some(StepGuard::Unless(shell(&unless))),
+            (None, Some(only_if)) => Some(StepGuard::OnlyIf(shell(&only_if))),
+            (None, None) => None,
+        };
+        let may_repeat = table.item("idempotent");
+        let idempotent = may_repeat.as_ref().and_then(Item::boolean).map(|idempotent| idempotent.value);
+        let retry = table.item("retry");
+        // A value of `idempotent` that is no boolean was told already.
+        if let (Some(retry), false) = (&retry, only_undo || idempotent.unwrap_or(may_repeat.is_some())) {
+            retry.tell_key("`retry` is only for steps that may run twice", "add `idempotent = true` if this one may");
+        }
+        let in_force = table.parsed("in-force", one_line).map(|words| words.value);
+        let limit = |key| table.item(key).and_then(|item| item.limit()).map(|limit| limit.value);
+        let ends = table.array("ends").unwrap_or_default();
+        let ends: Vec<_> = ends.iter().filter_map(|item| item.parsed(StepName::parse)).collect();
+        self.later.borrow_mut().ends.extend(ends.iter().cloned());
+        let undo = table.item("undo").map(|undo| shell(&undo));
+        let on = table.parsed("on", RoleName::parse).map(|on| on.value);
+        let as_user = table.parsed("as", UserName::parse).map(|user| user.value);
+        let cwd = table.item("cwd").and_then(|cwd| template(&cwd, Language::Plain));
+        let env = table.table("env").map(|env| read_env(&env)).unwrap_or_default();
+        let (timeout, idle_timeout) = (limit("timeout"), limit("idle-timeout"));
+        let retry = retry.and_then(|retry| read_retry(&retry));
+        let register = table.parsed("register", settable).map(|register| register.value);
+        let key = table.item("read-only");
+        let read_only = key.as_ref().and_then(Item::boolean).is_some_and(|read_only| read_only.value);
+        if let (Some(key), true) = (&key, read_only && !only_undo && table.item("undo").is_some()) {
+            key.tell_key("a step that is `read-only` has nothing to undo", "leave out one of the two");
+        }
+        if let (Some(key), true) = (table.item("in-force"), read_only) {
+            key.tell_key("a step that is `read-only` leaves nothing in force", "leave out one of the two");
+        }
+        let durable = table.boolean("durable").is_none_or(|durable| durable.value);
+        let secret_output = table.boolean("secret-output").is_some_and(|secret| secret.value);
+        table.finish();
+        // Only now: a step with a bad name is read to its end too.
+        let Spanned { value: name, span } = name?;
+        let ends = ends.into_iter().map(|name| name.value).collect();
+        Some(Step {
+            name,
+            action,
+            undo,
+            guard,
+            on,
+            as_user,
+            cwd,
+            env,
+            timeout,
+            idle_timeout,
+            idempotent: idempotent.unwrap_or_default(),
+            retry,
+            register,
+            durable,
+            read_only,
+            secret_output,
+            in_force,
+            ends,
+            span,
+        })
+    }
+
+    fn script(&self, item: &Item<'a>) -> Action {
+        let mut script = Action::Script { path: String::new(), span: item.span.clone(), content: String::new() };
+        if let Some(named) = item.parsed(inside)
+            && let Action::Script { path, content, .. } = &mut script
+        {
+            match (self.script)(&named.value) {
+                Ok(text) if text.contains('\0') => item.report(format!("script `{}` holds a NUL byte", named.value)),
+                Ok(text) => *content = text,
+                Err(reason) => item.report(format!("script `{}`: {reason}", named.value)),
+            }
+            *path = named.value;
+        }
+        script
+    }
+}
+
+/// Words for people.
+fn one_line(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || printable(text.as_bytes()) != text {
+        return Err("`in-force` says on one line what the step leaves, such as \"closed for visitors\"".to_owned());
+    }
+    Ok(text.trim().to_owned())
+}
+
+/// A path that does not leave the recipe's folder.
+fn inside(path: &str) -> Result<String, String> {
+    let mut components = Path::new(path).components().peekable();
+    let plain = components.peek().is_some()
+        && components.all(|component| matches!(component, Component::Normal(_) | Component::CurDir));
+    if !plain || path.chars().any(char::is_control) {
+        return Err(format!("script `{}` is not a path inside the recipe's folder", path.escape_debug()));
+    }
+    Ok(path.to_owned())
+}
+
+/// Shell text. An empty command does nothing, and says nothing about it: a mistake.
+fn shell(item: &Item<'_>) -> Spanned<Template> {
+    let template = template(item, Language::Shell);
+    if template.as_ref().is_some_and(|template| template.value.to_string().trim().is_empty()) {
+        item.report(format!("`{}` is empty", item.key));
+    }
+    template.unwrap_or_else(|| Spanned { value: Template::default(), span: item.span.clone() })
+}
+
+fn read_env(table: &Table<'_>) -> BTreeMap<String, Spanned<Template>> {
+    let mut env = BTreeMap::new();
+    for item in table.items() {
+        let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+        let plain = item.key.starts_with(first) && item.key.chars().all(|c| first(c) || c.is_ascii_digit());
+        if !plain {
+            item.refuse_key::<()>(format!(
+                "`{}` is no name for an environment variable: letters, digits and _, no digit first",
+                item.key
+            ));
+        }
+        let value = if item.is_string() {
+            template(&item, Language::Plain)
+        } else {
+            item.text().map(|text| Spanned { value: Template::literal(&text.value), span: text.span })
+        };
+        env.extend(value.map(|value| (item.key.to_owned(), value)));
+    }
+    env
+}
+
+/// `retry = 3`, or `retry = { times = 3, delay = "2s" }`.
+fn read_retry(item: &Item<'_>) -> Option<Retry> {
+    let times = |item: &Item<'_>| match item.integer::<u32>() {
+        Some(times) if (1..=MOST_RETRIES).contains(&times) => Some(times),
+        _ => item.expected_value(&format!("a number of further attempts, 1 to {MOST_RETRIES}")),
+    };
+    if !item.is_table() {
+        return times(item).map(|times| Retry { times, delay: RETRY_DELAY });
+    }
+    let table = item.table()?;
+    let count = table.item("times").and_then(|item| times(&item));
+    table.missing("times", "");
+    let delay = table.item("delay").and_then(|item| item.duration());
+    table.finish();
+    Some(Retry { times: count?, delay: delay.map_or(RETRY_DELAY, |delay| delay.value) })
+}

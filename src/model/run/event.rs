@@ -1,0 +1,437 @@
+//! What happened, as past-tense facts: owned, serialisable, versioned, and without any display policy.
+//!
+//! Screen, record, exit code and `fleet show` are folds over the same events ([`crate::model::run::summary::Summary`]).
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::plan::book::Basis;
+use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::text::name::{HostLabel, PhaseName, RunId, SiteName, StepPath, VarName};
+
+/// The version of the event format; a reader refuses a higher one, and a fact or a field that it does not know. Version 1 reads as 2: what came
+/// with it has a default.
+pub const EVENT_VERSION: u32 = 2;
+
+/// One fact of one run. One event is one line of `--json` and of `events.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Format version: [`EVENT_VERSION`].
+    pub v: u32,
+    /// When it happened, by the controller's clock.
+    pub at: Timestamp,
+    /// The run it belongs to.
+    pub run: RunId,
+    /// What happened. The fact refuses fields that it does not know: to serde, all that are not of this struct are the fact's.
+    #[serde(flatten)]
+    pub fact: Fact,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
+pub enum Fact {
+    /// The run began. Nothing has been contacted.
+    RunStarted {
+        /// The sites it works on.
+        sites: Vec<SiteName>,
+        /// The tasks, as typed.
+        task: String,
+        /// All targeted hosts, in the order of the plan.
+        hosts: Vec<HostLabel>,
+        /// Who started it, as `user@controller`.
+        by: String,
+        /// What it takes from the site that its site follows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        basis: Option<Basis>,
+    },
+    /// The run goes on after its controller ended, or was let go of. What the events before say of the end of hosts is taken back.
+    RunResumed {
+        /// Which way it goes on.
+        direction: Direction,
+        /// Who resumed it, as `user@controller`.
+        by: String,
+    },
+    /// The operator decided about a step whose outcome is not known, or not good.
+    StepDecided {
+        /// The host.
+        host: HostLabel,
+        /// The step.
+        step: StepPath,
+        /// What was decided.
+        decision: Decision,
+    },
+    /// The operator gave the host up: the run finishes without it.
+    HostGivenUp {
+        /// The host.
+        host: HostLabel,
+        /// Who gave it up, as `user@controller`.
+        by: String,
+    },
+    /// A connection to the host is being made.
+    HostStarted {
+        /// The host.
+        host: HostLabel,
+    },
+    /// The host was reached, its key verified, and the login done.
+    Connected {
+        /// The host.
+        host: HostLabel,
+    },
+    /// The site is about to be locked on the host. This line is on disk before the host is asked: a lock that nobody hears of any more is
+    /// still the run's to give back.
+    LockRequested {
+        /// The host.
+        host: HostLabel,
+    },
+    /// The run holds the lock of the site on the host.
+    LockAcquired {
+        /// The host.
+        host: HostLabel,
+    },
+    /// The host cannot keep all that fleet promises of a step. Told before the first one starts.
+    LessPromised {
+        /// The host.
+        host: HostLabel,
+        /// What is not promised, in words.
+        what: String,
+    },
+    /// The lock of the site is given back.
+    LockReleased {
+        /// The host.
+        host: HostLabel,
+    },
+    /// A phase began.
+    PhaseStarted {
+        /// The phase.
+        phase: PhaseName,
+        /// How many batches it has.
+        batches: usize,
+    },
+    /// A batch of a phase began.
+    BatchStarted {
+        /// The phase.
+        phase: PhaseName,
+        /// Number of the batch, from 1.
+        batch: usize,
+        /// Its hosts.
+        hosts: Vec<HostLabel>,
+    },
+    /// A step's command is about to be sent. This line is on disk before the command is.
+    StepStarted {
+        /// The host.
+        host: HostLabel,
+        /// The step.
+        step: StepPath,
+        /// Attempt, from 1.
+        attempt: u32,
+    },
+    /// A resumed run asks the host for an attempt of a step, or of an undo, that was about to be sent by an earlier controller.
+    StepResumed {
+        /// The host.
+        host: HostLabel,
+        /// The step.
+        step: StepPath,
+        /// Attempt, from 1.
+        attempt: u32,
+        /// It is an undo.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        undo: bool,
+    },
+    /// A guard said that there is nothing to do.
+    StepSkipped {
+        /// The host.
+        host: HostLabel,
+        /// The step.
+        step: StepPath,
+        /// The guard that said so.
+        reason: String,
+    },
+    /// The host came to a step that is only an undo: nothing ran, and from here on it is undone with the others.
+    UndoPlanned {
+        /// The host.
+        host: HostLabel,
+        /// The step.
+        step: StepPath,
+    },
+    /// A command printed something: whole lines, except where a line is longer than 64 KiB or the command ended inside one.
+    Output {
+        /// The host.
+        host: HostLabel,
+        /// The step whose `run`, guard or `undo` printed it.
+        step: StepPath,
+        /// Where it was printed.
+        stream: Stream,
+        /// What was printed.
+        #[serde(flatten)]
+        data: OutputData,
+    },
+    /// An attempt of a step ended.
+    StepFinished {
+        /// The host.
+        host: HostLabel,
+        /// The step.
+        step: StepPath,
+        /// Attempt, from 1.
+        attempt: u32,
+        /// How it ended.
+        outcome: StepOutcome,
+        /// Will it be tried again?
+        retrying: bool,
+        /// How long it took.
+        millis: u64,
+    },
+    /// A step's standard output became a variable of the host (of all hosts when the step ran `once`).
+    Registered {
+        /// The host.
+        host: HostLabel,
+        /// The variable.
+        name: VarName,
+        /// Its value, without the final newline.
+        value: String,
+    },
+    /// The connection to a host broke.
+    ConnectionLost {
+        /// The host.
+        host: HostLabel,
+        /// What was seen.
+        reason: String,
+        /// A durable step goes on there while fleet tries to reach the host again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        step_goes_on: bool,
+    },
+    /// The host is connected again, and its running step is watched from the byte at which it was lost.
+    Reattached {
+        /// The host.
+        host: HostLabel,
+    },
+    /// An undo's command is about to be sent. This line is on disk before the command is.
+    UndoStarted {
+        /// The host.
+        host: HostLabel,
+        /// The step that is being undone.
+        step: StepPath,
+        /// Attempt, from 1: an undo that failed may be run again by `fleet undo`.
+        #[serde(default = "first", skip_serializing_if = "is_first")]
+        attempt: u32,
+    },
+    /// An undo ended.
+    UndoFinished {
+        /// The host.
+        host: HostLabel,
+        /// The step.
+        step: StepPath,
+        /// How it ended.
+        outcome: StepOutcome,
+        /// How long it took.
+        millis: u64,
+    },
+    /// A host settled. No event of this host comes after it.
+    HostFinished {
+        /// The host.
+        host: HostLabel,
+        /// How it ended.
+        outcome: HostOutcome,
+        /// Why it did not succeed, in words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// What is still there although the run did not succeed: what the recipe says of it, or the step.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        in_force: Vec<String>,
+        /// The steps that ran, may have changed something, and have no undo, although the run did not succeed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kept: Vec<StepPath>,
+        /// The run still holds the site's lock there, or may hold it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        locked: bool,
+    },
+    /// All hosts of a batch are through it.
+    BatchFinished {
+        /// The phase.
+        phase: PhaseName,
+        /// Number of the batch, from 1.
+        batch: usize,
+    },
+    /// Failures passed the budget, or an interrupt came: nothing new starts, and what was done is being undone or held.
+    RolloutStopped {
+        /// Why, in words.
+        reason: String,
+    },
+    /// The operator interrupted the run.
+    Interrupted {
+        /// How often: 1 starts no new step, 2 ends the running ones, 3 lets go.
+        level: u8,
+        /// By what.
+        signal: Signal,
+    },
+    /// A reporter failed and gets no more events.
+    ReporterDropped {
+        /// Which one.
+        reporter: String,
+        /// Why.
+        reason: String,
+    },
+    /// The run is over.
+    RunFinished {
+        /// The exit code of `fleet`.
+        exit_code: u8,
+        /// The value proven by this run, for sites that follow this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proven: Option<Proven>,
+        /// Its number in the books of the hosts: 1 + the greatest there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sequence: Option<u64>,
+        /// What it was to do was to take the run back.
+        #[serde(default, skip_serializing_if = "is_false")]
+        undone: bool,
+    },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+fn first() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_first(attempt: &u32) -> bool {
+    *attempt == 1
+}
+
+/// Which way a run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// With the next step; or, if the rollout had stopped, with what follows a stop.
+    Forward,
+    /// Back: what it did is undone.
+    Back,
+    /// Running steps are ended, then what follows a stop.
+    Cancel,
+}
+
+/// What an operator decides about a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decision {
+    /// It counts as succeeded.
+    AssumeDone,
+    /// It runs once more.
+    Rerun,
+}
+
+impl Decision {
+    /// In words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::AssumeDone => "assumed to be done",
+            Self::Rerun => "is to run again",
+        }
+    }
+}
+
+/// A variable's value that a whole, successful run proved on a site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proven {
+    /// The variable, for example `revision`.
+    pub name: VarName,
+    /// Its value.
+    pub value: String,
+}
+
+/// What the operator interrupts with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signal {
+    /// Ctrl-C.
+    Int,
+    /// `kill`, a shutdown.
+    Term,
+    /// `fleet cancel`, from another terminal.
+    Cancel,
+}
+
+/// Standard output or standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Printed bytes. In JSON they are `text` when they are UTF-8, else `base64`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputData(pub Vec<u8>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum OutputText {
+    Text(String),
+    Base64(String),
+}
+
+impl Serialize for OutputData {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use base64::Engine as _;
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => OutputText::Text(text.to_owned()),
+            Err(_) => OutputText::Base64(base64::engine::general_purpose::STANDARD.encode(&self.0)),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for OutputData {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use base64::Engine as _;
+        match OutputText::deserialize(deserializer)? {
+            OutputText::Text(text) => Ok(Self(text.into_bytes())),
+            OutputText::Base64(text) => {
+                base64::engine::general_purpose::STANDARD.decode(text).map(Self).map_err(serde::de::Error::custom)
+            }
+        }
+    }
+}
+
+impl Fact {
+    /// The host that this fact is about, if it is about one.
+    pub fn host(&self) -> Option<&HostLabel> {
+        match self {
+            Self::HostStarted { host }
+            | Self::StepDecided { host, .. }
+            | Self::HostGivenUp { host, .. }
+            | Self::StepResumed { host, .. }
+            | Self::LockRequested { host }
+            | Self::LockAcquired { host }
+            | Self::LessPromised { host, .. }
+            | Self::LockReleased { host }
+            | Self::Reattached { host }
+            | Self::Connected { host }
+            | Self::StepStarted { host, .. }
+            | Self::StepSkipped { host, .. }
+            | Self::UndoPlanned { host, .. }
+            | Self::Output { host, .. }
+            | Self::StepFinished { host, .. }
+            | Self::Registered { host, .. }
+            | Self::ConnectionLost { host, .. }
+            | Self::UndoStarted { host, .. }
+            | Self::UndoFinished { host, .. }
+            | Self::HostFinished { host, .. } => Some(host),
+            Self::RunStarted { .. }
+            | Self::RunResumed { .. }
+            | Self::PhaseStarted { .. }
+            | Self::BatchStarted { .. }
+            | Self::BatchFinished { .. }
+            | Self::RolloutStopped { .. }
+            | Self::Interrupted { .. }
+            | Self::ReporterDropped { .. }
+            | Self::RunFinished { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! A run: its scheduler, what happened, and how it ended.
+
+pub mod agenda;
+pub mod event;
+pub mod exit;
+pub mod host_summary;
+pub mod masking;
+pub mod outcome;
+pub mod past;
+pub mod scheduler;
+#[cfg(test)]
+pub mod scripted;
+pub mod summary;

@@ -1,0 +1,232 @@
+//! What a run has done so far, read from its events: what a resumed run begins with.
+//!
+//! Nothing is kept of the order between hosts but the order of the events: the scheduler makes its state anew from what happened on each
+//! host ([`crate::model::run::scheduler::Scheduler::resume`]), and asks the hosts about what was not finished.
+
+use std::collections::BTreeMap;
+
+use crate::model::plan::plan::{HostIndex, Plan};
+use crate::model::run::event::{Decision, Event, Fact};
+use crate::model::run::host_summary::StepKind;
+use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::scheduler::StepIndex;
+use crate::model::text::name::{HostLabel, StepPath, VarName};
+
+/// What a run has done so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Past {
+    facts: Vec<(HostIndex, PastFact)>,
+}
+
+/// Something that happened on a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PastFact {
+    /// The host was about to be locked for the run.
+    LockRequested,
+    /// The host was locked for the run, and has a folder for it.
+    Locked,
+    /// Its lock was taken away while the run worked there: what became of the site, nobody knows.
+    Taken,
+    /// The lock was given back, and the folder is gone.
+    Released,
+    /// It could not be reached when the run began.
+    Unreachable,
+    /// An attempt of a step, or of an undo, was about to be sent.
+    Began {
+        /// The step.
+        at: StepIndex,
+        /// Attempt, from 1.
+        attempt: u32,
+        /// Done or undone?
+        kind: StepKind,
+    },
+    /// The host came to a step that is only an undo.
+    UndoPlanned {
+        /// The step.
+        at: StepIndex,
+    },
+    /// It ended.
+    Ended {
+        /// The step.
+        at: StepIndex,
+        /// Done or undone?
+        kind: StepKind,
+        /// How.
+        outcome: StepOutcome,
+        /// Was it to be tried again?
+        retrying: bool,
+    },
+    /// The operator gave the host up.
+    GivenUp,
+    /// The operator decided about a step.
+    Decided {
+        /// The step.
+        at: StepIndex,
+        /// What.
+        decision: Decision,
+    },
+    /// A step set a variable.
+    Registered {
+        /// The variable.
+        name: VarName,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// A step whose last attempt has not succeeded, nor been undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenStep {
+    /// Where.
+    pub host: HostIndex,
+    /// Which.
+    pub at: StepIndex,
+    /// Done or undone?
+    pub kind: StepKind,
+    /// How it ended; none when the events end before it did.
+    pub outcome: Option<StepOutcome>,
+}
+
+impl OpenStep {
+    /// Does nobody know how it ended?
+    pub fn is_unknown(&self) -> bool {
+        matches!(self.outcome, None | Some(StepOutcome::Detached { .. } | StepOutcome::Unknown { .. }))
+    }
+}
+
+impl Past {
+    /// Reads the events of a run. What names hosts or steps that the plan does not have is passed over.
+    pub fn of<'a>(plan: &Plan, events: impl IntoIterator<Item = &'a Event>) -> Self {
+        let hosts: BTreeMap<&HostLabel, HostIndex> =
+            plan.hosts.iter().enumerate().map(|(index, host)| (&host.label, HostIndex(index))).collect();
+        let steps: BTreeMap<&StepPath, StepIndex> = plan
+            .phases
+            .iter()
+            .enumerate()
+            .flat_map(|(phase, p)| {
+                p.steps.iter().enumerate().map(move |(step, s)| (&s.path, StepIndex { phase, step }))
+            })
+            .collect();
+        let mut facts = Vec::new();
+        for event in events {
+            let Some(host) = event.fact.host().and_then(|host| hosts.get(host)).copied() else { continue };
+            let at = |path: &StepPath| steps.get(path).copied();
+            facts.extend(past_fact(&event.fact, at).map(|fact| (host, fact)));
+        }
+        Self { facts }
+    }
+
+    /// All of it, in order.
+    pub fn facts(&self) -> impl Iterator<Item = (HostIndex, &PastFact)> {
+        self.facts.iter().map(|(host, fact)| (*host, fact))
+    }
+
+    /// What happened on one host.
+    pub fn of_host(&self, host: HostIndex) -> impl Iterator<Item = &PastFact> {
+        self.facts.iter().filter(move |(of, _)| *of == host).map(|(_, fact)| fact)
+    }
+
+    /// Adds what the operator decided now.
+    pub fn decide(&mut self, host: HostIndex, at: StepIndex, decision: Decision) {
+        self.facts.push((host, PastFact::Decided { at, decision }));
+    }
+
+    /// Adds that the operator gives the host up now.
+    pub fn give_up(&mut self, host: HostIndex) {
+        self.facts.push((host, PastFact::GivenUp));
+    }
+
+    /// Was the host ever locked for the run?
+    pub fn was_locked(&self, host: HostIndex) -> bool {
+        self.of_host(host).any(|fact| *fact == PastFact::Locked)
+    }
+
+    /// Is an attempt of a step, or of an undo, in flight on the host, as far as is known?
+    pub fn is_in_flight(&self, host: HostIndex) -> bool {
+        self.open_steps().iter().any(|step| step.host == host && step.is_unknown())
+    }
+
+    /// The steps that are in flight, or have ended badly and were not undone: at most one a host.
+    pub fn open_steps(&self) -> Vec<OpenStep> {
+        let mut open: BTreeMap<HostIndex, OpenStep> = BTreeMap::new();
+        for (host, fact) in self.facts() {
+            match fact {
+                PastFact::Began { at, kind, .. } => {
+                    open.insert(host, OpenStep { host, at: *at, kind: *kind, outcome: None });
+                }
+                PastFact::Ended { at, kind, outcome, .. } if !outcome.is_success() => {
+                    open.insert(host, OpenStep { host, at: *at, kind: *kind, outcome: Some(outcome.clone()) });
+                }
+                PastFact::Ended { .. } | PastFact::Decided { .. } | PastFact::GivenUp => {
+                    open.remove(&host);
+                }
+                PastFact::LockRequested
+                | PastFact::Locked
+                | PastFact::Taken
+                | PastFact::Released
+                | PastFact::Unreachable
+                | PastFact::UndoPlanned { .. }
+                | PastFact::Registered { .. } => {}
+            }
+        }
+        open.into_values().collect()
+    }
+
+    /// Did anything happen on any host?
+    pub fn is_empty(&self) -> bool {
+        !self.facts.iter().any(|(_, fact)| matches!(fact, PastFact::Began { .. }))
+    }
+}
+
+fn past_fact(fact: &Fact, at: impl Fn(&StepPath) -> Option<StepIndex>) -> Option<PastFact> {
+    Some(match fact {
+        Fact::LockAcquired { .. } => PastFact::Locked,
+        Fact::StepStarted { step, attempt, .. } => {
+            PastFact::Began { at: at(step)?, attempt: *attempt, kind: StepKind::Run }
+        }
+        Fact::UndoStarted { step, attempt, .. } => {
+            PastFact::Began { at: at(step)?, attempt: *attempt, kind: StepKind::Undo }
+        }
+        Fact::StepResumed { step, attempt, undo, .. } => {
+            let kind = if *undo { StepKind::Undo } else { StepKind::Run };
+            PastFact::Began { at: at(step)?, attempt: *attempt, kind }
+        }
+        Fact::StepSkipped { step, reason, .. } => PastFact::Ended {
+            at: at(step)?,
+            kind: StepKind::Run,
+            outcome: StepOutcome::Skipped { reason: reason.clone() },
+            retrying: false,
+        },
+        Fact::StepFinished { step, outcome, retrying, .. } => {
+            PastFact::Ended { at: at(step)?, kind: StepKind::Run, outcome: outcome.clone(), retrying: *retrying }
+        }
+        Fact::UndoFinished { step, outcome, .. } => {
+            PastFact::Ended { at: at(step)?, kind: StepKind::Undo, outcome: outcome.clone(), retrying: false }
+        }
+        Fact::UndoPlanned { step, .. } => PastFact::UndoPlanned { at: at(step)? },
+        Fact::StepDecided { step, decision, .. } => PastFact::Decided { at: at(step)?, decision: *decision },
+        Fact::HostGivenUp { .. } => PastFact::GivenUp,
+        Fact::Registered { name, value, .. } => PastFact::Registered { name: name.clone(), value: value.clone() },
+        Fact::LockRequested { .. } => PastFact::LockRequested,
+        Fact::HostFinished { outcome: HostOutcome::Unreachable, .. } => PastFact::Unreachable,
+        // It was never locked, or is not any more.
+        Fact::HostFinished { outcome: HostOutcome::Unknown, locked: false, .. } => PastFact::Taken,
+        Fact::LockReleased { .. } | Fact::HostFinished { locked: false, .. } => PastFact::Released,
+        Fact::HostStarted { .. }
+        | Fact::RunStarted { .. }
+        | Fact::RunResumed { .. }
+        | Fact::Connected { .. }
+        | Fact::LessPromised { .. }
+        | Fact::PhaseStarted { .. }
+        | Fact::BatchStarted { .. }
+        | Fact::Output { .. }
+        | Fact::ConnectionLost { .. }
+        | Fact::Reattached { .. }
+        | Fact::HostFinished { .. }
+        | Fact::BatchFinished { .. }
+        | Fact::RolloutStopped { .. }
+        | Fact::Interrupted { .. }
+        | Fact::ReporterDropped { .. }
+        | Fact::RunFinished { .. } => return None,
+    })
+}

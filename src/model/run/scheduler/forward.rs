@@ -1,0 +1,247 @@
+//! The way forward: phases, batches, steps, attempts, and hosts that drop out.
+
+use super::{Action, Activity, Done, Dropout, Mode, Scheduler, StepIndex};
+use crate::model::plan::plan::{HostIndex, OnFailure, PlanStep};
+use crate::model::run::outcome::{HostOutcome, StepOutcome};
+
+impl Scheduler {
+    pub(super) fn in_current_batch(&self, host: HostIndex) -> bool {
+        self.current_phase().and_then(|p| p.batches.get(self.batch)).is_some_and(|batch| batch.contains(&host))
+    }
+
+    pub(super) fn start_phase(&mut self) {
+        match self.current_phase() {
+            Some(_) => {
+                self.batch = 0;
+                self.actions.push(Action::PhaseStarted(self.phase));
+                self.start_batch();
+            }
+            // A host that is being asked for its lock must not be left alone with it.
+            None if self.resumed && self.pending > 0 => {}
+            None => self.finish(),
+        }
+    }
+
+    pub(super) fn start_batch(&mut self) {
+        self.mode = Mode::Rolling;
+        let Some(batch) = self.current_phase().and_then(|p| p.batches.get(self.batch)).cloned() else {
+            self.phase += 1;
+            self.start_phase();
+            return;
+        };
+        self.actions.push(Action::BatchStarted(self.phase, self.batch));
+        self.open = 0;
+        self.hosts.iter_mut().for_each(|state| state.stuck = false);
+        for host in batch {
+            let counts = self.counts_in_batch(host);
+            let state = self.host(host);
+            state.next = 0;
+            state.stuck = counts && state.waits;
+            if counts {
+                if state.activity == Activity::Idle {
+                    self.ready.push_back(host);
+                }
+                self.open += 1;
+            }
+        }
+        if self.open == 0 {
+            self.end_batch();
+        }
+    }
+
+    /// Does the end of the current batch wait for this host of it?
+    pub(super) fn counts_in_batch(&self, host: HostIndex) -> bool {
+        let Some(state) = self.state(host).filter(|state| !state.missed && self.in_current_batch(host)) else {
+            return false;
+        };
+        (state.dropped.is_none() && !state.settled) || self.undoes_in(host, self.phase)
+    }
+
+    /// A host is through the current batch, or dropped out of it.
+    pub(super) fn leave_batch(&mut self) {
+        self.open = self.open.saturating_sub(1);
+        if self.open == 0 {
+            self.end_batch();
+        }
+    }
+
+    pub(super) fn end_batch(&mut self) {
+        self.actions.push(Action::BatchFinished(self.phase, self.batch));
+        self.batch += 1;
+        let more = self.current_phase().filter(|p| self.batch < p.batches.len()).map(|p| p.soak);
+        match more {
+            Some(soak) if !soak.is_zero() => {
+                self.mode = Mode::Soaking;
+                self.actions.push(Action::Soak(soak));
+            }
+            Some(_) => self.start_batch(),
+            None => {
+                self.phase += 1;
+                self.start_phase();
+            }
+        }
+    }
+
+    pub(super) fn run_next(&mut self, host: HostIndex) {
+        let from = match self.host(host).activity {
+            Activity::Pausing(at, attempt) => return self.start_step(host, at, attempt + 1),
+            _ => self.host(host).next,
+        };
+        if self.go_again(host) {
+            return;
+        }
+        let (phase, state) = (self.phase, self.state(host));
+        let found = self.current_phase().and_then(|phase_plan| {
+            let steps = phase_plan.steps.iter().enumerate().skip(from);
+            let finished = |step| state.is_some_and(|state| state.finished.contains(&StepIndex { phase, step }));
+            steps.filter(|(i, step)| step.commands.contains_key(&host) && !finished(*i)).map(|(i, _)| i).next()
+        });
+        let Some(step) = found else {
+            self.settle_if_through(host);
+            self.leave_batch();
+            return;
+        };
+        let at = StepIndex { phase: self.phase, step };
+        if self.runs(host, at) {
+            return self.start_step(host, at, 1);
+        }
+        self.host(host).next = step + 1;
+        self.note_undo(host, at);
+        self.actions.push(Action::PlanUndo(host, at));
+        self.run_next(host);
+    }
+
+    /// Is the step more than an undo?
+    pub(super) fn runs(&self, host: HostIndex, at: StepIndex) -> bool {
+        self.step(at).and_then(|step| step.commands.get(&host)).is_some_and(|commands| commands.run.is_some())
+    }
+
+    /// Remembers that the host came to a step that is only an undo.
+    pub(super) fn note_undo(&mut self, host: HostIndex, at: StepIndex) {
+        let state = self.host(host);
+        state.note(Done { at, succeeded: true, undone: false });
+        state.finished.insert(at);
+    }
+
+    /// Did anything run on the host that may have changed something there?
+    pub(super) fn has_run(&self, host: HostIndex) -> bool {
+        self.state(host).is_some_and(|state| state.done.iter().any(|done| self.runs(host, done.at)))
+    }
+
+    pub(super) fn start_step(&mut self, host: HostIndex, at: StepIndex, attempt: u32) {
+        let state = self.host(host);
+        state.next = at.step + 1;
+        state.activity = Activity::Running(at, attempt);
+        state.watched = false;
+        self.active += 1;
+        self.actions.push(Action::Run(host, at, attempt));
+    }
+
+    pub(super) fn on_step_ended(&mut self, host: HostIndex, outcome: &StepOutcome) {
+        let Activity::Running(at, attempt) = self.host(host).activity else { return };
+        self.active -= 1;
+        self.host(host).activity = Activity::Idle;
+        self.note_effect(host, at, outcome);
+        if self.is_left_open(host, at, attempt, outcome) {
+            return;
+        }
+        if outcome.is_success() {
+            if self.mode == Mode::Rolling {
+                self.ready.push_back(host);
+            } else if self.is_last_of_phase(host, at) {
+                // It was through just then: the stop took nothing away from it.
+                self.settle_if_through(host);
+            }
+            return;
+        }
+        let retry = self.step(at).and_then(|step| step.retry).filter(|r| attempt <= r.times);
+        if let Some(retry) = retry.filter(|_| self.mode == Mode::Rolling && outcome.is_own_failure()) {
+            self.host(host).activity = Activity::Pausing(at, attempt);
+            self.actions.push(Action::Retry(host, retry.delay));
+            return;
+        }
+        let path = self.step(at).map(|s| s.path.to_string()).unwrap_or_default();
+        let reason = format!("{path}: {}", outcome.describe());
+        let stopped = self.mode != Mode::Rolling;
+        let state = self.host(host);
+        state.reason = Some(reason.clone());
+        state.dropped = Some(Dropout::Failed);
+        match outcome {
+            StepOutcome::Unknown { .. } => {
+                state.frozen = Some(HostOutcome::Unknown);
+                state.doubt = true;
+            }
+            // The interrupt stopped the rollout already, or that of an earlier controller is heard of now; this host did not fail.
+            StepOutcome::Cancelled => {
+                state.dropped = None;
+                if self.mode == Mode::Rolling {
+                    self.stop(reason);
+                }
+                return;
+            }
+            // The rollout has stopped: what had not begun by then, or was ended in its guard, is no failure.
+            StepOutcome::NotStarted { .. } if stopped => {
+                state.dropped = None;
+                return;
+            }
+            _ => {}
+        }
+        self.failures += 1;
+        let once = self.plan.phases.get(at.phase).is_some_and(|p| p.once);
+        if stopped {
+            return;
+        }
+        if once && self.failures <= self.plan.max_failures {
+            self.stop(format!("{path} failed; it runs once for the whole rollout"));
+        } else if self.failures > self.plan.max_failures {
+            self.stop_over_budget();
+        } else {
+            self.drop_out(host);
+        }
+    }
+
+    fn is_last_of_phase(&self, host: HostIndex, at: StepIndex) -> bool {
+        let steps = self.plan.phases.get(at.phase).map(|phase| phase.steps.as_slice()).unwrap_or_default();
+        let runs = |step: &PlanStep| step.commands.get(&host).is_some_and(|commands| commands.run.is_some());
+        !steps.iter().skip(at.step + 1).any(runs)
+    }
+
+    /// Within the budget: the host alone undoes what it did in this phase and takes no further part.
+    pub(super) fn drop_out(&mut self, host: HostIndex) {
+        if self.host(host).frozen.is_none() && self.plan.on_failure == OnFailure::Undo {
+            self.ready.push_back(host);
+        } else {
+            // What left nothing to take back has failed, and that is all.
+            if self.plan.on_failure == OnFailure::Hold && !self.in_force(host).is_empty() {
+                self.host(host).frozen.get_or_insert(HostOutcome::Held);
+            }
+            self.settle_if_through(host);
+            self.leave_batch();
+        }
+    }
+
+    /// Remembers that the step has, or may have, an effect.
+    pub(super) fn note_effect(&mut self, host: HostIndex, at: StepIndex, outcome: &StepOutcome) {
+        let sent = match outcome {
+            StepOutcome::Skipped { .. } | StepOutcome::NotStarted { .. } => false,
+            StepOutcome::Succeeded
+            | StepOutcome::Failed { .. }
+            | StepOutcome::Signaled { .. }
+            | StepOutcome::TimedOut { .. }
+            | StepOutcome::Unusable { .. }
+            | StepOutcome::Cancelled
+            | StepOutcome::Unknown { .. }
+            | StepOutcome::Detached { .. } => true,
+        };
+        if sent && !self.step(at).is_some_and(|step| step.read_only) {
+            self.host(host).note(Done { at, succeeded: outcome.is_success(), undone: false });
+        }
+    }
+
+    /// The next attempt waits for its place within the width like any other step.
+    pub(super) fn on_retry_due(&mut self, host: HostIndex) {
+        if matches!(self.host(host).activity, Activity::Pausing(..)) && self.mode == Mode::Rolling {
+            self.ready.push_back(host);
+        }
+    }
+}

@@ -1,0 +1,484 @@
+//! The scheduler: a pure state machine that walks a plan, `on(Input) -> Vec<Action>`.
+//!
+//! It decides what runs where and when: phases as barriers, batches and soak, the width, the failure budget, the order of undo,
+//! interrupts. It knows no clock and no network; the engine does what the actions say and reports back.
+//!
+//! Invariants, property-tested in `tests.rs`: every host settles exactly once; nothing starts after the rollout stopped; at most
+//! `parallel` hosts work; undo goes backwards over phases and, on each host, over its steps; a `once` step runs at most once.
+//!
+//! Decisions that could have gone otherwise:
+//! * All hosts are connected before the first step, as far as the budget may still be exceeded by hosts that cannot be reached: a
+//!   deployment does not begin on half a site. With a budget that bears them all, reachable hosts start at once.
+//! * A failing step's own undo runs too: it may have done half of its work.
+//! * A step that is only an undo is noted in its turn, and undone like any other. On its own it has no effect: a host with
+//!   nothing else is untouched. Rejected: to undo it only where something came later. The undo of another host may be what it is for.
+//! * A host that fails within the budget undoes the current phase and takes no further part, but settles only at the end of the
+//!   run: if the whole rollout is unwound later, so is what this host did in earlier phases.
+//! * When the undo of a `once` step fails, nothing before it is undone anywhere: a site whose database is in doubt is not reopened.
+//! * A host whose connection is lost for good is no failure, and nothing is undone because of it: its step goes on. The others go as
+//!   far as they can without it, and then the run waits, locked, for `fleet resume`. The same holds for a step of a resumed run whose
+//!   outcome cannot be found out: the operator is there, and decides. In a run that nobody looks at, an unknown step is a failure.
+//! * Before a step or an undo whose outcome is unknown is run again, or undone, it is watched once more: nothing is done beside what may run.
+//! * `fleet resume` runs an undo again that failed. Rejected: only `fleet undo` does. Whoever resumes a run that goes back wants it back.
+//! * A host that the operator gives up counts as one that could not be reached: its steps stay as they are, the budget decides for the
+//!   others. With the effect of a `once` step on it, nothing before that is undone anywhere, as after a failed undo of it.
+//! * A resumed run is made anew from what happened on each host, not by feeding the old inputs in again: a record that a crash cut off has
+//!   not all of them, and what matters is what is true of each host. Which way it goes follows from that, too: forward, unless there
+//!   are more failures than the budget bears, or something was undone already.
+
+mod action;
+mod forward;
+mod resume;
+mod unwind;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::model::plan::plan::{HostIndex, Plan, PlanPhase, PlanStep};
+use crate::model::run::outcome::HostOutcome;
+pub use action::{Action, Input, Settlement, StepIndex};
+
+/// What a host is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Activity {
+    /// Not asked to connect yet, or not able to.
+    #[default]
+    Away,
+    Connecting,
+    Idle,
+    Running(StepIndex, u32),
+    /// Waiting for another attempt.
+    Pausing(StepIndex, u32),
+    Undoing(StepIndex),
+}
+
+/// Something that an earlier controller announced, and did not see the end of; or what a person wants to be done again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Watch(StepIndex, u32),
+    WatchUndo(StepIndex, u32),
+    Rerun(StepIndex, u32),
+}
+
+/// What follows when nobody knows how the watched step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Then {
+    /// A person has to decide.
+    #[default]
+    Ask,
+    /// A person has decided, knowing that: it is undone, or its undo runs again.
+    Undo,
+    /// The same, and it runs once more.
+    Rerun,
+}
+
+#[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each may be true with any other")]
+struct HostState {
+    activity: Activity,
+    /// The next step of the current phase.
+    next: usize,
+    /// The steps that were sent, in the order in which they ran.
+    done: Vec<Done>,
+    /// Takes no further part in the rollout.
+    dropped: Option<Dropout>,
+    /// No undo may run on it.
+    frozen: Option<HostOutcome>,
+    reason: Option<String>,
+    settled: bool,
+    /// Steps that an earlier controller has brought to a good end.
+    finished: BTreeSet<StepIndex>,
+    /// What to begin with.
+    again: Option<Again>,
+    /// The attempt of which an earlier controller could not find out how it ended.
+    unknown: Option<Again>,
+    /// What follows when that cannot be found out now either.
+    then: Then,
+    /// The running step was announced by an earlier controller.
+    watched: bool,
+    /// How often a step was tried by earlier controllers.
+    tries: BTreeMap<StepIndex, u32>,
+    /// How often the undo of a step was tried.
+    undos: BTreeMap<StepIndex, u32>,
+    /// The operator has given it up: it is not asked any more.
+    given_up: bool,
+    /// Neither failed nor through: the rollout waits for it, and in the end for a person.
+    waits: bool,
+    /// The current batch waits for it, too.
+    stuck: bool,
+    /// This controller does not reach it, and the rollout does without it.
+    missed: bool,
+    /// An earlier controller has locked it.
+    locked: bool,
+    /// What is there may be anything, or still changes: no other run may come.
+    doubt: bool,
+}
+
+/// A step that was sent to a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Done {
+    at: StepIndex,
+    /// Else it may have done a part of its work.
+    succeeded: bool,
+    undone: bool,
+}
+
+impl HostState {
+    /// Remembers a step that was sent. Another attempt of the same step has the same effect.
+    fn note(&mut self, done: Done) {
+        match self.done.last_mut().filter(|last| last.at == done.at) {
+            Some(last) => *last = done,
+            None => self.done.push(done),
+        }
+    }
+}
+
+/// Why a host takes no further part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dropout {
+    Unreachable,
+    Failed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Waiting until connection failures can no longer exceed the budget.
+    Gathering,
+    /// A batch is running.
+    Rolling,
+    /// Between two batches.
+    Soaking,
+    /// Nothing new starts; what runs comes to its end.
+    Draining,
+    /// What was done is undone; the phase that is being undone now.
+    Unwinding(usize),
+    Finished,
+}
+
+/// Walks a plan. See the module's documentation.
+#[derive(Debug)]
+pub struct Scheduler {
+    plan: Arc<Plan>,
+    hosts: Vec<HostState>,
+    mode: Mode,
+    phase: usize,
+    batch: usize,
+    /// Hosts of the current batch, or of the phase that is being undone, that are not through.
+    open: usize,
+    /// Hosts that can go on with a step or an undo.
+    ready: VecDeque<HostIndex>,
+    /// Hosts that wait for their connection attempt.
+    unconnected: VecDeque<HostIndex>,
+    /// Hosts that neither connected nor failed to.
+    pending: usize,
+    /// Hosts that are connecting, running or undoing.
+    active: usize,
+    failures: usize,
+    /// Why the rollout cannot begin although the budget would bear it.
+    missing_once: Option<String>,
+    interrupts: u8,
+    /// The run ends before it is through, and is to be resumed.
+    suspended: bool,
+    /// It goes on with what another controller began.
+    resumed: bool,
+    /// Running steps are ended as soon as they are watched.
+    cancelling: bool,
+    actions: Vec<Action>,
+}
+
+impl Scheduler {
+    /// A scheduler at the beginning of the plan.
+    pub fn new(plan: Arc<Plan>) -> Self {
+        let count = plan.hosts.len();
+        Self {
+            hosts: vec![HostState::default(); count],
+            mode: Mode::Gathering,
+            phase: 0,
+            batch: 0,
+            open: 0,
+            ready: VecDeque::new(),
+            unconnected: (0..count).map(HostIndex).collect(),
+            pending: count,
+            active: 0,
+            failures: 0,
+            missing_once: None,
+            interrupts: 0,
+            suspended: false,
+            resumed: false,
+            cancelling: false,
+            actions: Vec::new(),
+            plan,
+        }
+    }
+
+    /// Takes what happened and says what is to be done. An input that does not fit the state is ignored.
+    pub fn on(&mut self, input: Input) -> Vec<Action> {
+        if self.mode != Mode::Finished {
+            match input {
+                Input::Start if self.resumed => self.begin_resumed(),
+                Input::Start => self.begin_when_safe(),
+                Input::Connected(host) => self.on_connected(host),
+                Input::ConnectFailed(host, reason) => self.on_missing(host, Dropout::Unreachable, reason),
+                Input::Refused(host, outcome, reason) => self.on_refused(host, outcome, reason),
+                Input::LockUnknown(host, reason) => self.on_lock_unknown(host, reason),
+                Input::StepEnded(host, outcome) => self.on_step_ended(host, &outcome),
+                Input::RetryDue(host) => self.on_retry_due(host),
+                Input::UndoEnded(host, outcome) => self.on_undo_ended(host, &outcome),
+                Input::SoakOver if self.mode == Mode::Soaking => self.start_batch(),
+                Input::SoakOver => {}
+                Input::Interrupt => self.on_interrupt(),
+                Input::LetGo => self.let_go(),
+            }
+            self.pump();
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    /// Is the run over?
+    pub fn is_finished(&self) -> bool {
+        self.mode == Mode::Finished
+    }
+
+    fn host(&mut self, host: HostIndex) -> &mut HostState {
+        #[expect(clippy::indexing_slicing, reason = "a HostIndex is made only from this plan's hosts")]
+        &mut self.hosts[host.0]
+    }
+
+    fn state(&self, host: HostIndex) -> Option<&HostState> {
+        self.hosts.get(host.0)
+    }
+
+    fn hosts(&self) -> impl Iterator<Item = HostIndex> + use<> {
+        (0..self.hosts.len()).map(HostIndex)
+    }
+
+    fn current_phase(&self) -> Option<&PlanPhase> {
+        self.plan.phases.get(self.phase)
+    }
+
+    fn step(&self, at: StepIndex) -> Option<&PlanStep> {
+        self.plan.phases.get(at.phase)?.steps.get(at.step)
+    }
+
+    fn begin_when_safe(&mut self) {
+        if self.mode != Mode::Gathering {
+            return;
+        }
+        if self.missing_once.is_none() && self.failures + self.pending <= self.plan.max_failures {
+            self.mode = Mode::Rolling;
+            self.start_phase();
+        } else if self.pending == 0 {
+            // Only now, so that all hosts that cannot be reached are told at once.
+            let failed = self.hosts.iter().any(|state| state.dropped == Some(Dropout::Failed));
+            let trouble = if failed { "cannot take part" } else { "could not be reached" };
+            let count = || format!("{} of {} hosts {trouble}", self.failures, self.hosts.len());
+            let reason = self.missing_once.take().unwrap_or_else(count);
+            self.stop(reason);
+        }
+    }
+
+    fn on_connected(&mut self, host: HostIndex) {
+        if self.host(host).activity != Activity::Connecting {
+            return;
+        }
+        self.host(host).activity = Activity::Idle;
+        self.active -= 1;
+        self.pending -= 1;
+        match self.mode {
+            Mode::Gathering => self.begin_when_safe(),
+            Mode::Rolling if self.counts_in_batch(host) => self.ready.push_back(host),
+            Mode::Rolling | Mode::Soaking => self.settle_if_through(host),
+            Mode::Draining => self.watch_again(host),
+            Mode::Unwinding(_) | Mode::Finished => {}
+        }
+    }
+
+    /// The host cannot take part.
+    fn on_missing(&mut self, host: HostIndex, why: Dropout, reason: String) {
+        if self.host(host).activity != Activity::Connecting {
+            return;
+        }
+        if self.resumed {
+            return self.on_away_again(host, reason, HostOutcome::Detached);
+        }
+        self.active -= 1;
+        self.pending -= 1;
+        let interrupted = self.interrupts > 0;
+        let state = self.host(host);
+        state.activity = Activity::Away;
+        state.reason = Some(reason);
+        if !interrupted || state.frozen.is_some() {
+            state.dropped = Some(why);
+            self.failures += 1;
+            self.settle(host);
+        }
+        let needed = self.plan.phases.iter().find(|p| p.once && p.batches.iter().flatten().any(|h| *h == host));
+        let trouble = if why == Dropout::Failed { "cannot take part" } else { "could not be reached" };
+        let needed = needed.map(|p| format!("the host of phase `{}`, which runs once, {trouble}", p.name));
+        match self.mode {
+            Mode::Gathering => {
+                self.missing_once = self.missing_once.take().or(needed);
+                self.begin_when_safe();
+            }
+            Mode::Rolling | Mode::Soaking => {
+                if let Some(reason) = needed {
+                    self.stop(reason);
+                } else if self.failures > self.plan.max_failures {
+                    self.stop_over_budget();
+                } else if self.mode == Mode::Rolling && self.in_current_batch(host) {
+                    self.leave_batch();
+                }
+            }
+            Mode::Draining | Mode::Unwinding(_) | Mode::Finished => {}
+        }
+    }
+
+    /// It may be locked for the run, which only a later controller can find out: nothing else may come there, and the host is not forgotten.
+    fn on_lock_unknown(&mut self, host: HostIndex, reason: String) {
+        if self.host(host).activity == Activity::Connecting {
+            let state = self.host(host);
+            state.frozen = Some(HostOutcome::Detached);
+            state.doubt = true;
+            self.on_missing(host, Dropout::Unreachable, reason);
+        }
+    }
+
+    /// A resumed run has lost a host for now, or to another run.
+    fn on_away_again(&mut self, host: HostIndex, reason: String, outcome: HostOutcome) {
+        self.active -= 1;
+        self.pending -= 1;
+        let state = self.host(host);
+        state.activity = Activity::Away;
+        state.reason = Some(reason);
+        let counts = self.counts_in_batch(host);
+        self.wait_for(host, outcome);
+        if !self.host(host).waits {
+            self.host(host).missed = true;
+            if self.mode == Mode::Rolling && counts {
+                self.leave_batch();
+            }
+        }
+    }
+
+    /// The host is there, and cannot take part. One that another run works on stops this one, whatever the budget.
+    fn on_refused(&mut self, host: HostIndex, outcome: HostOutcome, reason: String) {
+        if self.host(host).activity != Activity::Connecting {
+            return;
+        }
+        if outcome != HostOutcome::Locked {
+            return self.on_missing(host, Dropout::Failed, reason);
+        }
+        if self.resumed {
+            let state = self.host(host);
+            // Where this run has done nothing, the lock of another one is none of its business.
+            state.locked &= state.again.is_some() || !state.done.is_empty();
+            return self.on_away_again(host, reason, outcome);
+        }
+        self.active -= 1;
+        self.pending -= 1;
+        let label = self.plan.hosts.get(host.0).map(|host| host.label.to_string()).unwrap_or_default();
+        let state = self.host(host);
+        state.activity = Activity::Away;
+        state.reason = Some(reason);
+        state.frozen = Some(outcome);
+        self.settle(host);
+        let reason = format!("{label} is locked by another run");
+        match self.mode {
+            Mode::Gathering => {
+                self.missing_once.get_or_insert(reason);
+                self.begin_when_safe();
+            }
+            Mode::Rolling | Mode::Soaking => self.stop(reason),
+            Mode::Draining | Mode::Unwinding(_) | Mode::Finished => {}
+        }
+    }
+
+    /// Starts what can be started, and turns round when the last running step has ended.
+    fn pump(&mut self) {
+        self.start_ready();
+        if self.mode == Mode::Draining && self.active == 0 && self.unconnected.is_empty() {
+            self.begin_unwinding();
+            self.start_ready();
+        }
+        self.suspend_if_stuck();
+        self.finish_resumed();
+    }
+
+    /// Starts what can be started within the width. Steps and undos go before new connections.
+    fn start_ready(&mut self) {
+        while self.active < self.plan.parallel.max(1) {
+            if let Some(host) = self.ready.pop_front() {
+                match self.mode {
+                    Mode::Unwinding(phase) => self.undo_next(host, phase),
+                    Mode::Rolling => match self.host(host).dropped {
+                        Some(_) => self.undo_next(host, self.phase),
+                        None => self.run_next(host),
+                    },
+                    Mode::Draining => self.watch_again(host),
+                    Mode::Gathering | Mode::Soaking | Mode::Finished => {}
+                }
+            } else if let Some(host) = self.unconnected.pop_front() {
+                self.host(host).activity = Activity::Connecting;
+                self.active += 1;
+                self.actions.push(Action::Connect(host));
+            } else {
+                break;
+            }
+        }
+    }
+
+    fn on_interrupt(&mut self) {
+        self.interrupts = self.interrupts.saturating_add(1);
+        self.actions.push(Action::Interrupted(self.interrupts.min(3)));
+        match self.interrupts {
+            1 => {
+                let connecting = |s: &HostState| s.activity == Activity::Connecting;
+                for host in self.hosts().filter(|h| self.hosts.get(h.0).is_some_and(connecting)) {
+                    self.actions.push(Action::End(host));
+                }
+                if !matches!(self.mode, Mode::Draining | Mode::Unwinding(_)) {
+                    self.stop("interrupted".to_owned());
+                }
+            }
+            2 => {
+                // Not the undos: a host whose undo is cut off is left half way.
+                let busy = |s: &HostState| matches!(s.activity, Activity::Running(..));
+                for host in self.hosts().filter(|h| self.hosts.get(h.0).is_some_and(busy)) {
+                    self.actions.push(Action::End(host));
+                }
+            }
+            _ => self.let_go(),
+        }
+    }
+
+    fn stop_over_budget(&mut self) {
+        let (failures, budget) = (self.failures, self.plan.max_failures);
+        let hosts = if failures == 1 { "host" } else { "hosts" };
+        self.stop(format!("{failures} {hosts} failed, {budget} allowed"));
+    }
+
+    /// Nothing new starts from here on.
+    fn stop(&mut self, reason: String) {
+        self.mode = Mode::Draining;
+        self.ready.clear();
+        // What an earlier controller did on hosts that this one has not come to yet is to be undone, too.
+        let unconnected = std::mem::take(&mut self.unconnected).into_iter();
+        self.unconnected = unconnected.filter(|host| self.resumed && self.is_needed(*host)).collect();
+        for (index, state) in self.hosts.iter_mut().enumerate() {
+            if let Activity::Pausing(..) = state.activity {
+                state.activity = Activity::Idle;
+                state.dropped = Some(Dropout::Failed);
+                state.reason = Some("a step failed, and the run stopped before another attempt".to_owned());
+            }
+            // What would be run again would only be undone; what may be running is brought to its end.
+            state.again = state.again.filter(|again| !matches!(again, Again::Rerun(..)));
+            if state.activity == Activity::Idle && state.again.is_some() && !state.settled {
+                self.ready.push_back(HostIndex(index));
+            }
+        }
+        self.actions.push(Action::RolloutStopped(reason));
+    }
+}

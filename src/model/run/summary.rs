@@ -1,0 +1,219 @@
+//! What is known about a run: a pure fold over its events.
+//!
+//! Screen, final table, exit code and `fleet show` all read this one value, so they cannot disagree. The fold is total: any
+//! events in any order give a summary, because a record may be torn and a run may be still going on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::model::plan::book::Basis;
+use crate::model::run::event::{Direction, Event, Fact, Proven, Signal};
+pub use crate::model::run::host_summary::{Activity, Failure, HostSummary, StepKind, StepSummary, elapsed};
+use crate::model::run::outcome::HostOutcome;
+use crate::model::text::name::{HostLabel, PhaseName, RunId, SiteName, StepPath};
+use crate::model::text::tail::Tail;
+
+/// What is known about a run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// The run; none before its first event.
+    pub run: Option<RunId>,
+    /// Its sites.
+    pub sites: Vec<SiteName>,
+    /// Its tasks, as typed.
+    pub task: String,
+    /// Who started it.
+    pub by: String,
+    /// When it began.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+    /// When something happened last.
+    pub latest: Option<Timestamp>,
+    /// The phases that began, in order.
+    pub phases: Vec<PhaseSummary>,
+    /// Why the rollout was stopped.
+    pub stopped: Option<String>,
+    /// How far it was interrupted: 0 is not at all.
+    pub interrupts: u8,
+    /// What it was interrupted with last.
+    pub signal: Option<Signal>,
+    /// The reporters that failed, and why.
+    pub dropped: Vec<(String, String)>,
+    /// The exit code that the run told when it ended.
+    pub told_exit_code: Option<u8>,
+    /// Which way it was resumed last.
+    pub resumed: Option<Direction>,
+    /// What the run takes from the site that its site follows.
+    pub basis: Option<Basis>,
+    /// What the run proved.
+    pub proven: Option<Proven>,
+    hosts: Vec<HostSummary>,
+    places: BTreeMap<HostLabel, usize>,
+}
+
+/// How far a phase is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PhaseSummary {
+    /// Its name.
+    pub name: PhaseName,
+    /// How many batches it has.
+    pub batches: usize,
+    /// The batch that began last, from 1; 0 before the first.
+    pub batch: usize,
+    /// The hosts of that batch.
+    pub hosts: Vec<HostLabel>,
+    /// How many batches are through.
+    pub finished: usize,
+}
+
+impl Summary {
+    /// Takes the next event.
+    pub fn apply(&mut self, event: &Event) {
+        self.run.get_or_insert_with(|| event.run.clone());
+        self.latest = self.latest.max(Some(event.at));
+        match &event.fact {
+            Fact::RunStarted { sites, task, hosts, by, basis } => {
+                self.basis.clone_from(basis);
+                self.sites.clone_from(sites);
+                self.task.clone_from(task);
+                self.by.clone_from(by);
+                self.started = Some(event.at);
+                for host in hosts {
+                    self.host_mut(host);
+                }
+            }
+            Fact::PhaseStarted { phase, batches } => self.phases.push(PhaseSummary::new(phase, *batches)),
+            Fact::BatchStarted { phase, batch, hosts } => {
+                let phase = self.phase_mut(phase);
+                phase.batch = *batch;
+                phase.batches = phase.batches.max(*batch);
+                phase.hosts.clone_from(hosts);
+            }
+            Fact::BatchFinished { phase, batch } => {
+                let phase = self.phase_mut(phase);
+                phase.finished = phase.finished.max(*batch);
+                phase.batches = phase.batches.max(*batch);
+            }
+            Fact::RunResumed { direction, .. } => {
+                self.resumed = Some(*direction);
+                self.finished = None;
+                self.told_exit_code = None;
+                self.proven = None;
+                self.stopped = None;
+                self.interrupts = 0;
+                self.signal = None;
+                self.dropped.clear();
+                self.hosts.iter_mut().for_each(HostSummary::reopen);
+            }
+            Fact::RolloutStopped { reason } => {
+                self.stopped.get_or_insert_with(|| reason.clone());
+            }
+            Fact::Interrupted { level, signal } => {
+                self.interrupts = self.interrupts.max(*level);
+                self.signal = Some(*signal);
+            }
+            Fact::ReporterDropped { reporter, reason } => self.dropped.push((reporter.clone(), reason.clone())),
+            Fact::RunFinished { exit_code, proven, .. } => {
+                self.finished = Some(event.at);
+                self.told_exit_code = Some(*exit_code);
+                self.proven.clone_from(proven);
+            }
+            Fact::HostStarted { host }
+            | Fact::StepDecided { host, .. }
+            | Fact::HostGivenUp { host, .. }
+            | Fact::StepResumed { host, .. }
+            | Fact::LockRequested { host }
+            | Fact::LockAcquired { host }
+            | Fact::LockReleased { host }
+            | Fact::LessPromised { host, .. }
+            | Fact::Reattached { host }
+            | Fact::Connected { host }
+            | Fact::StepStarted { host, .. }
+            | Fact::StepSkipped { host, .. }
+            | Fact::UndoPlanned { host, .. }
+            | Fact::Output { host, .. }
+            | Fact::StepFinished { host, .. }
+            | Fact::Registered { host, .. }
+            | Fact::ConnectionLost { host, .. }
+            | Fact::UndoStarted { host, .. }
+            | Fact::UndoFinished { host, .. }
+            | Fact::HostFinished { host, .. } => self.host_mut(host).apply(event.at, &event.fact),
+        }
+    }
+
+    /// All events of a run in one go.
+    pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
+        let mut summary = Self::default();
+        for event in events {
+            summary.apply(event);
+        }
+        summary
+    }
+
+    /// All hosts, in the order of the plan.
+    pub fn hosts(&self) -> impl ExactSizeIterator<Item = &HostSummary> + Clone {
+        self.hosts.iter()
+    }
+
+    /// One host.
+    pub fn host(&self, host: &str) -> Option<&HostSummary> {
+        self.places.get(host).and_then(|&place| self.hosts.get(place))
+    }
+
+    /// Gives a failed step its last lines. Events on disk are without output: those lines are read from the host's log.
+    pub fn restore_tail(&mut self, host: &str, step: &StepPath, kind: StepKind, tail: &Tail) {
+        let host = self.places.get(host).and_then(|&place| self.hosts.get_mut(place));
+        let failures = host.into_iter().flat_map(|host| host.failure.iter_mut().chain(&mut host.undo_failure));
+        for failure in failures.filter(|failure| &failure.step == step && failure.kind == kind) {
+            failure.tail.clone_from(tail);
+        }
+    }
+
+    /// How long the run took; until its last event when it is not finished.
+    pub fn duration(&self) -> Option<Duration> {
+        Some(elapsed(self.started?, self.finished.or(self.latest)?))
+    }
+
+    /// Was it told to take everything back? Then that is what makes it a success.
+    pub fn is_undo(&self) -> bool {
+        self.resumed == Some(Direction::Back)
+    }
+
+    /// How many hosts ended like that.
+    pub fn count(&self, outcome: HostOutcome) -> usize {
+        self.hosts().filter(|host| host.outcome == Some(outcome)).count()
+    }
+
+    fn phase_mut(&mut self, name: &PhaseName) -> &mut PhaseSummary {
+        let place = self.phases.iter().rposition(|phase| &phase.name == name).unwrap_or(self.phases.len());
+        if place == self.phases.len() {
+            self.phases.push(PhaseSummary::new(name, 0));
+        }
+        #[expect(clippy::indexing_slicing, reason = "the place was found, or made, just above")]
+        &mut self.phases[place]
+    }
+
+    fn host_mut(&mut self, host: &HostLabel) -> &mut HostSummary {
+        let place = *self.places.entry(host.clone()).or_insert_with(|| {
+            self.hosts.push(HostSummary::new(host));
+            self.hosts.len() - 1
+        });
+        #[expect(clippy::indexing_slicing, reason = "`places` holds only places of `hosts`, which never shrinks")]
+        &mut self.hosts[place]
+    }
+}
+
+impl PhaseSummary {
+    fn new(name: &PhaseName, batches: usize) -> Self {
+        Self { name: name.clone(), batches, batch: 0, hosts: Vec::new(), finished: 0 }
+    }
+}
+
+#[cfg(test)]
+#[path = "summary_tests.rs"]
+mod tests;
+#[cfg(test)]
+pub(crate) use tests::any_events;
