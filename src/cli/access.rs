@@ -13,6 +13,8 @@ use super::context::{Context, say};
 use super::failure::Failure;
 use crate::model::plan::plan::PlanHost;
 use crate::model::recipe::shell::quote;
+use crate::model::run::cause::Cause;
+use crate::model::text::hint::Hint;
 use crate::ssh::key::{self, KeyError, PublicKeyLine};
 use crate::ssh::known_hosts::KnownHosts;
 use crate::ssh::{
@@ -171,12 +173,16 @@ struct WithHint(SshConnector);
 impl Connect for WithHint {
     fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
         let hint = |error| match error {
-            ConnectError::Auth { user, reason, refused: true, key: key @ KeyAnswer::Refused }
-                if !reason.contains("\nhint: ") =>
-            {
+            ConnectError::Auth {
+                user,
+                reason,
+                cause: cause @ Cause::LoginRefused,
+                hints,
+                key: key @ KeyAnswer::Refused,
+            } if hints.is_empty() => {
                 let site = &host.site;
                 let hint = format!("`fleet {site} distribute-keys` brings the project's key to hosts that lack it");
-                ConnectError::Auth { user, reason: format!("{reason}\nhint: {hint}"), refused: true, key }
+                ConnectError::Auth { user, reason, cause, hints: vec![Hint::Advice(hint)], key }
             }
             other => other,
         };

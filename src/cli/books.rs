@@ -18,6 +18,7 @@ use crate::model::plan::plan::PlanHost;
 use crate::model::plan::planner::{self, Asked, Overrides, PlanError, Request};
 use crate::model::plan::spool;
 use crate::model::run::exit;
+use crate::model::run::reason::Reason;
 use crate::model::text::name::{HostName, RunId, SiteName, VarName};
 use crate::model::text::printable::printable;
 use crate::ssh::{Backoff, Connect, Session};
@@ -29,7 +30,7 @@ pub struct Place {
 }
 
 /// A host, and what it says of itself, or why it says nothing.
-pub type Answer<'a> = (&'a Place, Result<HostReport, String>);
+pub type Answer<'a> = (&'a Place, Result<HostReport, Reason>);
 
 /// The targeted hosts of all sites. Where a recipe is broken, nobody knows where the book is; that is said, and the host is asked for
 /// the one that its last run had.
@@ -94,7 +95,7 @@ pub async fn inspect<'a>(context: &Context<'_>, connector: &Arc<dyn Connect>, pl
 }
 
 /// Has a host do something, and gives its answer.
-pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, command: RemoteCommand) -> Result<String, String> {
+pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, command: RemoteCommand) -> Result<String, Reason> {
     connected(connector, host, async |session: &mut dyn Session| engine::ask(session, &command).await).await
 }
 
@@ -102,10 +103,10 @@ pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, command: Remote
 async fn connected<T>(
     connector: &Arc<dyn Connect>,
     host: &PlanHost,
-    talk: impl AsyncFnOnce(&mut dyn Session) -> Result<T, String>,
-) -> Result<T, String> {
+    talk: impl AsyncFnOnce(&mut dyn Session) -> Result<T, Reason>,
+) -> Result<T, Reason> {
     let mut session =
-        Backoff::retry(host.connect_retry, || connector.connect(host)).await.map_err(|error| error.to_string())?;
+        Backoff::retry(host.connect_retry, || connector.connect(host)).await.map_err(|error| error.reason())?;
     let answer = talk(session.as_mut()).await;
     session.close().await;
     answer
@@ -129,7 +130,7 @@ pub fn is_unseen(place: &Place, report: &HostReport) -> bool {
 
 /// What a host says, on one line and harmless on a terminal.
 pub fn one_line(text: &str) -> String {
-    printable(text.replace("\nhint: ", "; hint: ").as_bytes())
+    printable(text.as_bytes())
 }
 
 /// The hosts of the site that this one follows, by that site's own way in; the command line names keys for all hosts.
@@ -156,7 +157,7 @@ pub async fn prove(
     let silent: Vec<String> = answers
         .iter()
         .filter_map(|(place, answer)| Some((place, answer.as_ref().err()?)))
-        .map(|(place, reason)| format!("{}: {}", place.host.label, one_line(reason)))
+        .map(|(place, reason)| format!("{}: {}", place.host.label, one_line(&reason.in_one_line())))
         .collect();
     let proofs: Vec<HostProof> = answers.into_iter().filter_map(|(_, answer)| answer.ok()?.proof).collect();
     asked.proof = book::newest(proofs).filter(|proof: &Proof| proof.name == *variable);

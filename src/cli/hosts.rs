@@ -13,7 +13,6 @@ use crate::model::plan::host_report::{Holder, HostReport};
 use crate::model::plan::plan::PlanHost;
 use crate::model::plan::spool::LEAST_ROOM;
 use crate::model::run::exit;
-use crate::model::text::printable::printable;
 use crate::report::columns::{Cell, columns, headings};
 use crate::report::paint::Tone;
 use crate::ssh::Connect;
@@ -30,7 +29,7 @@ pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
         let host = &place.host;
         let label = Cell::plain(host.label.to_string());
         match answer {
-            Err(reason) => rows.push(vec![label, Cell::toned(Tone::Bad, first_line(reason))]),
+            Err(reason) => rows.push(vec![label, Cell::toned(Tone::Bad, one_line(&reason.text))]),
             Ok(report) => {
                 let (lock, steps) = match &report.holder {
                     None if is_unseen(place, report) => (Cell::toned(Tone::Warning, "cannot be seen"), Cell::plain("")),
@@ -110,7 +109,7 @@ pub async fn check(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     let mut troubled = false;
     for (Place { host, .. }, answer) in &answers {
         let lines = match answer {
-            Err(reason) => vec![(Tone::Bad, format!("cannot be asked: {reason}"))],
+            Err(reason) => vec![(Tone::Bad, format!("cannot be asked: {}", reason.in_one_line()))],
             Ok(report) => findings(report),
         };
         troubled |= lines.iter().any(|(tone, _)| *tone == Tone::Bad);
@@ -131,10 +130,6 @@ async fn inspect<'a>(context: &Context<'_>, places: &'a [Place]) -> Result<Vec<A
     let hosts: Vec<PlanHost> = places.iter().map(|place| place.host.clone()).collect();
     let connector: Arc<dyn Connect> = Arc::new(access::for_runs(context, &hosts).await?);
     Ok(books::inspect(context, &connector, places).await)
-}
-
-fn first_line(text: &str) -> String {
-    printable(text.lines().next().unwrap_or_default().as_bytes())
 }
 
 fn findings(report: &HostReport) -> Vec<(Tone, String)> {

@@ -20,6 +20,7 @@ use crate::model::run::exit;
 use crate::model::text::printable::printable;
 use crate::report::columns::{Cell, columns};
 use crate::report::paint::Tone;
+use crate::report::words::hint_lines;
 use crate::ssh::ConnectError;
 use crate::ssh::key::PublicKeyLine;
 
@@ -119,16 +120,15 @@ async fn distributed(
 
 fn show(context: &Context<'_>, outcomes: &[HostKeyOutcome]) {
     let rows = outcomes.iter().map(|outcome| {
-        let result = outcome.result.to_string();
+        let result = printable(outcome.result.to_string().as_bytes());
         let tone = if outcome.result.is_success() { Tone::Good } else { Tone::Bad };
-        let result = printable(result.lines().next().unwrap_or_default().as_bytes());
         vec![Cell::plain(outcome.host.to_string()), Cell::toned(tone, result)]
     });
     // Whoever closed standard output does not change how it ended.
     let _ = print(&columns(&rows.collect::<Vec<_>>(), context::stdout_colour(context.flags)));
     for outcome in outcomes {
-        for hint in outcome.result.to_string().lines().skip(1) {
-            say(&format!("{}: {}", outcome.host, printable(hint.as_bytes())));
+        for hint in hint_lines(&outcome.result.hints()) {
+            say(&format!("{}: {hint}", outcome.host));
         }
         for warning in &outcome.warnings {
             say(&format!("{}: warning: {}", outcome.host, printable(warning.to_string().as_bytes())));

@@ -15,6 +15,7 @@ use crate::model::plan::command::RemoteCommand;
 use crate::model::plan::host_report::Evidence;
 use crate::model::plan::spool;
 use crate::model::run::exit;
+use crate::model::run::reason::Reason;
 use crate::model::text::name::{RunId, StepName};
 use crate::ssh::Connect;
 
@@ -40,7 +41,7 @@ pub async fn unlock(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
         let label = &place.host.label;
         let report = match answer {
             Err(reason) => {
-                say(&format!("{label}: {}", one_line(reason)));
+                say(&format!("{label}: {}", one_line(&reason.in_one_line())));
                 continue;
             }
             Ok(report) => report,
@@ -79,7 +80,7 @@ pub async fn unlock(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
                     say(&format!("{label}: unlocked; it was locked by run {run}, and the host's history says so"));
                 }
                 Ok(false) => say(&format!("{label}: not unlocked: run {run} does not have the lock any more")),
-                Err(ref reason) => say(&format!("{label}: not unlocked: {}", one_line(reason))),
+                Err(ref reason) => say(&format!("{label}: not unlocked: {}", one_line(&reason.in_one_line()))),
             }
             code = if done == Ok(true) { code } else { exit::worst([code, exit::FAILED]) };
         }
@@ -128,7 +129,7 @@ async fn forget(
         let report = match answer {
             Ok(report) => report,
             Err(reason) => {
-                say(&format!("{label}: {}", one_line(reason)));
+                say(&format!("{label}: {}", one_line(&reason.in_one_line())));
                 continue;
             }
         };
@@ -180,7 +181,7 @@ async fn forget(
             Ok(false) => {
                 say(&format!("{label}: not forgotten: a run works on the site, or the book cannot be written"));
             }
-            Err(ref reason) => say(&format!("{label}: not forgotten: {}", one_line(reason))),
+            Err(ref reason) => say(&format!("{label}: not forgotten: {}", one_line(&reason.in_one_line()))),
         }
         code = if done == Ok(true) { code } else { exit::worst([code, exit::FAILED]) };
     }
@@ -192,7 +193,7 @@ async fn carry_out(
     context: &Context<'_>,
     connector: &Arc<dyn Connect>,
     commands: Vec<(&Place, RemoteCommand)>,
-) -> Vec<Result<bool, String>> {
+) -> Vec<Result<bool, Reason>> {
     let width = context.width(commands.len());
     let told = commands.into_iter().map(|(place, command)| async move {
         let answer = books::tell(connector, &place.host, command).await?;

@@ -11,8 +11,11 @@ use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::RemoteCommand;
 use crate::model::plan::host_report::{Holder, HostReport};
 use crate::model::plan::spool::{self, Claim, Farewell, LEAST_ROOM, UNNAMED};
+use crate::model::run::cause::Cause;
 use crate::model::run::event::Stream;
 use crate::model::run::outcome::HostOutcome;
+use crate::model::run::reason::Reason;
+use crate::model::text::hint::Hint;
 use crate::model::text::name::RunId;
 use crate::model::text::printable::printable;
 use crate::ssh::{Exec, ExecEnd, OutputChunk, Remote, Session};
@@ -31,9 +34,9 @@ const ONCE_MORE: Duration = Duration::from_secs(2);
 /// Why a question has no answer.
 pub enum NoAnswer {
     /// It was not sent: nothing happened on the host.
-    NotSent(String),
+    NotSent(Reason),
     /// It was sent, and nobody knows what the host made of it.
-    Unheard(String),
+    Unheard(Reason),
 }
 
 /// What became of a lock that was to be given back.
@@ -44,13 +47,13 @@ pub enum Released {
     /// It was, and what the run has proven could not be written down.
     Unproven,
     /// The run had it no more: somebody has taken it away, and another run may have worked beside this one.
-    Taken(String),
+    Taken(Reason),
     /// It was not.
-    Kept(String),
+    Kept(Reason),
 }
 
 impl NoAnswer {
-    fn reason(self) -> String {
+    pub fn reason(self) -> Reason {
         match self {
             Self::NotSent(reason) | Self::Unheard(reason) => reason,
         }
@@ -64,7 +67,7 @@ impl Worker {
     pub(super) async fn claim(&mut self, stop: &CancellationToken) -> Result<(), Message> {
         let Some(claim) = self.lock.clone() else { return Ok(()) };
         if stop.is_cancelled() {
-            return Err(Message::ConnectFailed(ConnectFailure::Interrupted.to_string()));
+            return Err(Message::ConnectFailed(ConnectFailure::Interrupted.reason()));
         }
         let (mut patience, mut looked_twice) = (PATIENCE.0, false);
         let mut report = loop {
@@ -74,7 +77,7 @@ impl Worker {
                 Err(NoAnswer::NotSent(reason)) if !self.is_connected() => return Err(Message::ConnectFailed(reason)),
                 // An account that may run nothing, for one.
                 Err(NoAnswer::NotSent(reason)) => {
-                    let reason = format!("the site cannot be locked here: {reason}");
+                    let reason = reason.or(Cause::LockFailed).after("the site cannot be locked here: ");
                     return Err(Message::Refused(HostOutcome::Failed, reason));
                 }
             };
@@ -115,12 +118,12 @@ impl Worker {
     }
 
     /// Makes the folders of the other users whose steps the run has.
-    async fn prepare(&mut self, claim: &Claim) -> Option<(HostOutcome, String)> {
+    async fn prepare(&mut self, claim: &Claim) -> Option<(HostOutcome, Reason)> {
         for user in &claim.users {
             // Where sudo does not allow it, the step itself will say so.
             let Ok(answer) = self.ask(&claim.prepare(user)).await else { continue };
             if let Some(exposed) = HostReport::parse(&answer).exposed() {
-                return Some((HostOutcome::Failed, format!("the spool of {user} is not safe: {exposed}")));
+                return Some(failed(Cause::SpoolNotSafe, format!("the spool of {user} is not safe: {exposed}")));
             }
         }
         None
@@ -130,15 +133,15 @@ impl Worker {
     pub(super) async fn release(&mut self, farewell: &Farewell) -> Released {
         match self.released(farewell).await {
             Ok(released) => released,
-            Err(reason) => Released::Kept(format!("its lock could not be given back: {reason}")),
+            Err(reason) => Released::Kept(reason.or(Cause::LockKept).after("its lock could not be given back: ")),
         }
     }
 
-    async fn released(&mut self, farewell: &Farewell) -> Result<Released, String> {
+    async fn released(&mut self, farewell: &Farewell) -> Result<Released, Reason> {
         let Some(claim) = self.lock.clone() else { return Ok(Released::Free) };
         if !self.is_connected() {
             if self.session.take().is_some() {
-                self.lost("the connection broke after the last step".to_owned(), false).await;
+                self.lost("the connection broke after the last step".into(), false).await;
             }
             self.reconnect_within(ONCE_MORE).await?;
         }
@@ -149,25 +152,29 @@ impl Worker {
         let says = |word: &str| answer.lines().any(|line| line == word);
         let taken = answer.lines().find_map(|line| line.strip_prefix("taken "));
         match taken {
-            Some("-") => Ok(Released::Taken("somebody took its lock away while it ran".to_owned())),
+            Some("-") => {
+                let reason = "somebody took its lock away while it ran";
+                Ok(Released::Taken(Reason::new(Cause::LockTaken, reason)))
+            }
             Some(other) => {
                 let other = printable(other.as_bytes());
-                Ok(Released::Taken(format!("its lock was taken away while it ran, and run {other} has it")))
+                let reason = format!("its lock was taken away while it ran, and run {other} has it");
+                Ok(Released::Taken(Reason::new(Cause::LockTaken, reason)))
             }
             None if says("released") && says("unproven") => Ok(Released::Unproven),
             None if says("released") => Ok(Released::Free),
-            None => Err("the host did not do it".to_owned()),
+            None => Err("the host did not do it".into()),
         }
     }
 
     /// Writes into the site's book what a command has begun to leave in force, or has ended.
-    pub(super) async fn note(&mut self, change: &EffectChange) -> Result<(), String> {
+    pub(super) async fn note(&mut self, change: &EffectChange) -> Result<(), Reason> {
         let Some(claim) = self.lock.clone() else { return Ok(()) };
         let answer = self.insist(&claim.note(change)).await.map_err(NoAnswer::reason)?;
         if answer.lines().any(|line| line == "noted") {
             Ok(())
         } else {
-            Err("the site's book cannot be written".to_owned())
+            Err(Reason::new(Cause::NoBook, "the site's book cannot be written"))
         }
     }
 
@@ -193,13 +200,13 @@ impl Worker {
     async fn ask(&mut self, command: &RemoteCommand) -> Result<String, NoAnswer> {
         match self.session.as_mut() {
             Some(session) => question(session.as_mut(), command).await,
-            None => Err(NoAnswer::NotSent("no connection".to_owned())),
+            None => Err(NoAnswer::NotSent("no connection".into())),
         }
     }
 }
 
 /// Runs a command and gives what it prints on standard output. An error says why there is no answer. An interrupt does not cut it short.
-pub async fn ask(session: &mut dyn Session, command: &RemoteCommand) -> Result<String, String> {
+pub async fn ask(session: &mut dyn Session, command: &RemoteCommand) -> Result<String, Reason> {
     question(session, command).await.map_err(NoAnswer::reason)
 }
 
@@ -219,34 +226,34 @@ async fn question(session: &mut dyn Session, command: &RemoteCommand) -> Result<
         ExecEnd::Exited(_) => Ok(String::from_utf8_lossy(&answer).into_owned()),
         ExecEnd::NotStarted(reason) => Err(NoAnswer::NotSent(reason)),
         ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) => Err(NoAnswer::Unheard(reason)),
-        ExecEnd::Stopped => Err(NoAnswer::Unheard("interrupted".to_owned())),
+        ExecEnd::Stopped => Err(NoAnswer::Unheard(Reason::new(Cause::Interrupted, "interrupted"))),
         ExecEnd::TimedOut | ExecEnd::IdleTimedOut | ExecEnd::Absent | ExecEnd::Detached(_) => {
-            Err(NoAnswer::Unheard(format!("no answer in {} s", TIMEOUT.as_secs())))
+            Err(NoAnswer::Unheard(format!("no answer in {} s", TIMEOUT.as_secs()).into()))
         }
     }
 }
 
 /// Why the run cannot begin there, or go on.
-fn refusal(report: &HostReport, claim: &Claim) -> Option<(HostOutcome, String)> {
+fn refusal(report: &HostReport, claim: &Claim) -> Option<(HostOutcome, Reason)> {
     if let Some(other) = &report.superseded {
         let other = printable(other.as_bytes());
         let reason = format!("run {other} has worked on the site here since: what this run left is not there any more");
-        return Some((HostOutcome::Locked, reason));
+        return Some((HostOutcome::Locked, Reason::new(Cause::Superseded, reason)));
     }
     if let Some(holder) = &report.holder {
         return Some((HostOutcome::Locked, held(holder, claim)));
     }
     if let Some(exposed) = report.exposed() {
-        return Some((HostOutcome::Failed, format!("the spool is not safe: {exposed}")));
+        return Some(failed(Cause::SpoolNotSafe, format!("the spool is not safe: {exposed}")));
     }
     if report.no_book {
+        let login = &claim.book.login;
         let reason = format!(
-            "{login} cannot write to {book}, where the site's lock is kept\n\
-             hint: the folder above it must be there, and {login} be one of those who may deploy",
-            book = printable(report.book.as_bytes()),
-            login = claim.book.login,
+            "{login} cannot write to {book}, where the site's lock is kept",
+            book = printable(report.book.as_bytes())
         );
-        return Some((HostOutcome::Failed, reason));
+        let hint = format!("the folder above it must be there, and {login} be one of those who may deploy");
+        return Some((HostOutcome::Failed, Reason::new(Cause::NoBook, reason).hint(Hint::advice(hint))));
     }
     if !report.ready {
         let reason = match report.free {
@@ -258,7 +265,8 @@ fn refusal(report: &HostReport, claim: &Claim) -> Option<(HostOutcome, String)> 
                 printable(report.book.as_bytes()),
             ),
         };
-        return Some((HostOutcome::Failed, format!("{reason}\nhint: free some room there, or make it writable")));
+        let hint = Hint::advice("free some room there, or make it writable");
+        return Some((HostOutcome::Failed, Reason::new(Cause::NoSpool, reason).hint(hint)));
     }
     let free = report.free.filter(|free| *free < LEAST_ROOM && !claim.resumed)?;
     let reason = format!(
@@ -267,7 +275,11 @@ fn refusal(report: &HostReport, claim: &Claim) -> Option<(HostOutcome, String)> 
         report.spool,
         LEAST_ROOM >> 10
     );
-    Some((HostOutcome::Failed, reason))
+    Some(failed(Cause::NoRoom, reason))
+}
+
+fn failed(cause: Cause, text: String) -> (HostOutcome, Reason) {
+    (HostOutcome::Failed, Reason::new(cause, text))
 }
 
 /// Asks the other users' spools for the steps of the run that has the lock.
@@ -287,7 +299,8 @@ pub async fn see_all(session: &mut dyn Session, report: &mut HostReport) {
 }
 
 /// Who has the lock, and what to do about it.
-fn held(holder: &Holder, claim: &Claim) -> String {
+fn held(holder: &Holder, claim: &Claim) -> Reason {
+    let by = |who: String, hint: String| Reason::new(Cause::LockHeld, who).hint(Hint::advice(hint));
     let (run, since, evidence) = (&holder.run, &holder.since, holder.evidence.describe());
     let hint = if holder.evidence.connected {
         format!("wait for it; where it was started, `fleet attach {run}` shows it and `fleet cancel {run}` ends it")
@@ -295,13 +308,15 @@ fn held(holder: &Holder, claim: &Claim) -> String {
         format!("where it was started, `fleet resume {run}` goes on with it and `fleet cancel {run}` ends it")
     } else if let Some(path) = &holder.foreign {
         let path = printable(path.as_bytes());
-        return format!(
-            "by {path}, which no run of fleet has made\nhint: look at it, and remove it if nobody needs it"
+        return by(
+            format!("by {path}, which no run of fleet has made"),
+            "look at it, and remove it if nobody needs it".to_owned(),
         );
     } else if run == UNNAMED {
         let site = &claim.book.site;
-        return format!(
-            "by a run without a name: the host stopped while its lock was made\nhint: `fleet {site} unlock`"
+        return by(
+            "by a run without a name: the host stopped while its lock was made".to_owned(),
+            format!("`fleet {site} unlock`"),
         );
     } else if holder.evidence.is_over() {
         let site = &claim.book.site;
@@ -313,5 +328,5 @@ fn held(holder: &Holder, claim: &Claim) -> String {
             "where it was started, `fleet resume {run}` or `fleet undo {run}`; whoever may see all of it can tell more"
         )
     };
-    format!("run {run}, begun {since}; {evidence}\nhint: {hint}")
+    by(format!("run {run}, begun {since}; {evidence}"), hint)
 }

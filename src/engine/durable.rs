@@ -8,6 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::output::Output;
 use super::worker::{ConnectFailure, Message, Task, Worker};
 use crate::model::plan::durable::{DurableStep, Entry};
+use crate::model::run::cause::Cause;
+use crate::model::run::reason::Reason;
 use crate::ssh::{Backoff, ExecEnd, Remote};
 
 /// Before a step that left its channel is asked for again, on the same connection.
@@ -45,7 +47,7 @@ impl Worker {
             let end = if self.is_connected() {
                 self.exec(Remote::Durable(&step, entry), task, output).await
             } else {
-                ExecEnd::NotStarted("the connection broke between two steps".to_owned())
+                ExecEnd::NotStarted("the connection broke between two steps".into())
             };
             let connected = self.is_connected();
             self.lasted(since, output.received() > received);
@@ -76,8 +78,8 @@ impl Worker {
             let again = tokio::select! {
                 again = self.reconnect() => again,
                 // Nothing runs there that would have to be ended.
-                () = task.stop.cancelled(), if !goes_on => Err(task.why_not_started().to_owned()),
-                () = task.no_start.cancelled(), if !goes_on => Err(task.why_not_started().to_owned()),
+                () = task.stop.cancelled(), if !goes_on => Err(task.why_not_started().into()),
+                () = task.no_start.cancelled(), if !goes_on => Err(task.why_not_started().into()),
             };
             if let Err(reason) = again {
                 return if goes_on { ExecEnd::Detached(reason) } else { ExecEnd::NotStarted(reason) };
@@ -89,17 +91,19 @@ impl Worker {
     /// that is another one or a login that is refused, ends it at once.
     ///
     /// An interrupt does not end it: the step is on the host, and there is no other way to end it there.
-    pub(super) async fn reconnect(&mut self) -> Result<(), String> {
+    pub(super) async fn reconnect(&mut self) -> Result<(), Reason> {
         self.reconnect_within(self.host.reconnect_timeout).await
     }
 
     /// The same, for another time.
-    pub(super) async fn reconnect_within(&mut self, limit: Duration) -> Result<(), String> {
+    pub(super) async fn reconnect_within(&mut self, limit: Duration) -> Result<(), Reason> {
         self.session = None;
         let (begun, spent) = (Instant::now(), self.reconnecting.spent);
         let mut failure = (self.reconnecting.backoff.attempts() > 0).then(|| {
             let times = self.reconnecting.backoff.attempts();
-            format!("the connection breaks again and again: {times} attempts since the last sign of the step")
+            let text =
+                format!("the connection breaks again and again: {times} attempts since the last sign of the step");
+            Reason::new(Cause::Unstable, text)
         });
         loop {
             let pause = self.reconnecting.backoff.pause();
@@ -114,8 +118,8 @@ impl Worker {
                     self.tell(Message::Reattached).await;
                     return Ok(());
                 }
-                Err(ConnectFailure::Failed(error)) if error.is_final() => return Err(error.to_string()),
-                Err(error) => failure = Some(error.to_string()),
+                Err(ConnectFailure::Failed(error)) if error.is_final() => return Err(error.reason()),
+                Err(error) => failure = Some(error.reason()),
             }
         }
     }

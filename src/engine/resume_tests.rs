@@ -14,6 +14,7 @@ use super::{Observer, Resumed, Run, Unwritten, execute};
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::durable::{Entry, StepKey};
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanHost, PlanStep, Retry};
+use crate::model::run::cause::Cause;
 use crate::model::run::event::{Direction, Event, Fact, Stream};
 use crate::model::run::outcome::HostOutcome;
 use crate::model::run::past::Past;
@@ -61,7 +62,11 @@ impl Connect for Shared {
         let host = host.label.to_string();
         async move {
             if self.lock().unwrap().unreachable.contains(host.as_str()) {
-                return Err(ConnectError::Tcp { address: host, reason: "connection refused".into(), transient: true });
+                return Err(ConnectError::Tcp {
+                    address: host,
+                    reason: "connection refused".into(),
+                    cause: Cause::ConnectionRefused,
+                });
             }
             Ok(Box::new(Connection { host, hosts: Arc::clone(self) }) as Box<dyn Session>)
         }

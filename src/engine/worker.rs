@@ -14,9 +14,11 @@ use crate::model::plan::command::{RemoteCommand, signal_of_status};
 use crate::model::plan::durable::{DurableStep, Scope};
 use crate::model::plan::plan::{HostIndex, PlanHost};
 use crate::model::plan::spool::{Claim, Farewell};
+use crate::model::run::cause::Cause;
 use crate::model::run::event::Stream;
 use crate::model::run::masking::Masker;
 use crate::model::run::outcome::{HostOutcome, StepOutcome, TimeLimit};
+use crate::model::run::reason::Reason;
 use crate::model::run::scheduler::StepIndex;
 use crate::ssh::{Backoff, Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
 
@@ -106,16 +108,16 @@ pub enum Message {
     /// The lock was taken; the greatest number of a run there.
     Locked(u64),
     /// The lock was asked for, and the connection broke before the answer came.
-    LockUnknown(String),
+    LockUnknown(Reason),
     /// The value that a step of the past registered, and that is on record nowhere.
     Secret(StepIndex, String),
     /// It is connected, locked if need be, and ready for steps.
     Ready,
-    ConnectFailed(String),
+    ConnectFailed(Reason),
     /// The host is there, and cannot take part.
-    Refused(HostOutcome, String),
+    Refused(HostOutcome, Reason),
     ConnectionLost {
-        reason: String,
+        reason: Reason,
         step_goes_on: bool,
     },
     Reattached,
@@ -167,7 +169,7 @@ impl Worker {
 
     async fn begin(&mut self, stop: &CancellationToken) -> Message {
         if let Err(error) = self.connect(stop, self.host.connect_retry).await {
-            return Message::ConnectFailed(error.to_string());
+            return Message::ConnectFailed(error.reason());
         }
         self.tell(Message::Connected).await;
         if let Err(refusal) = self.claim(stop).await {
@@ -213,7 +215,7 @@ impl Worker {
         let (Some(recorded), Work::Durable(step)) = (task.watch, &task.work) else {
             return match task.watch {
                 Some(_) => {
-                    let reason = "it was sent by a controller that is gone, and is not durable".to_owned();
+                    let reason = "it was sent by a controller that is gone, and is not durable".into();
                     (StepOutcome::Unknown { reason }, None)
                 }
                 None => self.guarded(task).await,
@@ -241,7 +243,7 @@ impl Worker {
             ExecEnd::Exited(_) => self.captured(task).await,
             // Its host did not come back. A guard changes nothing, and the step has certainly not begun.
             ExecEnd::Lost(why) | ExecEnd::Unknown(why) => {
-                (StepOutcome::NotStarted { reason: format!("its guard was lost: {why}") }, None)
+                (StepOutcome::NotStarted { reason: why.after("its guard was lost: ") }, None)
             }
             end @ (ExecEnd::TimedOut
             | ExecEnd::IdleTimedOut
@@ -249,7 +251,7 @@ impl Worker {
             | ExecEnd::NotStarted(_)
             | ExecEnd::Absent
             | ExecEnd::Detached(_)) => {
-                let reason = format!("its guard: {}", outcome_of(end, task).describe());
+                let reason = outcome_of(end, task).reason(Cause::Step, "its guard");
                 (StepOutcome::NotStarted { reason }, None)
             }
         }
@@ -293,7 +295,7 @@ impl Worker {
             let end = if self.is_connected() {
                 self.exec(Remote::Plain(command), task, &mut output).await
             } else {
-                ExecEnd::NotStarted("the connection broke between two steps".to_owned())
+                ExecEnd::NotStarted("the connection broke between two steps".into())
             };
             self.lasted(since, false);
             let reason = match end {
@@ -320,22 +322,22 @@ impl Worker {
                     output = fresh();
                     continue;
                 }
-                (Some(Err(reason)), Some(cut)) => ExecEnd::Lost(format!("{cut}; then {reason}")),
+                (Some(Err(reason)), Some(cut)) => ExecEnd::Lost(cut.and(reason.after("then "))),
                 (Some(Err(reason)), None) => ExecEnd::NotStarted(reason),
                 (None, Some(_)) => ExecEnd::Stopped,
-                (None, None) => ExecEnd::NotStarted(task.why_not_started().to_owned()),
+                (None, None) => ExecEnd::NotStarted(task.why_not_started().into()),
             };
             return (end, output);
         }
     }
 
-    pub(super) async fn lost(&mut self, reason: String, step_goes_on: bool) {
+    pub(super) async fn lost(&mut self, reason: Reason, step_goes_on: bool) {
         self.tell(Message::ConnectionLost { reason, step_goes_on }).await;
     }
 
     pub(super) async fn exec(&mut self, command: Remote<'_>, task: &Task, told: &mut Output) -> ExecEnd {
         let Some(session) = self.session.as_mut() else {
-            return ExecEnd::NotStarted("no connection".to_owned());
+            return ExecEnd::NotStarted("no connection".into());
         };
         let (output, mut chunks) = mpsc::channel::<OutputChunk>(CHUNKS);
         // The host keeps to a durable step's limit itself.
@@ -388,6 +390,15 @@ pub enum ConnectFailure {
     Failed(#[from] ConnectError),
 }
 
+impl ConnectFailure {
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Interrupted => Reason::new(Cause::Interrupted, self.to_string()),
+            Self::Failed(error) => error.reason(),
+        }
+    }
+}
+
 fn outcome_of(end: ExecEnd, task: &Task) -> StepOutcome {
     let millis = |limit: Option<Duration>| u64::try_from(limit.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
     match end {
@@ -403,7 +414,7 @@ fn outcome_of(end: ExecEnd, task: &Task) -> StepOutcome {
         ExecEnd::Stopped => StepOutcome::Cancelled,
         ExecEnd::NotStarted(reason) => StepOutcome::NotStarted { reason },
         // Both only when nobody asked further: a watch that found nothing is followed by a start.
-        ExecEnd::Absent => StepOutcome::NotStarted { reason: "it was never started".to_owned() },
+        ExecEnd::Absent => StepOutcome::NotStarted { reason: "it was never started".into() },
         ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) => StepOutcome::Unknown { reason },
         ExecEnd::Detached(reason) => StepOutcome::Detached { reason },
     }

@@ -11,6 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::plan::plan::PlanHost;
+use crate::model::run::cause::Cause;
+use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::name::HostLabel;
 use crate::ssh::key::PublicKeyLine;
 use crate::ssh::{Backoff, Connect, ConnectError, KeyAnswer};
@@ -80,15 +82,29 @@ impl fmt::Display for HostKeyResult {
                     ConnectError::Auth { key: KeyAnswer::Accepted, .. } => {
                         write!(f, "the key {change} ~/.ssh/authorized_keys, and alone does not log in: {error}")
                     }
-                    error => write!(
-                        f,
-                        "the key {change} ~/.ssh/authorized_keys, but does not work: {error}\n\
-                         hint: does `sshd -T` on the host say `pubkeyauthentication yes` and read that file (authorizedkeysfile)?"
-                    ),
+                    error => write!(f, "the key {change} ~/.ssh/authorized_keys, but does not work: {error}"),
                 }
             }
             Self::Interrupted => f.write_str("interrupted; the same again is safe"),
             Self::Panicked => f.write_str("fleet failed (a bug); the same again is safe"),
+        }
+    }
+}
+
+impl HostKeyResult {
+    /// What to do about it.
+    pub fn hints(&self) -> Vec<Hint> {
+        match self {
+            Self::NoLogin(error)
+            | Self::NotProven { error: error @ ConnectError::Auth { key: KeyAnswer::Accepted, .. }, .. } => {
+                error.hints()
+            }
+            Self::NotDistributed(error) => error.hints(),
+            Self::NotProven { error, .. } => {
+                let sshd = "does `sshd -T` on the host say `pubkeyauthentication yes` and read that file (authorizedkeysfile)?";
+                error.hints().into_iter().chain([Hint::advice(sshd)]).collect()
+            }
+            Self::Proven(_) | Self::Interrupted | Self::Panicked => Vec::new(),
         }
     }
 }
@@ -106,7 +122,8 @@ pub async fn prove(connector: &dyn Connect, host: &PlanHost) -> Result<(), Conne
         Err(error) => Err(ConnectError::Auth {
             user: host.user.to_string(),
             reason: format!("the login works, but no command runs ({error})"),
-            refused: true,
+            cause: Cause::NoShell,
+            hints: Vec::new(),
             key: KeyAnswer::Accepted,
         }),
     }
@@ -243,7 +260,11 @@ mod tests {
                 self.most.fetch_max(open, Ordering::SeqCst);
                 self.together.wait().await;
                 match host.name.as_str() {
-                    "down" => Err(ConnectError::Resolve { address: "down".into(), reason: "no such name".into() }),
+                    "down" => Err(ConnectError::Resolve {
+                        address: "down".into(),
+                        reason: "no such name".into(),
+                        cause: Cause::Resolve,
+                    }),
                     "bug" => panic!("a bug"),
                     "hangs" => std::future::pending().await,
                     _ => Ok(Box::new(Script(Arc::clone(self))) as Box<dyn Session>),
@@ -338,7 +359,13 @@ mod tests {
                 assert_eq!(self.0.open.load(Ordering::SeqCst), 1, "the first session is there");
                 let user = host.user.to_string();
                 Box::pin(async {
-                    Err(ConnectError::Auth { user, reason: "no".into(), refused: true, key: KeyAnswer::Refused })
+                    Err(ConnectError::Auth {
+                        user,
+                        reason: "no".into(),
+                        cause: Cause::LoginRefused,
+                        hints: Vec::new(),
+                        key: KeyAnswer::Refused,
+                    })
                 })
             }
         }

@@ -310,11 +310,11 @@ impl Record {
             }
             Fact::ConnectionLost { reason, step_goes_on, .. } => {
                 let goes_on = if *step_goes_on { ", the step goes on" } else { "" };
-                log.say(at, "-", &format!("connection lost{goes_on}: {}", printable(reason.as_bytes())))
+                log.say(at, "-", &format!("connection lost{goes_on}: {}", printable(reason.in_one_line().as_bytes())))
             }
             Fact::HostFinished { outcome, reason, .. } => {
                 log.turn(at, "-")?;
-                let reason = reason.as_deref().map(|reason| format!(": {}", one_line(reason)));
+                let reason = reason.as_ref().map(|reason| format!(": {}", printable(reason.in_one_line().as_bytes())));
                 log.say(at, "-", &format!("{}{}", outcome.describe(), reason.unwrap_or_default()))?;
                 log.close();
                 Ok(())

@@ -63,9 +63,14 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::run::cause::Cause;
 
     fn refused() -> ConnectError {
-        ConnectError::Tcp { address: "web1:22".into(), reason: "connection refused".into(), transient: true }
+        ConnectError::Tcp {
+            address: "web1:22".into(),
+            reason: "connection refused".into(),
+            cause: Cause::ConnectionRefused,
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -85,8 +90,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_another_attempt_cannot_change_is_not_retried() {
         for error in [
-            ConnectError::HostKey { message: "changed".into() },
-            ConnectError::Tcp { address: "web1:22".into(), reason: "no answer".into(), transient: false },
+            ConnectError::HostKey { message: "changed".into(), cause: Cause::HostKeyChanged },
+            ConnectError::Tcp { address: "web1:22".into(), reason: "no answer".into(), cause: Cause::ConnectTimedOut },
         ] {
             let mut attempts = 0;
             let end: Result<(), _> = Backoff::retry(Duration::from_secs(10), || {

@@ -26,7 +26,7 @@ const EATEN: &[u8] = b"\n\n\n\n";
 pub(super) async fn run(link: &Link, shells: &mut Shells, timeouts: &Timeouts, mut exec: Exec<'_>) -> (ExecEnd, bool) {
     // A step that is only watched may run already: it is ended when the host has been asked for it.
     if exec.stop.is_cancelled() && matches!(exec.command, Remote::Plain(_) | Remote::Durable(_, Entry::Start)) {
-        return (ExecEnd::NotStarted("stopped before it was sent".to_owned()), true);
+        return (ExecEnd::NotStarted("stopped before it was sent".into()), true);
     }
     let nonce = format!("{:032x}", rand::random::<u128>());
     let wire = exec.command.wire(&nonce);
@@ -43,7 +43,7 @@ pub(super) async fn run(link: &Link, shells: &mut Shells, timeouts: &Timeouts, m
             let text = [EATEN, wire.setup.unwrap_or_default().as_bytes(), &wire.stdin].concat();
             converse(link, timeouts, &mut exec, &wire, shell, text).await.over(link, shells, &wire.exec)
         }
-        Err((reason, usable)) => (ExecEnd::NotStarted(reason), usable),
+        Err((reason, usable)) => (ExecEnd::NotStarted(reason.into()), usable),
     }
 }
 
@@ -131,7 +131,7 @@ async fn converse(
             }
         }
     }
-    let end = end.unwrap_or_else(|| ExecEnd::Lost(link.lost()));
+    let end = end.unwrap_or_else(|| ExecEnd::Lost(link.lost().into()));
     if progress.leaves_its_shell(exec.command) {
         return Talk { end, shell: Some(shell), usable: true };
     }

@@ -33,7 +33,10 @@ use tokio_util::sync::CancellationToken;
 use crate::model::plan::command::{RemoteCommand, Wire};
 use crate::model::plan::durable::{DurableStep, Entry};
 use crate::model::plan::plan::PlanHost;
+use crate::model::run::cause::Cause;
 use crate::model::run::event::Stream;
+use crate::model::run::reason::Reason;
+use crate::model::text::hint::{Advise, Hint};
 
 pub use admission::Admission;
 pub use agent::agent_has;
@@ -129,15 +132,15 @@ pub enum ExecEnd {
     /// `stop` was cancelled and its process group was ended.
     Stopped,
     /// It was certainly not started.
-    NotStarted(String),
+    NotStarted(Reason),
     /// A durable step that was only to be watched, and the host proves that it was never started.
     Absent,
     /// It may have been started, and nobody listens to it any more. A durable step can be asked for again.
-    Lost(String),
+    Lost(Reason),
     /// A durable step that may have been started, and what became of it cannot be found out.
-    Unknown(String),
+    Unknown(Reason),
     /// A durable step that goes on, and whose host could not be reached again.
-    Detached(String),
+    Detached(Reason),
 }
 
 /// Why there is no connection. Each names the stage, so that the message does.
@@ -150,6 +153,8 @@ pub enum ConnectError {
         address: String,
         /// The resolver's words, or a time-out.
         reason: String,
+        /// [`Cause::Resolve`] or [`Cause::ResolveTimedOut`].
+        cause: Cause,
     },
     /// No TCP connection.
     #[error("cannot connect to {address}: {reason}")]
@@ -158,8 +163,8 @@ pub enum ConnectError {
         address: String,
         /// `connection refused`, `no answer in 10 s`.
         reason: String,
-        /// It was turned away at once: another attempt may be let in.
-        transient: bool,
+        /// Which of the two, or another trouble.
+        cause: Cause,
     },
     /// Something listens, but does not speak SSH in time, or the key exchange failed.
     #[error("no SSH handshake with {address}: {reason}")]
@@ -168,14 +173,18 @@ pub enum ConnectError {
         address: String,
         /// `no SSH banner in 20 s`, `key exchange: …`.
         reason: String,
-        /// The connection was closed: another attempt may be let in.
-        transient: bool,
+        /// What was in the way.
+        cause: Cause,
+        /// What helps.
+        hints: Vec<Hint>,
     },
     /// The host's key is not the pinned one.
-    #[error("{message}")]
+    #[error("{}", Reason::parse(.message).text)]
     HostKey {
         /// All of it: what was offered, what is pinned and where, and what to do.
         message: String,
+        /// Unknown, changed or revoked.
+        cause: Cause,
     },
     /// No login.
     #[error("login as {user} failed: {reason}")]
@@ -184,8 +193,10 @@ pub enum ConnectError {
         user: String,
         /// Which methods were tried and what the server still offers.
         reason: String,
-        /// The server said no. Else the connection broke, or nothing was answered in time.
-        refused: bool,
+        /// The server said no, wants a password as well, closed the connection or did not answer.
+        cause: Cause,
+        /// What helps.
+        hints: Vec<Hint>,
         /// What it said to the keys.
         key: KeyAnswer,
     },
@@ -207,16 +218,38 @@ impl ConnectError {
     pub fn is_final(&self) -> bool {
         match self {
             Self::HostKey { .. } => true,
-            Self::Auth { refused, .. } => *refused,
+            Self::Auth { cause, .. } => !matches!(cause, Cause::LoginClosed | Cause::LoginTimedOut),
             Self::Resolve { .. } | Self::Tcp { .. } | Self::Handshake { .. } => false,
         }
     }
 
     /// Was it turned away at once, as a server does that is busy or restarts?
     pub fn is_transient(&self) -> bool {
+        matches!(self.cause(), Cause::ConnectionRefused | Cause::ConnectionReset | Cause::HandshakeClosed)
+    }
+
+    fn cause(&self) -> Cause {
         match self {
-            Self::Tcp { transient, .. } | Self::Handshake { transient, .. } => *transient,
-            Self::Resolve { .. } | Self::HostKey { .. } | Self::Auth { .. } => false,
+            Self::Resolve { cause, .. }
+            | Self::Tcp { cause, .. }
+            | Self::Handshake { cause, .. }
+            | Self::HostKey { cause, .. }
+            | Self::Auth { cause, .. } => *cause,
+        }
+    }
+
+    /// As the reason for which a host is left out.
+    pub fn reason(&self) -> Reason {
+        Reason { cause: Some(self.cause()), hints: self.hints(), text: self.to_string() }
+    }
+}
+
+impl Advise for ConnectError {
+    fn hints(&self) -> Vec<Hint> {
+        match self {
+            Self::Handshake { hints, .. } | Self::Auth { hints, .. } => hints.clone(),
+            Self::HostKey { message, .. } => Reason::parse(message).hints,
+            Self::Resolve { .. } | Self::Tcp { .. } => Vec::new(),
         }
     }
 }

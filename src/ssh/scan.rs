@@ -9,6 +9,7 @@ use super::host_key::HostKey;
 use super::link;
 use super::timeouts::Timeouts;
 use crate::model::plan::plan::PlanHost;
+use crate::model::run::cause::Cause;
 
 /// Asks a host for its key. The key exchange proves that it holds the private half. `prefer`: types that are pinned already, so that a
 /// host with several keys shows one that can be compared.
@@ -29,7 +30,7 @@ pub async fn scan_host_key(
             *offered = Some(key.clone());
         }
         // Having seen the key is all: a refusal is the quickest way out.
-        Err(ConnectError::HostKey { message: "only looking".to_owned() })
+        Err(ConnectError::HostKey { message: "only looking".to_owned(), cause: Cause::HostKeyUnknown })
     });
     let end = link::connect(&dial, timeouts.handshake_of(connect), prefer, host.keepalive, judge).await;
     match (seen.lock().ok().and_then(|mut key| key.take()), end) {
@@ -38,7 +39,8 @@ pub async fn scan_host_key(
         (None, Ok(_)) => Err(ConnectError::Handshake {
             address: dial.target(),
             reason: "the host showed no key".to_owned(),
-            transient: false,
+            cause: Cause::Handshake,
+            hints: Vec::new(),
         }),
     }
 }

@@ -29,7 +29,7 @@ impl Session for SshSession {
     fn exec<'a>(&'a mut self, exec: Exec<'a>) -> BoxFuture<'a, ExecEnd> {
         async move {
             if !self.is_alive() {
-                return ExecEnd::NotStarted(self.link.lost());
+                return ExecEnd::NotStarted(self.link.lost().into());
             }
             self.usable = false;
             let (end, usable) = exec::run(&self.link, &mut self.shells, &self.timeouts, exec).await;

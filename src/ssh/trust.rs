@@ -5,6 +5,7 @@ use super::dial::target;
 use super::host_key::HostKey;
 use super::known_hosts::Verdict;
 use crate::model::recipe::shell::quote;
+use crate::model::run::cause::Cause;
 
 /// A host whose key was looked at.
 pub(super) struct Offer<'a> {
@@ -49,6 +50,11 @@ impl Offer<'_> {
                 quote(&path.to_string_lossy()),
             ),
         };
-        Err(ConnectError::HostKey { message })
+        let cause = match verdict {
+            Verdict::Pinned | Verdict::Unknown => Cause::HostKeyUnknown,
+            Verdict::Changed { .. } | Verdict::OtherTypeKnown { .. } => Cause::HostKeyChanged,
+            Verdict::Revoked { .. } => Cause::HostKeyRevoked,
+        };
+        Err(ConnectError::HostKey { message, cause })
     }
 }

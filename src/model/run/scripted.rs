@@ -12,6 +12,7 @@ use crate::model::plan::plan::{
 use crate::model::recipe::template::{Language, Template};
 use crate::model::run::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Stream};
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::reason::Reason;
 use crate::model::text::name::{Address, HostLabel, HostName, PhaseName, RunId, SiteName, StepPath, UserName, VarName};
 
 /// The moment at which all scripted runs begin.
@@ -206,7 +207,7 @@ impl Script {
         self.fact(Fact::HostFinished {
             host: host(name),
             outcome,
-            reason: reason.map(str::to_owned),
+            reason: reason.map(Reason::parse),
             in_force,
             kept: Vec::new(),
             locked: false,

@@ -13,6 +13,7 @@ use fleet::keys::distribute::{Change, Warning};
 use fleet::keys::rollout::{Distribution, HostKeyOutcome, HostKeyResult, distribute_to_all, prove};
 use fleet::keys::store::{KeyPair, generate_pair};
 use fleet::model::plan::plan::PlanHost;
+use fleet::model::run::cause::Cause;
 use fleet::model::text::name::{Address, HostLabel, HostName, SiteName, UserName};
 use fleet::ssh::key::PublicKeyLine;
 use fleet::ssh::{Connect, ConnectError, Session};
@@ -186,7 +187,8 @@ impl Connect for Ssh {
                 return Err(ConnectError::Auth {
                     user: host.user.to_string(),
                     reason,
-                    refused: true,
+                    cause: Cause::LoginRefused,
+                    hints: Vec::new(),
                     key: fleet::ssh::KeyAnswer::Refused,
                 });
             }
