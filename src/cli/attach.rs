@@ -6,12 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::context::{self, Context, say};
+use super::context::{self, Context, advise};
 use super::failure::Failure;
 use super::resume::choose;
 use super::{interrupts, run};
 use crate::model::run::event::{Fact, Signal};
 use crate::model::run::exit;
+use crate::model::text::hint::Hint;
 use crate::model::text::name::RunId;
 use crate::report::follow::Follower;
 use crate::report::reporters::Reporters;
@@ -27,9 +28,11 @@ pub async fn attach(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
         let (_, events) = history::load_events(&context.runs(), &run)?;
         let summary = crate::model::run::summary::Summary::of(&events);
         return Err(if summary.finished.is_some() {
-            Failure::Message(exit::NO_MATCH, format!("run {run} has ended\nhint: fleet show {run}"))
+            Failure::new(exit::NO_MATCH, format!("run {run} has ended"))
+                .hint(Hint::Command(format!("fleet show {run}")))
         } else {
-            Failure::Message(exit::UNKNOWN, format!("run {run} has no controller any more\nhint: fleet resume {run}"))
+            Failure::new(exit::UNKNOWN, format!("run {run} has no controller any more"))
+                .hint(Hint::Command(format!("fleet resume {run}")))
         });
     }
     follow(context, &run).await
@@ -49,7 +52,8 @@ pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
             _ = looks.tick() => {}
             signal = signals.recv() => {
                 drop(reporters);
-                say(&format!("left the view of run {run}, which goes on\nhint: fleet attach {run}"));
+                let back = Hint::Command(format!("fleet attach {run}"));
+                advise(&format!("left the view of run {run}, which goes on"), &[back]);
                 return Ok(if signal == Some(Signal::Term) { exit::TERMINATED } else { exit::INTERRUPTED });
             }
         }
@@ -70,10 +74,8 @@ pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
         }
         let Some(code) = ended else {
             drop(reporters);
-            return Err(Failure::Message(
-                exit::UNKNOWN,
-                format!("the controller of run {run} is gone; its steps go on\nhint: fleet resume {run}"),
-            ));
+            let failure = Failure::new(exit::UNKNOWN, format!("the controller of run {run} is gone; its steps go on"));
+            return Err(failure.hint(Hint::Command(format!("fleet resume {run}"))));
         };
         let (json, color) = (context.flags.json, context::stdout_colour(context.flags));
         run::tell_end(&plan, &reporters.finish(), json, color);

@@ -19,6 +19,7 @@ use crate::model::plan::planner::{self, Asked, Overrides, PlanError, Request};
 use crate::model::plan::spool;
 use crate::model::run::exit;
 use crate::model::run::reason::Reason;
+use crate::model::text::hint::Hint;
 use crate::model::text::name::{HostName, RunId, SiteName, VarName};
 use crate::model::text::printable::printable;
 use crate::ssh::{Backoff, Connect, Session};
@@ -178,7 +179,7 @@ pub async fn prove(
         Some(given) => accept_unproven(context, site, (variable, given), &why)?,
         None if nobody => {
             let hint = format!("-e {variable}=..., which is then on record as not proven");
-            return Err(Failure::refused(format!("{why}\nhint: {hint}")));
+            return Err(Failure::refused(why).hint(Hint::Advice(hint)));
         }
         None => return Err(unproven.into()),
     }

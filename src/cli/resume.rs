@@ -20,6 +20,7 @@ use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::past::{OpenStep, Past};
 use crate::model::run::scheduler::Scheduler;
 use crate::model::run::summary::Summary;
+use crate::model::text::hint::Hint;
 use crate::model::text::name::{HostLabel, RunId};
 use crate::report::history;
 use crate::report::record::{self, Record, RecordError, log_name};
@@ -32,12 +33,8 @@ pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Fail
     })?;
     let taken = Taken::take(context, run)?;
     if let Some(word) = taken.is_over() {
-        return Err(Failure::refused(format!(
-            "run {} {word}: there is nothing to resume\nhint: fleet {} {}",
-            taken.run,
-            taken.site(),
-            taken.plan.task
-        )));
+        let failure = Failure::refused(format!("run {} {word}: there is nothing to resume", taken.run));
+        return Err(failure.hint(Hint::Command(format!("fleet {} {}", taken.site(), taken.plan.task))));
     }
     if !args.as_planned {
         taken.refuse_other_plan(context)?;
@@ -48,10 +45,10 @@ pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Fail
     let given_up = taken.give_up(&args.give_up, &decided)?;
     if !args.rerun.is_empty() && taken.goes_back(&decided, &given_up) {
         return Err(Failure::refused(format!(
-            "run {run} has turned back, and what would be run again would only be undone\n\
-             hint: fleet undo {run}",
-            run = taken.run
-        )));
+            "run {} has turned back, and what would be run again would only be undone",
+            taken.run
+        ))
+        .hint(Hint::Command(format!("fleet undo {}", taken.run))));
     }
     let decided = taken.with_harmless(decided, &given_up);
     taken.go(context, Direction::Forward, decided, given_up).await
@@ -161,11 +158,9 @@ impl Taken {
         history::refuse_not_started(&context.runs(), &run)?;
         let listening = interrupts::listen()?;
         let record = Record::reopen(&context.runs(), &run).map_err(|error| match error {
-            RecordError::Busy { .. } => Failure::Message(
-                exit::LOCKED,
-                format!("{error}\nhint: fleet attach {run} shows it, fleet cancel {run} ends it"),
-            ),
-            error => Failure::Message(exit::ENVIRONMENT, with_cause(&error)),
+            RecordError::Busy { .. } => Failure::new(exit::LOCKED, &error)
+                .hint(Hint::Advice(format!("fleet attach {run} shows it, fleet cancel {run} ends it"))),
+            error => Failure::new(exit::ENVIRONMENT, with_cause(&error)),
         })?;
         let (plan, events) = history::load_events(&context.runs(), &run)?;
         if plan.task == AD_HOC {
@@ -206,10 +201,13 @@ impl Taken {
         match difference {
             None => Ok(()),
             Some(difference) => Err(Failure::refused(format!(
-                "recipe or inventory have changed since run {} was planned: {difference}\n\
-                 hint: --as-planned goes on with what was planned then; fleet undo {} takes it back",
-                self.run, self.run
-            ))),
+                "recipe or inventory have changed since run {} was planned: {difference}",
+                self.run
+            ))
+            .hint(Hint::Advice(format!(
+                "--as-planned goes on with what was planned then; fleet undo {} takes it back",
+                self.run
+            )))),
         }
     }
 
@@ -233,7 +231,7 @@ impl Taken {
                     open.iter().map(|open| format!("{}:{}", self.label(open.host), self.path(open))).collect();
                 let known =
                     if open.is_empty() { "none is".to_owned() } else { format!("open are {}", open.join(", ")) };
-                return Err(Failure::Message(
+                return Err(Failure::new(
                     exit::NO_MATCH,
                     format!("no step `{typed}` is open in run {}; {known}", self.run),
                 ));
@@ -254,7 +252,7 @@ impl Taken {
             let place = self.plan.hosts.iter().position(|host| host.label.as_str() == name);
             let host = place.map(HostIndex).ok_or_else(|| {
                 let message = format!("run {} has no host `{name}`; its hosts are {}", self.run, known());
-                Failure::Message(exit::NO_MATCH, message)
+                Failure::new(exit::NO_MATCH, message)
             })?;
             let decision = decided.iter().find(|(open, _)| open.host == host);
             if let Some((open, Decision::Rerun)) = decision {
@@ -267,9 +265,11 @@ impl Taken {
             if let (Some(open), None) = (open, decision) {
                 let (run, path) = (&self.run, self.path(open));
                 return Err(Failure::refused(format!(
-                    "{name} cannot be given up: {path} runs once for the whole site, and nobody knows how it ended\n\
-                     hint: if you know that it is done: fleet resume {run} --assume-done {name}:{path} --give-up {name}"
-                )));
+                    "{name} cannot be given up: {path} runs once for the whole site, and nobody knows how it ended"
+                ))
+                .hint(Hint::Advice(format!(
+                    "if you know that it is done: fleet resume {run} --assume-done {name}:{path} --give-up {name}"
+                ))));
             }
             given_up.push(host);
         }

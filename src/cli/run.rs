@@ -19,6 +19,7 @@ use crate::model::recipe::shell::quote;
 use crate::model::run::event::Event;
 use crate::model::run::exit;
 use crate::model::run::summary::Summary;
+use crate::model::text::hint::Hint;
 use crate::model::text::name::{HostName, RunId, SiteName, TaskName};
 use crate::model::text::printable::printable;
 use crate::report::background::Background;
@@ -122,9 +123,10 @@ fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), Failure> {
     });
     match follower {
         None => Ok(()),
-        Some((name, source)) => Err(Failure::usage(format!(
-            "`{name}` gets what is proven on `{source}`, so they cannot go together\nhint: first `{source}`, then `{name}`"
-        ))),
+        Some((name, source)) => {
+            Err(Failure::usage(format!("`{name}` gets what is proven on `{source}`, so they cannot go together"))
+                .hint(Hint::Advice(format!("first `{source}`, then `{name}`"))))
+        }
     }
 }
 
@@ -132,20 +134,19 @@ fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), Failure> {
 pub fn plan_tasks(context: &Context<'_>, asked: &Asked, run: &RunId) -> Result<Result<Plan, PlanError>, Failure> {
     let Asked { site, hosts, tasks, overrides, login, proof, unproven } = asked;
     let Some(site) = context.site(site)? else {
-        return Err(Failure::Message(exit::NO_MATCH, format!("there is no site `{site}` any more")));
+        return Err(Failure::new(exit::NO_MATCH, format!("there is no site `{site}` any more")));
     };
     let recipe = context.recipe(site)?;
     let (proof, unproven) = (proof.as_ref(), *unproven);
     let request = Request { site, hosts, recipe, tasks, overrides, run, login, proof, unproven };
     if let Some((name, meant)) = planner::misspelt(request) {
-        let hint = meant.map_or_else(
-            || format!("fleet tasks {} shows its variables", site.name),
-            |meant| format!("did you mean `{meant}`?"),
-        );
+        let hint = meant
+            .map_or_else(|| Hint::Advice(format!("fleet tasks {} shows its variables", site.name)), Hint::did_you_mean);
         return Err(Failure::usage(format!(
-            "--set {name}: neither recipe `{}` nor site `{}` knows such a variable\nhint: {hint}",
+            "--set {name}: neither recipe `{}` nor site `{}` knows such a variable",
             recipe.name, site.name
-        )));
+        ))
+        .hint(hint));
     }
     Ok(planner::plan(request))
 }
@@ -154,10 +155,8 @@ pub fn plan_tasks(context: &Context<'_>, asked: &Asked, run: &RunId) -> Result<R
 pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let command = match args.command.as_slice() {
         [] => {
-            return Err(Failure::usage(format!(
-                "what is to run?\nhint: fleet {} run -- uptime",
-                quote(&args.selector)
-            )));
+            let hint = Hint::Command(format!("fleet {} run -- uptime", quote(&args.selector)));
+            return Err(Failure::usage("what is to run?").hint(hint));
         }
         // One word is shell text, pipes and all; several are words, each quoted.
         [text] => text.clone(),
@@ -166,7 +165,7 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
     let targets = context.targets(&args.selector)?;
     let sites = context.sites(&targets);
     let plan = planner::plan_command(&sites, &command, &context.flags.overrides(), &context::login_user()?)
-        .map_err(|e| Failure::Message(exit::INVALID, e.to_string()))?;
+        .map_err(|e| Failure::new(exit::INVALID, e.to_string()))?;
     if context.flags.dry_run {
         return dry_run(context, [&plan]);
     }
@@ -180,7 +179,7 @@ fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>)
     for plan in plans {
         say_basis(plan);
         if context.flags.json {
-            let json = serde_json::to_string(plan).map_err(|e| Failure::Message(exit::BUG, e.to_string()))?;
+            let json = serde_json::to_string(plan).map_err(|e| Failure::new(exit::BUG, e.to_string()))?;
             print(&format!("{json}\n"))?;
         } else {
             print(&plan_text::plan(plan, context::stdout_colour(context.flags)))?;
@@ -278,7 +277,7 @@ async fn execute(
 ) -> Result<u8, Failure> {
     let listening = interrupts::listen()?;
     let record = Record::create(&context.runs(), &id, &plan, asked)
-        .map_err(|e| Failure::Message(exit::ENVIRONMENT, with_cause(&e)))?;
+        .map_err(|e| Failure::new(exit::ENVIRONMENT, with_cause(&e)))?;
     carry_out(context, record, Work { plan, id, connector, listening, resumed: None }).await
 }
 

@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use futures::stream;
 
 use super::args::SiteArgs;
-use super::context::{self, Context, print, say};
+use super::context::{self, Context, advise, print, say};
 use super::failure::Failure;
 use super::{access, ask};
 use crate::files;
@@ -17,6 +17,7 @@ use crate::model::plan::planner;
 use crate::model::recipe::shell::quote;
 use crate::model::run::exit;
 use crate::model::text::fold::fold_names;
+use crate::model::text::hint::{Advise as _, Hint};
 use crate::model::text::name::HostLabel;
 use crate::model::text::printable::printable;
 use crate::report::columns::{Cell, columns};
@@ -58,11 +59,11 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     print(&table(&decision, context::stdout_colour(context.flags)))
         .map_err(|_| Failure::environment("cannot show the keys on standard output; nothing was pinned"))?;
     for (host, error) in &failed {
-        say(&format!("{}: {}", host.label, printable(error.to_string().as_bytes())));
+        advise(&format!("{}: {}", host.label, printable(error.to_string().as_bytes())), &error.hints());
     }
     for (index, refusal) in &decision.refused {
         if let Some(offer) = offered.get(*index) {
-            say(&format!("{}: not pinned: {refusal}\nhint: {}", offer.host, hint(context, refusal)));
+            advise(&format!("{}: not pinned: {refusal}", offer.host), &[Hint::Advice(hint(context, refusal))]);
         }
     }
     pin(context, &decision, &offered, &keys, listed.is_some())?;
@@ -129,7 +130,7 @@ pub fn hosts(context: &Context<'_>, selector: &str) -> Result<Vec<PlanHost>, Fai
     let targets = context.targets(selector)?;
     let sites = context.sites(&targets);
     let plan = planner::plan_command(&sites, ":", &context.flags.overrides(), &context::login_user()?);
-    Ok(plan.map_err(|e| Failure::Message(exit::INVALID, e.to_string()))?.hosts)
+    Ok(plan.map_err(|e| Failure::new(exit::INVALID, e.to_string()))?.hosts)
 }
 
 async fn scan(host: &PlanHost, known: &KnownHosts, admission: &Admission) -> Result<HostKey, ConnectError> {
@@ -185,6 +186,6 @@ fn read_fingerprints(path: &std::path::Path) -> Result<Fingerprints, Failure> {
         std::fs::read(path).map_err(|e| Failure::environment(format!("cannot read {}: {e}", path.display())))?;
     Fingerprints::parse(&bytes).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(|e| format!("{}: {e}", path.display())).collect();
-        Failure::Message(exit::INVALID, lines.join("\n"))
+        Failure::new(exit::INVALID, lines.join("\n"))
     })
 }

@@ -16,7 +16,9 @@ use crate::model::plan::host_report::Evidence;
 use crate::model::plan::spool;
 use crate::model::run::exit;
 use crate::model::run::reason::Reason;
+use crate::model::text::hint::Hint;
 use crate::model::text::name::{RunId, StepName};
+use crate::report::words::hint_lines;
 use crate::ssh::Connect;
 
 /// A host whose site is locked.
@@ -100,7 +102,8 @@ fn confirm(context: &Context<'_>, held: &[Held<'_>]) -> Result<(), Failure> {
         }
         let (on, back) =
             if any(run, |evidence| evidence.connected) { ("attach", "cancel") } else { ("resume", "undo") };
-        say(&format!("hint: where it was started, `fleet {on} {run}` or `fleet {back} {run}`"));
+        let hint = Hint::Advice(format!("where it was started, `fleet {on} {run}` or `fleet {back} {run}`"));
+        hint_lines(&[hint]).iter().for_each(|line| say(line));
     }
     let count = if held.len() == 1 { "1 host".to_owned() } else { format!("{} hosts", held.len()) };
     let question = format!("Take the lock away on {count}?");
@@ -157,7 +160,7 @@ async fn forget(
     if let Some((typed, _)) = typed.iter().zip(&found).find(|(_, found)| !**found) {
         let known: Vec<String> = books::in_force(answers).map(|(_, effect)| effect.effect.name.to_string()).collect();
         let known = if known.is_empty() { "nothing is".to_owned() } else { known.join(", ") };
-        return Err(Failure::Message(exit::NO_MATCH, format!("`{typed}` is not in force there; in force: {known}")));
+        return Err(Failure::new(exit::NO_MATCH, format!("`{typed}` is not in force there; in force: {known}")));
     }
     for (place, names) in &struck {
         let names: Vec<&str> = names.iter().map(StepName::as_str).collect();
@@ -210,9 +213,8 @@ fn tell_effects(answers: &[books::Answer<'_>]) -> bool {
         say(&one_line(&format!("{}: in force: {}", place.host.label, effect.describe())));
     }
     if any {
-        say(
-            "hint: put it right (a task of the recipe does, or `fleet undo RUN`); what was put right by hand: unlock --forget NAME",
-        );
+        let hint = "put it right (a task of the recipe does, or `fleet undo RUN`); what was put right by hand: unlock --forget NAME";
+        hint_lines(&[Hint::advice(hint)]).iter().for_each(|line| say(line));
     }
     any
 }

@@ -55,7 +55,7 @@ impl<'a> Builder<'a> {
         // A host for which nothing is planned is not even connected to.
         let hosts: Vec<&Host> = request.site.hosts.iter().filter(|host| chosen.contains(&host.name)).collect();
         let variables = hosts.iter().map(|host| Variables::new(request, host)).collect::<Result<Vec<_>, _>>();
-        let variables = variables.map_err(PlanError::Unset)?;
+        let variables = variables?;
         // Before any step registers anything.
         let books = variables.iter().map(|variables| book_of(request.recipe, variables)).collect::<Result<_, _>>()?;
         let mut tasks = request.tasks.iter().rev().filter_map(|name| phases::find(request.recipe, name.as_str()).ok());

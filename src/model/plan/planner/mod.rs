@@ -132,7 +132,7 @@ pub fn site_hosts(request: Request<'_>, single: bool) -> Result<Vec<PlanHost>, P
     let names: BTreeSet<&HostName> = request.hosts.iter().collect();
     let hosts = request.site.hosts.iter().filter(|host| names.contains(&host.name));
     let plan = |host| {
-        let book = book_of(request.recipe, &Variables::new(request, host).map_err(PlanError::Unset)?)?;
+        let book = book_of(request.recipe, &Variables::new(request, host)?)?;
         Ok(PlanHost { book, ..plan_host(request.site, host, request.overrides, request.login, single)? })
     };
     hosts.map(plan).collect()
@@ -141,9 +141,10 @@ pub fn site_hosts(request: Request<'_>, single: bool) -> Result<Vec<PlanHost>, P
 /// The folder of the site's book on the host of these variables.
 fn book_of(recipe: &Recipe, variables: &Variables) -> Result<Option<String>, PlanError> {
     let bind = |lock: &Spanned<Template>| {
-        lock.value.bind(|name| variables.value(name)).finish().map_err(|name| {
-            PlanError::Unset(format!("`lock` of recipe `{}` uses `{name}`, which has no value", recipe.name))
-        })
+        lock.value
+            .bind(|name| variables.value(name))
+            .finish()
+            .map_err(|name| PlanError::Open(format!("`lock` of recipe `{}` uses `{name}`", recipe.name)))
     };
     recipe.lock.as_ref().map(bind).transpose()
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Request;
+use super::{PlanError, Request};
 use crate::model::config::diagnostic::nearest;
 use crate::model::inventory::inventory::{Host, Origin, Setting, Site};
 use crate::model::recipe::recipe::Recipe;
@@ -45,7 +45,7 @@ pub fn misspelt_in_site(site: &Site, recipe: &Recipe) -> Vec<String> {
 
 impl Variables {
     /// All variables of a host, defaults expanded.
-    pub fn new(request: Request<'_>, host: &Host) -> Result<Self, String> {
+    pub fn new(request: Request<'_>, host: &Host) -> Result<Self, PlanError> {
         let site = request.site;
         let mut values = site.vars.clone();
         values.extend(host.vars.clone());
@@ -64,7 +64,7 @@ impl Variables {
             ("fleet.stage", site.stage.as_ref().map(|stage| stage.value.to_string()).unwrap_or_default()),
         ];
         for (name, value) in own {
-            let name = VarName::parse(name).map_err(|e| e.to_string())?;
+            let name = VarName::parse(name)?;
             values.insert(name, Setting { value, origin: Origin::Default });
         }
         let mut variables = Self { values, registered: BTreeSet::new() };
@@ -75,19 +75,20 @@ impl Variables {
     }
 
     /// Gives the recipe's default to a variable that has no value yet. A recipe whose defaults go in a circle was not read at all.
-    fn expand(&mut self, name: &VarName, request: Request<'_>, host: &Host) -> Result<(), String> {
+    fn expand(&mut self, name: &VarName, request: Request<'_>, host: &Host) -> Result<(), PlanError> {
         if self.values.contains_key(name) {
             return Ok(());
         }
         let Some(declared) = request.recipe.vars.get(name) else { return Ok(()) };
         let Some(default) = &declared.default else {
             if declared.required {
-                let site = &request.site.name;
-                return Err(format!(
-                    "recipe `{}` needs the variable `{name}` ({}), and host `{}` of site `{site}` has none\n\
-                     hint: set it in hosts/{site}.toml, below [vars]: {name} = \"...\"",
-                    request.recipe.name, declared.doc, host.name
-                ));
+                return Err(PlanError::Unset {
+                    recipe: request.recipe.name.to_string(),
+                    name: name.clone(),
+                    doc: declared.doc.clone(),
+                    host: host.name.clone(),
+                    site: request.site.name.clone(),
+                });
             }
             return Ok(());
         };
@@ -95,7 +96,7 @@ impl Variables {
             self.expand(used, request, host)?;
         }
         let value = default.bind(|name| self.value(name)).finish().map_err(|open| {
-            format!("the default of `{name}` in recipe `{}` uses `{open}`, which has no value", request.recipe.name)
+            PlanError::Open(format!("the default of `{name}` in recipe `{}` uses `{open}`", request.recipe.name))
         })?;
         let line =
             request.recipe.source.text.get(..declared.span.start).map_or(1, |before| before.matches('\n').count() + 1);
