@@ -14,12 +14,11 @@ use super::{Observer, Resumed, Run, Unwritten, execute};
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::durable::{Entry, StepKey};
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanHost, PlanStep, Retry};
-use crate::model::run::cause::Cause;
 use crate::model::run::event::{Direction, Event, Fact, Stream};
-use crate::model::run::outcome::HostOutcome;
 use crate::model::run::past::Past;
 use crate::model::run::scheduler::StepIndex;
 use crate::model::run::summary::Summary;
+use crate::model::run::{cause::Cause, outcome::HostOutcome};
 use crate::model::text::name::{RunId, VarName};
 use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
 
@@ -59,14 +58,10 @@ struct Connection {
 
 impl Connect for Shared {
     fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
-        let host = host.label.to_string();
+        let (host, cause) = (host.label.to_string(), Cause::ConnectionRefused);
         async move {
             if self.lock().unwrap().unreachable.contains(host.as_str()) {
-                return Err(ConnectError::Tcp {
-                    address: host,
-                    reason: "connection refused".into(),
-                    cause: Cause::ConnectionRefused,
-                });
+                return Err(ConnectError::Tcp { address: host, reason: "connection refused".into(), cause });
             }
             Ok(Box::new(Connection { host, hosts: Arc::clone(self) }) as Box<dyn Session>)
         }

@@ -303,7 +303,7 @@ impl Record {
             Fact::Reattached { .. } => log.say(at, "-", "connected again"),
             Fact::LockAcquired { .. } => log.say(at, "-", "locked"),
             Fact::LockReleased { .. } => log.say(at, "-", "lock given back"),
-            Fact::LessPromised { what, .. } => log.say(at, "-", &format!("warning: {}", one_line(what))),
+            Fact::LessPromised { what, .. } => log.say(at, "-", &format!("warning: {}", printable(what.as_bytes()))),
             Fact::StepDecided { step, decision, .. } => {
                 log.turn(at, step.as_str())?;
                 log.say(at, step.as_str(), decision.describe())
@@ -423,13 +423,8 @@ fn must_last(fact: &Fact) -> bool {
 }
 
 fn ended(outcome: &StepOutcome, millis: u64) -> String {
-    let outcome = outcome.describe();
-    format!("{} after {}", one_line(&outcome), duration(Duration::from_millis(millis)))
-}
-
-/// A reason with its hints.
-fn one_line(reason: &str) -> String {
-    printable(reason.replace("\nhint: ", "; hint: ").as_bytes())
+    let outcome = outcome.hints().iter().fold(outcome.describe(), |line, hint| format!("{line}; hint: {hint}"));
+    format!("{} after {}", printable(outcome.as_bytes()), duration(Duration::from_millis(millis)))
 }
 
 /// The name of a host's log. The alphabet of labels has no `/`; it is checked again here, where a mistake would write elsewhere.
