@@ -15,6 +15,7 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 use super::flags;
 use crate::model::inventory::inventory::Share;
 use crate::model::plan::planner::{Overrides, StepSelection, parse_assignment};
+use crate::model::recipe::recipe::SettingError;
 use crate::model::text::duration::parse_duration;
 use crate::model::text::name::{UserName, VarName};
 use crate::model::text::printable::printable;
@@ -343,7 +344,8 @@ pub fn parse(argv: Vec<String>) -> Result<Cli, clap::Error> {
     let typed = is_typed(&matches, "assignments");
     let texts = cli.flags.assignments.iter().flat_map(|text| if typed { vec![text.as_str()] } else { listed(text) });
     let read = |text: &str| {
-        let invalid = |e| format!("invalid value '{}' for '--set <NAME=VALUE>': {e}\n", printable(text.as_bytes()));
+        let invalid =
+            |e: SettingError| format!("invalid value '{}' for '--set <NAME=VALUE>': {e}\n", printable(text.as_bytes()));
         parse_assignment(text).map_err(|e| clap::Error::raw(ErrorKind::ValueValidation, invalid(e)))
     };
     cli.flags.set = texts.map(read).collect::<Result<_, _>>()?;

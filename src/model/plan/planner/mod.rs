@@ -24,7 +24,7 @@ use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::plan::{
     AD_HOC, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands,
 };
-use crate::model::recipe::recipe::{Recipe, Spanned, settable};
+use crate::model::recipe::recipe::{Recipe, SettingError, Spanned, settable};
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{
     HostLabel, HostName, NameError, PhaseName, RunId, SiteName, StepPath, TaskName, UserName, VarName,
@@ -259,7 +259,7 @@ pub fn batches(hosts: &[HostIndex], sizes: &[Share]) -> Vec<Vec<HostIndex>> {
 }
 
 /// Reads the value of `-e K=V`.
-pub fn parse_assignment(text: &str) -> Result<(VarName, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form NAME=VALUE"))?;
+pub fn parse_assignment(text: &str) -> Result<(VarName, String), SettingError> {
+    let (name, value) = text.split_once('=').ok_or_else(|| SettingError::Form(text.to_owned()))?;
     Ok((settable(name)?, value.to_owned()))
 }
