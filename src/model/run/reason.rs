@@ -127,3 +127,43 @@ impl TryFrom<Fields> for Reason {
 pub fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Reason>, D::Error> {
     Fields::deserialize(deserializer).map(Into::into)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::run::event::Fact;
+    use crate::model::run::outcome::StepOutcome;
+
+    fn read(json: &str) -> Result<Fact, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    #[test]
+    fn hints_in_the_text_of_an_older_record_are_taken_out_of_it() {
+        let old =
+            r#"{"event":"host-finished","host":"web1","outcome":"locked","reason":"run r\nhint: wait\nhint: resume"}"#;
+        let Ok(Fact::HostFinished { reason: Some(reason), .. }) = read(old) else { panic!("{:?}", read(old)) };
+        assert_eq!(reason, Reason::from("run r").hint(Hint::advice("wait")).hint(Hint::advice("resume")));
+        let none = read(r#"{"event":"host-finished","host":"web1","outcome":"succeeded"}"#);
+        assert!(matches!(none, Ok(Fact::HostFinished { reason: None, .. })), "{none:?}");
+    }
+
+    #[test]
+    fn cause_and_hints_stand_beside_the_reason() {
+        let reason = Reason::new(Cause::HostKeyUnknown, "not pinned").hint(Hint::command("fleet s trust"));
+        let json = serde_json::to_string(&StepOutcome::NotStarted { reason: reason.clone() }).unwrap();
+        let told = r#"{"result":"not-started","reason":"not pinned","cause":"host-key-unknown","hints":[{"command":"fleet s trust"}]}"#;
+        assert_eq!(json, told);
+        assert_eq!(serde_json::from_str::<StepOutcome>(told).unwrap(), StepOutcome::NotStarted { reason });
+    }
+
+    #[test]
+    fn a_cause_or_a_field_that_is_not_known_is_refused() {
+        for (told, strange) in [("host-finished", r#""cause":"moon""#), ("host-finished", r#""moon":1"#)] {
+            let json = format!(r#"{{"event":"{told}","host":"web1","outcome":"failed","reason":"x",{strange}}}"#);
+            assert!(read(&json).is_err(), "{json}");
+        }
+        assert!(read(r#"{"event":"connection-lost","host":"web1"}"#).is_err(), "without a reason");
+        assert!(serde_json::from_str::<StepOutcome>(r#"{"result":"unknown","reason":"x","moon":1}"#).is_err());
+    }
+}
