@@ -4,7 +4,7 @@
 //! This page is the design. The code is cut into layers, and `tests/it/layering.rs` fails on a `use` that crosses them:
 //!
 //! ```text
-//! main -> cli -> { engine, report, keys, ssh, demo, files } -> model        engine and keys -> ssh's traits
+//! main -> cli -> { engine, report, record, keys, ssh, demo, files } -> model        report -> record -> files        engine and keys -> ssh's traits
 //! ```
 //!
 //! | layer | does | knows nothing of |
@@ -12,7 +12,8 @@
 //! | [`model`] | decides: names, inventory, selectors, recipes, quoting, plans, the scheduler, events, outcomes | network, terminal, clock, disk, chance |
 //! | [`ssh`] | speaks SSH: host keys, logins, commands; the only place that names russh | plans, people |
 //! | [`engine`] | runs a plan: a dispatcher owns the run, a worker each host | terminals, files |
-//! | [`report`] | consumes events: live view, plain lines, JSON, the record, the final table | the network |
+//! | [`record`] | the runs on disk, as a database: written by one, read by resume, attach, show | terminals |
+//! | [`report`] | shows events and records: live view, plain lines, JSON, the final table | the network |
 //! | [`keys`] | makes, stores, brings and proves keys; decides what is pinned | plans |
 //! | [`files`] | writes whole files, reads the project folder | what is in them |
 //! | [`demo`] | an embedded fleet of SSH servers on loopback, also the tests' fault injector | the layers above |
@@ -44,7 +45,7 @@
 //!
 //! Choices that could have gone otherwise, with the rejected option, stand at the top of the module that they shaped:
 //! [`model::run::scheduler`], [`model::plan::durable`], [`model::plan::spool`], [`model::plan::book`], [`model::recipe::template`], [`model::recipe::shell`], [`model::plan::planner`], [`engine`],
-//! [`ssh::known_hosts`], [`files::owner`], [`report::order`].
+//! [`ssh::known_hosts`], [`files::owner`], [`record::order`].
 //!
 //! Older guides name a crate `russh-keys`; it is dead and was merged into russh as `russh::keys`, which is what [`ssh`] uses.
 
@@ -54,5 +55,6 @@ pub mod engine;
 pub mod files;
 pub mod keys;
 pub mod model;
+pub mod record;
 pub mod report;
 pub mod ssh;

@@ -13,9 +13,9 @@ use super::{interrupts, run};
 use crate::model::run::event::{Fact, Signal};
 use crate::model::run::exit;
 use crate::model::text::name::RunId;
-use crate::report::follow::Follower;
+use crate::record::follow::Follower;
+use crate::record::{history, record};
 use crate::report::reporters::Reporters;
-use crate::report::{history, record};
 
 /// How often the record is looked at.
 const LOOK: Duration = Duration::from_millis(100);

@@ -7,7 +7,7 @@ use crate::model::config::diagnostic::Diagnostic;
 use crate::model::inventory::selector::SelectorError;
 use crate::model::plan::planner::PlanError;
 use crate::model::run::exit;
-use crate::report::history::HistoryError;
+use crate::record::history::HistoryError;
 
 /// An error that ends the command.
 #[derive(Debug)]

@@ -21,9 +21,9 @@ use crate::model::run::past::{OpenStep, Past};
 use crate::model::run::scheduler::Scheduler;
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{HostLabel, RunId};
-use crate::report::history;
-use crate::report::record::{self, Record, RecordError, log_name};
-use crate::report::recorded::recorded;
+use crate::record::record::{Record, RecordError, log_name};
+use crate::record::recorded::recorded;
+use crate::record::{history, record};
 
 /// Goes on with a run.
 pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Failure> {

@@ -9,8 +9,9 @@ use crate::model::inventory::inventory::{Inventory, Site};
 use crate::model::plan::planner::{Overrides, Request, Variables};
 use crate::model::run::exit;
 use crate::model::text::name::{HostName, RunId};
+use crate::record::history;
 use crate::report::logs::{LogQuery, LogStyle};
-use crate::report::{history, inventory_text, listing, logs};
+use crate::report::{inventory_text, listing, logs};
 
 pub fn list(context: &Context<'_>, selector: Option<&str>) -> Result<u8, Failure> {
     let inventory = &context.project.inventory;

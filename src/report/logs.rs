@@ -6,14 +6,14 @@ use std::path::Path;
 
 use jiff::tz::TimeZone;
 
-use super::history::{HistoryError, find, load_plan, refuse_not_started, unreadable};
-use super::log::LogLine;
-use super::record::log_name;
 use super::time::time_of_day;
 use crate::files;
 use crate::model::config::diagnostic::nearest;
 use crate::model::text::name::{HostLabel, RunId};
 use crate::model::text::printable::{printable, printable_line};
+use crate::record::history::{HistoryError, find, load_plan, refuse_not_started, unreadable};
+use crate::record::log::LogLine;
+use crate::record::record::log_name;
 
 /// A longer line is handled in parts of this size.
 const PART: u64 = 64 * 1024;

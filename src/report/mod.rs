@@ -1,4 +1,4 @@
-//! Consumers of events: the terminal, plain lines, JSON lines, the record on disk, and what is read back from it.
+//! Consumers of events: the terminal, plain lines, JSON lines; and the records of runs, in words.
 //!
 //! Nothing here decides anything: all show one fold over the events, [`crate::model::run::summary::Summary`]. A reporter that fails is
 //! dropped by [`Reporters`] and never stops a run.
@@ -16,22 +16,15 @@ pub mod background;
 pub mod cause;
 pub mod columns;
 pub mod command_text;
-pub mod follow;
-pub mod history;
 pub mod inventory_text;
-pub mod journal;
 pub mod json;
 pub mod listing;
-pub mod log;
 pub mod logs;
 pub mod narrator;
-pub mod order;
 pub mod outlet;
 pub mod paint;
 pub mod plain;
 pub mod plan_text;
-pub mod record;
-pub mod recorded;
 pub mod reporters;
 #[cfg(test)]
 #[path = "../../tests/it/support/screen.rs"]
@@ -43,13 +36,11 @@ pub mod trouble;
 pub mod view;
 pub mod words;
 
-pub use history::{HistoryError, RunEntry, RunResult};
 pub use json::Json;
 pub use logs::{LogQuery, LogStyle};
 pub use narrator::{Detail, Telling};
 pub use outlet::Outlet;
 pub use plain::Plain;
-pub use record::{Record, RecordError};
 pub use reporters::Reporters;
 pub use table::table;
 pub use terminal::Terminal;

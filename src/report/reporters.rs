@@ -11,6 +11,24 @@ use super::Reporter;
 use crate::model::run::event::{EVENT_VERSION, Event, Fact};
 use crate::model::run::summary::Summary;
 use crate::model::text::name::RunId;
+use crate::record::record::Record;
+
+/// What the record is called as a reporter.
+pub const RECORD: &str = "record";
+
+impl Reporter for Record {
+    fn name(&self) -> &'static str {
+        RECORD
+    }
+
+    fn report(&mut self, event: &Event) -> io::Result<()> {
+        self.append(event)
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        Self::commit(self)
+    }
+}
 
 /// Gives each event to the summary and to all reporters.
 #[derive(Default)]

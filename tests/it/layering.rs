@@ -10,15 +10,16 @@ use std::path::{Path, PathBuf};
 use paths::{NamedPath, named_paths};
 
 /// Each top module, and the ones that it may use. A module may use only those above it, hence there is no circle.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("model", &[]),
     ("files", &["model"]),
     ("ssh", &["model", "files"]),
     ("engine", &["model", "files", "ssh"]),
-    ("report", &["model", "files"]),
+    ("record", &["model", "files"]),
+    ("report", &["model", "files", "record"]),
     ("keys", &["model", "files", "ssh"]),
     ("demo", &["model", "files", "ssh", "keys"]),
-    ("cli", &["model", "files", "ssh", "engine", "report", "keys", "demo"]),
+    ("cli", &["model", "files", "ssh", "engine", "record", "report", "keys", "demo"]),
 ];
 
 /// What only these modules may name, and why.

@@ -321,11 +321,11 @@ fn last_lines(path: &Path, failure: &Failure) -> io::Result<Tail> {
     Ok(tail)
 }
 
-pub(super) fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> HistoryError {
+/// Why a file of a record could not be read.
+pub fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> HistoryError {
     let path = path.to_owned();
     move |source| HistoryError::Unreadable { path, source }
 }
 
 #[cfg(test)]
-#[path = "history_tests.rs"]
 mod tests;

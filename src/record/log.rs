@@ -252,5 +252,4 @@ impl<'a> LogLine<'a> {
 }
 
 #[cfg(test)]
-#[path = "log_tests.rs"]
 mod tests;

@@ -101,7 +101,7 @@ fn a_deployment_is_written_down() {
     let mut record = Record::create(&runs, &run(), &plan(), None).unwrap();
     let events = rolling_deployment();
     for event in &events {
-        record.report(event).unwrap();
+        record.append(event).unwrap();
         record.commit().unwrap();
     }
     let read: Plan = serde_json::from_slice(&std::fs::read(record.folder().join(PLAN_FILE)).unwrap()).unwrap();
@@ -144,7 +144,7 @@ fn a_line_is_there_before_the_command_is_sent() {
     let mut record = Record::create(folder.path(), &run(), &plan(), None).unwrap();
     let mut script = Script::default();
     script.begin("web1", "roll/migrate");
-    record.report(&script.events[0]).unwrap();
+    record.append(&script.events[0]).unwrap();
     assert!(record.dirty);
     record.commit().unwrap();
     assert!(!record.dirty);
@@ -181,7 +181,7 @@ fn a_run_that_can_be_found_is_whole_and_has_a_controller_that_can_be_told() {
                 std::thread::yield_now();
             }
             assert_eq!(controller(runs, &run), Some(own));
-            crate::report::history::load_plan(runs, &run).unwrap();
+            crate::record::history::load_plan(runs, &run).unwrap();
             drop(making.join().unwrap());
         });
         // A process that another test starts at this moment has the locks, too, until it has become another program.
@@ -246,7 +246,7 @@ fn many_hosts_do_not_exhaust_the_descriptors() {
             let data = OutputData(format!("round {round}\n").into_bytes());
             let path = step("a/b");
             script.fact(Fact::Output { host: label, step: path, stream: Stream::Stdout, data });
-            record.report(&script.events[0]).unwrap();
+            record.append(&script.events[0]).unwrap();
             assert!(record.logs.values().filter(|log| log.is_open()).count() <= OPEN_LOGS);
         }
     }

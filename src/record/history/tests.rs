@@ -6,8 +6,9 @@ use crate::model::run::event::{OutputData, Stream};
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::scripted::{Script, rolling_deployment};
 use crate::model::text::name::{HostName, TaskName, UserName};
-use crate::report::record::tests::{Folder, plan};
-use crate::report::{LogQuery, LogStyle, Record, Reporter as _, listing, logs, table};
+use crate::record::record::Record;
+use crate::record::record::tests::{Folder, plan};
+use crate::report::{LogQuery, LogStyle, listing, logs, table};
 
 fn id(name: &str) -> RunId {
     RunId::parse(name).unwrap()
@@ -17,7 +18,7 @@ fn id(name: &str) -> RunId {
 fn record(runs: &Path, run: &str, events: &[Event]) -> PathBuf {
     let mut record = Record::create(runs, &id(run), &plan(), None).unwrap();
     for event in events {
-        record.report(&Event { run: id(run), ..event.clone() }).unwrap();
+        record.append(&Event { run: id(run), ..event.clone() }).unwrap();
         record.commit().unwrap();
     }
     record.folder().to_owned()

@@ -58,7 +58,7 @@ mod tests {
 
     use super::*;
     use crate::model::run::scripted::beginning;
-    use crate::report::log::{HostLog, LogLimits};
+    use crate::record::log::{HostLog, LogLimits};
 
     const STEP: &str = "roll/migrate";
 

@@ -1,6 +1,6 @@
 //! The record of a run: `.fleet/runs/RUN/` with `plan.json`, `events.jsonl` and a log per host.
 //!
-//! Invariant: what is about to be done is on the disk before it is done. After [`Reporter::commit`], the lines that announce
+//! Invariant: what is about to be done is on the disk before it is done. After [`Record::commit`], the lines that announce
 //! commands, and those that a later run depends on, survive a power cut. Only the owner can read any of it.
 
 use std::collections::BTreeMap;
@@ -11,16 +11,15 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::Reporter;
 use super::log::{HostLog, LogLimits};
 use super::order;
-use super::time::duration;
 use crate::files;
 use crate::model::plan::plan::Plan;
 use crate::model::plan::planner::Asked;
 use crate::model::recipe::shell::quote;
 use crate::model::run::event::{Event, Fact};
 use crate::model::run::outcome::StepOutcome;
+use crate::model::text::duration::in_words;
 use crate::model::text::name::{HostLabel, RunId};
 use crate::model::text::printable::printable;
 
@@ -32,9 +31,6 @@ pub const REQUEST_FILE: &str = "request.json";
 const CONTROLLER_FILE: &str = "controller";
 /// The events, one a line, in the folder of a run.
 pub const EVENTS_FILE: &str = "events.jsonl";
-
-/// What this reporter is called.
-pub const RECORD: &str = "record";
 
 /// Logs that are open at the same time: far below the usual limit of 1024 descriptors, which the connections need too.
 const OPEN_LOGS: usize = 128;
@@ -350,24 +346,20 @@ impl Record {
     }
 }
 
-impl Reporter for Record {
-    fn name(&self) -> &'static str {
-        RECORD
-    }
-
-    fn report(&mut self, event: &Event) -> io::Result<()> {
+impl Record {
+    /// Takes an event.
+    pub fn append(&mut self, event: &Event) -> io::Result<()> {
         self.write(event).map_err(|error| self.place(&error))
     }
 
-    fn commit(&mut self) -> io::Result<()> {
+    /// Makes lasting what it has taken.
+    pub fn commit(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.dirty) {
             self.events.sync_data().map_err(|error| self.place(&error))?;
         }
         Ok(())
     }
-}
 
-impl Record {
     /// The error with the folder that it is about.
     fn place(&self, error: &io::Error) -> io::Error {
         io::Error::new(error.kind(), format!("{}: {error}", self.folder.display()))
@@ -424,7 +416,7 @@ fn must_last(fact: &Fact) -> bool {
 
 fn ended(outcome: &StepOutcome, millis: u64) -> String {
     let outcome = outcome.describe();
-    format!("{} after {}", one_line(&outcome), duration(Duration::from_millis(millis)))
+    format!("{} after {}", one_line(&outcome), in_words(Duration::from_millis(millis)))
 }
 
 /// A reason with its hints.
@@ -440,5 +432,4 @@ pub fn log_name(host: &HostLabel) -> Option<String> {
 }
 
 #[cfg(test)]
-#[path = "record_tests.rs"]
 pub(crate) mod tests;
