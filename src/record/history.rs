@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::journal::{end_of, first_event, parse, read_events, run_finished};
+use super::journal::{end_of, first_event, parse, read_events, run_finished, version};
 use super::log::{LogLine, began};
-use super::order;
 use super::record::{EVENTS_FILE, PLAN_FILE, REQUEST_FILE, log_name};
+use super::{blobs, order};
 use crate::files;
 use crate::model::config::diagnostic::nearest;
 use crate::model::plan::plan::{PLAN_VERSION, Plan};
@@ -107,6 +107,22 @@ pub enum HistoryError {
         found: u32,
         /// The version that this fleet knows.
         known: u32,
+    },
+    /// An older fleet wrote it, in a way in which this one cannot go on with it.
+    #[error("{path} was written by an older fleet (format {found}, this one reads {known})\n  hint: use that version of fleet for this run", path = path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The version that this fleet reads.
+        known: u32,
+    },
+    /// A blob is not what its name says.
+    #[error("{path} has been altered since the run began: its SHA-256 is not its name\n  hint: fleet does not run it; bring the file back from a backup", path = path.display())]
+    Altered {
+        /// The file.
+        path: PathBuf,
     },
     /// Its controller ended before the first event was written.
     #[error(
@@ -285,12 +301,17 @@ fn entry(runs: &Path, run: RunId) -> RunEntry {
     }
 }
 
-/// The plan of a run, as one of this version: an older one is compared with what would be planned now, and the number is no difference.
+/// The plan of a run, with its blobs.
 pub fn load_plan(runs: &Path, run: &RunId) -> Result<Plan, HistoryError> {
-    let path = runs.join(run.as_str()).join(PLAN_FILE);
+    let folder = runs.join(run.as_str());
+    let path = folder.join(PLAN_FILE);
     let bytes = files::read(&path).map_err(unreadable(&path))?;
+    let found = version(&bytes, (&path, 1))?;
+    if found < PLAN_VERSION {
+        return Err(HistoryError::Older { path, found, known: PLAN_VERSION });
+    }
     let plan: Plan = parse(&bytes, (&path, 1), PLAN_VERSION)?;
-    Ok(Plan { v: PLAN_VERSION, ..plan })
+    Ok(Plan { blobs: blobs::read(&folder, &plan)?, ..plan })
 }
 
 /// The last lines that the failed step, or its undo, printed.

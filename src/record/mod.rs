@@ -1,5 +1,6 @@
 //! The runs on disk, as a database: written by one process, read by those that resume, attach, show and follow.
 
+pub mod blobs;
 pub mod follow;
 pub mod history;
 pub mod journal;

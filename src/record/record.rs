@@ -12,7 +12,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::log::{HostLog, LogLimits};
-use super::order;
+use super::{blobs, order};
 use crate::files;
 use crate::model::plan::plan::Plan;
 use crate::model::plan::planner::Asked;
@@ -171,6 +171,7 @@ impl Record {
         let mut bytes = serde_json::to_vec_pretty(plan).map_err(io::Error::from).map_err(unwritable(&plan_path))?;
         bytes.push(b'\n');
         files::create_new(&plan_path, 0o600, &bytes).map_err(unwritable(&plan_path))?;
+        blobs::write(folder, &plan.blobs).map_err(unwritable(folder))?;
         if let Some(asked) = asked {
             let path = folder.join(REQUEST_FILE);
             let bytes = serde_json::to_vec_pretty(asked).map_err(io::Error::from).map_err(unwritable(&path))?;

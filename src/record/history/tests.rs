@@ -195,12 +195,12 @@ fn events_and_plans_of_a_newer_fleet_are_refused_everywhere() {
 
     let run = record(folder.path(), "20261123-084512-7f3a", &proving("3f2a91c"));
     let plan = std::fs::read_to_string(run.join(PLAN_FILE)).unwrap();
-    let newer = plan.replacen("\"v\": 2", "\"v\": 3, \"unheard-of\": true", 1);
+    let newer = plan.replacen("\"v\": 3", "\"v\": 4, \"unheard-of\": true", 1);
     crate::files::replace(&run.join(PLAN_FILE), 0o600, newer.as_bytes()).unwrap();
     for told in
         [load(folder.path(), "last").unwrap_err(), read(folder.path(), query(None, None), &LogStyle::Raw).unwrap_err()]
     {
-        assert!(told.to_string().contains("plan.json was written by a newer fleet (format 3"), "{told}");
+        assert!(told.to_string().contains("plan.json was written by a newer fleet (format 4"), "{told}");
     }
 }
 
