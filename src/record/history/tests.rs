@@ -233,7 +233,8 @@ fn what_is_not_known_is_refused_and_not_passed_over() {
         ("\"task\":", "\"unheard-of\": 1, \"task\":"),
         ("\"port\":", "\"jump\": \"gate\", \"port\":"),
         ("\"soak\":", "\"watch\": {}, \"soak\":"),
-        ("\"commands\":", "\"upload\": \"a\", \"commands\":"),
+        ("\"path\":", "\"upload\": \"a\", \"path\":"),
+        ("\"class\":", "\"jump\": \"a\", \"class\":"),
         ("\"on-failure\": \"undo\"", "\"on-failure\": \"wait\""),
     ] {
         let other = plan.replacen(known, unknown, 1);
@@ -241,9 +242,11 @@ fn what_is_not_known_is_refused_and_not_passed_over() {
         crate::files::replace(&run.join(PLAN_FILE), 0o600, other.as_bytes()).unwrap();
         assert!(matches!(load(folder.path(), "last"), Err(HistoryError::Damaged { .. })), "{unknown}");
     }
-    // What the version before wrote reads as it is.
-    let old = plan.replacen("\"v\": 2", "\"v\": 1", 1);
+    // The events of the version before read as they are; its plans say each command once for each host.
+    let old = plan.replacen("\"v\": 3", "\"v\": 2", 1);
     crate::files::replace(&run.join(PLAN_FILE), 0o600, old.as_bytes()).unwrap();
+    assert!(matches!(load(folder.path(), "last"), Err(HistoryError::Older { .. })));
+    crate::files::replace(&run.join(PLAN_FILE), 0o600, plan.as_bytes()).unwrap();
     crate::files::replace(&run.join(EVENTS_FILE), 0o600, whole.replace("{\"v\":2", "{\"v\":1").as_bytes()).unwrap();
     assert_eq!(load(folder.path(), "last").unwrap().0, self::plan());
 }
