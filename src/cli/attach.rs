@@ -13,8 +13,7 @@ use super::{interrupts, run};
 use crate::model::run::event::{Fact, Signal};
 use crate::model::run::exit;
 use crate::model::text::name::RunId;
-use crate::record::follow::Follower;
-use crate::record::{history, record};
+use crate::record::store::Store as _;
 use crate::report::reporters::Reporters;
 
 /// How often the record is looked at.
@@ -22,10 +21,9 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Shows a run until it ends; its exit code is this one's. Ctrl-C leaves the view, and nothing else.
 pub async fn attach(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
-    let run = choose(context, typed, |run| record::controller(&context.runs(), run).is_some())?;
-    if record::controller(&context.runs(), &run).is_none() {
-        let (_, events) = history::load_events(&context.runs(), &run)?;
-        let summary = crate::model::run::summary::Summary::of(&events);
+    let run = choose(context, typed, |run| context.store().controller(run).is_some())?;
+    if context.store().controller(&run).is_none() {
+        let summary = context.store().known(&run)?.summary;
         return Err(if summary.finished.is_some() {
             Failure::Message(exit::NO_MATCH, format!("run {run} has ended\nhint: fleet show {run}"))
         } else {
@@ -37,8 +35,8 @@ pub async fn attach(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
 
 /// Shows the run from here on.
 pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
-    let plan = Arc::new(history::load_plan(&context.runs(), run)?);
-    let mut follower = Follower::new(&context.runs(), run, &plan);
+    let plan = Arc::new(context.store().plan(run)?);
+    let mut follower = context.store().follow(run, &plan);
     let mut reporters = Reporters::new(run::views(context, &plan)?);
     let (mut signals, _listening) = interrupts::listen()?;
     let mut looks = interval(LOOK);
@@ -54,7 +52,7 @@ pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
             }
         }
         // Whether it lives is asked before the last look, so that nothing it wrote before it ended is missed.
-        let lives = record::controller(&context.runs(), run).is_some();
+        let lives = context.store().controller(run).is_some();
         let events = follower.news()?;
         reporters.report_all(&events);
         reporters.tick(Timestamp::now());

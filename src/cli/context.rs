@@ -20,6 +20,7 @@ use crate::model::recipe::recipe::Recipe;
 use crate::model::run::exit;
 use crate::model::text::name::{HostName, SiteName, UserName};
 use crate::model::text::printable::printable;
+use crate::record::folder::store::FolderStore;
 use crate::report::words::hosts_in_words;
 
 /// The recipes inside the binary.
@@ -140,6 +141,11 @@ impl<'a> Context<'a> {
     /// The folder of the records.
     pub fn runs(&self) -> PathBuf {
         self.project.root.join(".fleet/runs")
+    }
+
+    /// The records themselves.
+    pub fn store(&self) -> FolderStore {
+        FolderStore::new(&self.runs())
     }
 
     pub fn known_hosts(&self) -> PathBuf {

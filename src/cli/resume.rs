@@ -21,9 +21,9 @@ use crate::model::run::past::{OpenStep, Past};
 use crate::model::run::scheduler::Scheduler;
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{HostLabel, RunId};
-use crate::record::record::{Record, RecordError, log_name};
-use crate::record::recorded::recorded;
-use crate::record::{history, record};
+use crate::record::known::Known;
+use crate::record::record_error::RecordError;
+use crate::record::store::{Record, Store as _};
 
 /// Goes on with a run.
 pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Failure> {
@@ -82,11 +82,11 @@ pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
     let ask = |plan: &Plan| run::confirm(context, plan, &format!("end of run {run} ({})", plan.task));
     let mut asked = false;
     if lives(context, &run) {
-        ask(&history::load_plan(&context.runs(), &run)?)?;
+        ask(&context.store().plan(&run)?)?;
         asked = true;
         // Looked up after the answer, which may have taken long. The lock of the record says that it is this process, and no other that
         // got its number.
-        if let Some(pid) = record::controller(&context.runs(), &run) {
+        if let Some(pid) = context.store().controller(&run) {
             match Pid::from_raw(pid).map_or(Err(Errno::SRCH), |pid| kill_process(pid, ProcessSignal::USR1)) {
                 Ok(()) => {
                     say(&format!("run {run}: its running steps are ended, in process {pid}"));
@@ -114,19 +114,18 @@ pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
 /// The run of that name. `last` is the newest that has anything to do with what is asked, or else the newest of all: a deployment that
 /// was kept away by the lock of another run is not what a person means.
 pub fn choose(context: &Context<'_>, typed: &str, fits: impl Fn(&RunId) -> bool) -> Result<RunId, Failure> {
-    let runs = context.runs();
-    let newest = history::find(&runs, typed)?;
+    let store = context.store();
+    let newest = store.find(typed)?;
     if typed != "last" {
         return Ok(newest);
     }
-    let entries = history::list(&runs)?;
-    let found = entries.into_iter().map(|entry| entry.run).take(LOOKED_AT).find(fits);
+    let found = store.runs()?.into_iter().rev().take(LOOKED_AT).find(fits);
     Ok(found.unwrap_or(newest))
 }
 
 /// Does a controller work on it?
 fn lives(context: &Context<'_>, run: &RunId) -> bool {
-    record::controller(&context.runs(), run).is_some()
+    context.store().controller(run).is_some()
 }
 
 /// Runs that are looked at for the one that `last` means.
@@ -134,8 +133,8 @@ const LOOKED_AT: usize = 50;
 
 /// What is known of a run; nothing if its record does not read, or it was a single command.
 fn known(context: &Context<'_>, run: &RunId) -> Option<(Past, Summary)> {
-    let (plan, events) = history::load_events(&context.runs(), run).ok()?;
-    (plan.task != AD_HOC).then(|| (Past::of(&plan, &events), Summary::of(&events)))
+    let Known { plan, past, summary } = context.store().known(run).ok()?;
+    (plan.task != AD_HOC).then_some((past, summary))
 }
 
 /// May steps of a run be running, or does it wait for a decision?
@@ -150,7 +149,7 @@ fn is_open(past: &Past, summary: &Summary) -> bool {
 struct Taken {
     run: RunId,
     listening: Listening,
-    record: Record,
+    record: Box<dyn Record>,
     plan: Plan,
     past: Past,
     summary: Summary,
@@ -158,23 +157,21 @@ struct Taken {
 
 impl Taken {
     fn take(context: &Context<'_>, run: RunId) -> Result<Self, Failure> {
-        history::refuse_not_started(&context.runs(), &run)?;
+        context.store().refuse_not_started(&run)?;
         let listening = interrupts::listen()?;
-        let record = Record::reopen(&context.runs(), &run).map_err(|error| match error {
+        let record = context.store().reopen(&run).map_err(|error| match error {
             RecordError::Busy { .. } => Failure::Message(
                 exit::LOCKED,
                 format!("{error}\nhint: fleet attach {run} shows it, fleet cancel {run} ends it"),
             ),
             error => Failure::Message(exit::ENVIRONMENT, with_cause(&error)),
         })?;
-        let (plan, events) = history::load_events(&context.runs(), &run)?;
+        let Known { plan, past, summary } = context.store().known(&run)?;
         if plan.task == AD_HOC {
             return Err(Failure::refused(format!(
                 "run {run} was one command, which ends with its connection: there is nothing to go on with"
             )));
         }
-        let past = Past::of(&plan, &events);
-        let summary = Summary::of(&events);
         Ok(Self { run, listening, record, plan, past, summary })
     }
 
@@ -193,7 +190,7 @@ impl Taken {
 
     /// A recipe or an inventory that has changed since would make another run of it.
     fn refuse_other_plan(&self, context: &Context<'_>) -> Result<(), Failure> {
-        let Some(asked) = history::load_request(&context.runs(), &self.run)? else { return Ok(()) };
+        let Some(asked) = context.store().request(&self.run)? else { return Ok(()) };
         // Files that are broken do not tell whether anything has changed.
         if let Some(site) = context.site(&asked.site)?.filter(|site| site.recipe.is_some()) {
             context.recipe(site)?;
@@ -335,16 +332,11 @@ impl Taken {
     /// How much of the output of the steps in flight is in the logs.
     fn recorded(&self, context: &Context<'_>) -> Result<Vec<(HostIndex, u64, u64)>, Failure> {
         let in_flight = |open: &OpenStep| matches!(open.outcome, None | Some(StepOutcome::Detached { .. }));
-        let folder = context.runs().join(self.run.as_str());
+        let store = context.store();
         let count = |open: OpenStep| {
             let step = self.plan.phases.get(open.at.phase).and_then(|phase| phase.steps.get(open.at.step))?;
-            let path = folder.join(log_name(&self.label(open.host))?);
-            let counted = recorded(&path, &step.path, open.kind);
-            Some(
-                counted
-                    .map(|(out, err)| (open.host, out, err))
-                    .map_err(|error| Failure::environment(format!("cannot read {}: {error}", path.display()))),
-            )
+            let recorded = store.recorded((&self.run, &self.label(open.host)), &step.path, open.kind);
+            Some(recorded.map(|(out, err)| (open.host, out, err)).map_err(Failure::from))
         };
         self.past.open_steps().into_iter().filter(in_flight).filter_map(count).collect()
     }

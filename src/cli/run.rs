@@ -21,7 +21,7 @@ use crate::model::run::exit;
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{HostName, RunId, SiteName, TaskName};
 use crate::model::text::printable::printable;
-use crate::record::record::Record;
+use crate::record::store::{Record, Store as _};
 use crate::report::background::Background;
 use crate::report::json::Json;
 use crate::report::narrator::{Detail, Telling};
@@ -277,8 +277,8 @@ async fn execute(
     connector: Arc<dyn Connect>,
 ) -> Result<u8, Failure> {
     let listening = interrupts::listen()?;
-    let record = Record::create(&context.runs(), &id, &plan, asked)
-        .map_err(|e| Failure::Message(exit::ENVIRONMENT, with_cause(&e)))?;
+    let record =
+        context.store().create(&id, &plan, asked).map_err(|e| Failure::Message(exit::ENVIRONMENT, with_cause(&e)))?;
     carry_out(context, record, Work { plan, id, connector, listening, resumed: None }).await
 }
 
@@ -293,7 +293,7 @@ pub struct Work {
 }
 
 /// Carries out a run, shows it, and gives its exit code.
-pub async fn carry_out(context: &Context<'_>, record: Record, work: Work) -> Result<u8, Failure> {
+pub async fn carry_out(context: &Context<'_>, record: Box<dyn Record>, work: Work) -> Result<u8, Failure> {
     let Work { plan, id, connector, listening: (interrupts, listening), resumed } = work;
     let plan = Arc::new(plan);
     let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(record)];

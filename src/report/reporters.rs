@@ -11,22 +11,22 @@ use super::Reporter;
 use crate::model::run::event::{EVENT_VERSION, Event, Fact};
 use crate::model::run::summary::Summary;
 use crate::model::text::name::RunId;
-use crate::record::record::Record;
+use crate::record::store::Record;
 
 /// What the record is called as a reporter.
 pub const RECORD: &str = "record";
 
-impl Reporter for Record {
+impl Reporter for Box<dyn Record> {
     fn name(&self) -> &'static str {
         RECORD
     }
 
     fn report(&mut self, event: &Event) -> io::Result<()> {
-        self.append(event)
+        self.as_mut().append(event)
     }
 
     fn commit(&mut self) -> io::Result<()> {
-        Self::commit(self)
+        self.as_mut().commit()
     }
 }
 

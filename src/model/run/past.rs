@@ -95,25 +95,11 @@ impl OpenStep {
 }
 
 impl Past {
-    /// Reads the events of a run. What names hosts or steps that the plan does not have is passed over.
+    /// Reads the events of a run.
     pub fn of<'a>(plan: &Plan, events: impl IntoIterator<Item = &'a Event>) -> Self {
-        let hosts: BTreeMap<&HostLabel, HostIndex> =
-            plan.hosts.iter().enumerate().map(|(index, host)| (&host.label, HostIndex(index))).collect();
-        let steps: BTreeMap<&StepPath, StepIndex> = plan
-            .phases
-            .iter()
-            .enumerate()
-            .flat_map(|(phase, p)| {
-                p.steps.iter().enumerate().map(move |(step, s)| (&s.path, StepIndex { phase, step }))
-            })
-            .collect();
-        let mut facts = Vec::new();
-        for event in events {
-            let Some(host) = event.fact.host().and_then(|host| hosts.get(host)).copied() else { continue };
-            let at = |path: &StepPath| steps.get(path).copied();
-            facts.extend(past_fact(&event.fact, at).map(|fact| (host, fact)));
-        }
-        Self { facts }
+        let mut reader = PastReader::new(plan);
+        events.into_iter().for_each(|event| reader.apply(event));
+        reader.past()
     }
 
     /// All of it, in order.
@@ -175,6 +161,36 @@ impl Past {
     /// Did anything happen on any host?
     pub fn is_empty(&self) -> bool {
         !self.facts.iter().any(|(_, fact)| matches!(fact, PastFact::Began { .. }))
+    }
+}
+
+/// Reads the events of a run, one by one. What names hosts or steps that the plan does not have is passed over.
+pub struct PastReader<'p> {
+    hosts: BTreeMap<&'p HostLabel, HostIndex>,
+    steps: BTreeMap<&'p StepPath, StepIndex>,
+    past: Past,
+}
+
+impl<'p> PastReader<'p> {
+    /// Reads events of that plan.
+    pub fn new(plan: &'p Plan) -> Self {
+        let hosts = plan.hosts.iter().enumerate().map(|(index, host)| (&host.label, HostIndex(index))).collect();
+        let steps = plan.phases.iter().enumerate().flat_map(|(phase, p)| {
+            p.steps.iter().enumerate().map(move |(step, s)| (&s.path, StepIndex { phase, step }))
+        });
+        Self { hosts, steps: steps.collect(), past: Past::default() }
+    }
+
+    /// Takes the next event.
+    pub fn apply(&mut self, event: &Event) {
+        let Some(host) = event.fact.host().and_then(|host| self.hosts.get(host)).copied() else { return };
+        let at = |path: &StepPath| self.steps.get(path).copied();
+        self.past.facts.extend(past_fact(&event.fact, at).map(|fact| (host, fact)));
+    }
+
+    /// What they come to.
+    pub fn past(self) -> Past {
+        self.past
     }
 }
 
