@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use crate::model::run::event::Event;
 use crate::model::run::summary::Summary;
 
-pub mod background;
 pub mod cause;
 pub mod columns;
 pub mod command_text;
@@ -50,19 +49,16 @@ pub trait Reporter: Send {
     /// What it is called in a warning: `terminal`, `json`, `record`.
     fn name(&self) -> &'static str;
 
-    /// Takes an event. An error drops the reporter; it never stops a run.
-    fn report(&mut self, event: &Event) -> io::Result<()>;
+    /// Takes an event, and the fold over all so far. An error drops the reporter; it never stops a run.
+    fn report(&mut self, event: &Event, summary: &Summary) -> io::Result<()>;
 
     /// Makes lasting what it has taken. Called after each group of events, before any command that they announce is sent.
     fn commit(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// The run goes on from there: what is told next follows on what this is a fold of.
-    fn recall(&mut self, _past: &Summary) {}
-
     /// Time has gone by, at least every 100 ms while the run lasts. Only the live view cares.
-    fn tick(&mut self, _now: Timestamp) -> io::Result<()> {
+    fn tick(&mut self, _now: Timestamp, _summary: &Summary) -> io::Result<()> {
         Ok(())
     }
 }

@@ -221,8 +221,11 @@ fn a_disk_that_fills_up_drops_the_record_and_says_where() {
     let mut record = FolderRecord::create(folder.path(), &run(), &plan(), None).unwrap();
     record.events = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut reporters = crate::report::Reporters::new(vec![Box::new(Box::new(record) as Box<dyn Record>)]);
-    reporters.report_all(&rolling_deployment());
-    let summary = reporters.finish();
+    let mut summary = crate::model::run::summary::Summary::default();
+    for event in rolling_deployment() {
+        summary.apply(&event);
+        reporters.report(&event, &mut summary);
+    }
     let [(reporter, reason)] = summary.dropped.as_slice() else { panic!("{:?}", summary.dropped) };
     assert_eq!(reporter, "record");
     assert!(reason.starts_with(folder.path().to_str().unwrap()) && reason.contains("No space left"), "{reason}");

@@ -1,0 +1,8 @@
+//! What a command means, without arguments and terminals: typed results, and errors that say in fields what is in the way.
+
+pub mod carry_out;
+pub mod choice;
+pub mod planning;
+pub mod resume_error;
+pub mod run_id;
+pub mod taken;
