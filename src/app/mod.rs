@@ -1,5 +1,6 @@
 //! What a command means, without arguments and terminals: typed results, and errors that say in fields what is in the way.
 
+pub mod books;
 pub mod carry_out;
 pub mod choice;
 pub mod planning;

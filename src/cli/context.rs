@@ -29,7 +29,7 @@ const BUILT_IN: [(&str, &str); 1] = [("git-site", include_str!("../../recipes/gi
 /// A loaded project and the flags.
 ///
 /// The project may hold broken files. What they are needed for is refused with their errors where it is asked for: [`Context::targets`],
-/// [`Context::site`], [`Context::recipe`]. So a file that somebody is still writing stops only the commands that need it.
+/// [`Context::recipe`]. So a file that somebody is still writing stops only the commands that need it.
 pub struct Context<'a> {
     pub flags: &'a Flags,
     pub project: Project,
@@ -87,11 +87,6 @@ impl<'a> Context<'a> {
             _ => "have errors and are",
         };
         say(&format!("warning: {} {what} left out\nhint: fleet check", printable(files.join(", ").as_bytes())));
-    }
-
-    /// The site of that name, when there is one.
-    pub fn site(&self, name: &SiteName) -> Result<Option<&Site>, Failure> {
-        Ok(planning::site(&self.project, name)?)
     }
 
     /// The targeted sites with their hosts.

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use super::access;
 use super::args::SiteArgs;
-use super::books::{self, Answer, Place, in_force, is_unseen, one_line, reached};
+use super::books;
 use super::context::{self, Context, print};
 use super::failure::Failure;
+use crate::app::books::{Answer, Place, in_force, is_unseen, reached};
 use crate::model::plan::durable::Scope;
 use crate::model::plan::host_report::{Holder, HostReport};
 use crate::model::plan::plan::PlanHost;
 use crate::model::plan::spool::LEAST_ROOM;
 use crate::model::run::exit;
-use crate::model::text::printable::printable;
+use crate::model::text::printable::{one_line, printable};
 use crate::report::columns::{Cell, columns, headings};
 use crate::report::paint::Tone;
 use crate::ssh::Connect;

@@ -21,7 +21,7 @@ use crate::model::run::event::{Event, Fact};
 use crate::model::run::outcome::StepOutcome;
 use crate::model::text::duration::in_words;
 use crate::model::text::name::{HostLabel, RunId};
-use crate::model::text::printable::printable;
+use crate::model::text::printable::{one_line, printable};
 use crate::record::record_error::RecordError;
 use crate::record::store::Record;
 
@@ -328,11 +328,6 @@ fn must_last(fact: &Fact) -> bool {
 fn ended(outcome: &StepOutcome, millis: u64) -> String {
     let outcome = outcome.describe();
     format!("{} after {}", one_line(&outcome), in_words(Duration::from_millis(millis)))
-}
-
-/// A reason with its hints.
-fn one_line(reason: &str) -> String {
-    printable(reason.replace("\nhint: ", "; hint: ").as_bytes())
 }
 
 #[cfg(test)]
