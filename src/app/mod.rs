@@ -6,4 +6,5 @@ pub mod choice;
 pub mod planning;
 pub mod resume_error;
 pub mod run_id;
+pub mod site_state;
 pub mod taken;
