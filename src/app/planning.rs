@@ -9,30 +9,31 @@ use crate::model::recipe::recipe::Recipe;
 use crate::model::text::name::{RecipeName, RunId, SiteName, VarName};
 
 /// Why something cannot be planned.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum PlanningError {
-    /// The site has gone since it was asked for.
+    #[error("there is no site `{0}` any more")]
     NoSite(SiteName),
-    /// The site, described in that file, has no recipe and so no tasks.
-    NoRecipe {
-        site: SiteName,
-        file: String,
-    },
-    /// The files that are needed are broken.
+    /// It is described in that file.
+    #[error("site `{site}` has no recipe, so it has no tasks")]
+    NoRecipe { site: SiteName, file: String },
+    #[error("{} errors in files", .0.len())]
     Broken(Vec<Diagnostic>),
-    /// The command line sets a variable that nobody knows.
-    UnknownVariable {
-        name: VarName,
-        meant: Option<String>,
-        recipe: RecipeName,
-        site: SiteName,
-    },
-    Plan(PlanError),
+    #[error("--set {name}: neither recipe `{recipe}` nor site `{site}` knows such a variable")]
+    UnknownVariable { name: VarName, meant: Option<String>, recipe: RecipeName, site: SiteName },
+    #[error(transparent)]
+    Plan(#[from] PlanError),
 }
 
-impl From<PlanError> for PlanningError {
-    fn from(error: PlanError) -> Self {
-        Self::Plan(error)
+impl PlanningError {
+    /// Its first line, or that of the first diagnostic.
+    pub fn in_short(&self) -> String {
+        match self {
+            Self::Broken(errors) | Self::Plan(PlanError::Diagnostics(errors) | PlanError::Roles(errors)) => {
+                let place = |error: &Diagnostic| format!("{}:{}", error.source.path, error.line_and_column().0);
+                errors.first().map(|error| format!("{}: {}", place(error), error.message)).unwrap_or_default()
+            }
+            error => error.to_string().lines().next().unwrap_or_default().to_owned(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::choice::is_open;
 use super::planning;
-use super::resume_error::{Change, Over, ResumeError};
+use super::resume_error::ResumeError;
 use crate::engine::Resumed;
 use crate::files::project::Project;
 use crate::model::plan::plan::{AD_HOC, HostIndex, Plan, PlanStep};
@@ -35,14 +35,14 @@ impl Taken {
     /// An error when there is nothing to go on with.
     pub fn refuse_over(&self) -> Result<(), ResumeError> {
         let Known { plan, summary, .. } = &self.known;
-        let how = match summary.told_exit_code {
+        let succeeded = match summary.told_exit_code {
             _ if summary.finished.is_none() => return Ok(()),
-            Some(exit::SUCCESS) => Over::Succeeded,
+            Some(exit::SUCCESS) => true,
             _ if is_open(&self.known) => return Ok(()),
-            _ => Over::Closed,
+            _ => false,
         };
         let site = plan.sites.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        Err(ResumeError::Over { run: self.run.clone(), site, task: plan.task.clone(), how })
+        Err(ResumeError::Over { run: self.run.clone(), site, task: plan.task.clone(), succeeded })
     }
 
     /// A recipe or an inventory that has changed since would make another run of it.
@@ -52,11 +52,11 @@ impl Taken {
         if let Some(site) = planning::site(project, &asked.site)?.filter(|site| site.recipe.is_some()) {
             planning::recipe(project, site)?;
         }
-        let what = match planning::plan(project, &asked, &self.run) {
-            Ok(now) => self.known.plan.difference(&now).map(Change::Plan),
-            Err(error) => Some(Change::Unplannable(error)),
+        let difference = match planning::plan(project, &asked, &self.run) {
+            Ok(now) => self.known.plan.difference(&now),
+            Err(error) => Some(error.in_short()),
         };
-        what.map_or(Ok(()), |what| Err(ResumeError::Changed { run: self.run.clone(), what }))
+        difference.map_or(Ok(()), |difference| Err(ResumeError::Changed { run: self.run.clone(), difference }))
     }
 
     /// Which hosts a decision is about: all on which the step is open.
@@ -92,7 +92,7 @@ impl Taken {
         let mut given_up = Vec::new();
         for name in typed {
             let Some(host) = plan.hosts.iter().position(|host| host.label.as_str() == name).map(HostIndex) else {
-                let hosts = plan.hosts.iter().map(|host| host.label.clone()).collect();
+                let hosts = plan.hosts.iter().map(|host| host.label.to_string()).collect();
                 return Err(ResumeError::NoHost { run: self.run.clone(), typed: name.clone(), hosts });
             };
             let decision = decided.iter().find(|(open, _)| open.host == host);

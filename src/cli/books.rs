@@ -27,11 +27,7 @@ pub fn places(context: &Context<'_>, selector: &str) -> Result<Vec<Place>, Failu
             _ if site.recipe.is_none() => Some(BTreeMap::new()),
             Ok(hosts) => Some(hosts.into_iter().map(|host| (host.name, host.book)).collect()),
             Err(error) => {
-                say(&format!(
-                    "warning: where the lock of `{}` lies is not known: {}",
-                    site.name,
-                    Failure::from(error).in_short()
-                ));
+                say(&format!("warning: where the lock of `{}` lies is not known: {}", site.name, error.in_short()));
                 None
             }
         };

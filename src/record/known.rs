@@ -7,10 +7,8 @@ use crate::model::run::summary::Summary;
 /// A run on record: its plan, and what its events come to, read in one pass.
 #[derive(Debug, Clone)]
 pub struct Known {
-    /// What it was to do.
     pub plan: Plan,
     /// What a resumed run begins with.
     pub past: Past,
-    /// What became of it.
     pub summary: Summary,
 }

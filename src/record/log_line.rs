@@ -32,7 +32,6 @@ pub fn put_line(lines: &mut Vec<u8>, at: Timestamp, step: &str, stream: Stream, 
     }
 }
 
-/// What stands before each line.
 pub fn prefix(at: Timestamp, step: &str, tag: &str) -> Vec<u8> {
     format!("{at:.3} {step} {tag}| ").into_bytes()
 }
@@ -48,7 +47,6 @@ pub fn began(kind: StepKind) -> &'static [u8] {
 /// The beginning of a line of a log, or all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogLine<'a> {
-    /// When.
     pub at: Timestamp,
     /// The step; `-` when it is about none.
     pub step: &'a str,

@@ -89,7 +89,6 @@ pub trait Store: Send + Sync {
         }
     }
 
-    /// An error when the run was not started.
     fn refuse_not_started(&self, run: &RunId) -> Result<(), HistoryError> {
         if self.is_started(run)? { Ok(()) } else { Err(HistoryError::NotStarted { run: run.clone() }) }
     }
@@ -145,7 +144,6 @@ pub trait Store: Send + Sync {
 ///
 /// Invariant: what is about to be done is lasting before it is done.
 pub trait Record: Send {
-    /// Takes an event.
     fn append(&mut self, event: &Event) -> io::Result<()>;
 
     /// Makes lasting what it has taken: what announces commands, and what a later run depends on, survives a power cut.
@@ -156,7 +154,6 @@ pub trait Record: Send {
 pub struct Log {
     /// Where it is, for errors.
     pub place: PathBuf,
-    /// It, from its beginning.
     pub lines: Box<dyn BufRead>,
 }
 

@@ -4,9 +4,7 @@ use console::measure_text_width;
 
 use super::paint::Tone;
 
-/// One cell of a table.
 pub struct Cell {
-    /// What it means.
     pub tone: Tone,
     /// One line, without colour.
     pub text: String,
@@ -48,7 +46,6 @@ pub fn columns(rows: &[Vec<Cell>], color: bool) -> String {
     out
 }
 
-/// A row of headings.
 pub fn headings(names: &[&str]) -> Vec<Cell> {
     names.iter().map(|name| Cell::toned(Tone::Heading, *name)).collect()
 }

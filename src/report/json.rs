@@ -13,7 +13,6 @@ pub struct Json<W> {
 }
 
 impl<W: Write> Json<W> {
-    /// Writes to `out`.
     pub fn new(out: W) -> Self {
         Self { out, line: Vec::new() }
     }

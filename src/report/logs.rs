@@ -17,18 +17,15 @@ use crate::record::store::{Log, Store};
 /// A longer line is handled in parts of this size.
 const PART: u64 = 64 * 1024;
 
-/// Which lines are wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct LogQuery<'a> {
     /// A run, the beginning of one, or `last`.
     pub run: &'a str,
-    /// Only this host.
     pub host: Option<&'a str>,
     /// Only this step: `migrate`, or `roll/migrate`.
     pub step: Option<&'a str>,
 }
 
-/// How they are shown.
 #[derive(Debug, Clone)]
 pub enum LogStyle {
     /// Byte by byte as they are on disk, for a file or a pipe.
@@ -91,7 +88,6 @@ fn own_name(step: &str) -> &str {
     step.rsplit('/').next().unwrap_or(step)
 }
 
-/// Copies the log of one host.
 struct Copy<'a> {
     step: Option<&'a str>,
     prefix: &'a str,

@@ -35,15 +35,6 @@ pub mod trouble;
 pub mod view;
 pub mod words;
 
-pub use json::Json;
-pub use logs::{LogQuery, LogStyle};
-pub use narrator::{Detail, Telling};
-pub use outlet::Outlet;
-pub use plain::Plain;
-pub use reporters::Reporters;
-pub use table::table;
-pub use terminal::Terminal;
-
 /// A consumer of events.
 pub trait Reporter: Send {
     /// What it is called in a warning: `terminal`, `json`, `record`.

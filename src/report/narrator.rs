@@ -25,7 +25,6 @@ use crate::model::text::fold::fold_names;
 use crate::model::text::name::{HostLabel, SiteName, StepPath};
 use crate::model::text::printable::{printable, printable_line};
 
-/// How much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
     /// Only what went wrong, with the last lines of the step.
@@ -36,16 +35,11 @@ pub enum Detail {
     Verbose,
 }
 
-/// How to tell it.
 #[derive(Debug, Clone)]
 pub struct Telling {
-    /// How much.
     pub detail: Detail,
-    /// With colour?
     pub color: bool,
-    /// The time zone of the people who read it.
     pub zone: TimeZone,
-    /// The plan of the run.
     pub plan: Arc<Plan>,
 }
 
@@ -54,7 +48,6 @@ const LAST_LINES: usize = 10;
 /// The columns of hosts and steps grow to this, so that one long name does not push everything aside.
 const COLUMN: usize = 28;
 
-/// Tells a run in words.
 pub struct Narrator {
     telling: Telling,
     agenda: Agenda,
@@ -64,18 +57,15 @@ pub struct Narrator {
 }
 
 impl Narrator {
-    /// Tells it like that.
     pub fn new(telling: Telling) -> Self {
         let (agenda, troubles) = (Agenda::of(&telling.plan), Troubles::default());
         Self { telling, agenda, troubles, host_width: 0, step_width: 0 }
     }
 
-    /// The plan, in which hosts are found by their label.
     pub fn agenda(&self) -> &Agenda {
         &self.agenda
     }
 
-    /// Colour, zone and detail.
     pub fn telling(&self) -> &Telling {
         &self.telling
     }

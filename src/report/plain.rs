@@ -9,7 +9,6 @@ use super::narrator::{Narrator, Telling};
 use crate::model::run::event::Event;
 use crate::model::run::summary::Summary;
 
-/// Writes what happens as prefixed lines.
 pub struct Plain<W: Write> {
     out: W,
     narrator: Narrator,

@@ -12,7 +12,6 @@ use crate::model::run::event::{EVENT_VERSION, Event, Fact};
 use crate::model::run::summary::Summary;
 use crate::record::store::Record;
 
-/// What the record is called as a reporter.
 pub const RECORD: &str = "record";
 
 impl Reporter for Box<dyn Record> {
@@ -29,7 +28,6 @@ impl Reporter for Box<dyn Record> {
     }
 }
 
-/// Gives each event to all reporters.
 #[derive(Default)]
 pub struct Reporters(Vec<Box<dyn Reporter>>);
 
@@ -39,7 +37,6 @@ impl Reporters {
         Self(reporters)
     }
 
-    /// Is a reporter of that name left?
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|reporter| reporter.name() == name)
     }

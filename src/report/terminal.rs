@@ -25,7 +25,6 @@ const ABOVE: usize = 500;
 /// their windows, and stop them with Ctrl-S.
 pub type ScreenSize = Box<dyn Fn() -> Option<(usize, usize)> + Send>;
 
-/// Shows the run on a terminal.
 pub struct Terminal<W: Write> {
     out: W,
     size: ScreenSize,
@@ -39,8 +38,8 @@ pub struct Terminal<W: Write> {
 }
 
 impl<W: Write> Terminal<W> {
-    /// Shows it on `out`, which leads to standard error. With [`Detail::Trouble`](super::Detail::Trouble) only troubles scroll by, and the view shows what
-    /// goes well; with [`Detail::Normal`](super::Detail::Normal) all output does, as people want it for an ad-hoc command.
+    /// Shows it on `out`, which leads to standard error. With [`Detail::Trouble`](super::narrator::Detail::Trouble) only troubles scroll by, and the view shows what
+    /// goes well; with [`Detail::Normal`](super::narrator::Detail::Normal) all output does, as people want it for an ad-hoc command.
     /// While `is_behind`, nothing is drawn: what is told in the meantime is told later.
     pub fn stderr(out: W, is_behind: impl Fn() -> bool + Send + 'static, telling: Telling) -> Self {
         let term = console::Term::stderr();

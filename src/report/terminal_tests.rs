@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::run::event::Signal;
 use crate::model::run::scripted::{Script, after, plan, rolling_deployment};
-use crate::report::Detail;
+use crate::report::narrator::Detail;
 use crate::report::screen::{Kind, Screen};
 
 /// A screen that the reporter writes to, and asks for its size.

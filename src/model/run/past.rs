@@ -33,43 +33,28 @@ pub enum PastFact {
     Unreachable,
     /// An attempt of a step, or of an undo, was about to be sent.
     Began {
-        /// The step.
         at: StepIndex,
-        /// Attempt, from 1.
         attempt: u32,
-        /// Done or undone?
         kind: StepKind,
     },
     /// The host came to a step that is only an undo.
     UndoPlanned {
-        /// The step.
         at: StepIndex,
     },
-    /// It ended.
     Ended {
-        /// The step.
         at: StepIndex,
-        /// Done or undone?
         kind: StepKind,
-        /// How.
         outcome: StepOutcome,
         /// Was it to be tried again?
         retrying: bool,
     },
-    /// The operator gave the host up.
     GivenUp,
-    /// The operator decided about a step.
     Decided {
-        /// The step.
         at: StepIndex,
-        /// What.
         decision: Decision,
     },
-    /// A step set a variable.
     Registered {
-        /// The variable.
         name: VarName,
-        /// Its value.
         value: String,
     },
 }
@@ -77,11 +62,8 @@ pub enum PastFact {
 /// A step whose last attempt has not succeeded, nor been undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenStep {
-    /// Where.
     pub host: HostIndex,
-    /// Which.
     pub at: StepIndex,
-    /// Done or undone?
     pub kind: StepKind,
     /// How it ended; none when the events end before it did.
     pub outcome: Option<StepOutcome>,
@@ -95,29 +77,24 @@ impl OpenStep {
 }
 
 impl Past {
-    /// Reads the events of a run.
     pub fn of<'a>(plan: &Plan, events: impl IntoIterator<Item = &'a Event>) -> Self {
         let mut reader = PastReader::new(plan);
         events.into_iter().for_each(|event| reader.apply(event));
         reader.past()
     }
 
-    /// All of it, in order.
     pub fn facts(&self) -> impl Iterator<Item = (HostIndex, &PastFact)> {
         self.facts.iter().map(|(host, fact)| (*host, fact))
     }
 
-    /// What happened on one host.
     pub fn of_host(&self, host: HostIndex) -> impl Iterator<Item = &PastFact> {
         self.facts.iter().filter(move |(of, _)| *of == host).map(|(_, fact)| fact)
     }
 
-    /// Adds what the operator decided now.
     pub fn decide(&mut self, host: HostIndex, at: StepIndex, decision: Decision) {
         self.facts.push((host, PastFact::Decided { at, decision }));
     }
 
-    /// Adds that the operator gives the host up now.
     pub fn give_up(&mut self, host: HostIndex) {
         self.facts.push((host, PastFact::GivenUp));
     }
@@ -181,14 +158,12 @@ impl<'p> PastReader<'p> {
         Self { hosts, steps: steps.collect(), past: Past::default() }
     }
 
-    /// Takes the next event.
     pub fn apply(&mut self, event: &Event) {
         let Some(host) = event.fact.host().and_then(|host| self.hosts.get(host)).copied() else { return };
         let at = |path: &StepPath| self.steps.get(path).copied();
         self.past.facts.extend(past_fact(&event.fact, at).map(|fact| (host, fact)));
     }
 
-    /// What they come to.
     pub fn past(self) -> Past {
         self.past
     }

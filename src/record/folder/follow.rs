@@ -18,7 +18,6 @@ use crate::record::history::{HistoryError, unreadable};
 use crate::record::log_line::LogLine;
 use crate::record::store::Follow;
 
-/// Reads what is new in the record of a run.
 pub struct Follower {
     run: RunId,
     events: Grown,
@@ -74,7 +73,6 @@ impl Follow for Follower {
     }
 }
 
-/// What a host printed, as an event.
 fn output(run: &RunId, host: &HostLabel, line: &LogLine<'_>) -> Option<Event> {
     let stream = line.stream()?;
     let newline: &[u8] = if line.is_ended() { b"\n" } else { b"" };
@@ -83,7 +81,6 @@ fn output(run: &RunId, host: &HostLabel, line: &LogLine<'_>) -> Option<Event> {
     Some(Event { v: EVENT_VERSION, at: line.at, run: run.clone(), fact })
 }
 
-/// A file that grows.
 struct Grown {
     path: PathBuf,
     read: u64,

@@ -32,7 +32,6 @@ impl Default for LogLimits {
     }
 }
 
-/// The log of one host.
 pub struct HostLog {
     path: PathBuf,
     limits: LogLimits,
@@ -59,18 +58,7 @@ impl HostLog {
     /// Makes the log. There must not be one yet.
     pub fn create(path: &Path, limits: LogLimits) -> io::Result<Self> {
         // O_EXCL: fails on anything that is there already, a link included.
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
-        let metadata = file.metadata()?;
-        Ok(Self {
-            path: path.to_owned(),
-            limits,
-            file: Some(file),
-            identity: (metadata.dev(), metadata.ino()),
-            written: 0,
-            ring: VecDeque::new(),
-            ring_bytes: 0,
-            dropped: 0,
-        })
+        Self::new(path, limits, OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?)
     }
 
     /// Goes on with a log that an earlier controller has begun, or makes it. What a crash has torn off at its end is cut off.
@@ -80,6 +68,10 @@ impl HostLog {
             opened => opened?,
         };
         file.set_len(whole_lines(&file)?)?;
+        Self::new(path, limits, file)
+    }
+
+    fn new(path: &Path, limits: LogLimits, file: File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         Ok(Self {
             path: path.to_owned(),
@@ -93,7 +85,6 @@ impl HostLog {
         })
     }
 
-    /// Is its file open?
     pub fn is_open(&self) -> bool {
         self.file.is_some()
     }
@@ -103,7 +94,6 @@ impl HostLog {
         self.file = None;
     }
 
-    /// Writes what a step printed.
     pub fn output(&mut self, at: Timestamp, step: &str, stream: Stream, data: &[u8]) -> io::Result<()> {
         if self.ring.is_empty() && self.written.saturating_add(data.len() as u64) <= self.limits.head {
             return self.output_to_file(at, step, stream, data);

@@ -28,7 +28,6 @@ use crate::record::store::Record;
 /// Logs that are open at the same time: far below the usual limit of 1024 descriptors, which the connections need too.
 const OPEN_LOGS: usize = 128;
 
-/// Writes the record of a run.
 pub struct FolderRecord {
     folder: PathBuf,
     events: File,
@@ -154,7 +153,6 @@ impl FolderRecord {
         &self.folder
     }
 
-    /// The host's log, open.
     fn log(&mut self, host: &HostLabel) -> io::Result<&mut HostLog> {
         let is_open = self.logs.get(host).is_some_and(HostLog::is_open);
         if !is_open && self.logs.values().filter(|log| log.is_open()).count() >= OPEN_LOGS {

@@ -220,7 +220,7 @@ fn a_disk_that_fills_up_drops_the_record_and_says_where() {
     let folder = Folder::new();
     let mut record = FolderRecord::create(folder.path(), &run(), &plan(), None).unwrap();
     record.events = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut reporters = crate::report::Reporters::new(vec![Box::new(Box::new(record) as Box<dyn Record>)]);
+    let mut reporters = crate::report::reporters::Reporters::new(vec![Box::new(Box::new(record) as Box<dyn Record>)]);
     let mut summary = crate::model::run::summary::Summary::default();
     for event in rolling_deployment() {
         summary.apply(&event);

@@ -8,7 +8,9 @@ use crate::model::run::scripted::{Script, rolling_deployment};
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{HostName, SiteName, TaskName, UserName};
 use crate::record::folder::record::tests::{Folder, plan};
-use crate::report::{LogQuery, LogStyle, listing, logs, table};
+use crate::report::logs::{LogQuery, LogStyle};
+use crate::report::table::table;
+use crate::report::{listing, logs};
 
 fn id(name: &str) -> RunId {
     RunId::parse(name).unwrap()
