@@ -19,7 +19,6 @@ use crate::model::run::exit;
 use crate::model::text::name::{HostLabel, HostName, RunId, UserName, VarName};
 use crate::ssh::{Backoff, Connect, Session};
 
-/// A host with a site's book.
 pub struct Place {
     pub host: PlanHost,
     pub book: Book,
@@ -42,7 +41,6 @@ pub fn site_hosts(
     Ok(planner::site_hosts(request, true)?)
 }
 
-/// Asks how things stand.
 pub async fn inspect<'a>(connector: &Arc<dyn Connect>, places: &'a [Place], width: usize) -> Vec<Answer<'a>> {
     let asked = places.iter().map(async |place| {
         let look = async |session: &mut dyn Session| {
@@ -56,7 +54,6 @@ pub async fn inspect<'a>(connector: &Arc<dyn Connect>, places: &'a [Place], widt
     stream::iter(asked).buffered(width).collect().await
 }
 
-/// Has a host do something, and gives its answer.
 pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, command: RemoteCommand) -> Result<String, String> {
     connected(connector, host, async |session: &mut dyn Session| engine::ask(session, &command).await).await
 }

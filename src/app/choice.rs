@@ -10,7 +10,6 @@ use crate::record::store::Store;
 /// Runs that are looked at for the one that `last` means.
 const LOOKED_AT: usize = 50;
 
-/// What is wanted of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     Attach,

@@ -8,7 +8,6 @@ use crate::model::plan::planner::{self, Asked, PlanError, Request};
 use crate::model::recipe::recipe::Recipe;
 use crate::model::text::name::{RecipeName, RunId, SiteName, VarName};
 
-/// Why something cannot be planned.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanningError {
     #[error("there is no site `{0}` any more")]

@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::{interrupts, run};
 use crate::app::choice::{Purpose, choose};
 use crate::app::resume_error::ResumeError;
-use crate::model::run::event::{Fact, Signal};
+use crate::model::run::event::Signal;
 use crate::model::run::exit;
 use crate::model::run::summary::Summary;
 use crate::model::text::name::RunId;
@@ -41,7 +41,6 @@ pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
     let (mut signals, _listening) = interrupts::listen()?;
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ended = None;
     loop {
         tokio::select! {
             _ = looks.tick() => {}
@@ -57,17 +56,12 @@ pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
         for event in &events {
             summary.apply(event);
             reporters.report(event, &mut summary);
-            match event.fact {
-                Fact::RunFinished { exit_code, .. } => ended = Some(exit_code),
-                Fact::RunResumed { .. } => ended = None,
-                _ => {}
-            }
         }
         reporters.tick(Timestamp::now(), &mut summary);
         if lives {
             continue;
         }
-        let Some(code) = ended else {
+        let Some(code) = summary.told_exit_code else {
             drop(reporters);
             return Err(Failure::Message(
                 exit::UNKNOWN,

@@ -47,7 +47,6 @@ pub fn followed(context: &Context<'_>, site: &Site) -> Result<Vec<PlanHost>, Fai
     Ok(books::followed(&context.project, site, &context.flags.overrides(), &context::login_user()?)?)
 }
 
-/// Asks how things stand.
 pub async fn inspect<'a>(context: &Context<'_>, connector: &Arc<dyn Connect>, places: &'a [Place]) -> Vec<Answer<'a>> {
     books::inspect(connector, places, context.width(places.len())).await
 }

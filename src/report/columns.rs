@@ -11,12 +11,10 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// A cell that means nothing special.
     pub fn plain(text: impl Into<String>) -> Self {
         Self { tone: Tone::Plain, text: text.into() }
     }
 
-    /// A cell with a meaning.
     pub fn toned(tone: Tone, text: impl Into<String>) -> Self {
         Self { tone, text: text.into() }
     }

@@ -41,7 +41,6 @@ impl Reporters {
         self.0.iter().any(|reporter| reporter.name() == name)
     }
 
-    /// Takes an event that is in the summary already.
     pub fn report(&mut self, event: &Event, summary: &mut Summary) {
         self.give(event.at, summary, |reporter, summary| reporter.report(event, summary));
     }
@@ -52,7 +51,6 @@ impl Reporters {
         self.give(latest, summary, |reporter, _| reporter.commit());
     }
 
-    /// Time has gone by: the live view may draw.
     pub fn tick(&mut self, now: Timestamp, summary: &mut Summary) {
         self.give(now, summary, |reporter, summary| reporter.tick(now, summary));
     }
