@@ -29,22 +29,9 @@ impl Failure {
         Self::Message(exit::ENVIRONMENT, message.to_string())
     }
 
-    /// Its first line.
-    pub fn in_short(&self) -> String {
-        match self {
-            Self::Message(_, message) => message.lines().next().unwrap_or_default().to_owned(),
-            Self::Diagnostics(errors) => errors.first().map(in_one_line).unwrap_or_default(),
-            Self::Told(_) => String::new(),
-        }
-    }
-
     pub fn refused(message: impl Into<String>) -> Self {
         Self::Message(exit::REFUSED, message.into())
     }
-}
-
-fn in_one_line(error: &Diagnostic) -> String {
-    format!("{}:{}: {}", error.source.path, error.line_and_column().0, error.message)
 }
 
 impl From<ProjectError> for Failure {

@@ -9,7 +9,7 @@ use crate::model::inventory::inventory::{Inventory, Site};
 use crate::model::plan::planner::{Overrides, Request, Variables};
 use crate::model::run::exit;
 use crate::model::text::name::{HostName, RunId};
-use crate::record::history;
+use crate::record::store::Store as _;
 use crate::report::logs::{LogQuery, LogStyle};
 use crate::report::{inventory_text, listing, logs};
 
@@ -86,19 +86,19 @@ pub fn tasks(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
 }
 
 pub fn runs(context: &Context<'_>) -> Result<u8, Failure> {
-    let runs = history::list(&context.runs())?;
+    let runs = context.store().list()?;
     print(&listing::runs(&runs, &context::zone(), context::stdout_colour(context.flags)))?;
     Ok(exit::SUCCESS)
 }
 
 pub fn show(context: &Context<'_>, run: &str) -> Result<u8, Failure> {
-    let (plan, summary) = history::load(&context.runs(), run)?;
+    let (plan, summary) = context.store().shown(run)?;
     print(&listing::show(&plan.into(), &summary, &context::zone(), context::stdout_colour(context.flags)))?;
     Ok(exit::SUCCESS)
 }
 
 pub fn logs(context: &Context<'_>, run: &str, host: Option<&str>, step: Option<&str>) -> Result<u8, Failure> {
     let style = if io::stdout().is_terminal() { LogStyle::Terminal(context::zone()) } else { LogStyle::Raw };
-    logs::logs(&context.runs(), LogQuery { run, host, step }, &style, &mut io::stdout().lock())?;
+    logs::logs(&context.store(), LogQuery { run, host, step }, &style, &mut io::stdout().lock())?;
     Ok(exit::SUCCESS)
 }

@@ -138,12 +138,15 @@ fn end_of(text: &str, attempt: u8) -> ExecEnd {
 struct Memory(Vec<Event>);
 
 impl Observer for Memory {
-    fn observe(&mut self, events: &[Event]) -> Result<(), Unwritten> {
-        self.0.extend_from_slice(events);
+    fn observe(&mut self, event: &Event, _: &mut Summary) {
+        self.0.push(event.clone());
+    }
+
+    fn commit(&mut self, _: &mut Summary) -> Result<(), Unwritten> {
         Ok(())
     }
 
-    fn tick(&mut self) {}
+    fn tick(&mut self, _: &mut Summary) {}
 }
 
 /// Runs the plan, from its beginning or from what these events tell. Gives the events that came.

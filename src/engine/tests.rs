@@ -208,28 +208,29 @@ pub(super) struct Memory {
 }
 
 impl Observer for Memory {
-    fn observe(&mut self, events: &[Event]) -> Result<(), Unwritten> {
-        for event in events {
-            if let Fact::StepStarted { step, host, .. } = &event.fact {
-                if let Some((name, interrupts)) = &self.interrupt_at
-                    && step.as_str().ends_with(name)
-                {
-                    for _ in 0..2 {
-                        interrupts.try_send(Signal::Int).unwrap();
-                    }
-                }
-                if let Some(network) = &self.network {
-                    let sent = network.sent.lock().unwrap();
-                    let word = step.as_str().rsplit('/').next().unwrap();
-                    assert!(!sent.contains(&format!("{host}: {word}")), "{step} was sent before it was told");
+    fn observe(&mut self, event: &Event, _: &mut Summary) {
+        if let Fact::StepStarted { step, host, .. } = &event.fact {
+            if let Some((name, interrupts)) = &self.interrupt_at
+                && step.as_str().ends_with(name)
+            {
+                for _ in 0..2 {
+                    interrupts.try_send(Signal::Int).unwrap();
                 }
             }
-            self.events.push(event.clone());
+            if let Some(network) = &self.network {
+                let sent = network.sent.lock().unwrap();
+                let word = step.as_str().rsplit('/').next().unwrap();
+                assert!(!sent.contains(&format!("{host}: {word}")), "{step} was sent before it was told");
+            }
         }
+        self.events.push(event.clone());
+    }
+
+    fn commit(&mut self, _: &mut Summary) -> Result<(), Unwritten> {
         Ok(())
     }
 
-    fn tick(&mut self) {}
+    fn tick(&mut self, _: &mut Summary) {}
 }
 
 pub(super) async fn play(plan: Plan, network: &Arc<Network>) -> (Summary, Memory) {

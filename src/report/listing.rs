@@ -18,7 +18,6 @@ use crate::model::text::name::{SiteName, StepPath};
 use crate::model::text::printable::printable;
 use crate::record::history::{RunEntry, RunResult};
 
-/// The runs as a table.
 pub fn runs(entries: &[RunEntry], zone: &TimeZone, color: bool) -> String {
     if entries.is_empty() {
         return "no run is on record\n".to_owned();

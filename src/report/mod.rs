@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use crate::model::run::event::Event;
 use crate::model::run::summary::Summary;
 
-pub mod background;
 pub mod cause;
 pub mod columns;
 pub mod command_text;
@@ -36,33 +35,21 @@ pub mod trouble;
 pub mod view;
 pub mod words;
 
-pub use json::Json;
-pub use logs::{LogQuery, LogStyle};
-pub use narrator::{Detail, Telling};
-pub use outlet::Outlet;
-pub use plain::Plain;
-pub use reporters::Reporters;
-pub use table::table;
-pub use terminal::Terminal;
-
 /// A consumer of events.
 pub trait Reporter: Send {
     /// What it is called in a warning: `terminal`, `json`, `record`.
     fn name(&self) -> &'static str;
 
-    /// Takes an event. An error drops the reporter; it never stops a run.
-    fn report(&mut self, event: &Event) -> io::Result<()>;
+    /// Takes an event, and the fold over all so far. An error drops the reporter; it never stops a run.
+    fn report(&mut self, event: &Event, summary: &Summary) -> io::Result<()>;
 
     /// Makes lasting what it has taken. Called after each group of events, before any command that they announce is sent.
     fn commit(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// The run goes on from there: what is told next follows on what this is a fold of.
-    fn recall(&mut self, _past: &Summary) {}
-
     /// Time has gone by, at least every 100 ms while the run lasts. Only the live view cares.
-    fn tick(&mut self, _now: Timestamp) -> io::Result<()> {
+    fn tick(&mut self, _now: Timestamp, _summary: &Summary) -> io::Result<()> {
         Ok(())
     }
 }

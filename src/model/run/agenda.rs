@@ -26,24 +26,17 @@ pub enum Progress<'a> {
     /// Its next step is in this phase.
     Before(&'a PhaseName),
     /// It has finished its steps of one phase, and the next one is in another.
-    Between {
-        /// The finished phase.
-        done: &'a PhaseName,
-        /// The next phase.
-        next: &'a PhaseName,
-    },
+    Between { done: &'a PhaseName, next: &'a PhaseName },
     /// It has finished all its steps.
     Done,
 }
 
 impl Agenda {
-    /// Reads a plan.
     pub fn of(plan: &Arc<Plan>) -> Self {
         let label = |(index, host): (usize, &PlanHost)| (host.label.clone(), HostIndex(index));
         Self { plan: Arc::clone(plan), hosts: plan.hosts.iter().enumerate().map(label).collect() }
     }
 
-    /// A host of the plan.
     pub fn host(&self, host: &HostLabel) -> Option<&PlanHost> {
         self.plan.hosts.get(self.hosts.get(host)?.0)
     }
@@ -67,7 +60,6 @@ impl Agenda {
         Some((number, number + steps.count()))
     }
 
-    /// How far a host has come.
     pub fn progress(&self, host: &HostSummary) -> Progress<'_> {
         let Some(index) = self.hosts.get(&host.host) else { return Progress::Unknown };
         let mut steps = self.steps();

@@ -5,11 +5,11 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use super::history::{HistoryError, unreadable};
 use crate::files;
 use crate::model::plan::blob::{BlobId, Blobs};
 use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::Plan;
+use crate::record::history::{HistoryError, unreadable};
 
 const FOLDER: &str = "blobs";
 

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-use super::history::{HistoryError, unreadable};
 use crate::files;
 use crate::model::run::event::{EVENT_VERSION, Event, Fact};
+use crate::record::history::{HistoryError, unreadable};
 
 /// Of the end of a file, when only its last lines matter.
 const END_BYTES: u64 = 256 * 1024;

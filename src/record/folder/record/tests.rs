@@ -3,6 +3,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::*;
 use crate::model::run::event::{OutputData, Stream};
 use crate::model::run::scripted::{self, Script, host, rolling_deployment, run, step};
+use crate::record::folder::controller::CONTROLLER_FILE;
+use crate::record::folder::store::FolderStore;
+use crate::record::store::Store as _;
 
 /// A plan for the scripted deployment; what its steps do does not matter to a record.
 pub(crate) fn plan() -> Plan {
@@ -37,7 +40,7 @@ fn mode(path: &Path) -> u32 {
 fn a_deployment_is_written_down() {
     let folder = Folder::new();
     let runs = folder.path().join(".fleet/runs");
-    let mut record = Record::create(&runs, &run(), &plan(), None).unwrap();
+    let mut record = FolderRecord::create(&runs, &run(), &plan(), None).unwrap();
     let events = rolling_deployment();
     for event in &events {
         record.append(event).unwrap();
@@ -80,7 +83,7 @@ fn a_deployment_is_written_down() {
 #[test]
 fn a_line_is_there_before_the_command_is_sent() {
     let folder = Folder::new();
-    let mut record = Record::create(folder.path(), &run(), &plan(), None).unwrap();
+    let mut record = FolderRecord::create(folder.path(), &run(), &plan(), None).unwrap();
     let mut script = Script::default();
     script.begin("web1", "roll/migrate");
     record.append(&script.events[0]).unwrap();
@@ -94,15 +97,15 @@ fn a_line_is_there_before_the_command_is_sent() {
 #[test]
 fn a_run_is_never_written_over_another() {
     let folder = Folder::new();
-    drop(Record::create(folder.path(), &run(), &plan(), None).unwrap());
-    let error = Record::create(folder.path(), &run(), &plan(), None).err().unwrap();
+    drop(FolderRecord::create(folder.path(), &run(), &plan(), None).unwrap());
+    let error = FolderRecord::create(folder.path(), &run(), &plan(), None).err().unwrap();
     assert!(matches!(error, RecordError::Exists { .. }), "{error}");
     // Nor through a link that somebody put there.
     let elsewhere = folder.path().join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
     let other = RunId::parse("20261122-090000-0000").unwrap();
     std::os::unix::fs::symlink(&elsewhere, folder.path().join(other.as_str())).unwrap();
-    assert!(Record::create(folder.path(), &other, &plan(), None).is_err());
+    assert!(FolderRecord::create(folder.path(), &other, &plan(), None).is_err());
     assert_eq!(elsewhere.read_dir().unwrap().count(), 0);
 }
 
@@ -115,23 +118,23 @@ fn a_run_that_can_be_found_is_whole_and_has_a_controller_that_can_be_told() {
     for n in 0..100 {
         let run = RunId::parse(&format!("20261122-084512-{n:08}")).unwrap();
         std::thread::scope(|scope| {
-            let making = scope.spawn(|| Record::create(runs, &run, &plan(), None).unwrap());
+            let making = scope.spawn(|| FolderRecord::create(runs, &run, &plan(), None).unwrap());
             while !runs.join(run.as_str()).exists() {
                 std::thread::yield_now();
             }
-            assert_eq!(controller(runs, &run), Some(own));
-            crate::record::history::load_plan(runs, &run).unwrap();
+            assert_eq!(controller(&runs.join(run.as_str())), Some(own));
+            FolderStore::new(runs).plan(&run).unwrap();
             drop(making.join().unwrap());
         });
         // A process that another test starts at this moment has the locks, too, until it has become another program.
-        while controller(runs, &run).is_some() {
+        while controller(&runs.join(run.as_str())).is_some() {
             std::thread::yield_now();
         }
         // Left by a controller that was killed, and whose number another process has by now.
         files::replace(&runs.join(run.as_str()).join(CONTROLLER_FILE), 0o600, b"1\n").unwrap();
         std::thread::scope(|scope| {
-            let reopening = scope.spawn(|| Record::reopen(runs, &run).unwrap());
-            let told = std::iter::repeat_with(|| controller(runs, &run)).find_map(|pid| pid);
+            let reopening = scope.spawn(|| FolderRecord::reopen(runs, &run).unwrap());
+            let told = std::iter::repeat_with(|| controller(&runs.join(run.as_str()))).find_map(|pid| pid);
             assert_eq!(told, Some(own));
             drop(reopening.join().unwrap());
         });
@@ -145,7 +148,7 @@ fn a_place_that_cannot_be_written_is_told_before_anything_is_contacted() {
     let folder = Folder::new();
     let file = folder.path().join("file");
     files::create_new(&file, 0o600, b"").unwrap();
-    let error = Record::create(&file.join("runs"), &run(), &plan(), None).err().unwrap();
+    let error = FolderRecord::create(&file.join("runs"), &run(), &plan(), None).err().unwrap();
     let text = error.to_string();
     assert!(text.contains("file/runs"), "{text}");
     assert!(text.contains("hint: "), "{text}");
@@ -154,11 +157,14 @@ fn a_place_that_cannot_be_written_is_told_before_anything_is_contacted() {
 #[test]
 fn a_disk_that_fills_up_drops_the_record_and_says_where() {
     let folder = Folder::new();
-    let mut record = Record::create(folder.path(), &run(), &plan(), None).unwrap();
+    let mut record = FolderRecord::create(folder.path(), &run(), &plan(), None).unwrap();
     record.events = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut reporters = crate::report::Reporters::new(vec![Box::new(record)]);
-    reporters.report_all(&rolling_deployment());
-    let summary = reporters.finish();
+    let mut reporters = crate::report::reporters::Reporters::new(vec![Box::new(Box::new(record) as Box<dyn Record>)]);
+    let mut summary = crate::model::run::summary::Summary::default();
+    for event in rolling_deployment() {
+        summary.apply(&event);
+        reporters.report(&event, &mut summary);
+    }
     let [(reporter, reason)] = summary.dropped.as_slice() else { panic!("{:?}", summary.dropped) };
     assert_eq!(reporter, "record");
     assert!(reason.starts_with(folder.path().to_str().unwrap()) && reason.contains("No space left"), "{reason}");
@@ -177,7 +183,7 @@ fn a_log_has_no_name_outside_its_folder() {
 #[test]
 fn many_hosts_do_not_exhaust_the_descriptors() {
     let folder = Folder::new();
-    let mut record = Record::create(folder.path(), &run(), &plan(), None).unwrap();
+    let mut record = FolderRecord::create(folder.path(), &run(), &plan(), None).unwrap();
     for round in 0..2 {
         for n in 0..OPEN_LOGS * 2 {
             let label = host(&format!("web{n}"));
