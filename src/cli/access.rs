@@ -137,7 +137,7 @@ fn credentials(ring: KeyRing<'_>, password: Option<&Arc<PasswordGate>>) -> Crede
 
 /// The keys that the hosts or the command line name.
 async fn named_keys(context: &Context<'_>, hosts: &[PlanHost], ring: &mut KeyRing<'_>) -> Result<(), Failure> {
-    let names: BTreeSet<&str> = hosts.iter().filter_map(|host| host.identity.as_deref()).collect();
+    let names: BTreeSet<&str> = hosts.iter().filter_map(|host| host.endpoint.identity.as_deref()).collect();
     for name in names {
         // A path on the command line is from where the person stands, one in a file from the project.
         let from_flag = context.flags.identity.as_deref().is_some_and(|path| path == Path::new(name));

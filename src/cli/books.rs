@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::{ask, trust};
 use crate::engine;
 use crate::model::inventory::inventory::Site;
+use crate::model::inventory::ssh::SshValues;
 use crate::model::plan::book::{self, Book, HostProof, InForce, Proof};
 use crate::model::plan::command::RemoteCommand;
 use crate::model::plan::host_report::HostReport;
@@ -104,8 +105,9 @@ async fn connected<T>(
     host: &PlanHost,
     talk: impl AsyncFnOnce(&mut dyn Session) -> Result<T, String>,
 ) -> Result<T, String> {
-    let mut session =
-        Backoff::retry(host.connect_retry, || connector.connect(host)).await.map_err(|error| error.to_string())?;
+    let mut session = Backoff::retry(host.endpoint.connect_retry, || connector.connect(host))
+        .await
+        .map_err(|error| error.to_string())?;
     let answer = talk(session.as_mut()).await;
     session.close().await;
     answer
@@ -137,7 +139,8 @@ pub fn followed(context: &Context<'_>, site: &Site) -> Result<Vec<PlanHost>, Fai
     let Some(name) = &site.follows else { return Ok(Vec::new()) };
     let Some(followed) = context.site(&name.value)? else { return Ok(Vec::new()) };
     let names: Vec<HostName> = followed.hosts.iter().map(|host| host.name.clone()).collect();
-    let own = Overrides { identity: context.flags.overrides().identity, ..Overrides::default() };
+    let ssh = SshValues { identity: context.flags.overrides().ssh.identity, ..SshValues::default() };
+    let own = Overrides { ssh, ..Overrides::default() };
     site_hosts(context, followed, &names, &own)
 }
 

@@ -64,7 +64,7 @@ pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Fa
     if !refused.is_empty() && interrupted.is_none() && !ways.has_password && ask::is_interactive(context.flags) {
         // The keys come first: most of the time, nobody has to type a password for a part of the hosts.
         let refused_hosts: Vec<PlanHost> = refused.iter().filter_map(|index| hosts.get(*index)).cloned().collect();
-        let users: BTreeSet<&str> = refused_hosts.iter().map(|host| host.user.as_str()).collect();
+        let users: BTreeSet<&str> = refused_hosts.iter().map(|host| host.endpoint.user.as_str()).collect();
         let question = format!("Password of {}:", users.into_iter().collect::<Vec<_>>().join(", "));
         let password = access::ask_password(context.flags, &question).inspect_err(|_| show(context, &outcomes))?;
         let ways = ways.with_password(password);

@@ -33,7 +33,7 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     // Sites share servers, and sshd blocks an address that connects again and again without a login (`PerSourcePenalties`, sshd_config(5)).
     let mut places = BTreeMap::new();
     for host in &hosts {
-        places.entry((&host.address, host.port)).or_insert(host);
+        places.entry((&host.endpoint.address, host.endpoint.port)).or_insert(host);
     }
     let width = context.width(places.len());
     let admission = &Admission::default();
@@ -44,7 +44,7 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     let mut keys = Vec::new();
     let mut failed = Vec::new();
     for host in &hosts {
-        match scans.get(&(&host.address, host.port)) {
+        match scans.get(&(&host.endpoint.address, host.endpoint.port)) {
             Some(Ok(key)) => {
                 offered.push(judge(host, key, known));
                 keys.push(key.clone());
@@ -128,19 +128,19 @@ fn pin(
 pub fn hosts(context: &Context<'_>, selector: &str) -> Result<Vec<PlanHost>, Failure> {
     let targets = context.targets(selector)?;
     let sites = context.sites(&targets);
-    let plan = planner::plan_command(&sites, ":", &context.flags.overrides(), &context::login_user()?);
-    Ok(plan.map_err(|e| Failure::Message(exit::INVALID, e.to_string()))?.hosts)
+    planner::plan_hosts(&sites, &context.flags.overrides(), &context::login_user()?)
+        .map_err(|e| Failure::Message(exit::INVALID, e.to_string()))
 }
 
 async fn scan(host: &PlanHost, known: &KnownHosts, admission: &Admission) -> Result<HostKey, ConnectError> {
-    let prefer = known.pinned_types(host.address.as_str(), host.port);
+    let prefer = known.pinned_types(host.endpoint.address.as_str(), host.endpoint.port);
     let timeouts = Timeouts::default();
-    Backoff::retry(host.connect_retry, || scan_host_key(host, &timeouts, &prefer, admission)).await
+    Backoff::retry(host.endpoint.connect_retry, || scan_host_key(host, &timeouts, &prefer, admission)).await
 }
 
 fn judge(host: &PlanHost, key: &HostKey, known: &KnownHosts) -> Offered {
     let at = |path: &std::path::Path, line: usize| format!("{}:{line}", path.display());
-    let state = match known.check(host.address.as_str(), host.port, key) {
+    let state = match known.check(host.endpoint.address.as_str(), host.endpoint.port, key) {
         Verdict::Pinned => PinState::Pinned,
         Verdict::Unknown => PinState::New,
         Verdict::Changed { path, line, pinned, name } => {
@@ -153,8 +153,8 @@ fn judge(host: &PlanHost, key: &HostKey, known: &KnownHosts) -> Offered {
     };
     Offered {
         host: host.label.clone(),
-        address: host.address.clone(),
-        port: host.port,
+        address: host.endpoint.address.clone(),
+        port: host.endpoint.port,
         key_type: key.key_type().to_owned(),
         fingerprint: key.fingerprint(),
         state,

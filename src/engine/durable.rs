@@ -90,7 +90,7 @@ impl Worker {
     ///
     /// An interrupt does not end it: the step is on the host, and there is no other way to end it there.
     pub(super) async fn reconnect(&mut self) -> Result<(), String> {
-        self.reconnect_within(self.host.reconnect_timeout).await
+        self.reconnect_within(self.host.endpoint.reconnect_timeout).await
     }
 
     /// The same, for another time.

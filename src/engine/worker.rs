@@ -166,7 +166,7 @@ impl Worker {
     }
 
     async fn begin(&mut self, stop: &CancellationToken) -> Message {
-        if let Err(error) = self.connect(stop, self.host.connect_retry).await {
+        if let Err(error) = self.connect(stop, self.host.endpoint.connect_retry).await {
             return Message::ConnectFailed(error.to_string());
         }
         self.tell(Message::Connected).await;

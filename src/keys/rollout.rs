@@ -97,14 +97,14 @@ impl fmt::Display for HostKeyResult {
 ///
 /// It proves what `connector` offers, so give it one that has nothing but the key in question.
 pub async fn prove(connector: &dyn Connect, host: &PlanHost) -> Result<(), ConnectError> {
-    let mut session = Backoff::retry(host.connect_retry, || connector.connect(host)).await?;
+    let mut session = Backoff::retry(host.endpoint.connect_retry, || connector.connect(host)).await?;
     let result = run(session.as_mut(), ":".to_owned()).await;
     session.close().await;
     match result {
         Ok(_) => Ok(()),
         // A forced command or a shell that is none: to whom can run nothing, the login is worth nothing.
         Err(error) => Err(ConnectError::Auth {
-            user: host.user.to_string(),
+            user: host.endpoint.user.to_string(),
             reason: format!("the login works, but no command runs ({error})"),
             refused: true,
             key: KeyAnswer::Accepted,
@@ -120,7 +120,7 @@ pub async fn distribute_to_host(
     key: &PublicKeyLine,
 ) -> HostKeyOutcome {
     let outcome = |result, warnings| HostKeyOutcome { host: host.label.clone(), result, warnings };
-    let mut session = match Backoff::retry(host.connect_retry, || login.connect(host)).await {
+    let mut session = match Backoff::retry(host.endpoint.connect_retry, || login.connect(host)).await {
         Ok(session) => session,
         Err(error) => return outcome(HostKeyResult::NoLogin(error), Vec::new()),
     };
@@ -197,6 +197,7 @@ pub async fn distribute_to_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::inventory::ssh::Endpoint;
     use crate::model::text::name::{Address, HostName, SiteName, UserName};
     use crate::ssh::{Exec, ExecEnd, OutputChunk, Session};
     use futures::future::BoxFuture;
@@ -209,14 +210,12 @@ mod tests {
             label: HostLabel::parse(name).unwrap(),
             site: SiteName::parse("mysite").unwrap(),
             name: HostName::parse(name).unwrap(),
-            address: Address::parse("192.0.2.1").unwrap(),
-            port: 22,
-            user: UserName::parse("release").unwrap(),
-            identity: None,
-            connect_timeout: Duration::from_secs(1),
-            connect_retry: Duration::ZERO,
-            reconnect_timeout: Duration::from_secs(1),
-            keepalive: Duration::from_secs(15),
+            endpoint: Endpoint {
+                connect_timeout: Duration::from_secs(1),
+                connect_retry: Duration::ZERO,
+                reconnect_timeout: Duration::from_secs(1),
+                ..Endpoint::new(Address::parse("192.0.2.1").unwrap(), &UserName::parse("release").unwrap())
+            },
             roles: Vec::new(),
             book: None,
         }
@@ -336,7 +335,7 @@ mod tests {
         impl Connect for Proof {
             fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
                 assert_eq!(self.0.open.load(Ordering::SeqCst), 1, "the first session is there");
-                let user = host.user.to_string();
+                let user = host.endpoint.user.to_string();
                 Box::pin(async {
                     Err(ConnectError::Auth { user, reason: "no".into(), refused: true, key: KeyAnswer::Refused })
                 })

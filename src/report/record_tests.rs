@@ -2,6 +2,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use super::*;
+use crate::model::inventory::ssh::Endpoint;
 use crate::model::plan::plan::{HostIndex, OnFailure, PLAN_VERSION, PlanHost, PlanPhase, PlanStep};
 use crate::model::run::event::{OutputData, Stream};
 use crate::model::run::scripted::{Script, host, phase, rolling_deployment, run, step};
@@ -14,14 +15,11 @@ pub(crate) fn plan() -> Plan {
         label: host(&format!("web{n}")),
         site: site.clone(),
         name: HostName::parse(&format!("web{n}")).unwrap(),
-        address: Address::parse(&format!("192.0.2.1{n}")).unwrap(),
-        port: 22,
-        user: UserName::parse("release").unwrap(),
-        identity: None,
-        connect_timeout: Duration::from_secs(10),
-        connect_retry: Duration::ZERO,
-        reconnect_timeout: Duration::from_secs(1),
-        keepalive: Duration::from_secs(15),
+        endpoint: Endpoint {
+            connect_retry: Duration::ZERO,
+            reconnect_timeout: Duration::from_secs(1),
+            ..Endpoint::new(Address::parse(&format!("192.0.2.1{n}")).unwrap(), &UserName::parse("release").unwrap())
+        },
         roles: vec![],
         book: None,
     };

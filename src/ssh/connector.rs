@@ -39,15 +39,15 @@ impl SshConnector {
 
     async fn connect_to(&self, host: &PlanHost) -> Result<SshSession, ConnectError> {
         let dial = Dial {
-            address: host.address.as_str(),
-            port: host.port,
+            address: host.endpoint.address.as_str(),
+            port: host.endpoint.port,
             resolve: self.timeouts.resolve,
-            connect: host.connect_timeout,
+            connect: host.endpoint.connect_timeout,
             admission: &self.admission,
         };
         let types = self.known_hosts.pinned_types(dial.address, dial.port);
-        let handshake = self.timeouts.handshake_of(host.connect_timeout);
-        let mut link = link::connect(&dial, handshake, &types, host.keepalive, self.judge(host)).await?;
+        let handshake = self.timeouts.handshake_of(host.endpoint.connect_timeout);
+        let mut link = link::connect(&dial, handshake, &types, host.endpoint.keepalive, self.judge(host)).await?;
         login::login(&mut link, host, &self.credentials, self.timeouts.auth).await?;
         link.permits = None;
         Ok(SshSession::new(link, self.timeouts))
@@ -55,7 +55,7 @@ impl SshConnector {
 
     fn judge(&self, host: &PlanHost) -> Judge {
         let (known_hosts, site) = (Arc::clone(&self.known_hosts), host.site.clone());
-        let (address, port) = (host.address.clone(), host.port);
+        let (address, port) = (host.endpoint.address.clone(), host.endpoint.port);
         Box::new(move |key| {
             let offer = Offer { site: site.as_str(), address: address.as_str(), port, key };
             offer.judge(&known_hosts.check(address.as_str(), port, key))

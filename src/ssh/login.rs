@@ -46,7 +46,7 @@ pub(super) async fn login(
     match end {
         Ok(()) => Ok(()),
         Err(stop) => Err(ConnectError::Auth {
-            user: host.user.to_string(),
+            user: host.endpoint.user.to_string(),
             reason: login.reason(&stop, link, credentials),
             refused: matches!(stop, Stop::Exhausted),
             key: login.key_answer(),
@@ -115,7 +115,7 @@ impl<'a> Login<'a> {
     async fn run(&mut self, handle: &mut Handle<Client>, credentials: &Credentials) -> Result<(), Stop> {
         // The server may want the password first: a key before it would be a failure of the few that it bears.
         if credentials.password.is_some() {
-            let answer = limited(self.limit, handle.authenticate_none(self.host.user.as_str())).await?;
+            let answer = limited(self.limit, handle.authenticate_none(self.host.endpoint.user.as_str())).await?;
             if self.answer(answer, "")? == Answer::In {
                 return Ok(());
             }
@@ -131,7 +131,7 @@ impl<'a> Login<'a> {
         }
         if self.offers.is_none() {
             // Nothing to log in with; the error still tells what the server takes.
-            let attempt = handle.authenticate_none(self.host.user.as_str());
+            let attempt = handle.authenticate_none(self.host.endpoint.user.as_str());
             let answer = limited(self.limit, attempt).await?;
             return if self.answer(answer, "")? == Answer::In { Ok(()) } else { Err(Stop::Exhausted) };
         }

@@ -20,8 +20,8 @@ pub async fn scan_host_key(
     prefer: &[String],
     admission: &Admission,
 ) -> Result<HostKey, ConnectError> {
-    let (address, connect) = (host.address.as_str(), host.connect_timeout);
-    let dial = Dial { address, port: host.port, resolve: timeouts.resolve, connect, admission };
+    let (address, connect) = (host.endpoint.address.as_str(), host.endpoint.connect_timeout);
+    let dial = Dial { address, port: host.endpoint.port, resolve: timeouts.resolve, connect, admission };
     let seen = Arc::new(Mutex::new(None));
     let offered = Arc::clone(&seen);
     let judge = Box::new(move |key: &HostKey| {
@@ -31,7 +31,7 @@ pub async fn scan_host_key(
         // Having seen the key is all: a refusal is the quickest way out.
         Err(ConnectError::HostKey { message: "only looking".to_owned() })
     });
-    let end = link::connect(&dial, timeouts.handshake_of(connect), prefer, host.keepalive, judge).await;
+    let end = link::connect(&dial, timeouts.handshake_of(connect), prefer, host.endpoint.keepalive, judge).await;
     match (seen.lock().ok().and_then(|mut key| key.take()), end) {
         (Some(key), _) => Ok(key),
         (None, Err(error)) => Err(error),

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet::model::inventory::ssh::Endpoint;
 use fleet::model::plan::command::RemoteCommand;
 use fleet::model::plan::plan::PlanHost;
 use fleet::model::run::event::Stream;
@@ -52,14 +53,13 @@ pub fn plan_host(port: u16) -> PlanHost {
         label: HostLabel::parse("web1").unwrap(),
         site: SiteName::parse("mysite").unwrap(),
         name: HostName::parse("web1").unwrap(),
-        address: Address::parse("127.0.0.1").unwrap(),
-        port,
-        user: UserName::parse(&user::current()).unwrap(),
-        identity: None,
-        connect_timeout: Duration::from_secs(5),
-        connect_retry: Duration::ZERO,
-        reconnect_timeout: Duration::from_secs(1),
-        keepalive: Duration::from_secs(15),
+        endpoint: Endpoint {
+            port,
+            connect_timeout: Duration::from_secs(5),
+            connect_retry: Duration::ZERO,
+            reconnect_timeout: Duration::from_secs(1),
+            ..Endpoint::new(Address::parse("127.0.0.1").unwrap(), &UserName::parse(&user::current()).unwrap())
+        },
         roles: Vec::new(),
     }
 }

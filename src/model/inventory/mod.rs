@@ -3,3 +3,4 @@
 pub mod inventory;
 pub mod inventory_file;
 pub mod selector;
+pub mod ssh;

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::inventory::ssh::Endpoint;
 use crate::model::plan::book::{Basis, Book, Effect, EffectChange};
 use crate::model::plan::command::CommandTemplate;
-use crate::model::text::name::{
-    Address, HostLabel, HostName, PhaseName, RoleName, SiteName, StepPath, UserName, VarName,
-};
+use crate::model::text::name::{HostLabel, HostName, PhaseName, RoleName, SiteName, StepPath, UserName, VarName};
 
 /// The version of `plan.json`; a reader refuses a higher one, and a field that it does not know: what it leaves out of a plan would be left out of
 /// the run that it resumes. Version 1 reads as 2: what came with it has a default.
@@ -51,25 +50,6 @@ pub struct Plan {
     /// The phases that have no host among the targeted ones, and why, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
-}
-
-/// How long to retry a first connection when nobody says otherwise: sshd is back from a restart, or has room again, in less.
-pub const CONNECT_RETRY: Duration = Duration::from_secs(5);
-/// How long a lost connection is tried to be made again when nobody says otherwise.
-pub const RECONNECT_TIMEOUT: Duration = Duration::from_secs(600);
-/// Between two signs of life when nobody says otherwise.
-pub const KEEPALIVE: Duration = Duration::from_secs(15);
-
-fn default_connect_retry() -> Duration {
-    CONNECT_RETRY
-}
-
-fn default_reconnect_timeout() -> Duration {
-    RECONNECT_TIMEOUT
-}
-
-fn default_keepalive() -> Duration {
-    KEEPALIVE
 }
 
 fn yes() -> bool {
@@ -137,26 +117,9 @@ pub struct PlanHost {
     pub site: SiteName,
     /// Its name in the inventory.
     pub name: HostName,
-    /// Where it is reached.
-    pub address: Address,
-    /// TCP port.
-    pub port: u16,
-    /// Login user.
-    pub user: UserName,
-    /// Private key file, when the inventory or the command line names one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<String>,
-    /// Limit of the TCP connection.
-    pub connect_timeout: Duration,
-    /// How long to retry a first connection that is refused or closed at once.
-    #[serde(default = "default_connect_retry")]
-    pub connect_retry: Duration,
-    /// How long a lost connection is tried to be made again.
-    #[serde(default = "default_reconnect_timeout")]
-    pub reconnect_timeout: Duration,
-    /// Between two signs of life that are asked of the host; after four without an answer the connection is lost.
-    #[serde(default = "default_keepalive")]
-    pub keepalive: Duration,
+    /// How it is reached.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
     /// Its roles.
     pub roles: Vec<RoleName>,
     /// The folder of the site's book on it ([`crate::model::plan::book`]), where the recipe names one.
@@ -167,7 +130,7 @@ pub struct PlanHost {
 impl PlanHost {
     /// The book of its site on it.
     pub fn site_book(&self) -> Book {
-        Book { site: self.site.clone(), folder: self.book.clone(), login: self.user.clone(), lost: false }
+        Book { site: self.site.clone(), folder: self.book.clone(), login: self.endpoint.user.clone(), lost: false }
     }
 }
 

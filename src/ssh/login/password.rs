@@ -65,7 +65,8 @@ impl Login<'_> {
         if self.wants(method) {
             self.tried.push("password".to_owned());
             *sent = true;
-            let answer = limited(self.limit, handle.authenticate_password(self.host.user.as_str(), secret)).await?;
+            let answer =
+                limited(self.limit, handle.authenticate_password(self.host.endpoint.user.as_str(), secret)).await?;
             let answer = self.answer(answer, "password")?;
             // A server that takes no password after all has not looked at it.
             *sent = self.takes(method) || answer != Answer::No;
@@ -89,7 +90,7 @@ impl Login<'_> {
         secret: &str,
         sent: &mut bool,
     ) -> Result<Option<Answer>, Stop> {
-        let start = handle.authenticate_keyboard_interactive_start(self.host.user.as_str(), None::<String>);
+        let start = handle.authenticate_keyboard_interactive_start(self.host.endpoint.user.as_str(), None::<String>);
         let mut response = limited(self.limit, start).await?;
         for _ in 0..MOST_ROUNDS {
             let prompts = match response {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use fleet::keys::distribute::{Change, Warning};
 use fleet::keys::rollout::{Distribution, HostKeyOutcome, HostKeyResult, distribute_to_all, prove};
 use fleet::keys::store::{KeyPair, generate_pair};
+use fleet::model::inventory::ssh::Endpoint;
 use fleet::model::plan::plan::PlanHost;
 use fleet::model::text::name::{Address, HostLabel, HostName, SiteName, UserName};
 use fleet::ssh::key::PublicKeyLine;
@@ -106,14 +107,12 @@ impl Sshd {
             label: HostLabel::parse("web1").unwrap(),
             site: SiteName::parse("mysite").unwrap(),
             name: HostName::parse("web1").unwrap(),
-            address: Address::parse("127.0.0.1").unwrap(),
-            port: self.port,
-            user: UserName::parse(&user()).unwrap(),
-            identity: None,
-            connect_timeout: Duration::from_secs(10),
-            connect_retry: Duration::ZERO,
-            reconnect_timeout: Duration::from_secs(1),
-            keepalive: Duration::from_secs(15),
+            endpoint: Endpoint {
+                port: self.port,
+                connect_retry: Duration::ZERO,
+                reconnect_timeout: Duration::from_secs(1),
+                ..Endpoint::new(Address::parse("127.0.0.1").unwrap(), &UserName::parse(&user()).unwrap())
+            },
             roles: Vec::new(),
         }
     }
@@ -157,7 +156,7 @@ struct Ssh {
 impl Ssh {
     fn prefix(&self, host: &PlanHost) -> Vec<OsString> {
         let known_hosts = format!("UserKnownHostsFile={}", self.known_hosts.display());
-        let destination = format!("ssh://{}@{}:{}", host.user, host.address, host.port);
+        let destination = format!("ssh://{}@{}:{}", host.endpoint.user, host.endpoint.address, host.endpoint.port);
         let options =
             ["IdentitiesOnly=yes", "IdentityAgent=none", "StrictHostKeyChecking=yes", "NumberOfPasswordPrompts=1"];
         let mut prefix: Vec<OsString> = ["ssh", "-F", "none", "-T", "-o", &known_hosts].map(Into::into).to_vec();
@@ -184,7 +183,7 @@ impl Connect for Ssh {
             if output.status.code() == Some(255) {
                 let reason = String::from_utf8(output.stderr).unwrap().trim().to_owned();
                 return Err(ConnectError::Auth {
-                    user: host.user.to_string(),
+                    user: host.endpoint.user.to_string(),
                     reason,
                     refused: true,
                     key: fleet::ssh::KeyAnswer::Refused,

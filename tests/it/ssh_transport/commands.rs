@@ -155,7 +155,7 @@ async fn sudo_that_wants_a_password_is_told_with_a_hint() {
     let (user, sshd) = (TestUser::create(), Sshd::settings().password().start());
     let password = Some(Arc::new(PasswordGate::new(user.password.clone().into())));
     let mut host = plan_host(sshd.port());
-    host.user = UserName::parse(&user.name).unwrap();
+    host.endpoint.user = UserName::parse(&user.name).unwrap();
     let credentials = Credentials { password, ..Credentials::default() };
     let mut session = connector(&sshd.known_hosts(), credentials).connect(&host).await.unwrap();
     let mut command = RemoteCommand::shell("echo no");

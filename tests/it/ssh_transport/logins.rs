@@ -242,7 +242,7 @@ async fn a_refused_port_and_an_unknown_name_are_told_apart() {
     let error = refused(&connector, port).await.to_string();
     assert_eq!(error, format!("cannot connect to 127.0.0.1:{port}: connection refused"));
     let mut host = plan_host(22);
-    host.address = Address::parse("no-such-host.invalid").unwrap();
+    host.endpoint.address = Address::parse("no-such-host.invalid").unwrap();
     let error = connector.connect(&host).await.err().unwrap();
     assert!(matches!(error, ConnectError::Resolve { .. }), "{error:?}");
 }
@@ -319,7 +319,7 @@ fn with_password(password: &str) -> Credentials {
 
 fn host_of(user: &TestUser, sshd: &Sshd) -> fleet::model::plan::plan::PlanHost {
     let mut host = plan_host(sshd.port());
-    host.user = fleet::model::text::name::UserName::parse(&user.name).unwrap();
+    host.endpoint.user = fleet::model::text::name::UserName::parse(&user.name).unwrap();
     host
 }
 
