@@ -105,9 +105,9 @@ async fn connected<T>(
     host: &PlanHost,
     talk: impl AsyncFnOnce(&mut dyn Session) -> Result<T, String>,
 ) -> Result<T, String> {
-    let mut session = Backoff::retry(host.endpoint.connect_retry, || connector.connect(host))
+    let mut session = Backoff::retry(host.endpoint.connect_retry, || connector.connect(&host.label, &host.endpoint))
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| error.told(&host.site))?;
     let answer = talk(session.as_mut()).await;
     session.close().await;
     answer

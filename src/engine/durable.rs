@@ -114,8 +114,8 @@ impl Worker {
                     self.tell(Message::Reattached).await;
                     return Ok(());
                 }
-                Err(ConnectFailure::Failed(error)) if error.is_final() => return Err(error.to_string()),
-                Err(error) => failure = Some(error.to_string()),
+                Err(ConnectFailure::Failed(error)) if error.is_final() => return Err(error.told(&self.host.site)),
+                Err(error) => failure = Some(error.told(&self.host.site)),
             }
         }
     }

@@ -41,8 +41,12 @@ struct ScriptedSession {
 }
 
 impl Connect for Arc<Network> {
-    fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
-        let host = host.label.to_string();
+    fn connect<'a>(
+        &'a self,
+        label: &'a HostLabel,
+        _: &'a Endpoint,
+    ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+        let host = label.to_string();
         async move {
             if self.unreachable.contains(host.as_str()) {
                 return Err(ConnectError::Tcp { address: host, reason: "connection refused".into(), transient: true });

@@ -8,20 +8,21 @@ use super::dial::Dial;
 use super::host_key::HostKey;
 use super::link;
 use super::timeouts::Timeouts;
-use crate::model::plan::plan::PlanHost;
+use crate::model::inventory::host_key::Verdict;
+use crate::model::inventory::ssh::Endpoint;
 
 /// Asks a host for its key. The key exchange proves that it holds the private half. `prefer`: types that are pinned already, so that a
 /// host with several keys shows one that can be compared.
 ///
 /// The connection ends inside the key exchange: no user name and no login request is sent.
 pub async fn scan_host_key(
-    host: &PlanHost,
+    host: &Endpoint,
     timeouts: &Timeouts,
     prefer: &[String],
     admission: &Admission,
 ) -> Result<HostKey, ConnectError> {
-    let (address, connect) = (host.endpoint.address.as_str(), host.endpoint.connect_timeout);
-    let dial = Dial { address, port: host.endpoint.port, resolve: timeouts.resolve, connect, admission };
+    let (address, connect) = (host.address.as_str(), host.connect_timeout);
+    let dial = Dial { address, port: host.port, resolve: timeouts.resolve, connect, admission };
     let seen = Arc::new(Mutex::new(None));
     let offered = Arc::clone(&seen);
     let judge = Box::new(move |key: &HostKey| {
@@ -29,9 +30,9 @@ pub async fn scan_host_key(
             *offered = Some(key.clone());
         }
         // Having seen the key is all: a refusal is the quickest way out.
-        Err(ConnectError::HostKey { message: "only looking".to_owned() })
+        Verdict::Unknown
     });
-    let end = link::connect(&dial, timeouts.handshake_of(connect), prefer, host.endpoint.keepalive, judge).await;
+    let end = link::connect(&dial, timeouts.handshake_of(connect), prefer, host.keepalive, judge).await;
     match (seen.lock().ok().and_then(|mut key| key.take()), end) {
         (Some(key), _) => Ok(key),
         (None, Err(error)) => Err(error),

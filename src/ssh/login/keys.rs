@@ -28,7 +28,7 @@ impl Login<'_> {
     /// True when one of them was all that the server wanted.
     pub(super) async fn keys(&mut self, handle: &mut Handle<Client>, credentials: &Credentials) -> Result<bool, Stop> {
         let mut identities: Vec<&Identity> = credentials.identities.iter().collect();
-        identities.sort_by_key(|identity| self.host.endpoint.identity.as_ref() != Some(&identity.name));
+        identities.sort_by_key(|identity| self.host.identity.as_ref() != Some(&identity.name));
         for identity in identities {
             let Identity { name, key, certificate } = identity;
             let plain = AgentIdentity::PublicKey { key: key.public_key().clone(), comment: String::new() };
@@ -93,7 +93,7 @@ impl Login<'_> {
         let (data, unfit) = match &identity {
             AgentIdentity::PublicKey { key, .. } => (key.key_data().clone(), None),
             AgentIdentity::Certificate { certificate, .. } => {
-                (KeyData::from(certificate.clone()), unfit(certificate, self.host.endpoint.user.as_str()))
+                (KeyData::from(certificate.clone()), unfit(certificate, self.host.user.as_str()))
             }
         };
         if !self.takes(MethodKind::PublicKey) || !self.is_to_be_offered(&data) {
@@ -101,7 +101,7 @@ impl Login<'_> {
         }
         self.tried.push(what.clone());
         let Some(hash) = self.hash(handle, &identity.public_key()).await? else { return Ok(false) };
-        let user = self.host.endpoint.user.as_str();
+        let user = self.host.user.as_str();
         let attempt = async {
             match identity {
                 AgentIdentity::PublicKey { key, .. } => {

@@ -45,7 +45,7 @@ impl Login<'_> {
             // What sshd does to the last failure that it bears: a wrong password must not go to the next host.
             (Err(_), true) => self.remark("no answer to the password, which is not tried elsewhere".to_owned()),
         };
-        permit.refused(self.host.label.as_str()).await;
+        permit.refused(self.label.as_str()).await;
         end.map(|_| false)
     }
 
@@ -65,8 +65,7 @@ impl Login<'_> {
         if self.wants(method) {
             self.tried.push("password".to_owned());
             *sent = true;
-            let answer =
-                limited(self.limit, handle.authenticate_password(self.host.endpoint.user.as_str(), secret)).await?;
+            let answer = limited(self.limit, handle.authenticate_password(self.host.user.as_str(), secret)).await?;
             let answer = self.answer(answer, "password")?;
             // A server that takes no password after all has not looked at it.
             *sent = self.takes(method) || answer != Answer::No;
@@ -90,7 +89,7 @@ impl Login<'_> {
         secret: &str,
         sent: &mut bool,
     ) -> Result<Option<Answer>, Stop> {
-        let start = handle.authenticate_keyboard_interactive_start(self.host.endpoint.user.as_str(), None::<String>);
+        let start = handle.authenticate_keyboard_interactive_start(self.host.user.as_str(), None::<String>);
         let mut response = limited(self.limit, start).await?;
         for _ in 0..MOST_ROUNDS {
             let prompts = match response {

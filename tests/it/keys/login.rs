@@ -154,9 +154,9 @@ struct Ssh {
 }
 
 impl Ssh {
-    fn prefix(&self, host: &PlanHost) -> Vec<OsString> {
+    fn prefix(&self, host: &Endpoint) -> Vec<OsString> {
         let known_hosts = format!("UserKnownHostsFile={}", self.known_hosts.display());
-        let destination = format!("ssh://{}@{}:{}", host.endpoint.user, host.endpoint.address, host.endpoint.port);
+        let destination = format!("ssh://{}@{}:{}", host.user, host.address, host.port);
         let options =
             ["IdentitiesOnly=yes", "IdentityAgent=none", "StrictHostKeyChecking=yes", "NumberOfPasswordPrompts=1"];
         let mut prefix: Vec<OsString> = ["ssh", "-F", "none", "-T", "-o", &known_hosts].map(Into::into).to_vec();
@@ -167,7 +167,11 @@ impl Ssh {
 }
 
 impl Connect for Ssh {
-    fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+    fn connect<'a>(
+        &'a self,
+        _: &'a HostLabel,
+        host: &'a Endpoint,
+    ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
         Box::pin(async move {
             let prefix = self.prefix(host);
             let output = tokio::process::Command::new(&prefix[0])
@@ -183,7 +187,7 @@ impl Connect for Ssh {
             if output.status.code() == Some(255) {
                 let reason = String::from_utf8(output.stderr).unwrap().trim().to_owned();
                 return Err(ConnectError::Auth {
-                    user: host.endpoint.user.to_string(),
+                    user: host.user.to_string(),
                     reason,
                     refused: true,
                     key: fleet::ssh::KeyAnswer::Refused,
