@@ -9,6 +9,7 @@ use super::planning::{self, PlanningError};
 use crate::engine;
 use crate::files::project::Project;
 use crate::model::inventory::inventory::Site;
+use crate::model::inventory::ssh::SshValues;
 use crate::model::plan::book::{self, Book, HostProof, InForce, Proof};
 use crate::model::plan::command::RemoteCommand;
 use crate::model::plan::host_report::HostReport;
@@ -64,8 +65,9 @@ async fn connected<T>(
     host: &PlanHost,
     talk: impl AsyncFnOnce(&mut dyn Session) -> Result<T, String>,
 ) -> Result<T, String> {
-    let mut session =
-        Backoff::retry(host.connect_retry, || connector.connect(host)).await.map_err(|error| error.to_string())?;
+    let mut session = Backoff::retry(host.endpoint.connect_retry, || connector.connect(&host.label, &host.endpoint))
+        .await
+        .map_err(|error| error.told(&host.site))?;
     let answer = talk(session.as_mut()).await;
     session.close().await;
     answer
@@ -97,7 +99,8 @@ pub fn followed(
     let Some(name) = &site.follows else { return Ok(Vec::new()) };
     let Some(followed) = planning::site(project, &name.value)? else { return Ok(Vec::new()) };
     let names: Vec<HostName> = followed.hosts.iter().map(|host| host.name.clone()).collect();
-    let own = Overrides { identity: overrides.identity.clone(), ..Overrides::default() };
+    let ssh = SshValues { identity: overrides.ssh.identity.clone(), ..SshValues::default() };
+    let own = Overrides { ssh, ..Overrides::default() };
     site_hosts(project, (followed, &names), &own, login)
 }
 

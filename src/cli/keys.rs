@@ -64,7 +64,7 @@ pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Fa
     if !refused.is_empty() && interrupted.is_none() && !ways.has_password && ask::is_interactive(context.flags) {
         // The keys come first: most of the time, nobody has to type a password for a part of the hosts.
         let refused_hosts: Vec<PlanHost> = refused.iter().filter_map(|index| hosts.get(*index)).cloned().collect();
-        let users: BTreeSet<&str> = refused_hosts.iter().map(|host| host.user.as_str()).collect();
+        let users: BTreeSet<&str> = refused_hosts.iter().map(|host| host.endpoint.user.as_str()).collect();
         let question = format!("Password of {}:", users.into_iter().collect::<Vec<_>>().join(", "));
         let password = access::ask_password(context.flags, &question).inspect_err(|_| show(context, &outcomes))?;
         let ways = ways.with_password(password);
@@ -119,7 +119,7 @@ async fn distributed(
 
 fn show(context: &Context<'_>, outcomes: &[HostKeyOutcome]) {
     let rows = outcomes.iter().map(|outcome| {
-        let result = outcome.result.to_string();
+        let result = outcome.to_string();
         let tone = if outcome.result.is_success() { Tone::Good } else { Tone::Bad };
         let result = printable(result.lines().next().unwrap_or_default().as_bytes());
         vec![Cell::plain(outcome.host.to_string()), Cell::toned(tone, result)]
@@ -127,7 +127,7 @@ fn show(context: &Context<'_>, outcomes: &[HostKeyOutcome]) {
     // Whoever closed standard output does not change how it ended.
     let _ = print(&columns(&rows.collect::<Vec<_>>(), context::stdout_colour(context.flags)));
     for outcome in outcomes {
-        for hint in outcome.result.to_string().lines().skip(1) {
+        for hint in outcome.to_string().lines().skip(1) {
             say(&format!("{}: {}", outcome.host, printable(hint.as_bytes())));
         }
         for warning in &outcome.warnings {

@@ -90,7 +90,7 @@ impl Worker {
     ///
     /// An interrupt does not end it: the step is on the host, and there is no other way to end it there.
     pub(super) async fn reconnect(&mut self) -> Result<(), String> {
-        self.reconnect_within(self.host.reconnect_timeout).await
+        self.reconnect_within(self.host.endpoint.reconnect_timeout).await
     }
 
     /// The same, for another time.
@@ -114,8 +114,8 @@ impl Worker {
                     self.tell(Message::Reattached).await;
                     return Ok(());
                 }
-                Err(ConnectFailure::Failed(error)) if error.is_final() => return Err(error.to_string()),
-                Err(error) => failure = Some(error.to_string()),
+                Err(ConnectFailure::Failed(error)) if error.is_final() => return Err(error.told(&self.host.site)),
+                Err(error) => failure = Some(error.told(&self.host.site)),
             }
         }
     }

@@ -11,14 +11,16 @@ use tokio::sync::mpsc;
 
 use super::tests::{phase, plan, step};
 use super::{Observer, Resumed, Run, Unwritten, execute};
+use crate::model::inventory::ssh::Endpoint;
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::durable::{Entry, StepKey};
-use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanHost, PlanStep, Retry};
+use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanStep, Retry};
 use crate::model::run::event::{Direction, Event, Fact, Stream};
 use crate::model::run::outcome::HostOutcome;
 use crate::model::run::past::Past;
 use crate::model::run::scheduler::StepIndex;
 use crate::model::run::summary::Summary;
+use crate::model::text::name::HostLabel;
 use crate::model::text::name::{RunId, VarName};
 use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
 
@@ -57,8 +59,12 @@ struct Connection {
 }
 
 impl Connect for Shared {
-    fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
-        let host = host.label.to_string();
+    fn connect<'a>(
+        &'a self,
+        label: &'a HostLabel,
+        _: &'a Endpoint,
+    ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+        let host = label.to_string();
         async move {
             if self.lock().unwrap().unreachable.contains(host.as_str()) {
                 return Err(ConnectError::Tcp { address: host, reason: "connection refused".into(), transient: true });

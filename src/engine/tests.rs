@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{Observer, Run, Unwritten, execute};
+use crate::model::inventory::ssh::Endpoint;
 use crate::model::plan::blob::Blobs;
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::operation::Operation;
@@ -41,8 +42,12 @@ struct ScriptedSession {
 }
 
 impl Connect for Arc<Network> {
-    fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
-        let host = host.label.to_string();
+    fn connect<'a>(
+        &'a self,
+        label: &'a HostLabel,
+        _: &'a Endpoint,
+    ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+        let host = label.to_string();
         async move {
             if self.unreachable.contains(host.as_str()) {
                 return Err(ConnectError::Tcp { address: host, reason: "connection refused".into(), transient: true });
@@ -169,14 +174,12 @@ pub(super) fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         label: HostLabel::parse(&format!("web{}", i + 1)).unwrap(),
         site: SiteName::parse("s").unwrap(),
         name: HostName::parse(&format!("web{}", i + 1)).unwrap(),
-        address: Address::parse("127.0.0.1").unwrap(),
-        port: 22,
-        user: UserName::parse("u").unwrap(),
-        identity: None,
-        connect_timeout: Duration::from_secs(1),
-        connect_retry: Duration::ZERO,
-        reconnect_timeout: Duration::from_secs(1),
-        keepalive: Duration::from_secs(15),
+        endpoint: Endpoint {
+            connect_timeout: Duration::from_secs(1),
+            connect_retry: Duration::ZERO,
+            reconnect_timeout: Duration::from_secs(1),
+            ..Endpoint::new(Address::parse("127.0.0.1").unwrap(), &UserName::parse("u").unwrap())
+        },
         roles: Vec::new(),
         book: None,
         values: Arc::default(),

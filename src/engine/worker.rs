@@ -18,6 +18,7 @@ use crate::model::run::event::Stream;
 use crate::model::run::masking::Masker;
 use crate::model::run::outcome::{HostOutcome, StepOutcome, TimeLimit};
 use crate::model::run::scheduler::StepIndex;
+use crate::model::text::name::SiteName;
 use crate::ssh::{Backoff, Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
 
 /// What a worker is told to do.
@@ -166,8 +167,8 @@ impl Worker {
     }
 
     async fn begin(&mut self, stop: &CancellationToken) -> Message {
-        if let Err(error) = self.connect(stop, self.host.connect_retry).await {
-            return Message::ConnectFailed(error.to_string());
+        if let Err(error) = self.connect(stop, self.host.endpoint.connect_retry).await {
+            return Message::ConnectFailed(error.told(&self.host.site));
         }
         self.tell(Message::Connected).await;
         if let Err(refusal) = self.claim(stop).await {
@@ -191,7 +192,7 @@ impl Worker {
 
     pub(super) async fn connect(&mut self, stop: &CancellationToken, retry: Duration) -> Result<(), ConnectFailure> {
         let connected: Result<Box<dyn Session>, ConnectError> = tokio::select! {
-            connected = Backoff::retry(retry, || self.connector.connect(&self.host)) => connected,
+            connected = Backoff::retry(retry, || self.connector.connect(&self.host.label, &self.host.endpoint)) => connected,
             () = stop.cancelled() => return Err(ConnectFailure::Interrupted),
         };
         self.session = Some(connected.map_err(ConnectFailure::Failed)?);
@@ -386,6 +387,16 @@ pub enum ConnectFailure {
     Interrupted,
     #[error(transparent)]
     Failed(#[from] ConnectError),
+}
+
+impl ConnectFailure {
+    /// What people read of it, on a host of this site.
+    pub fn told(&self, site: &SiteName) -> String {
+        match self {
+            Self::Interrupted => self.to_string(),
+            Self::Failed(error) => error.told(site),
+        }
+    }
 }
 
 fn outcome_of(end: ExecEnd, task: &Task) -> StepOutcome {

@@ -21,7 +21,7 @@ use crate::model::text::encoding::wide_encoding;
 use crate::model::text::name::{Address, HostLabel, canonical_address};
 use crate::ssh::key::PublicKeyLine;
 
-use super::trust::Offered;
+use super::offered::Offered;
 
 /// The port that a name without one means in `known_hosts`.
 const SSH_PORT: u16 = 22;
@@ -191,7 +191,7 @@ fn parse_known_host(text: &str) -> Result<Holder, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::trust::PinState;
+    use crate::model::inventory::host_key::Verdict;
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK2pr+Bfus1hvPof4Wb/plZCzSbqadHH0u+/f4ODtKnE";
     const PRINT: &str = "SHA256:wX9j+SP2h7N0y1ZKQdM3E2rXGeJIBFZbmJjfvWeAgd0";
@@ -204,7 +204,7 @@ mod tests {
             port,
             key_type: "ssh-ed25519".into(),
             fingerprint: PRINT.into(),
-            state: PinState::New,
+            verdict: Verdict::Unknown,
         }
     }
 

@@ -6,6 +6,7 @@
 pub mod authorized_keys;
 pub mod distribute;
 pub mod fingerprints;
+pub mod offered;
 pub mod rollout;
 pub mod store;
 pub mod trust;

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::plan::plan::PlanHost;
-use crate::model::text::name::HostLabel;
+use crate::model::text::name::{HostLabel, SiteName};
 use crate::ssh::key::PublicKeyLine;
 use crate::ssh::{Backoff, Connect, ConnectError, KeyAnswer};
 
@@ -22,6 +22,8 @@ use super::distribute::{Change, DistributeError, Distributed, Warning, distribut
 pub struct HostKeyOutcome {
     /// The host.
     pub host: HostLabel,
+    /// Its site.
+    pub site: SiteName,
     /// How it ended.
     pub result: HostKeyResult,
     /// What may keep this or another key from working.
@@ -64,14 +66,19 @@ impl HostKeyResult {
     }
 }
 
-impl fmt::Display for HostKeyResult {
+impl fmt::Display for HostKeyOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Proven(Change::Added) => f.write_str("added, and proven by a login"),
-            Self::Proven(Change::AlreadyThere) => f.write_str("already there, proven by a login"),
-            Self::NoLogin(error) => error.fmt(f),
-            Self::NotDistributed(error) => error.fmt(f),
-            Self::NotProven { change, error } => {
+        // To bring the key is what is being done, and no hint.
+        let told = |error: &ConnectError| match error {
+            ConnectError::Auth { .. } => error.to_string(),
+            error => error.told(&self.site),
+        };
+        match &self.result {
+            HostKeyResult::Proven(Change::Added) => f.write_str("added, and proven by a login"),
+            HostKeyResult::Proven(Change::AlreadyThere) => f.write_str("already there, proven by a login"),
+            HostKeyResult::NoLogin(error) => f.write_str(&told(error)),
+            HostKeyResult::NotDistributed(error) => error.fmt(f),
+            HostKeyResult::NotProven { change, error } => {
                 let change = match change {
                     Change::Added => "was added to",
                     Change::AlreadyThere => "was already in",
@@ -82,13 +89,14 @@ impl fmt::Display for HostKeyResult {
                     }
                     error => write!(
                         f,
-                        "the key {change} ~/.ssh/authorized_keys, but does not work: {error}\n\
-                         hint: does `sshd -T` on the host say `pubkeyauthentication yes` and read that file (authorizedkeysfile)?"
+                        "the key {change} ~/.ssh/authorized_keys, but does not work: {}\n\
+                         hint: does `sshd -T` on the host say `pubkeyauthentication yes` and read that file (authorizedkeysfile)?",
+                        told(error)
                     ),
                 }
             }
-            Self::Interrupted => f.write_str("interrupted; the same again is safe"),
-            Self::Panicked => f.write_str("fleet failed (a bug); the same again is safe"),
+            HostKeyResult::Interrupted => f.write_str("interrupted; the same again is safe"),
+            HostKeyResult::Panicked => f.write_str("fleet failed (a bug); the same again is safe"),
         }
     }
 }
@@ -97,14 +105,15 @@ impl fmt::Display for HostKeyResult {
 ///
 /// It proves what `connector` offers, so give it one that has nothing but the key in question.
 pub async fn prove(connector: &dyn Connect, host: &PlanHost) -> Result<(), ConnectError> {
-    let mut session = Backoff::retry(host.connect_retry, || connector.connect(host)).await?;
+    let mut session =
+        Backoff::retry(host.endpoint.connect_retry, || connector.connect(&host.label, &host.endpoint)).await?;
     let result = run(session.as_mut(), ":".to_owned()).await;
     session.close().await;
     match result {
         Ok(_) => Ok(()),
         // A forced command or a shell that is none: to whom can run nothing, the login is worth nothing.
         Err(error) => Err(ConnectError::Auth {
-            user: host.user.to_string(),
+            user: host.endpoint.user.to_string(),
             reason: format!("the login works, but no command runs ({error})"),
             refused: true,
             key: KeyAnswer::Accepted,
@@ -119,11 +128,13 @@ pub async fn distribute_to_host(
     host: &PlanHost,
     key: &PublicKeyLine,
 ) -> HostKeyOutcome {
-    let outcome = |result, warnings| HostKeyOutcome { host: host.label.clone(), result, warnings };
-    let mut session = match Backoff::retry(host.connect_retry, || login.connect(host)).await {
-        Ok(session) => session,
-        Err(error) => return outcome(HostKeyResult::NoLogin(error), Vec::new()),
-    };
+    let outcome =
+        |result, warnings| HostKeyOutcome { host: host.label.clone(), site: host.site.clone(), result, warnings };
+    let mut session =
+        match Backoff::retry(host.endpoint.connect_retry, || login.connect(&host.label, &host.endpoint)).await {
+            Ok(session) => session,
+            Err(error) => return outcome(HostKeyResult::NoLogin(error), Vec::new()),
+        };
     let distributed = distribute(session.as_mut(), key).await;
     let outcome = match distributed {
         Err(error) => outcome(HostKeyResult::NotDistributed(error), Vec::new()),
@@ -160,6 +171,7 @@ pub async fn distribute_to_all(
         .iter()
         .map(|host| HostKeyOutcome {
             host: host.label.clone(),
+            site: host.site.clone(),
             result: HostKeyResult::Interrupted,
             warnings: Vec::new(),
         })
@@ -197,7 +209,8 @@ pub async fn distribute_to_all(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::text::name::{Address, HostName, SiteName, UserName};
+    use crate::model::inventory::ssh::Endpoint;
+    use crate::model::text::name::{Address, HostName, UserName};
     use crate::ssh::{Exec, ExecEnd, OutputChunk, Session};
     use futures::future::BoxFuture;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -209,14 +222,12 @@ mod tests {
             label: HostLabel::parse(name).unwrap(),
             site: SiteName::parse("mysite").unwrap(),
             name: HostName::parse(name).unwrap(),
-            address: Address::parse("192.0.2.1").unwrap(),
-            port: 22,
-            user: UserName::parse("release").unwrap(),
-            identity: None,
-            connect_timeout: Duration::from_secs(1),
-            connect_retry: Duration::ZERO,
-            reconnect_timeout: Duration::from_secs(1),
-            keepalive: Duration::from_secs(15),
+            endpoint: Endpoint {
+                connect_timeout: Duration::from_secs(1),
+                connect_retry: Duration::ZERO,
+                reconnect_timeout: Duration::from_secs(1),
+                ..Endpoint::new(Address::parse("192.0.2.1").unwrap(), &UserName::parse("release").unwrap())
+            },
             roles: Vec::new(),
             book: None,
             values: std::sync::Arc::default(),
@@ -238,12 +249,16 @@ mod tests {
     }
 
     impl Connect for Arc<Hosts> {
-        fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+        fn connect<'a>(
+            &'a self,
+            label: &'a HostLabel,
+            _: &'a Endpoint,
+        ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
             Box::pin(async move {
                 let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
                 self.most.fetch_max(open, Ordering::SeqCst);
                 self.together.wait().await;
-                match host.name.as_str() {
+                match label.as_str() {
                     "down" => Err(ConnectError::Resolve { address: "down".into(), reason: "no such name".into() }),
                     "bug" => panic!("a bug"),
                     "hangs" => std::future::pending().await,
@@ -335,7 +350,11 @@ mod tests {
     async fn the_way_back_in_is_open_until_the_new_key_is_proven() {
         struct Proof(Arc<Hosts>);
         impl Connect for Proof {
-            fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+            fn connect<'a>(
+                &'a self,
+                _: &'a HostLabel,
+                host: &'a Endpoint,
+            ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
                 assert_eq!(self.0.open.load(Ordering::SeqCst), 1, "the first session is there");
                 let user = host.user.to_string();
                 Box::pin(async {
@@ -347,7 +366,7 @@ mod tests {
         let key = crate::ssh::key::generate("", None).unwrap().public;
         let outcome = distribute_to_host(&Arc::clone(&login), &Proof(Arc::clone(&login)), &host("a"), &key).await;
         assert!(matches!(outcome.result, HostKeyResult::NotProven { change: Change::Added, .. }), "{outcome:?}");
-        let text = outcome.result.to_string();
+        let text = outcome.to_string();
         assert!(text.starts_with("the key was added to ~/.ssh/authorized_keys, but does not work: login as"), "{text}");
     }
 }

@@ -6,51 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::text::name::{Address, HostLabel};
+use crate::model::inventory::host_key::Verdict;
+use crate::model::text::name::HostLabel;
 
 use super::fingerprints::Fingerprints;
-
-/// What a host offered, and what `known_hosts` says to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offered {
-    /// The host.
-    pub host: HostLabel,
-    /// Where it was reached.
-    pub address: Address,
-    /// On which port.
-    pub port: u16,
-    /// `ssh-ed25519`.
-    pub key_type: String,
-    /// `SHA256:…`.
-    pub fingerprint: String,
-    /// The verdict of `known_hosts`.
-    pub state: PinState,
-}
-
-/// What `known_hosts` says to an offered key.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PinState {
-    /// It is pinned.
-    Pinned,
-    /// Nothing is pinned for the host.
-    New,
-    /// Another key of this type is pinned.
-    Changed {
-        /// Which, and on which line.
-        detail: String,
-        /// The host, as that line spells it.
-        name: String,
-    },
-    /// The key is marked as revoked.
-    Revoked,
-    /// Only keys of other types are pinned.
-    OtherTypeKnown {
-        /// Which, and on which lines.
-        detail: String,
-        /// The host, as the first of them spells it.
-        name: String,
-    },
-}
+use super::offered::Offered;
 
 /// What becomes of an offered key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,22 +26,8 @@ pub enum Decision {
 /// Why a key is not pinned.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
-    /// Another key of this type is pinned.
-    Changed {
-        /// Which, and on which line.
-        detail: String,
-        /// The host, as that line spells it.
-        name: String,
-    },
-    /// The key is marked as revoked.
-    Revoked,
-    /// Only keys of other types are pinned: it may be a stranger who does not have those.
-    OtherTypeKnown {
-        /// Which, and on which lines.
-        detail: String,
-        /// The host, as the first of them spells it.
-        name: String,
-    },
+    /// It contradicts what is pinned.
+    Contradicted(Verdict),
     /// The list of fingerprints has others for this host.
     OtherFingerprint {
         /// The lines that have them.
@@ -91,12 +37,23 @@ pub enum Refusal {
     NotListed,
 }
 
+impl Refusal {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Contradicted(verdict) => verdict.hint(),
+            Self::OtherFingerprint { .. } | Self::NotListed => {
+                "it may be an attack; compare with what the host says of itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
+                    .to_owned()
+            }
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Changed { detail, .. } => write!(f, "the key has changed: {detail}"),
-            Self::Revoked => f.write_str("the key is revoked"),
-            Self::OtherTypeKnown { detail, .. } => write!(f, "the host is known by a key of another type: {detail}"),
+            Self::Contradicted(verdict) => verdict.fmt(f),
             Self::OtherFingerprint { lines } => {
                 let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
                 write!(f, "the list of fingerprints has another for this host (line {})", lines.join(", "))
@@ -160,16 +117,12 @@ pub fn decide(offered: &[Offered], listed: Option<&Fingerprints>) -> TrustDecisi
 }
 
 fn judge(offer: &Offered, listed: Option<&Fingerprints>) -> Decision {
-    match &offer.state {
-        PinState::Changed { detail, name } => {
-            Decision::Refused(Refusal::Changed { detail: detail.clone(), name: name.clone() })
+    match &offer.verdict {
+        Verdict::Changed { .. } | Verdict::OtherTypeKnown { .. } | Verdict::Revoked { .. } | Verdict::Certificate => {
+            Decision::Refused(Refusal::Contradicted(offer.verdict.clone()))
         }
-        PinState::Revoked => Decision::Refused(Refusal::Revoked),
-        PinState::OtherTypeKnown { detail, name } => {
-            Decision::Refused(Refusal::OtherTypeKnown { detail: detail.clone(), name: name.clone() })
-        }
-        PinState::Pinned | PinState::New => {
-            let new = offer.state == PinState::New;
+        Verdict::Pinned | Verdict::Unknown => {
+            let new = offer.verdict == Verdict::Unknown;
             let Some(listed) = listed else { return if new { Decision::Pin } else { Decision::Pinned } };
             let contradictions = listed.lines_of_others(offer);
             match (listed.has(offer), new) {
@@ -188,15 +141,16 @@ fn judge(offer: &Offered, listed: Option<&Fingerprints>) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::text::name::Address;
 
-    fn offer(host: &str, address: &str, fingerprint: &str, state: PinState) -> Offered {
+    fn offer(host: &str, address: &str, fingerprint: &str, verdict: Verdict) -> Offered {
         Offered {
             host: HostLabel::parse(host).unwrap(),
             address: Address::parse(address).unwrap(),
             port: 22,
             key_type: "ssh-ed25519".into(),
             fingerprint: fingerprint_text(fingerprint),
-            state,
+            verdict,
         }
     }
 
@@ -216,11 +170,11 @@ mod tests {
     #[test]
     fn hosts_that_share_a_key_and_its_fate_share_a_row() {
         let scan = [
-            offer("web1", "10.0.0.1", "a", PinState::New),
-            offer("db1", "10.0.0.2", "b", PinState::New),
-            offer("web2", "10.0.0.3", "a", PinState::New),
-            offer("web3", "10.0.0.4", "a", PinState::Pinned),
-            offer("other:web1", "10.0.0.1", "a", PinState::New),
+            offer("web1", "10.0.0.1", "a", Verdict::Unknown),
+            offer("db1", "10.0.0.2", "b", Verdict::Unknown),
+            offer("web2", "10.0.0.3", "a", Verdict::Unknown),
+            offer("web3", "10.0.0.4", "a", Verdict::Pinned),
+            offer("other:web1", "10.0.0.1", "a", Verdict::Unknown),
         ];
         let decision = decide(&scan, None);
         assert_eq!(
@@ -237,23 +191,27 @@ mod tests {
 
     #[test]
     fn a_contradiction_is_refused_whatever_the_list_says() {
-        let (old, other) = ("SHA256:x on line 3".to_owned(), "ssh-rsa on line 4".to_owned());
+        let (path, name) = (String::from("k"), String::from("a"));
+        let changed =
+            Verdict::Changed { path: path.clone(), line: 3, pinned: "SHA256:x".to_owned(), name: name.clone() };
+        let revoked = Verdict::Revoked { path: path.clone(), line: 1 };
+        let other = Verdict::OtherTypeKnown { path, line: 4, types: vec!["ssh-rsa".to_owned()], name };
         let scan = [
-            offer("a", "10.0.0.1", "a", PinState::Changed { detail: old.clone(), name: "a".into() }),
-            offer("b", "10.0.0.2", "a", PinState::Revoked),
-            offer("c", "10.0.0.3", "a", PinState::OtherTypeKnown { detail: other.clone(), name: "c".into() }),
+            offer("a", "10.0.0.1", "a", changed.clone()),
+            offer("b", "10.0.0.2", "a", revoked.clone()),
+            offer("c", "10.0.0.3", "a", other.clone()),
         ];
         let refusals = [
-            (0, Refusal::Changed { detail: old, name: "a".into() }),
-            (1, Refusal::Revoked),
-            (2, Refusal::OtherTypeKnown { detail: other, name: "c".into() }),
+            (0, Refusal::Contradicted(changed)),
+            (1, Refusal::Contradicted(revoked)),
+            (2, Refusal::Contradicted(other)),
         ];
         for listed in [None, Some(listed(&fingerprint_text("a")))] {
             let decision = decide(&scan, listed.as_ref());
             assert_eq!(decision.refused, refusals);
             assert!(decision.pin.is_empty());
         }
-        assert_eq!(refusals[0].1.to_string(), "the key has changed: SHA256:x on line 3");
+        assert_eq!(refusals[0].1.to_string(), "the key has changed: SHA256:x is pinned in k:3");
     }
 
     #[test]
@@ -264,11 +222,11 @@ mod tests {
             b = fingerprint_text("b")
         ));
         let scan = [
-            offer("web1", "10.0.0.1", "a", PinState::New),
-            offer("web2", "10.0.0.2", "a", PinState::New),
-            offer("web3", "10.0.0.3", "a", PinState::New),
-            offer("web3b", "10.0.0.3", "a", PinState::Pinned),
-            offer("web4", "10.0.0.4", "a", PinState::Pinned),
+            offer("web1", "10.0.0.1", "a", Verdict::Unknown),
+            offer("web2", "10.0.0.2", "a", Verdict::Unknown),
+            offer("web3", "10.0.0.3", "a", Verdict::Unknown),
+            offer("web3b", "10.0.0.3", "a", Verdict::Pinned),
+            offer("web4", "10.0.0.4", "a", Verdict::Pinned),
         ];
         let decision = decide(&scan, Some(&list));
         assert_eq!(decision.pin, [0]);

@@ -63,6 +63,12 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::inventory::host_key::{HostKeyRefusal, Verdict};
+
+    fn refusal() -> ConnectError {
+        let (host, offered, verdict) = (String::new(), String::new(), Verdict::Unknown);
+        ConnectError::HostKey(Box::new(HostKeyRefusal { host, offered, verdict }))
+    }
 
     fn refused() -> ConnectError {
         ConnectError::Tcp { address: "web1:22".into(), reason: "connection refused".into(), transient: true }
@@ -84,10 +90,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_another_attempt_cannot_change_is_not_retried() {
-        for error in [
-            ConnectError::HostKey { message: "changed".into() },
-            ConnectError::Tcp { address: "web1:22".into(), reason: "no answer".into(), transient: false },
-        ] {
+        for error in
+            [refusal(), ConnectError::Tcp { address: "web1:22".into(), reason: "no answer".into(), transient: false }]
+        {
             let mut attempts = 0;
             let end: Result<(), _> = Backoff::retry(Duration::from_secs(10), || {
                 attempts += 1;

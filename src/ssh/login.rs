@@ -21,7 +21,8 @@ use super::credentials::Credentials;
 use super::link::{Client, Link};
 use super::timeouts::in_words;
 use super::{ConnectError, KeyAnswer};
-use crate::model::plan::plan::PlanHost;
+use crate::model::inventory::ssh::Endpoint;
+use crate::model::text::name::HostLabel;
 
 /// A server that never stops asking.
 const MOST_ROUNDS: usize = 20;
@@ -29,11 +30,11 @@ const MOST_ROUNDS: usize = 20;
 /// Logs in, or says what was tried.
 pub(super) async fn login(
     link: &mut Link,
-    host: &PlanHost,
+    (label, host): (&HostLabel, &Endpoint),
     credentials: &Credentials,
     limit: Duration,
 ) -> Result<(), ConnectError> {
-    let mut login = Login::new(host, limit);
+    let mut login = Login::new(label, host, limit);
     let end = login.run(&mut link.handle, credentials).await;
     // To a login that is to prove a key, whatever else opens the host is none.
     let end = end.and_then(|()| {
@@ -55,7 +56,8 @@ pub(super) async fn login(
 }
 
 struct Login<'a> {
-    host: &'a PlanHost,
+    label: &'a HostLabel,
+    host: &'a Endpoint,
     limit: Duration,
     /// In words.
     tried: Vec<String>,
@@ -96,8 +98,9 @@ enum Answer {
 }
 
 impl<'a> Login<'a> {
-    fn new(host: &'a PlanHost, limit: Duration) -> Self {
+    fn new(label: &'a HostLabel, host: &'a Endpoint, limit: Duration) -> Self {
         Self {
+            label,
             host,
             limit,
             tried: Vec::new(),

@@ -21,7 +21,6 @@ mod scan;
 mod session;
 mod shells;
 mod timeouts;
-mod trust;
 mod words;
 
 use std::time::Duration;
@@ -30,26 +29,33 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::model::inventory::host_key::HostKeyRefusal;
+use crate::model::inventory::ssh::Endpoint;
 use crate::model::plan::command::{RemoteCommand, Wire};
 use crate::model::plan::durable::{DurableStep, Entry};
-use crate::model::plan::plan::PlanHost;
 use crate::model::run::event::Stream;
+use crate::model::text::name::{HostLabel, SiteName};
 
+pub use crate::model::inventory::host_key::Verdict;
 pub use admission::Admission;
 pub use agent::agent_has;
 pub use backoff::Backoff;
 pub use connector::SshConnector;
 pub use credentials::{AgentKey, Credentials, Identity, PasswordGate};
 pub use host_key::HostKey;
-pub use known_hosts::{KnownHosts, KnownHostsError, Pin, Verdict, pin};
+pub use known_hosts::{KnownHosts, KnownHostsError, Pin, pin};
 pub use russh::keys::{Certificate, PrivateKey};
 pub use scan::scan_host_key;
 pub use timeouts::Timeouts;
 
 /// Makes connections to hosts.
 pub trait Connect: Send + Sync + 'static {
-    /// Reaches the host, verifies its key and logs in. Every stage has a time limit of its own; cancelling is dropping the future.
-    fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>>;
+    /// Reaches the host, which `label` names to people, verifies its key and logs in. Every stage has a time limit of its own; cancelling is dropping the future.
+    fn connect<'a>(
+        &'a self,
+        label: &'a HostLabel,
+        host: &'a Endpoint,
+    ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>>;
 }
 
 /// One connection to one host. Each command runs in a channel of its own, except that durable steps of the same user share one.
@@ -172,11 +178,8 @@ pub enum ConnectError {
         transient: bool,
     },
     /// The host's key is not the pinned one.
-    #[error("{message}")]
-    HostKey {
-        /// All of it: what was offered, what is pinned and where, and what to do.
-        message: String,
-    },
+    #[error("{0}")]
+    HostKey(Box<HostKeyRefusal>),
     /// No login.
     #[error("login as {user} failed: {reason}")]
     Auth {
@@ -203,10 +206,22 @@ pub enum KeyAnswer {
 }
 
 impl ConnectError {
+    /// What people read of it: with what to type about a host of this site.
+    pub fn told(&self, site: &SiteName) -> String {
+        let hint = match self {
+            Self::HostKey(refusal) => refusal.hint(site),
+            Self::Auth { reason, refused: true, key: KeyAnswer::Refused, .. } if !reason.contains("\nhint: ") => {
+                Some(format!("`fleet {site} distribute-keys` brings the project's key to hosts that lack it"))
+            }
+            Self::Resolve { .. } | Self::Tcp { .. } | Self::Handshake { .. } | Self::Auth { .. } => None,
+        };
+        hint.map_or_else(|| self.to_string(), |hint| format!("{self}\nhint: {hint}"))
+    }
+
     /// Would another attempt only be told the same?
     pub fn is_final(&self) -> bool {
         match self {
-            Self::HostKey { .. } => true,
+            Self::HostKey(_) => true,
             Self::Auth { refused, .. } => *refused,
             Self::Resolve { .. } | Self::Tcp { .. } | Self::Handshake { .. } => false,
         }
@@ -216,7 +231,7 @@ impl ConnectError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Tcp { transient, .. } | Self::Handshake { transient, .. } => *transient,
-            Self::Resolve { .. } | Self::HostKey { .. } | Self::Auth { .. } => false,
+            Self::Resolve { .. } | Self::HostKey(_) | Self::Auth { .. } => false,
         }
     }
 }

@@ -86,7 +86,7 @@ impl Plan {
         let host = self.hosts.get(index.0)?;
         match name.as_str() {
             HOST => return Some(host.name.to_string()),
-            ADDRESS => return Some(host.address.to_string()),
+            ADDRESS => return Some(host.endpoint.address.to_string()),
             _ => {}
         }
         let value = host.values.get(name).or_else(|| self.values.get(name))?;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::model::inventory::ssh::SshValues;
 use crate::model::plan::plan_host::PlanHost;
 use crate::model::plan::values::Values;
-use crate::model::text::name::{Address, HostLabel, HostName, RoleName, SiteName, UserName};
+use crate::model::text::name::{Address, HostLabel, HostName, RoleName, SiteName};
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -23,14 +23,8 @@ struct HostList {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct HostClass {
     site: SiteName,
-    port: u16,
-    user: UserName,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    identity: Option<String>,
-    connect_timeout: Duration,
-    connect_retry: Duration,
-    reconnect_timeout: Duration,
-    keepalive: Duration,
+    #[serde(flatten)]
+    ssh: SshValues,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     roles: Vec<RoleName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,13 +54,7 @@ impl HostClass {
     fn of(host: &PlanHost) -> Self {
         Self {
             site: host.site.clone(),
-            port: host.port,
-            user: host.user.clone(),
-            identity: host.identity.clone(),
-            connect_timeout: host.connect_timeout,
-            connect_retry: host.connect_retry,
-            reconnect_timeout: host.reconnect_timeout,
-            keepalive: host.keepalive,
+            ssh: host.endpoint.values(),
             roles: host.roles.clone(),
             book: host.book.clone(),
             values: Arc::clone(&host.values),
@@ -82,7 +70,7 @@ pub fn serialize<S: Serializer>(hosts: &[PlanHost], serializer: S) -> Result<S::
         HostEntry {
             name: host.name.clone(),
             label: (host.label.as_str() != name).then(|| host.label.clone()),
-            address: (host.address.as_str() != name).then(|| host.address.clone()),
+            address: (host.endpoint.address.as_str() != name).then(|| host.endpoint.address.clone()),
             class: *classes.entry(HostClass::of(host)).or_insert(next),
         }
     };
@@ -100,22 +88,44 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pla
         let label = entry.label.map_or_else(|| HostLabel::parse(name), Ok).map_err(D::Error::custom)?;
         let address = entry.address.map_or_else(|| Address::parse(name), Ok).map_err(D::Error::custom)?;
         let class = class.clone();
+        let user = class.ssh.user.clone().ok_or_else(|| D::Error::missing_field("user"))?;
         Ok(PlanHost {
             label,
             name: entry.name,
-            address,
             site: class.site,
-            port: class.port,
-            user: class.user,
-            identity: class.identity,
-            connect_timeout: class.connect_timeout,
-            connect_retry: class.connect_retry,
-            reconnect_timeout: class.reconnect_timeout,
-            keepalive: class.keepalive,
+            endpoint: class.ssh.endpoint(address, &user),
             roles: class.roles,
             book: class.book,
             values: class.values,
         })
     };
     list.into_iter().map(host).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::run::scripted;
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Hosts(#[serde(with = "super")] Vec<PlanHost>);
+
+    #[test]
+    fn what_hosts_have_in_common_stands_there_once_and_nothing_unknown_beside_it() {
+        let mut hosts = scripted::plan(&["web1", "web2", "db1"], &[]).hosts;
+        hosts[2].endpoint.port = 2222;
+        hosts[2].endpoint.keepalive = Duration::from_secs(4);
+        let text = serde_json::to_string(&Hosts(hosts.clone())).unwrap();
+        assert_eq!((text.matches("\"user\":\"release\"").count(), text.matches("2222").count()), (2, 1), "{text}");
+        assert_eq!(serde_json::from_str::<Hosts>(&text).unwrap().0, hosts);
+        let told = |text: &str| serde_json::from_str::<Hosts>(text).unwrap_err().to_string();
+        assert!(told(&text.replacen("\"port\"", "\"jump\":1,\"port\"", 1)).contains("unknown field `jump`"));
+        assert!(told(&text.replacen("\"user\":\"release\",", "", 1)).contains("missing field `user`"));
+        assert!(told(&text.replacen("\"class\":1", "\"class\":2", 1)).contains("a host of no class"));
+        // A plan from before the setting.
+        let old = text.replace(r#""keepalive":{"secs":4,"nanos":0}"#, r#""keepalive":null"#);
+        assert_eq!(serde_json::from_str::<Hosts>(&old).unwrap().0[2].endpoint.keepalive, Duration::from_secs(15));
+    }
 }

@@ -12,7 +12,7 @@ use crate::model::plan::book::Basis;
 use crate::model::plan::host_list;
 use crate::model::plan::host_set;
 pub use crate::model::plan::index::{HostIndex, StepIndex};
-pub use crate::model::plan::plan_host::{CONNECT_RETRY, KEEPALIVE, PlanHost, RECONNECT_TIMEOUT};
+pub use crate::model::plan::plan_host::PlanHost;
 pub use crate::model::plan::step::{Guard, PlanStep, Retry};
 use crate::model::plan::values::Values;
 use crate::model::text::name::{PhaseName, SiteName, StepPath, VarName};

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::model::inventory::ssh::Endpoint;
 use crate::model::plan::blob::Blobs;
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::operation::Operation;
-use crate::model::plan::plan::{
-    HostIndex, KEEPALIVE, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, RECONNECT_TIMEOUT,
-};
+use crate::model::plan::plan::{HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep};
 use crate::model::plan::values::Values;
 use crate::model::recipe::template::{Language, Template};
 use crate::model::run::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Stream};
@@ -55,14 +54,13 @@ pub fn plan(hosts: &[&str], steps: &[(&str, &str, &str)]) -> Plan {
         label: host(name),
         site: site.clone(),
         name: HostName::parse(name).unwrap(),
-        address: Address::parse(&format!("192.0.2.{}", n + 11)).unwrap(),
-        port: 22,
-        user: UserName::parse("release").unwrap(),
-        identity: None,
-        connect_timeout: Duration::from_secs(10),
-        connect_retry: Duration::ZERO,
-        reconnect_timeout: RECONNECT_TIMEOUT,
-        keepalive: KEEPALIVE,
+        endpoint: Endpoint {
+            connect_retry: Duration::ZERO,
+            ..Endpoint::new(
+                Address::parse(&format!("192.0.2.{}", n + 11)).unwrap(),
+                &UserName::parse("release").unwrap(),
+            )
+        },
         roles: vec![],
         book: None,
         values: Arc::default(),

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use super::host_key::HostKey;
 use crate::files;
+use crate::model::inventory::host_key::Verdict;
 use crate::model::text::encoding::wide_encoding;
 use crate::model::text::name::canonical_address;
 use line::{Entry, Marker};
@@ -35,44 +36,6 @@ pub struct KnownHosts {
     by_name: HashMap<Vec<u8>, Vec<usize>>,
     others: Vec<usize>,
     skipped: Vec<(usize, &'static str)>,
-}
-
-/// What the pinned keys say about an offered key. Lines are counted from 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is pinned for the host.
-    Pinned,
-    /// No key is pinned for the host.
-    Unknown,
-    /// Another key of the same type is pinned.
-    Changed {
-        /// The `known_hosts` file.
-        path: PathBuf,
-        /// The line of the pinned key.
-        line: usize,
-        /// The pinned key.
-        pinned: HostKey,
-        /// The host, as that line spells it: what `ssh-keygen -R` takes.
-        name: String,
-    },
-    /// The key is marked `@revoked`.
-    Revoked {
-        /// The `known_hosts` file.
-        path: PathBuf,
-        /// The line that revokes it.
-        line: usize,
-    },
-    /// Only keys of other types are pinned.
-    OtherTypeKnown {
-        /// The `known_hosts` file.
-        path: PathBuf,
-        /// The line of the first pinned key.
-        line: usize,
-        /// The pinned types.
-        types: Vec<String>,
-        /// The host, as that line spells it: what `ssh-keygen -R` takes.
-        name: String,
-    },
 }
 
 /// Why the file of pinned host keys could not be used.
@@ -157,25 +120,30 @@ impl KnownHosts {
     pub fn check(&self, address: &str, port: u16, key: &HostKey) -> Verdict {
         let found = self.find(address, port);
         if let Some((line, _)) = found.iter().find(|(_, e)| e.marker == Marker::Revoked && e.key == *key) {
-            return Verdict::Revoked { path: self.path.clone(), line: *line };
+            return Verdict::Revoked { path: self.name(), line: *line };
         }
         let pinned: Vec<_> = found.iter().filter(|(_, e)| e.marker == Marker::Pinned).collect();
         if pinned.iter().any(|(_, e)| e.key == *key) {
             return Verdict::Pinned;
         }
         if let Some((line, entry)) = pinned.iter().find(|(_, e)| e.key.key_type() == key.key_type()) {
-            let (pinned, name) = (entry.key.clone(), entry.names.spelling_of(lookup_name(address, port)));
-            return Verdict::Changed { path: self.path.clone(), line: *line, pinned, name };
+            let (pinned, name) = (entry.key.fingerprint(), entry.names.spelling_of(lookup_name(address, port)));
+            return Verdict::Changed { path: self.name(), line: *line, pinned, name };
         }
         match pinned.first() {
             Some((line, entry)) => Verdict::OtherTypeKnown {
-                path: self.path.clone(),
+                path: self.name(),
                 line: *line,
                 types: self.pinned_types(address, port),
                 name: entry.names.spelling_of(lookup_name(address, port)),
             },
             None => Verdict::Unknown,
         }
+    }
+
+    /// The file, as verdicts name it.
+    fn name(&self) -> String {
+        self.path.display().to_string()
     }
 
     /// The types of the keys that are pinned for a host, in the file's order: what to ask the host for first.

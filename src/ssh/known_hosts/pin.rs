@@ -47,7 +47,7 @@ pub fn pin(path: &Path, pins: &[Pin]) -> Result<usize, KnownHostsError> {
                 let name = lookup_name(pin.address.as_str(), pin.port);
                 return Err(KnownHostsError::Conflict { name, path: path.clone(), line });
             }
-            Verdict::Unknown | Verdict::OtherTypeKnown { .. } => {}
+            Verdict::Unknown | Verdict::OtherTypeKnown { .. } | Verdict::Certificate => {}
         }
         if !bytes.is_empty() && !bytes.ends_with(b"\n") {
             bytes.push(b'\n');

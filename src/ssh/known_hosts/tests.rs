@@ -40,6 +40,7 @@ fn word(verdict: &Verdict) -> (&'static str, usize) {
         Verdict::Changed { line, .. } => ("changed", *line),
         Verdict::Revoked { line, .. } => ("revoked", *line),
         Verdict::OtherTypeKnown { line, .. } => ("other type", *line),
+        Verdict::Certificate => ("certificate", 0),
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use fleet::keys::distribute::{Change, Warning};
 use fleet::keys::rollout::{Distribution, HostKeyOutcome, HostKeyResult, distribute_to_all, prove};
 use fleet::keys::store::{KeyPair, generate_pair};
+use fleet::model::inventory::ssh::Endpoint;
 use fleet::model::plan::plan::PlanHost;
 use fleet::model::text::name::{Address, HostLabel, HostName, SiteName, UserName};
 use fleet::ssh::key::PublicKeyLine;
@@ -107,14 +108,12 @@ impl Sshd {
             label: HostLabel::parse("web1").unwrap(),
             site: SiteName::parse("mysite").unwrap(),
             name: HostName::parse("web1").unwrap(),
-            address: Address::parse("127.0.0.1").unwrap(),
-            port: self.port,
-            user: UserName::parse(&user()).unwrap(),
-            identity: None,
-            connect_timeout: Duration::from_secs(10),
-            connect_retry: Duration::ZERO,
-            reconnect_timeout: Duration::from_secs(1),
-            keepalive: Duration::from_secs(15),
+            endpoint: Endpoint {
+                port: self.port,
+                connect_retry: Duration::ZERO,
+                reconnect_timeout: Duration::from_secs(1),
+                ..Endpoint::new(Address::parse("127.0.0.1").unwrap(), &UserName::parse(&user()).unwrap())
+            },
             roles: Vec::new(),
         }
     }
@@ -156,7 +155,7 @@ struct Ssh {
 }
 
 impl Ssh {
-    fn prefix(&self, host: &PlanHost) -> Vec<OsString> {
+    fn prefix(&self, host: &Endpoint) -> Vec<OsString> {
         let known_hosts = format!("UserKnownHostsFile={}", self.known_hosts.display());
         let destination = format!("ssh://{}@{}:{}", host.user, host.address, host.port);
         let options =
@@ -169,7 +168,11 @@ impl Ssh {
 }
 
 impl Connect for Ssh {
-    fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+    fn connect<'a>(
+        &'a self,
+        _: &'a HostLabel,
+        host: &'a Endpoint,
+    ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
         Box::pin(async move {
             let prefix = self.prefix(host);
             let output = tokio::process::Command::new(&prefix[0])

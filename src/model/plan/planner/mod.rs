@@ -21,6 +21,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::inventory::inventory::{Host, Share, Site};
+use crate::model::inventory::ssh::SshValues;
 use crate::model::plan::blob::Blobs;
 pub use crate::model::plan::book::Proof;
 use crate::model::plan::command::CommandTemplate;
@@ -61,16 +62,9 @@ pub struct Asked {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Overrides {
-    /// `--user`
-    pub user: Option<UserName>,
-    /// `--identity`
-    pub identity: Option<String>,
-    /// `--connect-timeout`
-    pub connect_timeout: Option<Duration>,
-    /// `--connect-retry`
-    pub connect_retry: Option<Duration>,
-    /// `--reconnect-timeout`
-    pub reconnect_timeout: Option<Duration>,
+    /// How hosts are reached.
+    #[serde(flatten)]
+    pub ssh: SshValues,
     /// `--set`
     pub vars: BTreeMap<VarName, String>,
     /// `--parallel`; 0 is all.
@@ -159,13 +153,12 @@ pub fn plan(request: Request<'_>) -> Result<Plan, PlanError> {
     build::Builder::new(request, &flat)?.build(&flat)
 }
 
-/// Plans one command on all hosts of all sites: what `fleet SITE run -- CMD` does.
-pub fn plan_command(
+/// The hosts of all sites, as a run would reach them.
+pub fn plan_hosts(
     targets: &[(&Site, &[HostName])],
-    command: &str,
     overrides: &Overrides,
     login: &UserName,
-) -> Result<Plan, NameError> {
+) -> Result<Vec<PlanHost>, NameError> {
     let single = targets.len() == 1;
     let mut hosts = Vec::new();
     for (site, names) in targets {
@@ -174,6 +167,17 @@ pub fn plan_command(
             hosts.push(plan_host(site, host, overrides, login, single)?);
         }
     }
+    Ok(hosts)
+}
+
+/// Plans one command on all hosts of all sites: what `fleet SITE run -- CMD` does.
+pub fn plan_command(
+    targets: &[(&Site, &[HostName])],
+    command: &str,
+    overrides: &Overrides,
+    login: &UserName,
+) -> Result<Plan, NameError> {
+    let hosts = plan_hosts(targets, overrides, login)?;
     let all: Vec<HostIndex> = (0..hosts.len()).map(HostIndex).collect();
     let step = PlanStep {
         run: Some(Operation::Command(CommandTemplate::shell(Template::literal(command)))),
@@ -224,14 +228,7 @@ fn plan_host(
         label: HostLabel::parse(&label)?,
         site: site.name.clone(),
         name: host.name.clone(),
-        address: host.address.value.clone(),
-        port: host.port.value,
-        user: overrides.user.as_ref().or(host.user.as_ref().map(|user| &user.value)).unwrap_or(login).clone(),
-        identity: overrides.identity.clone().or_else(|| host.identity.as_ref().map(|identity| identity.value.clone())),
-        connect_timeout: overrides.connect_timeout.unwrap_or(host.connect_timeout.value),
-        connect_retry: overrides.connect_retry.unwrap_or(host.connect_retry.value),
-        reconnect_timeout: overrides.reconnect_timeout.unwrap_or(host.reconnect_timeout.value),
-        keepalive: host.keepalive.value,
+        endpoint: overrides.ssh.clone().over(host.ssh.values()).endpoint(host.address.value.clone(), login),
         roles: host.roles.clone(),
         book: None,
         values: Arc::default(),

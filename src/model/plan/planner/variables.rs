@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Request;
 use crate::model::config::diagnostic::nearest;
-use crate::model::inventory::inventory::{Host, Origin, Setting, Site};
+use crate::model::config::setting::{Origin, Setting};
+use crate::model::inventory::inventory::{Host, Site};
 use crate::model::plan::values::{ADDRESS, HOST, Values};
 use crate::model::recipe::recipe::Recipe;
 use crate::model::recipe::template::Template;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::inventory::ssh::Endpoint;
 use crate::model::plan::blob::Blobs;
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::operation::Operation;
@@ -21,14 +22,13 @@ fn host(i: usize) -> PlanHost {
         label: HostLabel::parse(&format!("h{i}")).unwrap(),
         site: SiteName::parse("s").unwrap(),
         name: HostName::parse(&format!("h{i}")).unwrap(),
-        address: Address::parse("127.0.0.1").unwrap(),
-        port: 22,
-        user: UserName::parse("u").unwrap(),
-        identity: None,
-        connect_timeout: Duration::from_secs(1),
-        connect_retry: Duration::from_secs(1),
-        reconnect_timeout: Duration::from_secs(1),
-        keepalive: Duration::from_secs(1),
+        endpoint: Endpoint {
+            connect_timeout: Duration::from_secs(1),
+            connect_retry: Duration::from_secs(1),
+            reconnect_timeout: Duration::from_secs(1),
+            keepalive: Duration::from_secs(1),
+            ..Endpoint::new(Address::parse("127.0.0.1").unwrap(), &UserName::parse("u").unwrap())
+        },
         roles: Vec::new(),
         book: None,
         values: Default::default(),
