@@ -1,0 +1,48 @@
+use super::*;
+use crate::model::plan::plan::PlanHost;
+use crate::model::plan::planner::Overrides;
+
+const HOST: &str = r#"{"label":"web1","site":"mysite","name":"web1","address":"192.0.2.1","port":2222,"user":"release","connect-timeout":{"secs":1,"nanos":0},"connect-retry":{"secs":2,"nanos":0},"reconnect-timeout":{"secs":3,"nanos":0},"keepalive":{"secs":4,"nanos":0},"roles":[]}"#;
+
+#[test]
+fn a_plan_has_an_endpoint_in_its_hosts_and_nothing_unknown_beside_it() {
+    let host: PlanHost = serde_json::from_str(HOST).unwrap();
+    assert_eq!((host.endpoint.port, host.endpoint.keepalive), (2222, Duration::from_secs(4)));
+    assert_eq!(serde_json::to_string(&host).unwrap(), HOST);
+    let told = |text: &str| serde_json::from_str::<PlanHost>(text).unwrap_err().to_string();
+    assert!(told(&HOST.replace("\"roles\"", "\"jump\":1,\"roles\"")).contains("unknown field `jump`"));
+    assert!(told(&HOST.replace("\"user\":\"release\",", "")).contains("missing field `user`"));
+    assert!(told(&HOST.replace("\"address\":\"192.0.2.1\",", "")).contains("missing field `address`"));
+    // A plan from before the setting.
+    let old = HOST.replace(r#","keepalive":{"secs":4,"nanos":0}"#, "");
+    let host: PlanHost = serde_json::from_str(&old).unwrap();
+    assert_eq!(host.endpoint.keepalive, Duration::from_secs(15));
+}
+
+#[test]
+fn what_the_command_line_sets_is_over_all_files_and_reads_as_it_was_written() {
+    let written = r#"{"user":null,"identity":"k","connect-timeout":null,"connect-retry":{"secs":0,"nanos":0},"reconnect-timeout":null,
+        "vars":{},"parallel":null,"serial":null,"max-fail":null,"timeout":null,"steps":{"start-at":null,"only":[],"skip":[]}}"#;
+    let overrides: Overrides = serde_json::from_str(written).unwrap();
+    assert!(serde_json::from_str::<Overrides>(&written.replace("\"vars\"", "\"x\":1,\"vars\"")).is_err());
+    let file = SshValues { connect_retry: Some(Duration::from_secs(9)), port: Some(24), ..SshValues::default() };
+    let endpoint = overrides.ssh.over(file).endpoint(Address::parse("h").unwrap(), &UserName::parse("me").unwrap());
+    assert_eq!((endpoint.connect_retry, endpoint.port, endpoint.user.as_str()), (Duration::ZERO, 24, "me"));
+    assert_eq!(endpoint.identity.as_deref(), Some("k"));
+    assert_eq!(endpoint.connect_timeout, Duration::from_secs(10));
+}
+
+#[test]
+fn each_setting_is_in_the_documentation() {
+    let page = include_str!("../../../../docs/connecting.md");
+    let (name, user) = (String::from("x"), UserName::parse("x").unwrap());
+    let own = SshSettings {
+        identity: Some(Setting::default_of(name)),
+        user: Some(Setting::default_of(user)),
+        ..SshSettings::default()
+    };
+    let settings = SshSettings::defaults().over(&own);
+    for (key, ..) in settings.shown() {
+        assert!(page.contains(&format!("\n| `{key}` |")), "docs/connecting.md says nothing of `{key}`");
+    }
+}
