@@ -43,7 +43,7 @@ pub use backoff::Backoff;
 pub use connector::SshConnector;
 pub use credentials::{AgentKey, Credentials, Identity, PasswordGate};
 pub use host_key::HostKey;
-pub use known_hosts::{KnownHosts, KnownHostsError, Pin, pin};
+pub use known_hosts::{KnownHosts, KnownHostsError};
 pub use russh::keys::{Certificate, PrivateKey};
 pub use scan::scan_host_key;
 pub use timeouts::Timeouts;
