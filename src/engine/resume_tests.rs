@@ -22,7 +22,7 @@ use crate::model::run::scheduler::StepIndex;
 use crate::model::run::summary::Summary;
 use crate::model::text::name::HostLabel;
 use crate::model::text::name::{RunId, VarName};
-use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
+use crate::ssh::{Connect, ConnectError, Connecting, Exec, ExecEnd, OutputChunk, Remote, Session};
 
 /// What was announced when the controller ended, and not seen to its end: it never came to the host, or it was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,11 +59,7 @@ struct Connection {
 }
 
 impl Connect for Shared {
-    fn connect<'a>(
-        &'a self,
-        label: &'a HostLabel,
-        _: &'a Endpoint,
-    ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+    fn connect<'a>(&'a self, label: &'a HostLabel, _: &'a Endpoint) -> Connecting<'a> {
         let host = label.to_string();
         async move {
             if self.lock().unwrap().unreachable.contains(host.as_str()) {

@@ -27,7 +27,7 @@ use line::{Entry, Marker};
 /// The content of a `known_hosts` file, read once and shared by all connections.
 #[derive(Debug, Clone)]
 pub struct KnownHosts {
-    path: PathBuf,
+    path: String,
     lines: usize,
     entries: Vec<(usize, Entry)>,
     /// Indices of entries that name hosts literally. The others, hashed or with patterns, are tried one by one.
@@ -62,7 +62,7 @@ impl KnownHosts {
     /// Reads the content of a file. `path` is only named in verdicts.
     pub fn parse(path: &Path, bytes: &[u8]) -> Self {
         let mut this = Self {
-            path: path.to_owned(),
+            path: path.display().to_string(),
             lines: 0,
             entries: Vec::new(),
             by_name: HashMap::new(),
@@ -100,7 +100,7 @@ impl KnownHosts {
     pub fn check(&self, address: &str, port: u16, key: &HostKey) -> Verdict {
         let found = self.find(address, port);
         if let Some((line, _)) = found.iter().find(|(_, e)| e.marker == Marker::Revoked && e.key == *key) {
-            return Verdict::Revoked { path: self.name(), line: *line };
+            return Verdict::Revoked { path: self.path.clone(), line: *line };
         }
         let pinned: Vec<_> = found.iter().filter(|(_, e)| e.marker == Marker::Pinned).collect();
         if pinned.iter().any(|(_, e)| e.key == *key) {
@@ -108,22 +108,17 @@ impl KnownHosts {
         }
         if let Some((line, entry)) = pinned.iter().find(|(_, e)| e.key.key_type() == key.key_type()) {
             let (pinned, name) = (entry.key.fingerprint(), entry.names.spelling_of(lookup_name(address, port)));
-            return Verdict::Changed { path: self.name(), line: *line, pinned, name };
+            return Verdict::Changed { path: self.path.clone(), line: *line, pinned, name };
         }
         match pinned.first() {
             Some((line, entry)) => Verdict::OtherTypeKnown {
-                path: self.name(),
+                path: self.path.clone(),
                 line: *line,
                 types: self.pinned_types(address, port),
                 name: entry.names.spelling_of(lookup_name(address, port)),
             },
             None => Verdict::Unknown,
         }
-    }
-
-    /// The file, as verdicts name it.
-    fn name(&self) -> String {
-        self.path.display().to_string()
     }
 
     /// The types of the keys that are pinned for a host, in the file's order: what to ask the host for first.
