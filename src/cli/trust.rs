@@ -12,6 +12,7 @@ use super::{access, ask};
 use crate::files;
 use crate::keys::fingerprints::Fingerprints;
 use crate::keys::offered::Offered;
+use crate::keys::pin::{self, Pin};
 use crate::keys::trust::{Decision, TrustDecision, decide};
 use crate::model::inventory::ssh::Endpoint;
 use crate::model::plan::plan::PlanHost;
@@ -23,8 +24,7 @@ use crate::model::text::printable::printable;
 use crate::report::columns::{Cell, columns};
 use crate::report::paint::Tone;
 use crate::ssh::ConnectError;
-use crate::ssh::known_hosts::{self, KnownHosts, Pin};
-use crate::ssh::{Admission, Backoff, HostKey, Timeouts, scan_host_key};
+use crate::ssh::{Admission, Backoff, HostKey, KnownHosts, Timeouts, scan_host_key};
 
 /// Fetches, shows, asks, pins. A key that contradicts a pinned one is refused, whatever the flags.
 pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
@@ -98,7 +98,7 @@ fn pin(
         files::private_dir(folder)
             .map_err(|e| Failure::environment(format!("cannot make {}: {e}", folder.display())))?;
     }
-    known_hosts::pin(&path, &pins).map_err(Failure::environment)?;
+    pin::pin(&path, &pins).map_err(Failure::environment)?;
     say(&format!(
         "pinned {} in keys/known_hosts",
         if pins.len() == 1 { "1 key".to_owned() } else { format!("{} keys", pins.len()) }

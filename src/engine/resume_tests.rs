@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 
 use super::tests::{phase, plan, step};
 use super::{Observer, Resumed, Run, Unwritten, execute};
-use crate::model::inventory::ssh::Endpoint;
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::durable::{Entry, StepKey};
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanStep, Retry};
@@ -20,9 +19,8 @@ use crate::model::run::outcome::HostOutcome;
 use crate::model::run::past::Past;
 use crate::model::run::scheduler::StepIndex;
 use crate::model::run::summary::Summary;
-use crate::model::text::name::HostLabel;
-use crate::model::text::name::{RunId, VarName};
-use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
+use crate::model::text::name::{HostLabel, RunId, VarName};
+use crate::ssh::{Connect, ConnectError, Connecting, Exec, ExecEnd, OutputChunk, Remote, Session};
 
 /// What was announced when the controller ended, and not seen to its end: it never came to the host, or it was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,11 +57,7 @@ struct Connection {
 }
 
 impl Connect for Shared {
-    fn connect<'a>(
-        &'a self,
-        label: &'a HostLabel,
-        _: &'a Endpoint,
-    ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+    fn connect<'a>(&'a self, label: &'a HostLabel, _: &'a crate::model::inventory::ssh::Endpoint) -> Connecting<'a> {
         let host = label.to_string();
         async move {
             if self.lock().unwrap().unreachable.contains(host.as_str()) {

@@ -20,7 +20,7 @@ use crate::model::run::event::{Event, Fact, Signal, Stream};
 use crate::model::run::outcome::HostOutcome;
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{Address, HostLabel, HostName, PhaseName, RunId, SiteName, StepPath, UserName, VarName};
-use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Session};
+use crate::ssh::{Connect, ConnectError, Connecting, Exec, ExecEnd, OutputChunk, Session};
 
 /// What all hosts of a test share: the commands that were sent, as `host: text`, and how often each host was connected to.
 #[derive(Default)]
@@ -42,11 +42,7 @@ struct ScriptedSession {
 }
 
 impl Connect for Arc<Network> {
-    fn connect<'a>(
-        &'a self,
-        label: &'a HostLabel,
-        _: &'a Endpoint,
-    ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+    fn connect<'a>(&'a self, label: &'a HostLabel, _: &'a Endpoint) -> Connecting<'a> {
         let host = label.to_string();
         async move {
             if self.unreachable.contains(host.as_str()) {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
 
 use super::admission::Admission;
 use super::credentials::{Credentials, PasswordGate};
@@ -12,7 +11,7 @@ use super::known_hosts::KnownHosts;
 use super::link::{self, Judge};
 use super::session::SshSession;
 use super::timeouts::Timeouts;
-use super::{Connect, ConnectError, Session, login};
+use super::{Connect, ConnectError, Connecting, Session, login};
 use crate::model::inventory::ssh::Endpoint;
 use crate::model::text::name::HostLabel;
 
@@ -60,11 +59,7 @@ impl SshConnector {
 }
 
 impl Connect for SshConnector {
-    fn connect<'a>(
-        &'a self,
-        label: &'a HostLabel,
-        host: &'a Endpoint,
-    ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+    fn connect<'a>(&'a self, label: &'a HostLabel, host: &'a Endpoint) -> Connecting<'a> {
         async move { Ok(Box::new(self.connect_to(label, host).await?) as Box<dyn Session>) }.boxed()
     }
 }

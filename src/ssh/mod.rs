@@ -43,19 +43,18 @@ pub use backoff::Backoff;
 pub use connector::SshConnector;
 pub use credentials::{AgentKey, Credentials, Identity, PasswordGate};
 pub use host_key::HostKey;
-pub use known_hosts::{KnownHosts, KnownHostsError, Pin, pin};
+pub use known_hosts::{KnownHosts, KnownHostsError};
 pub use russh::keys::{Certificate, PrivateKey};
 pub use scan::scan_host_key;
 pub use timeouts::Timeouts;
 
+/// A connection that comes about, or why it does not.
+pub type Connecting<'a> = BoxFuture<'a, Result<Box<dyn Session>, ConnectError>>;
+
 /// Makes connections to hosts.
 pub trait Connect: Send + Sync + 'static {
     /// Reaches the host, which `label` names to people, verifies its key and logs in. Every stage has a time limit of its own; cancelling is dropping the future.
-    fn connect<'a>(
-        &'a self,
-        label: &'a HostLabel,
-        host: &'a Endpoint,
-    ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>>;
+    fn connect<'a>(&'a self, label: &'a HostLabel, host: &'a Endpoint) -> Connecting<'a>;
 }
 
 /// One connection to one host. Each command runs in a channel of its own, except that durable steps of the same user share one.

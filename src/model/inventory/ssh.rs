@@ -27,10 +27,10 @@ pub enum Shown {
     Time(Duration),
 }
 
-/// `"key" field: type => type in an endpoint, default VALUE, reader;` or, where nobody's word is not a setting of its own, `else VALUE`.
+/// `"key" field: type => type in an endpoint, default VALUE, reader => for people;` or, where nobody's word is not a setting of its own, `else VALUE`.
 macro_rules! settings {
     (|$login:ident| $(
-        $(#[$doc:meta])* $key:literal $field:ident: $type:ty => $final:ty, $kind:ident $lowest:expr, $read:expr;
+        $(#[$doc:meta])* $key:literal $field:ident: $type:ty => $final:ty, $kind:ident $lowest:expr, $read:expr => $show:expr;
     )*) => {
         /// A layer of settings, or several of them, one over the other.
         #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -60,7 +60,7 @@ macro_rules! settings {
 
             /// Those that are set: key, value, and where it came from.
             pub fn shown(&self) -> impl Iterator<Item = (&'static str, Shown, &Origin)> {
-                [$(self.$field.as_ref().map(|set| ($key, Shown::from(set.value.clone()), &set.origin)),)*].into_iter().flatten()
+                [$(self.$field.as_ref().map(|set| ($key, $show(set.value.clone()), &set.origin)),)*].into_iter().flatten()
             }
 
             /// Without their origins.
@@ -117,19 +117,19 @@ macro_rules! lowest {
 
 settings! { |login|
     /// TCP port.
-    "port" port: u16 => u16, default SSH_PORT, port;
+    "port" port: u16 => u16, default SSH_PORT, port => text;
     /// Login user; when nobody sets it, the one who runs `fleet`.
-    "user" user: UserName => UserName, else login.clone(), user;
+    "user" user: UserName => UserName, else login.clone(), user => text;
     /// Private key file: of a site's file relative to the project folder, of the command line to the current one.
-    "identity" identity: String => Option<String>, else None, identity;
+    "identity" identity: String => Option<String>, else None, identity => text;
     /// Limit of the TCP connection.
-    "connect-timeout" connect_timeout: Duration => Duration, default Duration::from_secs(10), Item::limit;
+    "connect-timeout" connect_timeout: Duration => Duration, default Duration::from_secs(10), Item::limit => Shown::Time;
     /// How long to retry a first connection that is refused or closed at once: sshd is back from a restart, or has room again, in less.
-    "connect-retry" connect_retry: Duration => Duration, default Duration::from_secs(5), Item::duration;
+    "connect-retry" connect_retry: Duration => Duration, default Duration::from_secs(5), Item::duration => Shown::Time;
     /// How long a lost connection is tried to be made again.
-    "reconnect-timeout" reconnect_timeout: Duration => Duration, default Duration::from_secs(600), Item::limit;
+    "reconnect-timeout" reconnect_timeout: Duration => Duration, default Duration::from_secs(600), Item::limit => Shown::Time;
     /// Between two signs of life that are asked of the host; after four without an answer the connection is lost.
-    "keepalive" keepalive: Duration => Duration, default Duration::from_secs(15), Item::limit;
+    "keepalive" keepalive: Duration => Duration, default Duration::from_secs(15), Item::limit => Shown::Time;
 }
 
 impl Endpoint {
@@ -159,60 +159,9 @@ fn identity(item: &Item<'_>) -> Option<Spanned<String>> {
     })
 }
 
-impl From<u16> for Shown {
-    fn from(number: u16) -> Self {
-        Self::Text(number.to_string())
-    }
-}
-
-impl From<UserName> for Shown {
-    fn from(name: UserName) -> Self {
-        Self::Text(name.to_string())
-    }
-}
-
-impl From<String> for Shown {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<Duration> for Shown {
-    fn from(time: Duration) -> Self {
-        Self::Time(time)
-    }
+fn text(value: impl ToString) -> Shown {
+    Shown::Text(value.to_string())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::plan::planner::Overrides;
-
-    #[test]
-    fn what_the_command_line_sets_is_over_all_files_and_reads_as_it_was_written() {
-        let written = r#"{"user":null,"identity":"k","connect-timeout":null,"connect-retry":{"secs":0,"nanos":0},"reconnect-timeout":null,
-            "vars":{},"parallel":null,"serial":null,"max-fail":null,"timeout":null,"steps":{"start-at":null,"only":[],"skip":[]}}"#;
-        let overrides: Overrides = serde_json::from_str(written).unwrap();
-        assert!(serde_json::from_str::<Overrides>(&written.replace("\"vars\"", "\"x\":1,\"vars\"")).is_err());
-        let file = SshValues { connect_retry: Some(Duration::from_secs(9)), port: Some(24), ..SshValues::default() };
-        let endpoint = overrides.ssh.over(file).endpoint(Address::parse("h").unwrap(), &UserName::parse("me").unwrap());
-        assert_eq!((endpoint.connect_retry, endpoint.port, endpoint.user.as_str()), (Duration::ZERO, 24, "me"));
-        assert_eq!(endpoint.identity.as_deref(), Some("k"));
-        assert_eq!(endpoint.connect_timeout, Duration::from_secs(10));
-    }
-
-    #[test]
-    fn each_setting_is_in_the_documentation() {
-        let page = include_str!("../../../docs/connecting.md");
-        let (name, user) = (String::from("x"), UserName::parse("x").unwrap());
-        let own = SshSettings {
-            identity: Some(Setting::default_of(name)),
-            user: Some(Setting::default_of(user)),
-            ..SshSettings::default()
-        };
-        let settings = SshSettings::defaults().over(&own);
-        for (key, ..) in settings.shown() {
-            assert!(page.contains(&format!("\n| `{key}` |")), "docs/connecting.md says nothing of `{key}`");
-        }
-    }
-}
+mod tests;

@@ -16,8 +16,7 @@ use fleet::model::inventory::ssh::Endpoint;
 use fleet::model::plan::plan::PlanHost;
 use fleet::model::text::name::{Address, HostLabel, HostName, SiteName, UserName};
 use fleet::ssh::key::PublicKeyLine;
-use fleet::ssh::{Connect, ConnectError, Session};
-use futures::future::BoxFuture;
+use fleet::ssh::{Connect, ConnectError, Connecting, Session};
 use tokio_util::sync::CancellationToken;
 
 use super::local::ShellSession;
@@ -168,11 +167,7 @@ impl Ssh {
 }
 
 impl Connect for Ssh {
-    fn connect<'a>(
-        &'a self,
-        _: &'a HostLabel,
-        host: &'a Endpoint,
-    ) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+    fn connect<'a>(&'a self, _: &'a HostLabel, host: &'a Endpoint) -> Connecting<'a> {
         Box::pin(async move {
             let prefix = self.prefix(host);
             let output = tokio::process::Command::new(&prefix[0])
