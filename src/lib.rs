@@ -4,7 +4,8 @@
 //! This page is the design. The code is cut into layers, and `tests/it/layering.rs` fails on a `use` that crosses them:
 //!
 //! ```text
-//! main -> cli -> { engine, report, keys, ssh, demo, files } -> model        engine and keys -> ssh's traits
+//! main -> cli -> app -> { engine, keys } -> ssh -> model
+//!                app -> report -> record -> files -> model          demo: beside app, on ssh's server side
 //! ```
 //!
 //! | layer | does | knows nothing of |
@@ -12,10 +13,12 @@
 //! | [`model`] | decides: names, inventory, selectors, recipes, quoting, plans, the scheduler, events, outcomes | network, terminal, clock, disk, chance |
 //! | [`ssh`] | speaks SSH: host keys, logins, commands; the only place that names russh | plans, people |
 //! | [`engine`] | runs a plan: a dispatcher owns the run, a worker each host | terminals, files |
-//! | [`report`] | consumes events: live view, plain lines, JSON, the record, the final table | the network |
+//! | [`record`] | the runs on disk, as a database: written by one, read by resume, attach, show | terminals |
+//! | [`report`] | shows events and records: live view, plain lines, JSON, the final table | the network |
 //! | [`keys`] | makes, stores, brings and proves keys; decides what is pinned | plans |
 //! | [`files`] | writes whole files, reads the project folder | what is in them |
 //! | [`demo`] | an embedded fleet of SSH servers on loopback, also the tests' fault injector | the layers above |
+//! | [`app`] | what a command means: which run, what can be resumed, what is planned anew; typed results and errors | clap, console |
 //! | [`cli`] | arguments, questions, signals, exit codes | how any of it works |
 //!
 //! # The way of `fleet mysite deploy`
@@ -26,7 +29,7 @@
 //! every command is final but for the values that steps register. A dry run prints it and ends. Otherwise questions are asked, keys and pinned host keys are read, the
 //! record is made, and the [`engine`] carries the plan out: the [`Scheduler`](model::run::scheduler::Scheduler), a pure state machine, says what
 //! comes next, the engine does it, and what happened becomes [`Event`](model::run::event::Event)s. Screen, record and exit code are one fold
-//! over them, the [`Summary`](model::run::summary::Summary).
+//! over them, the [`Summary`](model::run::summary::Summary), computed once an event by the engine, and handed to all.
 //!
 //! # What makes it trustworthy
 //!
@@ -44,15 +47,17 @@
 //!
 //! Choices that could have gone otherwise, with the rejected option, stand at the top of the module that they shaped:
 //! [`model::run::scheduler`], [`model::plan::durable`], [`model::plan::spool`], [`model::plan::book`], [`model::recipe::template`], [`model::recipe::shell`], [`model::plan::planner`], [`engine`],
-//! [`ssh::known_hosts`], [`files::owner`], [`report::order`].
+//! [`ssh::known_hosts`], [`files::owner`], [`record::folder::order`].
 //!
 //! Older guides name a crate `russh-keys`; it is dead and was merged into russh as `russh::keys`, which is what [`ssh`] uses.
 
+pub mod app;
 pub mod cli;
 pub mod demo;
 pub mod engine;
 pub mod files;
 pub mod keys;
 pub mod model;
+pub mod record;
 pub mod report;
 pub mod ssh;

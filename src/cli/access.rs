@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures::future::{BoxFuture, FutureExt as _, TryFutureExt as _};
 use secrecy::SecretString;
 
 use super::args::Flags;
@@ -13,13 +12,11 @@ use super::context::{Context, say};
 use super::failure::Failure;
 use crate::model::plan::plan::PlanHost;
 use crate::model::recipe::shell::quote;
-use crate::model::run::cause::Cause;
 use crate::model::text::hint::Hint;
 use crate::ssh::key::{self, KeyError, PublicKeyLine};
 use crate::ssh::known_hosts::KnownHosts;
 use crate::ssh::{
-    AgentKey, Certificate, Connect, ConnectError, Credentials, Identity, KeyAnswer, PasswordGate, PrivateKey, Session,
-    SshConnector, Timeouts, agent_has,
+    AgentKey, Certificate, Credentials, Identity, PasswordGate, PrivateKey, SshConnector, Timeouts, agent_has,
 };
 
 /// The key pair of a project.
@@ -135,7 +132,7 @@ fn credentials(ring: KeyRing<'_>, password: Option<&Arc<PasswordGate>>) -> Crede
 
 /// The keys that the hosts or the command line name.
 async fn named_keys(context: &Context<'_>, hosts: &[PlanHost], ring: &mut KeyRing<'_>) -> Result<(), Failure> {
-    let names: BTreeSet<&str> = hosts.iter().filter_map(|host| host.identity.as_deref()).collect();
+    let names: BTreeSet<&str> = hosts.iter().filter_map(|host| host.endpoint.identity.as_deref()).collect();
     for name in names {
         // A path on the command line is from where the person stands, one in a file from the project.
         let from_flag = context.flags.identity.as_deref().is_some_and(|path| path == Path::new(name));
@@ -163,29 +160,6 @@ pub fn known_hosts(context: &Context<'_>) -> Result<Arc<KnownHosts>, Failure> {
     Ok(Arc::new(known_hosts))
 }
 
-/// Says what to type when a login fails for want of a key.
-struct WithHint(SshConnector);
-
-impl Connect for WithHint {
-    fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
-        let hint = |error| match error {
-            ConnectError::Auth {
-                user,
-                reason,
-                cause: cause @ Cause::LoginRefused,
-                hints,
-                key: key @ KeyAnswer::Refused,
-            } if hints.is_empty() => {
-                let site = &host.site;
-                let hint = format!("`fleet {site} distribute-keys` brings the project's key to hosts that lack it");
-                ConnectError::Auth { user, reason, cause, hints: vec![Hint::Advice(hint)], key }
-            }
-            other => other,
-        };
-        self.0.connect(host).map_err(hint).boxed()
-    }
-}
-
 /// The project's private key, when it is there. Only a key that somebody names may come from a pipe, for which it is waited.
 fn own_key(context: &Context<'_>) -> Result<Option<PathBuf>, Failure> {
     let path = context.project.root.join(KEY);
@@ -196,7 +170,7 @@ fn own_key(context: &Context<'_>) -> Result<Option<PathBuf>, Failure> {
 }
 
 /// The way in for runs: the named key, the project's own, the agent, a password on demand.
-pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<impl Connect + use<>, Failure> {
+pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<SshConnector, Failure> {
     let mut ring = KeyRing::new(context.flags, agent())?;
     named_keys(context, hosts, &mut ring).await?;
     if let Some(own) = own_key(context)? {
@@ -207,7 +181,7 @@ pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<impl 
         let failure = Failure::environment("there is no key to log in with: no keys/fleet, no agent, no identity");
         return Err(failure.hint(Hint::advice("fleet generate-keys, then fleet SITE distribute-keys")));
     }
-    connector(context, credentials(ring, password.as_ref())).map(WithHint)
+    connector(context, credentials(ring, password.as_ref()))
 }
 
 /// The ways in while the project's key is brought to hosts.

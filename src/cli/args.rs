@@ -14,6 +14,7 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 
 use super::flags;
 use crate::model::inventory::inventory::Share;
+use crate::model::inventory::ssh::SshValues;
 use crate::model::plan::planner::{Overrides, StepSelection, parse_assignment};
 use crate::model::recipe::recipe::SettingError;
 use crate::model::text::duration::parse_duration;
@@ -260,11 +261,14 @@ impl Flags {
     /// What these flags set above all files.
     pub fn overrides(&self) -> Overrides {
         Overrides {
-            user: self.user.clone(),
-            identity: self.identity.as_ref().map(|path| path.display().to_string()),
-            connect_timeout: self.connect_timeout,
-            connect_retry: self.connect_retry,
-            reconnect_timeout: self.reconnect_timeout,
+            ssh: SshValues {
+                user: self.user.clone(),
+                identity: self.identity.as_ref().map(|path| path.display().to_string()),
+                connect_timeout: self.connect_timeout,
+                connect_retry: self.connect_retry,
+                reconnect_timeout: self.reconnect_timeout,
+                ..SshValues::default()
+            },
             vars: self.set.iter().cloned().collect(),
             parallel: self.parallel,
             serial: (!self.serial.is_empty()).then(|| self.serial.clone()),

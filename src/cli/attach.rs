@@ -8,45 +8,40 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::context::{self, Context, advise};
 use super::failure::Failure;
-use super::resume::choose;
 use super::{interrupts, run};
-use crate::model::run::event::{Fact, Signal};
+use crate::app::choice::{Purpose, choose};
+use crate::app::resume_error::ResumeError;
+use crate::model::run::event::Signal;
 use crate::model::run::exit;
+use crate::model::run::summary::Summary;
 use crate::model::text::hint::Hint;
 use crate::model::text::name::RunId;
-use crate::report::follow::Follower;
+use crate::record::store::Store as _;
 use crate::report::reporters::Reporters;
-use crate::report::{history, record};
 
 /// How often the record is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Shows a run until it ends; its exit code is this one's. Ctrl-C leaves the view, and nothing else.
 pub async fn attach(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
-    let run = choose(context, typed, |run| record::controller(&context.runs(), run).is_some())?;
-    if record::controller(&context.runs(), &run).is_none() {
-        let (_, events) = history::load_events(&context.runs(), &run)?;
-        let summary = crate::model::run::summary::Summary::of(&events);
-        return Err(if summary.finished.is_some() {
-            Failure::new(exit::NO_MATCH, format!("run {run} has ended"))
-                .hint(Hint::Command(format!("fleet show {run}")))
-        } else {
-            Failure::new(exit::UNKNOWN, format!("run {run} has no controller any more"))
-                .hint(Hint::Command(format!("fleet resume {run}")))
-        });
+    let store = context.store();
+    let run = choose(&store, typed, Purpose::Attach)?;
+    if store.controller(&run).is_none() {
+        let ended = store.known(&run)?.summary.finished.is_some();
+        return Err(if ended { ResumeError::Ended(run) } else { ResumeError::NoController(run) }.into());
     }
     follow(context, &run).await
 }
 
 /// Shows the run from here on.
 pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
-    let plan = Arc::new(history::load_plan(&context.runs(), run)?);
-    let mut follower = Follower::new(&context.runs(), run, &plan);
-    let mut reporters = Reporters::new(run::views(context, &plan)?);
+    let store = context.store();
+    let plan = Arc::new(store.plan(run)?);
+    let mut follower = store.follow(run, &plan);
+    let (mut reporters, mut summary) = (Reporters::new(run::views(context, &plan)?), Summary::default());
     let (mut signals, _listening) = interrupts::listen()?;
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ended = None;
     loop {
         tokio::select! {
             _ = looks.tick() => {}
@@ -58,27 +53,24 @@ pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
             }
         }
         // Whether it lives is asked before the last look, so that nothing it wrote before it ended is missed.
-        let lives = record::controller(&context.runs(), run).is_some();
+        let lives = store.controller(run).is_some();
         let events = follower.news()?;
-        reporters.report_all(&events);
-        reporters.tick(Timestamp::now());
         for event in &events {
-            match event.fact {
-                Fact::RunFinished { exit_code, .. } => ended = Some(exit_code),
-                Fact::RunResumed { .. } => ended = None,
-                _ => {}
-            }
+            summary.apply(event);
+            reporters.report(event, &mut summary);
         }
+        reporters.tick(Timestamp::now(), &mut summary);
         if lives {
             continue;
         }
-        let Some(code) = ended else {
+        let Some(code) = summary.told_exit_code else {
             drop(reporters);
             let failure = Failure::new(exit::UNKNOWN, format!("the controller of run {run} is gone; its steps go on"));
             return Err(failure.hint(Hint::Command(format!("fleet resume {run}"))));
         };
         let (json, color) = (context.flags.json, context::stdout_colour(context.flags));
-        run::tell_end(&plan, &reporters.finish(), json, color);
+        drop(reporters);
+        run::tell_end(&plan, &summary, json, color);
         return Ok(code);
     }
 }

@@ -10,9 +10,9 @@ use jiff::tz::TimeZone;
 use super::args::{Colour, Flags, reserved_names};
 use super::descriptors;
 use super::failure::Failure;
+use crate::app::planning;
 use crate::files::owner;
 use crate::files::project::{self, LoadOptions, Project};
-use crate::model::config::diagnostic::Diagnostic;
 use crate::model::inventory::inventory::{Inventory, Site};
 use crate::model::inventory::selector::{Selector, SelectorError, Targets, restrict};
 use crate::model::plan::planner::DEFAULT_PARALLEL;
@@ -21,6 +21,7 @@ use crate::model::run::exit;
 use crate::model::text::hint::Hint;
 use crate::model::text::name::{HostName, SiteName, UserName};
 use crate::model::text::printable::printable;
+use crate::record::folder::store::FolderStore;
 use crate::report::words::hint_lines;
 use crate::report::words::hosts_in_words;
 
@@ -30,7 +31,7 @@ const BUILT_IN: [(&str, &str); 1] = [("git-site", include_str!("../../recipes/gi
 /// A loaded project and the flags.
 ///
 /// The project may hold broken files. What they are needed for is refused with their errors where it is asked for: [`Context::targets`],
-/// [`Context::site`], [`Context::recipe`]. So a file that somebody is still writing stops only the commands that need it.
+/// [`Context::recipe`]. So a file that somebody is still writing stops only the commands that need it.
 pub struct Context<'a> {
     pub flags: &'a Flags,
     pub project: Project,
@@ -61,7 +62,7 @@ impl<'a> Context<'a> {
             return Err(failure.hint(Hint::advice("`fleet init` in an empty folder writes one to begin with")));
         }
         let refused = |error| match error {
-            SelectorError::Broken(errors) => self.refuse(errors),
+            SelectorError::Broken(errors) => Failure::Diagnostics(planning::in_the_way(&self.project, errors)),
             error => error.into(),
         };
         let selector = Selector::parse(selector)?;
@@ -69,12 +70,6 @@ impl<'a> Context<'a> {
         let (limit, exclude) = (parse(&self.flags.limit)?, parse(&self.flags.exclude)?);
         let targets = selector.resolve(inventory, exclude.as_ref()).map_err(refused)?;
         restrict(&targets, inventory, limit.as_ref(), exclude.as_ref()).map_err(refused)
-    }
-
-    /// Tells the errors that are in the way; all that there are, where these are in what all sites share.
-    fn refuse(&self, errors: Vec<Diagnostic>) -> Failure {
-        let shared = !self.project.inventory.defaults.is_empty();
-        Failure::Diagnostics(if shared { self.project.errors() } else { errors })
     }
 
     /// A recipe that a target has is not left out: who needs it is refused.
@@ -93,11 +88,6 @@ impl<'a> Context<'a> {
         advise(&warning, &[Hint::command("fleet check")]);
     }
 
-    /// The site of that name, when there is one.
-    pub fn site(&self, name: &SiteName) -> Result<Option<&Site>, Failure> {
-        self.project.inventory.site(name.as_str()).map_err(|errors| self.refuse(errors))
-    }
-
     /// The targeted sites with their hosts.
     pub fn sites<'b>(&'b self, targets: &'b Targets) -> Vec<(&'b Site, &'b [HostName])> {
         let find = |(name, hosts): &'b (SiteName, Vec<HostName>)| {
@@ -107,15 +97,7 @@ impl<'a> Context<'a> {
     }
 
     pub fn recipe(&self, site: &Site) -> Result<&Recipe, Failure> {
-        let Some(name) = site.recipe.as_ref().map(|recipe| &recipe.value) else {
-            let (site, path) = (&site.name, &site.source.path);
-            let failure = Failure::new(exit::INVALID, format!("site `{site}` has no recipe, so it has no tasks"));
-            let hint = format!("recipe = \"git-site\" in {path}, or: fleet {site} run -- COMMAND");
-            return Err(failure.hint(Hint::Advice(hint)));
-        };
-        // A site names no recipe that is not there, so one that is missing here has errors.
-        let errors = || self.project.broken_recipes.get(name.as_str()).cloned().unwrap_or_default();
-        self.project.recipes.get(name).ok_or_else(|| Failure::Diagnostics(errors()))
+        Ok(planning::recipe(&self.project, site)?)
     }
 
     /// How many of these hosts are worked on at the same time, where no plan says it.
@@ -137,6 +119,11 @@ impl<'a> Context<'a> {
     /// The folder of the records.
     pub fn runs(&self) -> PathBuf {
         self.project.root.join(".fleet/runs")
+    }
+
+    /// The records themselves.
+    pub fn store(&self) -> FolderStore {
+        FolderStore::new(&self.runs())
     }
 
     pub fn known_hosts(&self) -> PathBuf {

@@ -9,7 +9,7 @@ use crate::model::inventory::selector::SelectorError;
 use crate::model::plan::planner::PlanError;
 use crate::model::run::exit;
 use crate::model::text::hint::{Advise, Hint};
-use crate::report::history::HistoryError;
+use crate::record::history::HistoryError;
 use crate::ssh::key::KeyError;
 
 /// An error that ends the command.
@@ -49,22 +49,9 @@ impl Failure {
         self
     }
 
-    /// Its first line.
-    pub fn in_short(&self) -> String {
-        match self {
-            Self::Message(_, message, _) => message.lines().next().unwrap_or_default().to_owned(),
-            Self::Diagnostics(errors) => errors.first().map(in_one_line).unwrap_or_default(),
-            Self::Told(_) => String::new(),
-        }
-    }
-
     pub fn refused(message: impl Display) -> Self {
         Self::new(exit::REFUSED, message)
     }
-}
-
-fn in_one_line(error: &Diagnostic) -> String {
-    format!("{}:{}: {}", error.source.path, error.line_and_column().0, error.message)
 }
 
 impl From<ProjectError> for Failure {

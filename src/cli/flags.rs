@@ -16,8 +16,10 @@ use crate::report::words::hint_lines;
 const TARGETS: &[&str] = &["limit", "exclude"];
 /// How the keys and passwords are found. What a host's connection is like is in the plan of a run that is resumed.
 const LOGIN: &[&str] = &["identity", "ask_pass", "password_file", "passphrase_file"];
+/// How hosts are contacted.
+const DIAL: &[&str] = &["connect_timeout", "connect_retry"];
 /// What connects to hosts without a plan of a task.
-const CONNECTION: &[&str] = &["parallel", "user", "connect_timeout", "connect_retry"];
+const CONNECTION: &[&str] = &["parallel", "user"];
 /// How a run is shown.
 const VIEW: &[&str] = &["verbose", "quiet", "json"];
 /// How a task, or one command, runs.
@@ -25,33 +27,23 @@ const ROLLOUT: &[&str] = &["dry_run", "serial", "max_fail", "timeout", "reconnec
 /// What a task is made of.
 const TASK: &[&str] = &["assignments", "start_at", "only", "skip"];
 /// What is said of values that come from flags.
-const VALUES: &[&str] = &[
-    "user",
-    "identity",
-    "connect_timeout",
-    "connect_retry",
-    "reconnect_timeout",
-    "assignments",
-    "parallel",
-    "serial",
-    "max_fail",
-    "timeout",
-];
+const VALUES: &[&str] =
+    &["user", "identity", "reconnect_timeout", "assignments", "parallel", "serial", "max_fail", "timeout"];
 /// About the person who types. To answer a question that is not asked is no mistake.
 const ALWAYS: &[&str] = &["yes", "no_input", "color", "project"];
 
 /// The flags that the verb takes; of a site, `what` is what is done with it.
 fn taken(verb: &str, what: Option<&str>) -> Vec<&'static str> {
     let groups: &[&[&str]] = match (verb, what) {
-        ("SITE", Some("trust")) => &[TARGETS, &["parallel", "connect_timeout", "connect_retry"]],
-        ("SITE", Some("distribute-keys")) => &[TARGETS, LOGIN, CONNECTION],
+        ("SITE", Some("trust")) => &[TARGETS, DIAL, &["parallel"]],
+        ("SITE", Some("distribute-keys")) => &[TARGETS, LOGIN, CONNECTION, DIAL],
         // A variable may be part of where the site's book lies.
-        ("SITE", Some("status" | "check" | "unlock")) => &[TARGETS, LOGIN, CONNECTION, &["assignments"]],
-        ("SITE", Some("run")) => &[TARGETS, LOGIN, CONNECTION, VIEW, ROLLOUT],
-        ("SITE", _) => &[TARGETS, LOGIN, CONNECTION, VIEW, ROLLOUT, TASK],
-        ("list", _) => &[TARGETS, VALUES],
+        ("SITE", Some("status" | "check" | "unlock")) => &[TARGETS, LOGIN, CONNECTION, DIAL, &["assignments"]],
+        ("SITE", Some("run")) => &[TARGETS, LOGIN, CONNECTION, DIAL, VIEW, ROLLOUT],
+        ("SITE", _) => &[TARGETS, LOGIN, CONNECTION, DIAL, VIEW, ROLLOUT, TASK],
+        ("list", _) => &[TARGETS, DIAL, VALUES],
         ("tasks", _) => &[TARGETS],
-        ("check", _) => &[VALUES],
+        ("check", _) => &[DIAL, VALUES],
         ("resume" | "undo" | "cancel", _) => &[LOGIN, VIEW],
         ("attach", _) => &[VIEW],
         // generate-keys, init, demo, runs, show, logs, completions

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use super::access;
 use super::args::SiteArgs;
-use super::books::{self, Answer, Place, in_force, is_unseen, one_line, reached};
+use super::books;
 use super::context::{self, Context, print};
 use super::failure::Failure;
+use crate::app::books::{Answer, Place, in_force, is_unseen, reached};
+use crate::app::site_state::{self, Finding, PastRun, UseOfLeft};
 use crate::model::plan::durable::Scope;
-use crate::model::plan::host_report::{Holder, HostReport};
+use crate::model::plan::host_report::{Holder, HostReport, Left};
 use crate::model::plan::plan::PlanHost;
 use crate::model::plan::spool::LEAST_ROOM;
 use crate::model::run::exit;
+use crate::model::text::printable::one_line;
 use crate::report::columns::{Cell, columns, headings};
 use crate::report::paint::Tone;
 use crate::ssh::Connect;
@@ -69,36 +72,23 @@ pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
     Ok(exit::worst([reached(&answers), state(&answers)]))
 }
 
-/// The steps of runs that have no lock any more, of this site or of no other: somebody took it from them while they worked.
+/// The steps of runs that have no lock any more.
 fn without_lock(report: &HostReport) -> Vec<String> {
-    let left = report.left.iter().filter(|left| !report.others.iter().any(|(_, run)| *run == left.run));
-    left.filter(|left| !left.evidence.running.is_empty())
-        .map(|left| format!("run {} has no lock, and runs {}", left.run, left.evidence.running.join(", ")))
-        .collect()
+    let words = |left: &Left| format!("run {} has no lock, and runs {}", left.run, left.evidence.running.join(", "));
+    site_state::without_lock(report).map(words).collect()
 }
 
-/// A site with something in force, and no run that would undo it, is in no state to be left in; nor is one whose lock cannot be seen.
 fn state(answers: &[Answer<'_>]) -> u8 {
-    let bad = |place: &Place, report: &HostReport| {
-        is_unseen(place, report)
-            || !without_lock(report).is_empty()
-            || (!report.effects.is_empty() && report.holder.is_none())
-    };
-    let any = answers.iter().any(|(place, answer)| answer.as_ref().is_ok_and(|report| bad(place, report)));
-    if any { exit::UNKNOWN } else { exit::SUCCESS }
+    if site_state::is_settled(answers) { exit::SUCCESS } else { exit::UNKNOWN }
 }
 
 /// The last runs on the site, the newest first: `20261122-084512-7f3a succeeded 2026-11-22T08:46:00Z by alice@desk: deploy`.
 fn runs_of(host: &PlanHost, report: &HostReport) -> Vec<String> {
-    let line = |line: &String| {
-        let mut words = line.splitn(6, ' ');
-        let (run, at, outcome) = (words.next()?, words.next()?, words.next()?);
-        let (by, site, task) = (words.next()?, words.next()?, words.next()?);
-        // Another site's file may name the same folder: its runs are this site's, too.
+    let line = |PastRun { run, at, outcome, by, site, task }: PastRun<'_>| {
         let of = if site == host.site.as_str() { String::new() } else { format!(" as {site}") };
-        Some(one_line(&format!("{run} {outcome} {at} by {by}{of}: {task}")))
+        one_line(&format!("{run} {outcome} {at} by {by}{of}: {task}"))
     };
-    report.history.iter().rev().filter_map(line).take(RUNS).collect()
+    site_state::past_runs(report).map(line).take(RUNS).collect()
 }
 
 /// What runs have left on the hosts, and where less is promised than elsewhere.
@@ -109,10 +99,16 @@ pub async fn check(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     let mut troubled = false;
     for (Place { host, .. }, answer) in &answers {
         let lines = match answer {
-            Err(reason) => vec![(Tone::Bad, format!("cannot be asked: {}", reason.in_one_line()))],
-            Ok(report) => findings(report),
+            Err(reason) => {
+                troubled = true;
+                vec![(Tone::Bad, format!("cannot be asked: {}", reason.in_one_line()))]
+            }
+            Ok(report) => {
+                let findings = site_state::findings(report);
+                troubled |= findings.iter().any(Finding::is_trouble);
+                findings.iter().map(in_words).collect::<Vec<_>>()
+            }
         };
-        troubled |= lines.iter().any(|(tone, _)| *tone == Tone::Bad);
         if lines.is_empty() {
             let _ = writeln!(text, "{}: nothing to report", host.label);
         }
@@ -132,55 +128,37 @@ async fn inspect<'a>(context: &Context<'_>, places: &'a [Place]) -> Result<Vec<A
     Ok(books::inspect(context, &connector, places).await)
 }
 
-fn findings(report: &HostReport) -> Vec<(Tone, String)> {
-    let mut lines = Vec::new();
-    if report.fault {
-        let text = "no folder for the spool: neither the home folder nor /var/tmp can be written to; no step can run";
-        lines.push((Tone::Bad, text.to_owned()));
-        return lines;
-    }
-    if let Some(free) = report.free.filter(|free| *free < LEAST_ROOM) {
-        let text = format!("only {} MiB are free in {}; a run needs {}", free >> 10, report.spool, LEAST_ROOM >> 10);
-        lines.push((Tone::Bad, text));
-    }
-    lines.extend(report.limits().into_iter().map(|what| (Tone::Warning, what.to_owned())));
-    match report.scope {
-        Scope::Session => {}
-        Scope::User => {
-            lines.push((Tone::Dim, "steps run in scopes of the user's systemd, beyond the logout".to_owned()));
+fn in_words(finding: &Finding<'_>) -> (Tone, String) {
+    match finding {
+        Finding::NoSpool => (
+            Tone::Bad,
+            "no folder for the spool: neither the home folder nor /var/tmp can be written to; no step can run"
+                .to_owned(),
+        ),
+        Finding::LittleRoom { free, spool } => {
+            let text = format!("only {} MiB are free in {spool}; a run needs {}", free >> 10, LEAST_ROOM >> 10);
+            (Tone::Bad, text)
         }
-        Scope::System => lines.push((Tone::Dim, "steps run in scopes of systemd, beyond the logout".to_owned())),
-    }
-    if let Some(exposed) = report.exposed() {
-        lines.push((Tone::Bad, format!("the spool is not safe, and no run begins: {exposed}")));
-    }
-    if report.no_book {
-        lines.push((Tone::Bad, format!("the site's book, {}, cannot be read", report.book)));
-    }
-    for effect in &report.effects {
-        lines.push((Tone::Warning, format!("in force: {}", effect.describe())));
-    }
-    if let Some(holder) = &report.holder {
-        let tone = if holder.evidence.is_alive() { Tone::Dim } else { Tone::Warning };
-        lines.push((
-            tone,
-            format!("locked by run {} since {}: {}", holder.run, holder.since, holder.evidence.describe()),
-        ));
-    }
-    for left in &report.left {
-        // A site of the same user has its own lock, and its run a folder here.
-        if report.others.iter().any(|(_, run)| *run == left.run) {
-            continue;
+        Finding::Limit(what) => (Tone::Warning, (*what).to_owned()),
+        Finding::Scope(scope) => {
+            let whose = if *scope == Scope::User { "the user's systemd" } else { "systemd" };
+            (Tone::Dim, format!("steps run in scopes of {whose}, beyond the logout"))
         }
-        let what = format!("run {} has left {} KiB in {}/{}", left.run, left.size, report.spool, left.run);
-        let text = if left.evidence.is_alive() {
-            format!("{what}: {}", left.evidence.describe())
-        } else if report.last.as_ref() == Some(&left.run) {
-            format!("{what}, to go on some day; it goes when another run comes")
-        } else {
-            format!("{what}, which is of no use any more: rm -r it")
-        };
-        lines.push((Tone::Warning, text));
+        Finding::Exposed(exposed) => (Tone::Bad, format!("the spool is not safe, and no run begins: {exposed}")),
+        Finding::NoBook(book) => (Tone::Bad, format!("the site's book, {book}, cannot be read")),
+        Finding::InForce(effect) => (Tone::Warning, format!("in force: {}", effect.describe())),
+        Finding::Locked(Holder { run, since, evidence, .. }) => {
+            let tone = if evidence.is_alive() { Tone::Dim } else { Tone::Warning };
+            (tone, format!("locked by run {run} since {since}: {}", evidence.describe()))
+        }
+        Finding::Left { left: Left { run, size, evidence }, spool, use_of_it } => {
+            let what = format!("run {run} has left {size} KiB in {spool}/{run}");
+            let text = match use_of_it {
+                UseOfLeft::Alive => format!("{what}: {}", evidence.describe()),
+                UseOfLeft::Resumable => format!("{what}, to go on some day; it goes when another run comes"),
+                UseOfLeft::None => format!("{what}, which is of no use any more: rm -r it"),
+            };
+            (Tone::Warning, text)
+        }
     }
-    lines
 }

@@ -65,7 +65,7 @@ pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Fa
     if !refused.is_empty() && interrupted.is_none() && !ways.has_password && ask::is_interactive(context.flags) {
         // The keys come first: most of the time, nobody has to type a password for a part of the hosts.
         let refused_hosts: Vec<PlanHost> = refused.iter().filter_map(|index| hosts.get(*index)).cloned().collect();
-        let users: BTreeSet<&str> = refused_hosts.iter().map(|host| host.user.as_str()).collect();
+        let users: BTreeSet<&str> = refused_hosts.iter().map(|host| host.endpoint.user.as_str()).collect();
         let question = format!("Password of {}:", users.into_iter().collect::<Vec<_>>().join(", "));
         let password = access::ask_password(context.flags, &question).inspect_err(|_| show(context, &outcomes))?;
         let ways = ways.with_password(password);
@@ -121,14 +121,14 @@ async fn distributed(
 
 fn show(context: &Context<'_>, outcomes: &[HostKeyOutcome]) {
     let rows = outcomes.iter().map(|outcome| {
-        let result = printable(outcome.result.to_string().as_bytes());
+        let result = printable(outcome.to_string().as_bytes());
         let tone = if outcome.result.is_success() { Tone::Good } else { Tone::Bad };
         vec![Cell::plain(outcome.host.to_string()), Cell::toned(tone, result)]
     });
     // Whoever closed standard output does not change how it ended.
     let _ = print(&columns(&rows.collect::<Vec<_>>(), context::stdout_colour(context.flags)));
     for outcome in outcomes {
-        for hint in hint_lines(&outcome.result.hints()) {
+        for hint in hint_lines(&outcome.hints()) {
             say(&format!("{}: {hint}", outcome.host));
         }
         for warning in &outcome.warnings {

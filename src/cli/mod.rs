@@ -14,6 +14,7 @@ mod hosts;
 mod init;
 mod interrupts;
 mod keys;
+mod refusal;
 mod resume;
 mod run;
 mod show;

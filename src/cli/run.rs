@@ -8,28 +8,28 @@ use jiff::{Timestamp, Zoned};
 
 use super::args::SiteArgs;
 use super::context::{self, Context, print, say};
-use super::failure::{Failure, with_cause};
+use super::failure::Failure;
 use super::interrupts::{self, Listening};
 use super::{access, ask, books, descriptors, trust};
-use crate::engine::{self, Observer, Resumed, Unwritten};
+use crate::app;
+use crate::app::planning::{self, PlanningError};
+use crate::app::run_id::fresh_run_id;
+use crate::engine::{self, Resumed};
 use crate::model::inventory::inventory::{Site, Stage};
 use crate::model::plan::plan::{AD_HOC, Plan};
-use crate::model::plan::planner::{self, Asked, PlanError, Request};
+use crate::model::plan::planner::{self, Asked, PlanError};
 use crate::model::recipe::shell::quote;
-use crate::model::run::event::Event;
 use crate::model::run::exit;
 use crate::model::run::summary::Summary;
 use crate::model::text::hint::Hint;
 use crate::model::text::name::{HostName, RunId, SiteName, TaskName};
 use crate::model::text::printable::printable;
-use crate::report::background::Background;
+use crate::record::store::{Record, Store as _};
 use crate::report::json::Json;
 use crate::report::narrator::{Detail, Telling};
 use crate::report::outlet::Outlet;
 use crate::report::plain::Plain;
 use crate::report::plan_text;
-use crate::report::record::{RECORD, Record};
-use crate::report::reporters::Reporters;
 use crate::report::table;
 use crate::report::terminal::Terminal;
 use crate::report::{self, Reporter};
@@ -53,7 +53,7 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     let mut plans: VecDeque<(Plan, Asked, RunId)> = VecDeque::new();
     let mut connector: Option<Arc<dyn Connect>> = None;
     for (site, hosts) in sites {
-        let run = fresh_run_id(&Zoned::now())?;
+        let run = fresh_run_id(&Zoned::now()).map_err(Failure::environment)?;
         let mut asked = Asked {
             site: site.name.clone(),
             hosts: hosts.to_vec(),
@@ -63,14 +63,14 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
             proof: None,
             unproven: false,
         };
-        let plan = match plan_tasks(context, &asked, &run)? {
-            Err(unproven @ PlanError::Unproven { .. }) => {
+        let plan = match planning::plan(&context.project, &asked, &run) {
+            Err(PlanningError::Plan(unproven @ PlanError::Unproven { .. })) => {
                 let way = match &connector {
                     Some(way) => Arc::clone(way),
                     None => Arc::clone(connector.insert(way_to_all(context, args).await?)),
                 };
                 books::prove(context, &way, site, (&mut asked, unproven)).await?;
-                plan_tasks(context, &asked, &run)??
+                planning::plan(&context.project, &asked, &run)?
             }
             plan => plan?,
         };
@@ -130,27 +130,6 @@ fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), Failure> {
     }
 }
 
-/// Plans what was asked for, with the files as they are now.
-pub fn plan_tasks(context: &Context<'_>, asked: &Asked, run: &RunId) -> Result<Result<Plan, PlanError>, Failure> {
-    let Asked { site, hosts, tasks, overrides, login, proof, unproven } = asked;
-    let Some(site) = context.site(site)? else {
-        return Err(Failure::new(exit::NO_MATCH, format!("there is no site `{site}` any more")));
-    };
-    let recipe = context.recipe(site)?;
-    let (proof, unproven) = (proof.as_ref(), *unproven);
-    let request = Request { site, hosts, recipe, tasks, overrides, run, login, proof, unproven };
-    if let Some((name, meant)) = planner::misspelt(request) {
-        let hint = meant
-            .map_or_else(|| Hint::Advice(format!("fleet tasks {} shows its variables", site.name)), Hint::did_you_mean);
-        return Err(Failure::usage(format!(
-            "--set {name}: neither recipe `{}` nor site `{}` knows such a variable",
-            recipe.name, site.name
-        ))
-        .hint(hint));
-    }
-    Ok(planner::plan(request))
-}
-
 /// Runs one command on all targeted hosts.
 pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let command = match args.command.as_slice() {
@@ -172,7 +151,7 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
     confirm(context, &plan, &plan.task)?;
     descriptors::suffice_for(&plan)?;
     let connector = Arc::new(access::for_runs(context, &plan.hosts).await?);
-    execute(context, (plan, None), fresh_run_id(&Zoned::now())?, connector).await
+    execute(context, (plan, None), fresh_run_id(&Zoned::now()).map_err(Failure::environment)?, connector).await
 }
 
 fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>) -> Result<u8, Failure> {
@@ -216,29 +195,6 @@ pub fn confirm(context: &Context<'_>, plan: &Plan, what: &str) -> Result<(), Fai
     Ok(())
 }
 
-/// A name that sorts by time, and that no other controller gives at the same moment: `20261122-084512-7f3a19c4`, in UTC, with the fraction
-/// of the second and something random in hex. The time alone would not do: two runs of the same name would each take the other's lock for
-/// its own.
-fn fresh_run_id(now: &Zoned) -> Result<RunId, Failure> {
-    let now = now.with_time_zone(jiff::tz::TimeZone::UTC);
-    let fraction = i64::from(now.subsec_nanosecond()) * 0x10000 / 1_000_000_000;
-    let id = format!("{}-{fraction:04x}{:04x}", now.strftime("%Y%m%d-%H%M%S"), rand::random::<u16>());
-    RunId::parse(&id).map_err(Failure::environment)
-}
-
-struct Reporting(Reporters);
-
-impl Observer for Reporting {
-    fn observe(&mut self, events: &[Event]) -> Result<(), Unwritten> {
-        self.0.report_all(events);
-        if self.0.has(RECORD) { Ok(()) } else { Err(Unwritten) }
-    }
-
-    fn tick(&mut self) {
-        self.0.tick(Timestamp::now());
-    }
-}
-
 /// What shows a run, besides its record.
 pub fn views(context: &Context<'_>, plan: &Arc<Plan>) -> Result<Vec<Box<dyn Reporter>>, Failure> {
     let (flags, ad_hoc) = (context.flags, plan.task == AD_HOC);
@@ -260,10 +216,11 @@ pub fn views(context: &Context<'_>, plan: &Arc<Plan>) -> Result<Vec<Box<dyn Repo
     reporters.push(match (live, ad_hoc) {
         // A view may skip what a terminal that stands still does not show; where output itself is told, nothing may be missing.
         (true, false) => {
-            let view = Box::new(Terminal::stderr(io::stderr(), telling));
-            Box::new(Background::start(view).map_err(Failure::environment)?)
+            let out = Outlet::of_view(io::stderr()).map_err(Failure::environment)?;
+            let is_behind = out.is_behind();
+            Box::new(Terminal::stderr(out, is_behind, telling))
         }
-        (true, true) => Box::new(Terminal::stderr(outlet()?, telling)),
+        (true, true) => Box::new(Terminal::stderr(outlet()?, || false, telling)),
         (false, _) => Box::new(Plain::new(outlet()?, telling)),
     });
     Ok(reporters)
@@ -276,8 +233,7 @@ async fn execute(
     connector: Arc<dyn Connect>,
 ) -> Result<u8, Failure> {
     let listening = interrupts::listen()?;
-    let record = Record::create(&context.runs(), &id, &plan, asked)
-        .map_err(|e| Failure::new(exit::ENVIRONMENT, with_cause(&e)))?;
+    let record = context.store().create(&id, &plan, asked)?;
     carry_out(context, record, Work { plan, id, connector, listening, resumed: None }).await
 }
 
@@ -292,15 +248,10 @@ pub struct Work {
 }
 
 /// Carries out a run, shows it, and gives its exit code.
-pub async fn carry_out(context: &Context<'_>, record: Record, work: Work) -> Result<u8, Failure> {
+pub async fn carry_out(context: &Context<'_>, record: Box<dyn Record>, work: Work) -> Result<u8, Failure> {
     let Work { plan, id, connector, listening: (interrupts, listening), resumed } = work;
     let plan = Arc::new(plan);
-    let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(record)];
-    reporters.extend(views(context, &plan)?);
-    let mut reporting = Reporting(Reporters::new(reporters));
-    if let Some(resumed) = &resumed {
-        reporting.0.recall(&resumed.summary);
-    }
+    let views = views(context, &plan)?;
     let run = engine::Run {
         plan: Arc::clone(&plan),
         id,
@@ -310,12 +261,14 @@ pub async fn carry_out(context: &Context<'_>, record: Record, work: Work) -> Res
         interrupts,
         now: Timestamp::now,
     };
-    let code = engine::execute(run, &mut reporting).await.exit_code();
+    let (summary, reporters) = app::carry_out::carry_out(run, record, views).await;
+    let code = summary.exit_code();
     drop(listening);
     let (json, color) = (context.flags.json, context::stdout_colour(context.flags));
     let last_words = tokio::task::spawn_blocking(move || {
-        // The reporters' own summary also knows which of them were dropped.
-        tell_end(&plan, &reporting.0.finish(), json, color);
+        // Gives the terminal back.
+        drop(reporters);
+        tell_end(&plan, &summary, json, color);
     });
     // Whoever leaves them unread (`| less`, Ctrl-S) can still go with Ctrl-C.
     let (mut interrupts, _listening) = interrupts::listen()?;
@@ -334,17 +287,5 @@ pub fn tell_end(plan: &Arc<Plan>, summary: &Summary, json: bool, color: bool) {
         say(&text);
     } else {
         let _ = print(&text);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_that_begin_at_the_same_moment_have_different_names() {
-        let now = Zoned::now();
-        let [one, two, three] = [(); 3].map(|()| fresh_run_id(&now).unwrap());
-        assert!(one != two || two != three, "{one}");
     }
 }

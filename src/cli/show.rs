@@ -9,8 +9,9 @@ use crate::model::inventory::inventory::{Inventory, Site};
 use crate::model::plan::planner::{Overrides, Request, Variables};
 use crate::model::run::exit;
 use crate::model::text::name::{HostName, RunId};
+use crate::record::store::Store as _;
 use crate::report::logs::{LogQuery, LogStyle};
-use crate::report::{history, inventory_text, listing, logs};
+use crate::report::{inventory_text, listing, logs};
 
 pub fn list(context: &Context<'_>, selector: Option<&str>) -> Result<u8, Failure> {
     let inventory = &context.project.inventory;
@@ -57,7 +58,7 @@ fn explain_site(context: &Context<'_>, site: &Site, names: &[HostName]) -> Resul
                     proof: None,
                     unproven: false,
                 };
-                let mut variables = Variables::new(request, host)?;
+                let mut variables = Variables::of_host(request, host)?;
                 if let Some(followed) = &site.follows {
                     variables.await_proof(recipe, &followed.value);
                 }
@@ -84,19 +85,19 @@ pub fn tasks(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
 }
 
 pub fn runs(context: &Context<'_>) -> Result<u8, Failure> {
-    let runs = history::list(&context.runs())?;
+    let runs = context.store().list()?;
     print(&listing::runs(&runs, &context::zone(), context::stdout_colour(context.flags)))?;
     Ok(exit::SUCCESS)
 }
 
 pub fn show(context: &Context<'_>, run: &str) -> Result<u8, Failure> {
-    let (plan, summary) = history::load(&context.runs(), run)?;
+    let (plan, summary) = context.store().shown(run)?;
     print(&listing::show(&plan.into(), &summary, &context::zone(), context::stdout_colour(context.flags)))?;
     Ok(exit::SUCCESS)
 }
 
 pub fn logs(context: &Context<'_>, run: &str, host: Option<&str>, step: Option<&str>) -> Result<u8, Failure> {
     let style = if io::stdout().is_terminal() { LogStyle::Terminal(context::zone()) } else { LogStyle::Raw };
-    logs::logs(&context.runs(), LogQuery { run, host, step }, &style, &mut io::stdout().lock())?;
+    logs::logs(&context.store(), LogQuery { run, host, step }, &style, &mut io::stdout().lock())?;
     Ok(exit::SUCCESS)
 }

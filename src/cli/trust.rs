@@ -11,20 +11,21 @@ use super::failure::Failure;
 use super::{access, ask};
 use crate::files;
 use crate::keys::fingerprints::Fingerprints;
-use crate::keys::trust::{Decision, Offered, PinState, Refusal, TrustDecision, decide};
+use crate::keys::offered::Offered;
+use crate::keys::pin::{self, Pin};
+use crate::keys::trust::{Decision, TrustDecision, decide};
+use crate::model::inventory::ssh::Endpoint;
 use crate::model::plan::plan::PlanHost;
 use crate::model::plan::planner;
-use crate::model::recipe::shell::quote;
 use crate::model::run::exit;
 use crate::model::text::fold::fold_names;
-use crate::model::text::hint::{Advise as _, Hint};
+use crate::model::text::hint::Hint;
 use crate::model::text::name::HostLabel;
 use crate::model::text::printable::printable;
 use crate::report::columns::{Cell, columns};
 use crate::report::paint::Tone;
 use crate::ssh::ConnectError;
-use crate::ssh::known_hosts::{self, KnownHosts, Pin, Verdict};
-use crate::ssh::{Admission, Backoff, HostKey, Timeouts, scan_host_key};
+use crate::ssh::{Admission, Backoff, HostKey, KnownHosts, Timeouts, scan_host_key};
 
 /// Fetches, shows, asks, pins. A key that contradicts a pinned one is refused, whatever the flags.
 pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
@@ -34,7 +35,7 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     // Sites share servers, and sshd blocks an address that connects again and again without a login (`PerSourcePenalties`, sshd_config(5)).
     let mut places = BTreeMap::new();
     for host in &hosts {
-        places.entry((&host.address, host.port)).or_insert(host);
+        places.entry((&host.endpoint.address, host.endpoint.port)).or_insert(&host.endpoint);
     }
     let width = context.width(places.len());
     let admission = &Admission::default();
@@ -45,9 +46,9 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     let mut keys = Vec::new();
     let mut failed = Vec::new();
     for host in &hosts {
-        match scans.get(&(&host.address, host.port)) {
+        match scans.get(&(&host.endpoint.address, host.endpoint.port)) {
             Some(Ok(key)) => {
-                offered.push(judge(host, key, known));
+                offered.push(Offered::new(host, key, known));
                 keys.push(key.clone());
             }
             Some(Err(error)) => failed.push((host, error)),
@@ -59,35 +60,16 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     print(&table(&decision, context::stdout_colour(context.flags)))
         .map_err(|_| Failure::environment("cannot show the keys on standard output; nothing was pinned"))?;
     for (host, error) in &failed {
-        advise(&format!("{}: {}", host.label, printable(error.to_string().as_bytes())), &error.hints());
+        say(&format!("{}: {}", host.label, printable(error.to_string().as_bytes())));
     }
     for (index, refusal) in &decision.refused {
         if let Some(offer) = offered.get(*index) {
-            advise(&format!("{}: not pinned: {refusal}", offer.host), &[Hint::Advice(hint(context, refusal))]);
+            advise(&format!("{}: not pinned: {refusal}", offer.host), &[Hint::Advice(refusal.hint())]);
         }
     }
     pin(context, &decision, &offered, &keys, listed.is_some())?;
     let trusted = failed.is_empty() && decision.refused.is_empty();
     Ok(if trusted { exit::SUCCESS } else { exit::UNREACHABLE })
-}
-
-/// What to do about a key that is not pinned.
-fn hint(context: &Context<'_>, refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::Changed { name, .. } | Refusal::OtherTypeKnown { name, .. } => {
-            let file = context.known_hosts();
-            format!(
-                "it may be an attack; ask the host's owner. To trust anew: ssh-keygen -R {} -f {}",
-                quote(name),
-                quote(&file.to_string_lossy())
-            )
-        }
-        Refusal::Revoked => "somebody else may hold it; the host needs a new key".to_owned(),
-        Refusal::OtherFingerprint { .. } | Refusal::NotListed => {
-            "it may be an attack; compare with what the host says of itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
-                .to_owned()
-        }
-    }
 }
 
 fn pin(
@@ -117,7 +99,7 @@ fn pin(
         files::private_dir(folder)
             .map_err(|e| Failure::environment(format!("cannot make {}: {e}", folder.display())))?;
     }
-    known_hosts::pin(&path, &pins).map_err(Failure::environment)?;
+    pin::pin(&path, &pins).map_err(Failure::environment)?;
     say(&format!(
         "pinned {} in keys/known_hosts",
         if pins.len() == 1 { "1 key".to_owned() } else { format!("{} keys", pins.len()) }
@@ -129,37 +111,14 @@ fn pin(
 pub fn hosts(context: &Context<'_>, selector: &str) -> Result<Vec<PlanHost>, Failure> {
     let targets = context.targets(selector)?;
     let sites = context.sites(&targets);
-    let plan = planner::plan_command(&sites, ":", &context.flags.overrides(), &context::login_user()?);
-    Ok(plan.map_err(|e| Failure::new(exit::INVALID, e.to_string()))?.hosts)
+    planner::plan_hosts(&sites, &context.flags.overrides(), &context::login_user()?)
+        .map_err(|e| Failure::new(exit::INVALID, e.to_string()))
 }
 
-async fn scan(host: &PlanHost, known: &KnownHosts, admission: &Admission) -> Result<HostKey, ConnectError> {
+async fn scan(host: &Endpoint, known: &KnownHosts, admission: &Admission) -> Result<HostKey, ConnectError> {
     let prefer = known.pinned_types(host.address.as_str(), host.port);
     let timeouts = Timeouts::default();
     Backoff::retry(host.connect_retry, || scan_host_key(host, &timeouts, &prefer, admission)).await
-}
-
-fn judge(host: &PlanHost, key: &HostKey, known: &KnownHosts) -> Offered {
-    let at = |path: &std::path::Path, line: usize| format!("{}:{line}", path.display());
-    let state = match known.check(host.address.as_str(), host.port, key) {
-        Verdict::Pinned => PinState::Pinned,
-        Verdict::Unknown => PinState::New,
-        Verdict::Changed { path, line, pinned, name } => {
-            PinState::Changed { detail: format!("{} is pinned in {}", pinned.fingerprint(), at(&path, line)), name }
-        }
-        Verdict::Revoked { .. } => PinState::Revoked,
-        Verdict::OtherTypeKnown { path, line, types, name } => {
-            PinState::OtherTypeKnown { detail: format!("{} in {}", types.join(", "), at(&path, line)), name }
-        }
-    };
-    Offered {
-        host: host.label.clone(),
-        address: host.address.clone(),
-        port: host.port,
-        key_type: key.key_type().to_owned(),
-        fingerprint: key.fingerprint(),
-        state,
-    }
 }
 
 fn table(decision: &TrustDecision, color: bool) -> String {

@@ -7,10 +7,10 @@ use futures::stream;
 use jiff::Timestamp;
 
 use super::args::SiteArgs;
-use super::books::{self, Place, one_line};
 use super::context::{self, Context, say};
 use super::failure::Failure;
 use super::{access, ask};
+use crate::app::books::{self, Answer, Place};
 use crate::model::plan::command::RemoteCommand;
 use crate::model::plan::host_report::Evidence;
 use crate::model::plan::spool;
@@ -18,6 +18,7 @@ use crate::model::run::exit;
 use crate::model::run::reason::Reason;
 use crate::model::text::hint::Hint;
 use crate::model::text::name::{RunId, StepName};
+use crate::model::text::printable::one_line;
 use crate::report::words::hint_lines;
 use crate::ssh::Connect;
 
@@ -30,10 +31,10 @@ struct Held<'a> {
 
 /// Takes the site's lock away from a run, after the evidence was seen.
 pub async fn unlock(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
-    let places = books::places(context, &args.selector)?;
+    let places = super::books::places(context, &args.selector)?;
     let hosts: Vec<_> = places.iter().map(|place| place.host.clone()).collect();
     let connector: Arc<dyn Connect> = Arc::new(access::for_runs(context, &hosts).await?);
-    let answers = books::inspect(context, &connector, &places).await;
+    let answers = super::books::inspect(context, &connector, &places).await;
     if !args.forget.is_empty() {
         return forget(context, &connector, &answers, &args.forget).await;
     }
@@ -121,7 +122,7 @@ fn confirm(context: &Context<'_>, held: &[Held<'_>]) -> Result<(), Failure> {
 async fn forget(
     context: &Context<'_>,
     connector: &Arc<dyn Connect>,
-    answers: &[books::Answer<'_>],
+    answers: &[Answer<'_>],
     typed: &[String],
 ) -> Result<u8, Failure> {
     let mut code = books::reached(answers);
@@ -206,7 +207,7 @@ async fn carry_out(
 }
 
 /// Says what the lock does not take with it. Is there anything?
-fn tell_effects(answers: &[books::Answer<'_>]) -> bool {
+fn tell_effects(answers: &[Answer<'_>]) -> bool {
     let mut any = false;
     for (place, effect) in books::in_force(answers) {
         any = true;

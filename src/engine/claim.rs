@@ -67,7 +67,7 @@ impl Worker {
     pub(super) async fn claim(&mut self, stop: &CancellationToken) -> Result<(), Message> {
         let Some(claim) = self.lock.clone() else { return Ok(()) };
         if stop.is_cancelled() {
-            return Err(Message::ConnectFailed(ConnectFailure::Interrupted.reason()));
+            return Err(Message::ConnectFailed(ConnectFailure::Interrupted.reason(&claim.book.site)));
         }
         let (mut patience, mut looked_twice) = (PATIENCE.0, false);
         let mut report = loop {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::tests::{Memory, Network, outcomes, phase, plan, play, play_with, sent, step, text};
-use crate::model::plan::plan::{Guard, HostIndex, Plan, PlanStep};
+use crate::model::plan::plan::{Guard, Plan, PlanStep};
 use crate::model::run::event::Fact;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::summary::Summary;
@@ -14,7 +14,7 @@ use crate::model::text::name::VarName;
 
 fn guarded(guard: Guard) -> PlanStep {
     let mut guarded = step("b", &[0], "b", Some("undo-b"));
-    guarded.commands.get_mut(&HostIndex(0)).unwrap().guard = Some(guard);
+    guarded.guard = Some(guard);
     guarded
 }
 
@@ -22,7 +22,7 @@ fn guarded(guard: Guard) -> PlanStep {
 fn after_a(step_b: PlanStep) -> Plan {
     let steps = vec![step("a", &[0], "a", Some("undo-a")), step_b];
     let mut plan = plan(1, vec![phase("p", &[0], steps)]);
-    plan.hosts[0].reconnect_timeout = Duration::from_secs(600);
+    plan.hosts[0].endpoint.reconnect_timeout = Duration::from_secs(600);
     plan
 }
 
@@ -148,7 +148,7 @@ async fn with_progress_a_step_is_followed_over_any_number_of_connections() {
         let mut durable = step("b", &[0], text, None);
         durable.durable = true;
         let mut plan = after_a(durable);
-        plan.hosts[0].reconnect_timeout = Duration::from_secs(3);
+        plan.hosts[0].endpoint.reconnect_timeout = Duration::from_secs(3);
         let (summary, memory) = play(plan, &network).await;
         assert_eq!(outcomes(&summary), [HostOutcome::Succeeded], "{:?}", end_of_b(&memory));
         assert_eq!(connections(&network), 151);

@@ -68,13 +68,13 @@ pub struct Dispatcher<'a> {
     signal: Signal,
     /// Cancelled when the rollout stops.
     pub(super) no_start: CancellationToken,
-    /// What the observer has not seen yet.
-    events: Vec<Event>,
+    /// The observer has seen what is not written yet.
+    uncommitted: bool,
     /// What the run has proven is not in the book of every host.
     pub(super) unproven: bool,
     /// Hosts that get their lock back when it is known what the run has proven.
     pub(super) deferred: Vec<HostIndex>,
-    /// What the workers get as soon as the observer has seen it.
+    /// What the workers get as soon as the observer has written it.
     pub(super) orders: Vec<(HostIndex, Order)>,
 }
 
@@ -105,7 +105,7 @@ impl<'a> Dispatcher<'a> {
             masker: Masker::default(),
             signal: Signal::Int,
             no_start: CancellationToken::new(),
-            events: Vec::new(),
+            uncommitted: false,
             unproven: false,
             deferred: Vec::new(),
             orders: Vec::new(),
@@ -158,7 +158,7 @@ impl<'a> Dispatcher<'a> {
                     self.on_worker_ended(joined.map_or_else(|error| error.id(), |(id, ())| id));
                 }
                 Some(signal) = self.run.interrupts.recv() => self.on_signal(signal),
-                _ = ticks.tick() => self.observer.tick(),
+                _ = ticks.tick() => self.observer.tick(&mut self.summary),
             }
         }
         self.finish().await
@@ -206,13 +206,14 @@ impl<'a> Dispatcher<'a> {
     pub(super) fn tell(&mut self, fact: Fact) {
         let event = Event { v: EVENT_VERSION, at: (self.run.now)(), run: self.run.id.clone(), fact };
         self.summary.apply(&event);
-        self.events.push(event);
+        self.observer.observe(&event, &mut self.summary);
+        self.uncommitted = true;
     }
 
-    /// Shows the observer what has happened and what is about to, and only then lets it happen.
+    /// Has the observer write what has happened and what is about to, and only then lets it happen.
     pub(super) fn flush(&mut self) {
-        if !self.events.is_empty() {
-            let written = self.observer.observe(&std::mem::take(&mut self.events));
+        if std::mem::take(&mut self.uncommitted) {
+            let written = self.observer.commit(&mut self.summary);
             if let (Err(Unwritten), false) = (written, self.unwritten) {
                 self.unwritten = true;
                 self.orders.clear();
@@ -415,7 +416,7 @@ impl<'a> Dispatcher<'a> {
         if open || !planned.durable || (planned.secret_output && planned.register.is_some()) {
             return;
         }
-        let user = planned.commands.get(&host).and_then(|commands| commands.as_user().cloned());
+        let user = planned.as_user().cloned();
         self.host(host).spent.push((user, key));
     }
 

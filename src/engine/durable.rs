@@ -92,7 +92,7 @@ impl Worker {
     ///
     /// An interrupt does not end it: the step is on the host, and there is no other way to end it there.
     pub(super) async fn reconnect(&mut self) -> Result<(), Reason> {
-        self.reconnect_within(self.host.reconnect_timeout).await
+        self.reconnect_within(self.host.endpoint.reconnect_timeout).await
     }
 
     /// The same, for another time.
@@ -118,8 +118,8 @@ impl Worker {
                     self.tell(Message::Reattached).await;
                     return Ok(());
                 }
-                Err(ConnectFailure::Failed(error)) if error.is_final() => return Err(error.reason()),
-                Err(error) => failure = Some(error.reason()),
+                Err(ConnectFailure::Failed(error)) if error.is_final() => return Err(error.reason(&self.host.site)),
+                Err(error) => failure = Some(error.reason(&self.host.site)),
             }
         }
     }

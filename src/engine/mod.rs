@@ -37,14 +37,18 @@ use crate::model::text::name::RunId;
 use crate::ssh::Connect;
 pub use claim::{ask, see_all};
 
-/// Sees every event of a run, in order, before what it announces is done.
+/// Sees every event of a run, in order, before what it announces is done. With each comes the one fold over all so far, to which the observer
+/// adds what it has to tell itself.
 pub trait Observer: Send {
-    /// Takes events that came together. When it returns, they are written; with an error, they can not be written any more, and
+    /// Takes an event.
+    fn observe(&mut self, event: &Event, summary: &mut Summary);
+
+    /// Comes after events that belong together. When it returns, they are written; with an error, they can not be written any more, and
     /// what they announce must not be done.
-    fn observe(&mut self, events: &[Event]) -> Result<(), Unwritten>;
+    fn commit(&mut self, summary: &mut Summary) -> Result<(), Unwritten>;
 
     /// Comes ten times a second, for displays.
-    fn tick(&mut self);
+    fn tick(&mut self, summary: &mut Summary);
 }
 
 /// The record of the run is at its end: its disk is full, or gone.

@@ -20,6 +20,7 @@ use crate::model::run::masking::Masker;
 use crate::model::run::outcome::{HostOutcome, StepOutcome, TimeLimit};
 use crate::model::run::reason::Reason;
 use crate::model::run::scheduler::StepIndex;
+use crate::model::text::name::SiteName;
 use crate::ssh::{Backoff, Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
 
 /// What a worker is told to do.
@@ -168,8 +169,8 @@ impl Worker {
     }
 
     async fn begin(&mut self, stop: &CancellationToken) -> Message {
-        if let Err(error) = self.connect(stop, self.host.connect_retry).await {
-            return Message::ConnectFailed(error.reason());
+        if let Err(error) = self.connect(stop, self.host.endpoint.connect_retry).await {
+            return Message::ConnectFailed(error.reason(&self.host.site));
         }
         self.tell(Message::Connected).await;
         if let Err(refusal) = self.claim(stop).await {
@@ -193,7 +194,7 @@ impl Worker {
 
     pub(super) async fn connect(&mut self, stop: &CancellationToken, retry: Duration) -> Result<(), ConnectFailure> {
         let connected: Result<Box<dyn Session>, ConnectError> = tokio::select! {
-            connected = Backoff::retry(retry, || self.connector.connect(&self.host)) => connected,
+            connected = Backoff::retry(retry, || self.connector.connect(&self.host.label, &self.host.endpoint)) => connected,
             () = stop.cancelled() => return Err(ConnectFailure::Interrupted),
         };
         self.session = Some(connected.map_err(ConnectFailure::Failed)?);
@@ -391,10 +392,11 @@ pub enum ConnectFailure {
 }
 
 impl ConnectFailure {
-    pub fn reason(&self) -> Reason {
+    /// On a host of this site.
+    pub fn reason(&self, site: &SiteName) -> Reason {
         match self {
             Self::Interrupted => Reason::new(Cause::Interrupted, self.to_string()),
-            Self::Failed(error) => error.reason(),
+            Self::Failed(error) => error.reason(site),
         }
     }
 }

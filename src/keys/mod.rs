@@ -6,6 +6,8 @@
 pub mod authorized_keys;
 pub mod distribute;
 pub mod fingerprints;
+pub mod offered;
+pub mod pin;
 pub mod rollout;
 pub mod store;
 pub mod trust;

@@ -6,51 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::text::name::{Address, HostLabel};
+use crate::model::inventory::host_key::Verdict;
+use crate::model::text::name::HostLabel;
 
 use super::fingerprints::Fingerprints;
-
-/// What a host offered, and what `known_hosts` says to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offered {
-    /// The host.
-    pub host: HostLabel,
-    /// Where it was reached.
-    pub address: Address,
-    /// On which port.
-    pub port: u16,
-    /// `ssh-ed25519`.
-    pub key_type: String,
-    /// `SHA256:…`.
-    pub fingerprint: String,
-    /// The verdict of `known_hosts`.
-    pub state: PinState,
-}
-
-/// What `known_hosts` says to an offered key.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PinState {
-    /// It is pinned.
-    Pinned,
-    /// Nothing is pinned for the host.
-    New,
-    /// Another key of this type is pinned.
-    Changed {
-        /// Which, and on which line.
-        detail: String,
-        /// The host, as that line spells it.
-        name: String,
-    },
-    /// The key is marked as revoked.
-    Revoked,
-    /// Only keys of other types are pinned.
-    OtherTypeKnown {
-        /// Which, and on which lines.
-        detail: String,
-        /// The host, as the first of them spells it.
-        name: String,
-    },
-}
+use super::offered::Offered;
 
 /// What becomes of an offered key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,22 +26,8 @@ pub enum Decision {
 /// Why a key is not pinned.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
-    /// Another key of this type is pinned.
-    Changed {
-        /// Which, and on which line.
-        detail: String,
-        /// The host, as that line spells it.
-        name: String,
-    },
-    /// The key is marked as revoked.
-    Revoked,
-    /// Only keys of other types are pinned: it may be a stranger who does not have those.
-    OtherTypeKnown {
-        /// Which, and on which lines.
-        detail: String,
-        /// The host, as the first of them spells it.
-        name: String,
-    },
+    /// It contradicts what is pinned.
+    Contradicted(Verdict),
     /// The list of fingerprints has others for this host.
     OtherFingerprint {
         /// The lines that have them.
@@ -91,12 +37,23 @@ pub enum Refusal {
     NotListed,
 }
 
+impl Refusal {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Contradicted(verdict) => verdict.hint(),
+            Self::OtherFingerprint { .. } | Self::NotListed => {
+                "it may be an attack; compare with what the host says of itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
+                    .to_owned()
+            }
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Changed { detail, .. } => write!(f, "the key has changed: {detail}"),
-            Self::Revoked => f.write_str("the key is revoked"),
-            Self::OtherTypeKnown { detail, .. } => write!(f, "the host is known by a key of another type: {detail}"),
+            Self::Contradicted(verdict) => verdict.fmt(f),
             Self::OtherFingerprint { lines } => {
                 let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
                 write!(f, "the list of fingerprints has another for this host (line {})", lines.join(", "))
@@ -160,16 +117,12 @@ pub fn decide(offered: &[Offered], listed: Option<&Fingerprints>) -> TrustDecisi
 }
 
 fn judge(offer: &Offered, listed: Option<&Fingerprints>) -> Decision {
-    match &offer.state {
-        PinState::Changed { detail, name } => {
-            Decision::Refused(Refusal::Changed { detail: detail.clone(), name: name.clone() })
+    match &offer.verdict {
+        Verdict::Changed { .. } | Verdict::OtherTypeKnown { .. } | Verdict::Revoked { .. } | Verdict::Certificate => {
+            Decision::Refused(Refusal::Contradicted(offer.verdict.clone()))
         }
-        PinState::Revoked => Decision::Refused(Refusal::Revoked),
-        PinState::OtherTypeKnown { detail, name } => {
-            Decision::Refused(Refusal::OtherTypeKnown { detail: detail.clone(), name: name.clone() })
-        }
-        PinState::Pinned | PinState::New => {
-            let new = offer.state == PinState::New;
+        Verdict::Pinned | Verdict::Unknown => {
+            let new = offer.verdict == Verdict::Unknown;
             let Some(listed) = listed else { return if new { Decision::Pin } else { Decision::Pinned } };
             let contradictions = listed.lines_of_others(offer);
             match (listed.has(offer), new) {
@@ -186,99 +139,4 @@ fn judge(offer: &Offered, listed: Option<&Fingerprints>) -> Decision {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn offer(host: &str, address: &str, fingerprint: &str, state: PinState) -> Offered {
-        Offered {
-            host: HostLabel::parse(host).unwrap(),
-            address: Address::parse(address).unwrap(),
-            port: 22,
-            key_type: "ssh-ed25519".into(),
-            fingerprint: fingerprint_text(fingerprint),
-            state,
-        }
-    }
-
-    /// A fingerprint that is easy to tell apart.
-    fn fingerprint_text(letter: &str) -> String {
-        format!("SHA256:{}", letter.repeat(43).get(..42).unwrap().to_owned() + "A")
-    }
-
-    fn listed(text: &str) -> Fingerprints {
-        Fingerprints::parse(text.as_bytes()).unwrap()
-    }
-
-    fn fates(decision: &TrustDecision) -> Vec<(Vec<&str>, &Decision)> {
-        decision.rows.iter().map(|r| (r.hosts.iter().map(HostLabel::as_str).collect(), &r.decision)).collect()
-    }
-
-    #[test]
-    fn hosts_that_share_a_key_and_its_fate_share_a_row() {
-        let scan = [
-            offer("web1", "10.0.0.1", "a", PinState::New),
-            offer("db1", "10.0.0.2", "b", PinState::New),
-            offer("web2", "10.0.0.3", "a", PinState::New),
-            offer("web3", "10.0.0.4", "a", PinState::Pinned),
-            offer("other:web1", "10.0.0.1", "a", PinState::New),
-        ];
-        let decision = decide(&scan, None);
-        assert_eq!(
-            fates(&decision),
-            [
-                (vec!["web1", "web2", "other:web1"], &Decision::Pin),
-                (vec!["db1"], &Decision::Pin),
-                (vec!["web3"], &Decision::Pinned)
-            ]
-        );
-        assert_eq!(decision.pin, [0, 1, 2], "one line for 10.0.0.1");
-        assert!(decision.refused.is_empty());
-    }
-
-    #[test]
-    fn a_contradiction_is_refused_whatever_the_list_says() {
-        let (old, other) = ("SHA256:x on line 3".to_owned(), "ssh-rsa on line 4".to_owned());
-        let scan = [
-            offer("a", "10.0.0.1", "a", PinState::Changed { detail: old.clone(), name: "a".into() }),
-            offer("b", "10.0.0.2", "a", PinState::Revoked),
-            offer("c", "10.0.0.3", "a", PinState::OtherTypeKnown { detail: other.clone(), name: "c".into() }),
-        ];
-        let refusals = [
-            (0, Refusal::Changed { detail: old, name: "a".into() }),
-            (1, Refusal::Revoked),
-            (2, Refusal::OtherTypeKnown { detail: other, name: "c".into() }),
-        ];
-        for listed in [None, Some(listed(&fingerprint_text("a")))] {
-            let decision = decide(&scan, listed.as_ref());
-            assert_eq!(decision.refused, refusals);
-            assert!(decision.pin.is_empty());
-        }
-        assert_eq!(refusals[0].1.to_string(), "the key has changed: SHA256:x on line 3");
-    }
-
-    #[test]
-    fn with_a_list_only_what_it_has_is_pinned() {
-        let list = listed(&format!(
-            "web1 {a}\n10.0.0.2 {b}\nweb4 {b}\n",
-            a = fingerprint_text("a"),
-            b = fingerprint_text("b")
-        ));
-        let scan = [
-            offer("web1", "10.0.0.1", "a", PinState::New),
-            offer("web2", "10.0.0.2", "a", PinState::New),
-            offer("web3", "10.0.0.3", "a", PinState::New),
-            offer("web3b", "10.0.0.3", "a", PinState::Pinned),
-            offer("web4", "10.0.0.4", "a", PinState::Pinned),
-        ];
-        let decision = decide(&scan, Some(&list));
-        assert_eq!(decision.pin, [0]);
-        assert_eq!(
-            decision.refused,
-            [
-                (1, Refusal::OtherFingerprint { lines: vec![2] }),
-                (2, Refusal::NotListed),
-                (4, Refusal::OtherFingerprint { lines: vec![3] })
-            ]
-        );
-    }
-}
+mod tests;

@@ -20,7 +20,7 @@ pub fn without_own(agenda: &Agenda, host: &HostLabel, text: &str) -> String {
 /// The longest first: an address with its port contains the address.
 fn own(host: &PlanHost) -> [(String, &'static str); 5] {
     const ADDRESS: &str = "its address";
-    let (address, port) = (host.address.as_str(), host.port);
+    let (address, port) = (host.endpoint.address.as_str(), host.endpoint.port);
     [
         (format!("[{address}]:{port}"), ADDRESS),
         (format!("{address}:{port}"), ADDRESS),

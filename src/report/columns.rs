@@ -4,21 +4,17 @@ use console::measure_text_width;
 
 use super::paint::Tone;
 
-/// One cell of a table.
 pub struct Cell {
-    /// What it means.
     pub tone: Tone,
     /// One line, without colour.
     pub text: String,
 }
 
 impl Cell {
-    /// A cell that means nothing special.
     pub fn plain(text: impl Into<String>) -> Self {
         Self { tone: Tone::Plain, text: text.into() }
     }
 
-    /// A cell with a meaning.
     pub fn toned(tone: Tone, text: impl Into<String>) -> Self {
         Self { tone, text: text.into() }
     }
@@ -48,7 +44,6 @@ pub fn columns(rows: &[Vec<Cell>], color: bool) -> String {
     out
 }
 
-/// A row of headings.
 pub fn headings(names: &[&str]) -> Vec<Cell> {
     names.iter().map(|name| Cell::toned(Tone::Heading, *name)).collect()
 }

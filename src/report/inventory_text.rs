@@ -5,8 +5,11 @@ use std::fmt::{Display, Write as _};
 use super::columns::{Cell, columns, headings};
 use super::paint::Tone;
 use super::time::limit;
-use crate::model::inventory::inventory::{Host, Origin, Setting, Site};
+use crate::model::config::setting::{Origin, Setting};
+use crate::model::inventory::inventory::{Host, Site};
+use crate::model::inventory::ssh::Shown;
 use crate::model::recipe::recipe::{Phase, PhaseBody, Recipe, Step, TaskBody};
+use crate::model::recipe::template::Template;
 use crate::model::text::fold::fold_names;
 use crate::model::text::name::{HostName, RoleName, VarName};
 use crate::model::text::printable::printable;
@@ -30,7 +33,7 @@ pub fn sites<'a>(sites: impl IntoIterator<Item = (&'a Site, &'a [HostName])>, co
 /// `fleet list --explain`: every value of a site, and where it came from.
 pub fn explain<'a>(
     site: &Site,
-    hosts: impl IntoIterator<Item = (&'a Host, Vec<(&'a VarName, &'a Setting<String>)>)>,
+    hosts: impl IntoIterator<Item = (&'a Host, Vec<(&'a VarName, &'a Setting<Template>)>)>,
     color: bool,
 ) -> String {
     let mut rows = Vec::new();
@@ -45,17 +48,10 @@ pub fn explain<'a>(
     let mut out = format!("{}\n{}", Tone::Heading.paint(site.name.as_str(), color), columns(&rows, color));
     for (host, vars) in hosts {
         let mut rows = vec![row("address", &host.address.value, &host.address.origin)];
-        rows.push(row("port", &host.port.value, &host.port.origin));
-        rows.extend(host.user.as_ref().map(|s| row("user", &s.value, &s.origin)));
-        rows.extend(host.identity.as_ref().map(|s| row("identity", &s.value, &s.origin)));
-        for (name, setting) in [
-            ("connect-timeout", &host.connect_timeout),
-            ("connect-retry", &host.connect_retry),
-            ("reconnect-timeout", &host.reconnect_timeout),
-            ("keepalive", &host.keepalive),
-        ] {
-            rows.push(row(name, &limit(setting.value), &setting.origin));
-        }
+        rows.extend(host.ssh.shown().map(|(name, value, origin)| match value {
+            Shown::Text(text) => row(name, &text, origin),
+            Shown::Time(time) => row(name, &limit(time), origin),
+        }));
         for (name, setting) in vars {
             rows.push(row(&format!("vars.{name}"), &setting.value, &setting.origin));
         }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::Reporter;
 use crate::model::run::event::Event;
+use crate::model::run::summary::Summary;
 
 /// Writes events as JSON lines, each flushed, so that a reader sees it when it happens.
 pub struct Json<W> {
@@ -12,7 +13,6 @@ pub struct Json<W> {
 }
 
 impl<W: Write> Json<W> {
-    /// Writes to `out`.
     pub fn new(out: W) -> Self {
         Self { out, line: Vec::new() }
     }
@@ -23,7 +23,7 @@ impl<W: Write + Send> Reporter for Json<W> {
         "json"
     }
 
-    fn report(&mut self, event: &Event) -> io::Result<()> {
+    fn report(&mut self, event: &Event, _: &Summary) -> io::Result<()> {
         self.line.clear();
         serde_json::to_writer(&mut self.line, event)?;
         self.line.push(b'\n');
@@ -43,7 +43,7 @@ mod tests {
         let mut out = Vec::new();
         let mut json = Json::new(&mut out);
         for event in &events {
-            json.report(event).unwrap();
+            json.report(event, &Summary::default()).unwrap();
         }
         let text = String::from_utf8(out).unwrap();
         let read: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::columns::{Cell, columns, headings};
-use super::history::{RunEntry, RunResult};
 use super::paint::Tone;
 use super::table::hosts_and_result;
 use super::time::date_and_time;
@@ -17,8 +16,8 @@ use crate::model::run::outcome::StepOutcome;
 use crate::model::run::summary::{StepKind, Summary};
 use crate::model::text::name::{SiteName, StepPath};
 use crate::model::text::printable::printable;
+use crate::record::history::{RunEntry, RunResult};
 
-/// The runs as a table.
 pub fn runs(entries: &[RunEntry], zone: &TimeZone, color: bool) -> String {
     if entries.is_empty() {
         return "no run is on record\n".to_owned();

@@ -1,35 +1,31 @@
 //! `fleet logs`: the logs of a run, streamed, in constant memory.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead, BufReader, Read as _, Write};
+use std::io::{self, BufRead, Read as _, Write};
 use std::path::Path;
 
 use jiff::tz::TimeZone;
 
-use super::history::{HistoryError, find, load_plan, refuse_not_started, unreadable};
-use super::log::LogLine;
-use super::record::log_name;
 use super::time::time_of_day;
-use crate::files;
 use crate::model::config::diagnostic::nearest;
 use crate::model::text::name::{HostLabel, RunId};
 use crate::model::text::printable::{printable, printable_line};
+use crate::record::history::{HistoryError, unreadable};
+use crate::record::log_line::LogLine;
+use crate::record::store::{Log, Store};
 
 /// A longer line is handled in parts of this size.
 const PART: u64 = 64 * 1024;
 
-/// Which lines are wanted.
 #[derive(Debug, Clone, Copy)]
 pub struct LogQuery<'a> {
     /// A run, the beginning of one, or `last`.
     pub run: &'a str,
-    /// Only this host.
     pub host: Option<&'a str>,
     /// Only this step: `migrate`, or `roll/migrate`.
     pub step: Option<&'a str>,
 }
 
-/// How they are shown.
 #[derive(Debug, Clone)]
 pub enum LogStyle {
     /// Byte by byte as they are on disk, for a file or a pipe.
@@ -39,33 +35,28 @@ pub enum LogStyle {
 }
 
 /// Writes the lines to `out`, host by host in the order of the plan, each with its host when there are several.
-pub fn logs(runs: &Path, query: LogQuery<'_>, style: &LogStyle, out: &mut dyn Write) -> Result<(), HistoryError> {
-    let run = find(runs, query.run)?;
-    let folder = runs.join(run.as_str());
+pub fn logs(store: &dyn Store, query: LogQuery<'_>, style: &LogStyle, out: &mut dyn Write) -> Result<(), HistoryError> {
+    let run = store.find(query.run)?;
     // Logs are read without the events, which may be damaged.
-    if let Err(error @ HistoryError::NotStarted { .. }) = refuse_not_started(runs, &run) {
+    if let Err(error @ HistoryError::NotStarted { .. }) = store.refuse_not_started(&run) {
         return Err(error);
     }
-    let labels: Vec<HostLabel> = load_plan(runs, &run)?.hosts.into_iter().map(|host| host.label).collect();
+    let labels: Vec<HostLabel> = store.plan(&run)?.hosts.into_iter().map(|host| host.label).collect();
     let chosen = choose(&labels, query.host, &run)?;
     let width = if chosen.len() > 1 { chosen.iter().map(|host| host.as_str().len()).max() } else { None };
     let mut seen = BTreeSet::new();
     let mut matched = false;
     for host in chosen {
-        let Some(name) = log_name(host) else { continue };
-        let path = folder.join(name);
-        let file = match files::open(&path) {
-            Ok(file) => file,
+        let Some(Log { place, lines }) = store.log(&run, host)? else {
             // Nothing was done there; that is an answer only when just this host was asked for.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && query.host.is_none() => continue,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(HistoryError::NoLog { run, host: host.to_string() });
+            if query.host.is_none() {
+                continue;
             }
-            Err(source) => return Err(unreadable(&path)(source)),
+            return Err(HistoryError::NoLog { run, host: host.to_string() });
         };
         let prefix = width.map(|width| format!("{host:width$} ")).unwrap_or_default();
         let mut copy = Copy { step: query.step, prefix: &prefix, style, seen: &mut seen, matched: &mut matched };
-        copy.all(BufReader::new(file), &path, out)?;
+        copy.all(lines, &place, out)?;
     }
     out.flush().map_err(HistoryError::Output)?;
     match query.step {
@@ -97,7 +88,6 @@ fn own_name(step: &str) -> &str {
     step.rsplit('/').next().unwrap_or(step)
 }
 
-/// Copies the log of one host.
 struct Copy<'a> {
     step: Option<&'a str>,
     prefix: &'a str,

@@ -1,4 +1,4 @@
-//! Consumers of events: the terminal, plain lines, JSON lines, the record on disk, and what is read back from it.
+//! Consumers of events: the terminal, plain lines, JSON lines; and the records of runs, in words.
 //!
 //! Nothing here decides anything: all show one fold over the events, [`crate::model::run::summary::Summary`]. A reporter that fails is
 //! dropped by [`Reporters`] and never stops a run.
@@ -12,26 +12,18 @@ use jiff::Timestamp;
 use crate::model::run::event::Event;
 use crate::model::run::summary::Summary;
 
-pub mod background;
 pub mod cause;
 pub mod columns;
 pub mod command_text;
-pub mod follow;
-pub mod history;
 pub mod inventory_text;
-pub mod journal;
 pub mod json;
 pub mod listing;
-pub mod log;
 pub mod logs;
 pub mod narrator;
-pub mod order;
 pub mod outlet;
 pub mod paint;
 pub mod plain;
 pub mod plan_text;
-pub mod record;
-pub mod recorded;
 pub mod reporters;
 #[cfg(test)]
 #[path = "../../tests/it/support/screen.rs"]
@@ -43,35 +35,21 @@ pub mod trouble;
 pub mod view;
 pub mod words;
 
-pub use history::{HistoryError, RunEntry, RunResult};
-pub use json::Json;
-pub use logs::{LogQuery, LogStyle};
-pub use narrator::{Detail, Telling};
-pub use outlet::Outlet;
-pub use plain::Plain;
-pub use record::{Record, RecordError};
-pub use reporters::Reporters;
-pub use table::table;
-pub use terminal::Terminal;
-
 /// A consumer of events.
 pub trait Reporter: Send {
     /// What it is called in a warning: `terminal`, `json`, `record`.
     fn name(&self) -> &'static str;
 
-    /// Takes an event. An error drops the reporter; it never stops a run.
-    fn report(&mut self, event: &Event) -> io::Result<()>;
+    /// Takes an event, and the fold over all so far. An error drops the reporter; it never stops a run.
+    fn report(&mut self, event: &Event, summary: &Summary) -> io::Result<()>;
 
     /// Makes lasting what it has taken. Called after each group of events, before any command that they announce is sent.
     fn commit(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// The run goes on from there: what is told next follows on what this is a fold of.
-    fn recall(&mut self, _past: &Summary) {}
-
     /// Time has gone by, at least every 100 ms while the run lasts. Only the live view cares.
-    fn tick(&mut self, _now: Timestamp) -> io::Result<()> {
+    fn tick(&mut self, _now: Timestamp, _summary: &Summary) -> io::Result<()> {
         Ok(())
     }
 }

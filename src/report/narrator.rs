@@ -27,7 +27,6 @@ use crate::model::text::fold::fold_names;
 use crate::model::text::name::{HostLabel, SiteName, StepPath};
 use crate::model::text::printable::{printable, printable_line};
 
-/// How much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
     /// Only what went wrong, with the last lines of the step.
@@ -38,16 +37,11 @@ pub enum Detail {
     Verbose,
 }
 
-/// How to tell it.
 #[derive(Debug, Clone)]
 pub struct Telling {
-    /// How much.
     pub detail: Detail,
-    /// With colour?
     pub color: bool,
-    /// The time zone of the people who read it.
     pub zone: TimeZone,
-    /// The plan of the run.
     pub plan: Arc<Plan>,
 }
 
@@ -56,10 +50,8 @@ const LAST_LINES: usize = 10;
 /// The columns of hosts and steps grow to this, so that one long name does not push everything aside.
 const COLUMN: usize = 28;
 
-/// Tells a run in words.
 pub struct Narrator {
     telling: Telling,
-    summary: Summary,
     agenda: Agenda,
     troubles: Troubles,
     host_width: usize,
@@ -67,39 +59,25 @@ pub struct Narrator {
 }
 
 impl Narrator {
-    /// Tells it like that.
     pub fn new(telling: Telling) -> Self {
         let (agenda, troubles) = (Agenda::of(&telling.plan), Troubles::default());
-        Self { telling, summary: Summary::default(), agenda, troubles, host_width: 0, step_width: 0 }
+        Self { telling, agenda, troubles, host_width: 0, step_width: 0 }
     }
 
-    /// Begins with what is known already.
-    pub fn recall(&mut self, past: &Summary) {
-        self.summary = past.clone();
-    }
-
-    /// What is known so far.
-    pub fn summary(&self) -> &Summary {
-        &self.summary
-    }
-
-    /// The plan, in which hosts are found by their label.
     pub fn agenda(&self) -> &Agenda {
         &self.agenda
     }
 
-    /// Colour, zone and detail.
     pub fn telling(&self) -> &Telling {
         &self.telling
     }
 
-    /// Takes an event and returns lines without newlines. A failure is held back for a moment, until other lines follow: the same failure
+    /// Takes an event, and what is known with it, and returns lines without newlines. A failure is held back for a moment, until other lines follow: the same failure
     /// on many hosts becomes one line.
-    pub fn tell(&mut self, event: &Event) -> Vec<String> {
-        self.summary.apply(event);
-        let lines = self.words(event);
+    pub fn tell(&mut self, event: &Event, summary: &Summary) -> Vec<String> {
+        let lines = self.words(event, summary);
         let over = matches!(event.fact, Fact::RunFinished { .. });
-        if lines.is_empty() && !over && !self.troubles.are_due(event.at) && self.summary.hosts().len() > 1 {
+        if lines.is_empty() && !over && !self.troubles.are_due(event.at) && summary.hosts().len() > 1 {
             return lines;
         }
         let mut all = self.rest();
@@ -117,7 +95,7 @@ impl Narrator {
         self.troubles.take().iter().flat_map(|shared| self.shared(shared)).collect()
     }
 
-    fn words(&mut self, event: &Event) -> Vec<String> {
+    fn words(&mut self, event: &Event, summary: &Summary) -> Vec<String> {
         let at = event.at;
         match &event.fact {
             Fact::RunStarted { sites, task, hosts, by, .. } => {
@@ -132,8 +110,7 @@ impl Narrator {
                 self.heading(at, Detail::Normal, &format!("phase {phase}"))
             }
             Fact::BatchStarted { phase, batch, hosts } => {
-                let batches =
-                    self.summary.phases.iter().rfind(|p| &p.name == phase).map_or(*batch, |phase| phase.batches);
+                let batches = summary.phases.iter().rfind(|p| &p.name == phase).map_or(*batch, |phase| phase.batches);
                 if batches <= 1 {
                     return Vec::new();
                 }
@@ -154,14 +131,13 @@ impl Narrator {
                 self.heading(at, Detail::Trouble, &format!("warning: {reporter} gets no more events: {reason}"))
             }
             Fact::RunFinished { exit_code, .. } => {
-                let took =
-                    self.summary.duration().map_or_else(String::new, |took| format!(" after {}", duration(took)));
+                let took = summary.duration().map_or_else(String::new, |took| format!(" after {}", duration(took)));
                 let code = exit::describe(*exit_code);
                 self.heading(at, Detail::Normal, &format!("{code}{took} (exit code {exit_code})"))
             }
             Fact::HostStarted { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "connecting"),
             Fact::Connected { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "connected"),
-            Fact::RunResumed { direction, by } => self.run_resumed(event, *direction, by),
+            Fact::RunResumed { direction, by } => self.run_resumed((event, summary), *direction, by),
             Fact::StepResumed { host, step, undo, .. } => {
                 let kind = if *undo { StepKind::Undo } else { StepKind::Run };
                 self.about_step(at, (host, step, kind), Detail::Normal, Tone::Dim, "taken up again")
@@ -194,8 +170,8 @@ impl Narrator {
                 let text = format!("{name} = {}", printable(value.as_bytes()));
                 self.about_host(at, host, Detail::Verbose, Tone::Dim, &text)
             }
-            Fact::HostFinished { host, outcome, .. } => self.host_finished(at, host, *outcome),
-            Fact::Output { host, step, data, .. } => self.output(host, step, &data.0),
+            Fact::HostFinished { host, outcome, .. } => self.host_finished((at, summary), host, *outcome),
+            Fact::Output { host, step, data, .. } => self.output(summary, (host, step), &data.0),
             Fact::StepStarted { host, step, attempt } => {
                 let text = if *attempt > 1 { format!("started, attempt {attempt}") } else { "started".to_owned() };
                 self.about_step(at, (host, step, StepKind::Run), Detail::Normal, Tone::Dim, &text)
@@ -208,21 +184,21 @@ impl Narrator {
                 self.about_step(at, (host, step, StepKind::Run), Detail::Normal, Tone::Dim, &text)
             }
             Fact::StepFinished { host, step, outcome, retrying, millis, .. } => {
-                self.ended(at, (host, step, StepKind::Run), outcome, *millis, *retrying)
+                self.ended((at, summary), (host, step, StepKind::Run), outcome, *millis, *retrying)
             }
             Fact::UndoFinished { host, step, outcome, millis } => {
-                self.ended(at, (host, step, StepKind::Undo), outcome, *millis, false)
+                self.ended((at, summary), (host, step, StepKind::Undo), outcome, *millis, false)
             }
         }
     }
 
-    fn run_resumed(&mut self, event: &Event, direction: Direction, by: &str) -> Vec<String> {
+    fn run_resumed(&mut self, (event, summary): (&Event, &Summary), direction: Direction, by: &str) -> Vec<String> {
         let how = match direction {
             Direction::Forward => "resumed",
             Direction::Back => "undone",
             Direction::Cancel => "cancelled",
         };
-        let hosts = self.summary.hosts();
+        let hosts = summary.hosts();
         self.host_width = hosts.map(|host| host.host.as_str().len()).max().unwrap_or_default().min(COLUMN);
         let by = printable(by.as_bytes());
         self.heading(event.at, Detail::Normal, &format!("run {} is {how} by {by}", event.run))
@@ -305,7 +281,7 @@ impl Narrator {
 
     fn ended(
         &mut self,
-        at: Timestamp,
+        (at, summary): (Timestamp, &Summary),
         place: (&HostLabel, &StepPath, StepKind),
         outcome: &StepOutcome,
         millis: u64,
@@ -334,7 +310,7 @@ impl Narrator {
             | StepOutcome::NotStarted { .. } => what.insert_str(0, "FAILED: "),
         }
         let (host, step, kind) = place;
-        let tail = self.summary.host(host.as_str()).map(|host| &host.tail);
+        let tail = summary.host(host.as_str()).map(|host| &host.tail);
         let silent = tail.filter(|tail| failed_silently(outcome, tail));
         let command = silent.and_then(|_| command(&self.agenda, host, step, kind));
         let unshown = tail.filter(|_| !self.tells(Detail::Normal));
@@ -351,8 +327,13 @@ impl Narrator {
         Vec::new()
     }
 
-    fn host_finished(&mut self, at: Timestamp, host: &HostLabel, outcome: HostOutcome) -> Vec<String> {
-        let Some(known) = self.summary.host(host.as_str()) else { return Vec::new() };
+    fn host_finished(
+        &mut self,
+        (at, summary): (Timestamp, &Summary),
+        host: &HostLabel,
+        outcome: HostOutcome,
+    ) -> Vec<String> {
+        let Some(known) = summary.host(host.as_str()) else { return Vec::new() };
         let mut text = outcome.describe().to_owned();
         let mut hints = Vec::new();
         if let Some(reason) = &known.reason {
@@ -380,11 +361,11 @@ impl Narrator {
         self.trouble(at, host, tone, text, hints)
     }
 
-    fn output(&mut self, host: &HostLabel, step: &StepPath, data: &[u8]) -> Vec<String> {
+    fn output(&mut self, summary: &Summary, (host, step): (&HostLabel, &StepPath), data: &[u8]) -> Vec<String> {
         if !self.tells(Detail::Normal) {
             return Vec::new();
         }
-        let activity = self.summary.host(host.as_str()).and_then(|host| host.activity.as_ref());
+        let activity = summary.host(host.as_str()).and_then(|host| host.activity.as_ref());
         let kind = activity.map_or(StepKind::Run, |activity| activity.kind);
         let prefix = self.prefix(host.as_str(), step, kind, '|');
         data.split_inclusive(|&b| b == b'\n').map(|line| format!("{prefix}{}", printable_line(line))).collect()

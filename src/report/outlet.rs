@@ -1,7 +1,8 @@
-//! A pipe of which nothing may be left out, behind a thread that waits for its reader.
+//! What is written for people and programs, behind a thread that waits for its reader.
 //!
-//! Invariant: a reader that is slow (`| gzip`) slows the run down and gets every byte; one that has stopped reading (`| less` with
-//! nobody there) holds it up for the patience at most. Then the outlet fails, its reporter is dropped, and the deployment goes on.
+//! Invariant: of a pipe nothing is left out. A reader that is slow (`| gzip`) slows the run down and gets every byte; one that has stopped
+//! reading (`| less` with nobody there) holds it up for the patience at most. Then the outlet fails, its reporter is dropped, and the
+//! deployment goes on. A view holds up nothing: a terminal that was stopped with Ctrl-S gets no new drawing until it has shown the last one.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -12,14 +13,18 @@ use std::time::Duration;
 /// Bytes that wait for the reader before the run waits for it too.
 const ROOM: usize = 4 << 20;
 
-/// How long a reader may take nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the end of a run waits for a terminal that shows nothing.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Writes to a reader that may stop reading. What was written is on its way, not out: dropping the outlet waits for that.
 pub struct Outlet {
     shared: Arc<Shared>,
     room: usize,
     patience: Duration,
+    /// How long the end waits for the reader; without one, until all is out.
+    farewell: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -39,16 +44,31 @@ struct State {
 }
 
 impl Outlet {
-    /// Writes to `out`.
+    /// Writes to `out` all that there is.
     pub fn new(out: impl Write + Send + 'static) -> io::Result<Self> {
-        Self::with_limits(out, ROOM, PATIENCE)
+        Self::with_limits(out, (ROOM, PATIENCE), None)
     }
 
-    fn with_limits(mut out: impl Write + Send + 'static, room: usize, patience: Duration) -> io::Result<Self> {
+    /// Draws a view on `out`. Writing never waits: who draws asks first whether it is behind.
+    pub fn of_view(out: impl Write + Send + 'static) -> io::Result<Self> {
+        Self::with_limits(out, (usize::MAX, PATIENCE), Some(FAREWELL))
+    }
+
+    fn with_limits(
+        mut out: impl Write + Send + 'static,
+        (room, patience): (usize, Duration),
+        farewell: Option<Duration>,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         thread::Builder::new().name("outlet".to_owned()).spawn(move || theirs.write_all_to(&mut out))?;
-        Ok(Self { shared, room, patience })
+        Ok(Self { shared, room, patience, farewell })
+    }
+
+    /// Tells whether the reader has not taken yet what was written.
+    pub fn is_behind(&self) -> impl Fn() -> bool + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        move || shared.lock().bytes > 0
     }
 }
 
@@ -103,7 +123,7 @@ impl Write for Outlet {
             if let Some(error) = &state.failed {
                 return Err(io::Error::new(error.kind(), error.to_string()));
             }
-            if state.bytes == 0 || state.bytes + bytes.len() <= self.room {
+            if state.bytes == 0 || state.bytes.saturating_add(bytes.len()) <= self.room {
                 state.bytes += bytes.len();
                 state.waiting.push_back(bytes.to_vec());
                 self.shared.changed.notify_all();
@@ -131,8 +151,11 @@ impl Drop for Outlet {
         let mut state = self.shared.lock();
         state.closed = true;
         self.shared.changed.notify_all();
-        while state.failed.is_none() && state.bytes > 0 {
-            state = self.shared.wait(state);
+        let is_left = |state: &mut State| state.failed.is_none() && state.bytes > 0;
+        if let Some(farewell) = self.farewell {
+            drop(self.shared.changed.wait_timeout_while(state, farewell, is_left));
+        } else {
+            drop(self.shared.changed.wait_while(state, is_left));
         }
     }
 }
@@ -158,7 +181,7 @@ mod tests {
 
     fn pipe(room: usize, patience: Duration) -> (Outlet, Receiver<Vec<u8>>) {
         let (sender, receiver) = sync_channel(0);
-        (Outlet::with_limits(Pipe(sender), room, patience).unwrap(), receiver)
+        (Outlet::with_limits(Pipe(sender), (room, patience), None).unwrap(), receiver)
     }
 
     #[test]
@@ -200,5 +223,19 @@ mod tests {
         // The first write may still find room; one of the next learns of the error.
         let error = (0..3).find_map(|_| outlet.write_all(b"x").err()).unwrap();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_view_on_a_terminal_that_stands_still_waits_for_nothing() {
+        let (sender, reader) = sync_channel(0);
+        let mut outlet = Outlet::with_limits(Pipe(sender), (usize::MAX, PATIENCE), Some(Duration::ZERO)).unwrap();
+        let is_behind = outlet.is_behind();
+        assert!(!is_behind());
+        outlet.write_all(&[b'x'; ROOM]).unwrap();
+        assert!(is_behind());
+        outlet.write_all(&[b'y'; ROOM]).unwrap();
+        drop(outlet);
+        assert_eq!(reader.iter().map(|chunk| chunk.len()).sum::<usize>(), 2 * ROOM);
+        assert!(!is_behind());
     }
 }

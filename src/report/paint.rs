@@ -4,18 +4,14 @@ use console::Style;
 
 use crate::model::run::outcome::HostOutcome;
 
-/// What a text means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
-    /// Nothing special.
     Plain,
     /// Divides what comes before from what comes after.
     Heading,
-    /// It went well.
     Good,
     /// Somebody should look.
     Warning,
-    /// It went wrong.
     Bad,
     /// Of little interest now.
     Dim,

@@ -9,7 +9,6 @@ use super::narrator::{Narrator, Telling};
 use crate::model::run::event::Event;
 use crate::model::run::summary::Summary;
 
-/// Writes what happens as prefixed lines.
 pub struct Plain<W: Write> {
     out: W,
     narrator: Narrator,
@@ -37,16 +36,12 @@ impl<W: Write + Send> Reporter for Plain<W> {
         "plain"
     }
 
-    fn recall(&mut self, past: &Summary) {
-        self.narrator.recall(past);
-    }
-
-    fn report(&mut self, event: &Event) -> io::Result<()> {
-        let lines = self.narrator.tell(event);
+    fn report(&mut self, event: &Event, summary: &Summary) -> io::Result<()> {
+        let lines = self.narrator.tell(event, summary);
         self.write(lines)
     }
 
-    fn tick(&mut self, now: Timestamp) -> io::Result<()> {
+    fn tick(&mut self, now: Timestamp, _: &Summary) -> io::Result<()> {
         let lines = self.narrator.tick(now);
         if lines.is_empty() { Ok(()) } else { self.write(lines) }
     }
@@ -95,8 +90,10 @@ mod tests {
     fn told_as(events: &[Event], telling: Telling) -> Vec<String> {
         let mut pipe = Pipe::default();
         let mut plain = Plain::new(&mut pipe, telling);
+        let mut summary = Summary::default();
         for event in events {
-            plain.report(event).unwrap();
+            summary.apply(event);
+            plain.report(event, &summary).unwrap();
         }
         drop(plain);
         pipe.0

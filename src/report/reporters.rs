@@ -1,7 +1,7 @@
-//! All reporters of a run, and the summary beside them.
+//! All reporters of a run.
 //!
-//! Invariant: an event reaches the summary and every reporter that is left, in order. A reporter that fails is dropped, the others
-//! are told by a `reporter-dropped` event, and the run goes on.
+//! Invariant: an event reaches every reporter that is left, in order. A reporter that fails is dropped, the others
+//! are told by a `reporter-dropped` event, which is also added to the summary, and the run goes on.
 
 use std::io;
 
@@ -10,81 +10,73 @@ use jiff::Timestamp;
 use super::Reporter;
 use crate::model::run::event::{EVENT_VERSION, Event, Fact};
 use crate::model::run::summary::Summary;
-use crate::model::text::name::RunId;
+use crate::record::store::Record;
 
-/// Gives each event to the summary and to all reporters.
-#[derive(Default)]
-pub struct Reporters {
-    summary: Summary,
-    reporters: Vec<Box<dyn Reporter>>,
+pub const RECORD: &str = "record";
+
+impl Reporter for Box<dyn Record> {
+    fn name(&self) -> &'static str {
+        RECORD
+    }
+
+    fn report(&mut self, event: &Event, _: &Summary) -> io::Result<()> {
+        self.as_mut().append(event)
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        self.as_mut().commit()
+    }
 }
+
+#[derive(Default)]
+pub struct Reporters(Vec<Box<dyn Reporter>>);
 
 impl Reporters {
     /// Reports to all of these, in this order. The record comes first: what is shown has been written.
     pub fn new(reporters: Vec<Box<dyn Reporter>>) -> Self {
-        Self { summary: Summary::default(), reporters }
+        Self(reporters)
     }
 
-    /// Goes on from what is known of the run already.
-    pub fn recall(&mut self, past: &Summary) {
-        self.summary = past.clone();
-        self.reporters.iter_mut().for_each(|reporter| reporter.recall(past));
-    }
-
-    /// Is a reporter of that name left?
     pub fn has(&self, name: &str) -> bool {
-        self.reporters.iter().any(|reporter| reporter.name() == name)
+        self.0.iter().any(|reporter| reporter.name() == name)
     }
 
-    /// Takes an event. When this returns, it is on disk.
-    pub fn report(&mut self, event: &Event) {
-        self.report_all(std::slice::from_ref(event));
+    pub fn report(&mut self, event: &Event, summary: &mut Summary) {
+        self.give(event.at, summary, |reporter, summary| reporter.report(event, summary));
     }
 
-    /// Takes events that happened together. When this returns, they are on disk; that costs one flush, not one for each.
-    pub fn report_all(&mut self, events: &[Event]) {
-        for event in events {
-            self.summary.apply(event);
-            self.give(event.at, &event.run, |reporter| reporter.report(event));
-        }
-        if let Some(last) = events.last() {
-            self.give(last.at, &last.run, |reporter| reporter.commit());
-        }
+    /// Comes after events that happened together. When this returns, they are on disk; that costs one flush, not one for each.
+    pub fn commit(&mut self, summary: &mut Summary) {
+        let Some(latest) = summary.latest else { return };
+        self.give(latest, summary, |reporter, _| reporter.commit());
     }
 
-    /// Time has gone by: the live view may draw.
-    pub fn tick(&mut self, now: Timestamp) {
-        let Some(run) = self.summary.run.clone() else { return };
-        self.give(now, &run, |reporter| reporter.tick(now));
-    }
-
-    /// What is known about the run.
-    pub fn summary(&self) -> &Summary {
-        &self.summary
-    }
-
-    /// The summary, when the run is over. The reporters are let go, which gives the terminal back.
-    pub fn finish(self) -> Summary {
-        self.summary
+    pub fn tick(&mut self, now: Timestamp, summary: &mut Summary) {
+        self.give(now, summary, |reporter, summary| reporter.tick(now, summary));
     }
 
     /// Calls every reporter, drops those that fail, and tells the others, which may fail in turn: each round has fewer of them.
-    fn give(&mut self, at: Timestamp, run: &RunId, mut call: impl FnMut(&mut dyn Reporter) -> io::Result<()>) {
-        let mut dropped = self.call(&mut call);
+    fn give(
+        &mut self,
+        at: Timestamp,
+        summary: &mut Summary,
+        call: impl Fn(&mut dyn Reporter, &Summary) -> io::Result<()>,
+    ) {
+        let Some(run) = summary.run.clone() else { return };
+        let mut dropped = self.call(|reporter| call(reporter, summary));
         while !dropped.is_empty() {
-            let facts: Vec<Fact> = std::mem::take(&mut dropped);
-            for fact in facts {
+            for fact in std::mem::take(&mut dropped) {
                 let event = Event { v: EVENT_VERSION, at, run: run.clone(), fact };
-                self.summary.apply(&event);
-                dropped.extend(self.call(&mut |reporter| reporter.report(&event)));
+                summary.apply(&event);
+                dropped.extend(self.call(|reporter| reporter.report(&event, summary)));
             }
         }
     }
 
     /// Calls every reporter and returns what is to be told about those that were dropped.
-    fn call(&mut self, call: &mut dyn FnMut(&mut dyn Reporter) -> io::Result<()>) -> Vec<Fact> {
+    fn call(&mut self, call: impl Fn(&mut dyn Reporter) -> io::Result<()>) -> Vec<Fact> {
         let mut dropped = Vec::new();
-        self.reporters.retain_mut(|reporter| match call(reporter.as_mut()) {
+        self.0.retain_mut(|reporter| match call(reporter.as_mut()) {
             Ok(()) => true,
             // Its reader has gone, as with `| head`: nobody is there to miss it, and that is no trouble.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => false,
@@ -117,7 +109,7 @@ mod tests {
         fn name(&self) -> &'static str {
             self.name
         }
-        fn report(&mut self, event: &Event) -> io::Result<()> {
+        fn report(&mut self, event: &Event, _: &Summary) -> io::Result<()> {
             let mut seen = self.seen.lock().unwrap();
             if seen.len() >= self.capacity {
                 return Err(self.error.into());
@@ -125,7 +117,7 @@ mod tests {
             seen.push(event.clone());
             Ok(())
         }
-        fn tick(&mut self, _now: Timestamp) -> io::Result<()> {
+        fn tick(&mut self, _now: Timestamp, _: &Summary) -> io::Result<()> {
             if self.seen.lock().unwrap().len() >= self.capacity { Err(self.error.into()) } else { Ok(()) }
         }
     }
@@ -137,6 +129,17 @@ mod tests {
     ) -> (Box<dyn Reporter>, Arc<Mutex<Vec<Event>>>) {
         let seen = Arc::default();
         (Box::new(Memory { name, capacity, error, seen: Arc::clone(&seen) }), seen)
+    }
+
+    /// Takes the events, as in a run.
+    fn report(reporters: &mut Reporters, events: &[Event]) -> Summary {
+        let mut summary = Summary::default();
+        for event in events {
+            summary.apply(event);
+            reporters.report(event, &mut summary);
+        }
+        reporters.commit(&mut summary);
+        summary
     }
 
     fn dropped(events: &[Event]) -> Vec<&str> {
@@ -155,13 +158,12 @@ mod tests {
         let (record, written) = memory("record", 5, io::ErrorKind::StorageFull);
         let (plain, shown) = memory("plain", usize::MAX, io::ErrorKind::Other);
         let mut reporters = Reporters::new(vec![record, plain]);
-        reporters.report_all(&events);
+        let summary = report(&mut reporters, &events);
         assert_eq!(written.lock().unwrap().as_slice(), &events[..5]);
         let shown = shown.lock().unwrap();
         assert_eq!(dropped(&shown), ["record"]);
         let others: Vec<&Event> = shown.iter().filter(|e| !matches!(e.fact, Fact::ReporterDropped { .. })).collect();
         assert_eq!(others, events.iter().collect::<Vec<_>>());
-        let summary = reporters.finish();
         assert_eq!(summary.dropped.len(), 1);
         assert_eq!(summary.exit_code(), 10);
     }
@@ -171,9 +173,9 @@ mod tests {
         let (json, _) = memory("json", 2, io::ErrorKind::BrokenPipe);
         let (plain, shown) = memory("plain", usize::MAX, io::ErrorKind::Other);
         let mut reporters = Reporters::new(vec![json, plain]);
-        reporters.report_all(&rolling_deployment());
+        let summary = report(&mut reporters, &rolling_deployment());
         assert!(dropped(&shown.lock().unwrap()).is_empty());
-        assert!(reporters.summary().dropped.is_empty());
+        assert!(summary.dropped.is_empty());
     }
 
     #[test]
@@ -182,7 +184,7 @@ mod tests {
         let (second, _) = memory("second", 2, io::ErrorKind::Other);
         let (last, seen) = memory("last", usize::MAX, io::ErrorKind::Other);
         let mut reporters = Reporters::new(vec![first, second, last]);
-        reporters.report_all(&rolling_deployment()[..3]);
+        report(&mut reporters, &rolling_deployment()[..3]);
         assert_eq!(dropped(&seen.lock().unwrap()), ["first", "second"]);
     }
 
@@ -192,10 +194,10 @@ mod tests {
         let (view, _) = memory("terminal", 1, io::ErrorKind::Other);
         let (plain, shown) = memory("plain", usize::MAX, io::ErrorKind::Other);
         let mut reporters = Reporters::new(vec![view, plain]);
-        reporters.tick(after(0.0));
-        reporters.report(&events[0]);
-        reporters.tick(after(1.0));
+        reporters.tick(after(0.0), &mut Summary::default());
+        let mut summary = report(&mut reporters, &events[..1]);
+        reporters.tick(after(1.0), &mut summary);
         assert_eq!(dropped(&shown.lock().unwrap()), ["terminal"]);
-        assert_eq!(reporters.summary().dropped.len(), 1);
+        assert_eq!(summary.dropped.len(), 1);
     }
 }

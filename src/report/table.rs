@@ -9,7 +9,7 @@ use super::cause::{FEW, without_own};
 use super::columns::{Cell, columns, headings};
 use super::command_text::{command, failed_silently};
 use super::paint::Tone;
-use super::record::RECORD;
+use super::reporters::RECORD;
 use super::time::duration;
 use super::words::{because, hint_lines, in_words, last_lines, lines_in_words, paths, short};
 use crate::model::plan::plan::{AD_HOC, Plan};

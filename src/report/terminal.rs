@@ -21,10 +21,10 @@ const REDRAW: Duration = Duration::from_millis(100);
 /// Lines that wait for the next drawing at most.
 const ABOVE: usize = 500;
 
-/// Height and width of the screen. Asked before each drawing, because people resize their windows.
-pub type ScreenSize = Box<dyn Fn() -> (usize, usize) + Send>;
+/// Height and width of the screen; none while it has not shown yet what was drawn before. Asked before each drawing, because people resize
+/// their windows, and stop them with Ctrl-S.
+pub type ScreenSize = Box<dyn Fn() -> Option<(usize, usize)> + Send>;
 
-/// Shows the run on a terminal.
 pub struct Terminal<W: Write> {
     out: W,
     size: ScreenSize,
@@ -38,13 +38,14 @@ pub struct Terminal<W: Write> {
 }
 
 impl<W: Write> Terminal<W> {
-    /// Shows it on `out`, which leads to standard error. With [`Detail::Trouble`](super::Detail::Trouble) only troubles scroll by, and the view shows what
-    /// goes well; with [`Detail::Normal`](super::Detail::Normal) all output does, as people want it for an ad-hoc command.
-    pub fn stderr(out: W, telling: Telling) -> Self {
+    /// Shows it on `out`, which leads to standard error. With [`Detail::Trouble`](super::narrator::Detail::Trouble) only troubles scroll by, and the view shows what
+    /// goes well; with [`Detail::Normal`](super::narrator::Detail::Normal) all output does, as people want it for an ad-hoc command.
+    /// While `is_behind`, nothing is drawn: what is told in the meantime is told later.
+    pub fn stderr(out: W, is_behind: impl Fn() -> bool + Send + 'static, telling: Telling) -> Self {
         let term = console::Term::stderr();
         let size = move || {
             let (height, width) = term.size();
-            (usize::from(height), usize::from(width))
+            (!is_behind()).then(|| (usize::from(height), usize::from(width)))
         };
         Self::new(out, Box::new(size), telling)
     }
@@ -55,14 +56,14 @@ impl<W: Write> Terminal<W> {
     }
 
     /// One write: what was drawn is wiped, what was told scrolls by, and the view is drawn below.
-    fn draw(&mut self, now: Timestamp) -> io::Result<()> {
-        let (height, width) = (self.size)();
+    fn draw(&mut self, now: Timestamp, summary: &Summary) -> io::Result<()> {
+        let Some((height, width)) = (self.size)() else { return Ok(()) };
         let mut frame = self.above_the_view();
         if !self.over {
             let color = self.narrator.telling().color;
             // One column stays free, so that nothing wraps; the last row is the cursor's, and the first one keeps the latest line above
             // the view in sight.
-            let scene = Scene { summary: self.narrator.summary(), agenda: self.narrator.agenda(), now };
+            let scene = Scene { summary, agenda: self.narrator.agenda(), now };
             for line in view(&scene, width.saturating_sub(1), height.saturating_sub(2)) {
                 self.drawn += 1;
                 frame.push_str(&line.tone.paint(&line.text, color));
@@ -95,22 +96,18 @@ impl<W: Write + Send> Reporter for Terminal<W> {
         "terminal"
     }
 
-    fn recall(&mut self, past: &Summary) {
-        self.narrator.recall(past);
-    }
-
-    fn report(&mut self, event: &Event) -> io::Result<()> {
-        let lines = self.narrator.tell(event);
+    fn report(&mut self, event: &Event, summary: &Summary) -> io::Result<()> {
+        let lines = self.narrator.tell(event, summary);
         self.above.extend(lines);
         self.over |= matches!(event.fact, Fact::RunFinished { .. });
         let full = self.above.len() >= ABOVE;
-        if self.over || full || self.is_due(event.at) { self.draw(event.at) } else { Ok(()) }
+        if self.over || full || self.is_due(event.at) { self.draw(event.at, summary) } else { Ok(()) }
     }
 
-    fn tick(&mut self, now: Timestamp) -> io::Result<()> {
+    fn tick(&mut self, now: Timestamp, summary: &Summary) -> io::Result<()> {
         let lines = self.narrator.tick(now);
         self.above.extend(lines);
-        if !self.over && self.is_due(now) { self.draw(now) } else { Ok(()) }
+        if !self.over && self.is_due(now) { self.draw(now, summary) } else { Ok(()) }
     }
 }
 

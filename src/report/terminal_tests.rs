@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::run::event::Signal;
 use crate::model::run::scripted::{Script, after, plan, rolling_deployment};
-use crate::report::Detail;
+use crate::report::narrator::Detail;
 use crate::report::screen::{Kind, Screen};
 
 /// A screen that the reporter writes to, and asks for its size.
@@ -14,6 +14,8 @@ use crate::report::screen::{Kind, Screen};
 struct Shared {
     screen: Arc<Mutex<Screen>>,
     drawings: Arc<Mutex<usize>>,
+    /// Stopped with Ctrl-S.
+    still: Arc<Mutex<bool>>,
 }
 
 impl Write for Shared {
@@ -29,7 +31,11 @@ impl Write for Shared {
 
 impl Shared {
     fn new(kind: Kind, rows: usize, columns: usize) -> Self {
-        Self { screen: Arc::new(Mutex::new(Screen::new(kind, rows, columns))), drawings: Arc::default() }
+        Self {
+            screen: Arc::new(Mutex::new(Screen::new(kind, rows, columns))),
+            drawings: Arc::default(),
+            still: Arc::default(),
+        }
     }
 
     /// What people find who scroll up.
@@ -41,10 +47,29 @@ impl Shared {
         *self.drawings.lock().unwrap()
     }
 
-    fn reporter(&self, detail: Detail) -> Terminal<Self> {
+    fn reporter(&self, detail: Detail) -> Told {
         let telling = Telling { detail, color: false, zone: TimeZone::UTC, plan: Arc::new(plan(&[], &[])) };
         let screen = Arc::clone(&self.screen);
-        Terminal::new(self.clone(), Box::new(move || screen.lock().unwrap().size()), telling)
+        let still = Arc::clone(&self.still);
+        let size = move || (!*still.lock().unwrap()).then(|| screen.lock().unwrap().size());
+        Told { terminal: Terminal::new(self.clone(), Box::new(size), telling), summary: Summary::default() }
+    }
+}
+
+/// A terminal with the fold over the events that it gets.
+struct Told {
+    terminal: Terminal<Shared>,
+    summary: Summary,
+}
+
+impl Told {
+    fn report(&mut self, event: &Event) -> io::Result<()> {
+        self.summary.apply(event);
+        self.terminal.report(event, &self.summary)
+    }
+
+    fn tick(&mut self, now: Timestamp) -> io::Result<()> {
+        self.terminal.tick(now, &self.summary)
     }
 }
 
@@ -147,6 +172,28 @@ fn assert_all_is_kept(history: &[String], told: usize) {
     // A rest of an old view may stand before it in the row.
     let lines = history.iter().filter_map(|line| Some(line.split_once("web01 | run | line ")?.1)).collect::<Vec<_>>();
     assert_eq!(lines, (0..told).map(|n| n.to_string()).collect::<Vec<_>>(), "{history:#?}");
+}
+
+#[test]
+fn a_terminal_that_stands_still_is_not_drawn_on_and_loses_nothing_but_output() {
+    let screen = screen(90);
+    let mut terminal = screen.reporter(Detail::Trouble);
+    *screen.still.lock().unwrap() = true;
+    let mut script = Script::default();
+    script.start("mysite", "deploy", &["web1"]).begin("web1", "a/b");
+    for _ in 0..100 {
+        script.print("web1", "a/b", &"x".repeat(64 << 10));
+    }
+    script.events.extend(rolling_deployment());
+    for event in &script.events {
+        terminal.report(event).unwrap();
+        terminal.tick(event.at).unwrap();
+    }
+    assert_eq!(screen.drawings(), 0);
+    drop(terminal);
+    let shown = screen.shown();
+    assert_eq!(shown.lines().count(), 9, "{shown}");
+    assert!(shown.ends_with("web1 > 08:45:33 rolled back: the rollout was stopped"), "{shown}");
 }
 
 /// tmux and others keep what was on a screen that is cleared from its first character on: with a view as high as the screen, each

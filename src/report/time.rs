@@ -5,15 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// `0.4 s`, `12.5 s`, `3 min 07 s`, `2 h 05 min`.
-pub fn duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0..60 => format!("{}.{} s", seconds, duration.subsec_millis() / 100),
-        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
-    }
-}
+pub use crate::model::text::duration::in_words as duration;
 
 /// A limit as somebody set it: `10 s`, `0.5 s`, `10 min`, `1 h`.
 pub fn limit(limit: Duration) -> String {

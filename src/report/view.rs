@@ -24,7 +24,6 @@ const SILENT: Duration = Duration::from_secs(30);
 /// A line of the view, as wide as the screen at most.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewLine {
-    /// What it means.
     pub tone: Tone,
     /// The text, without colour.
     pub text: String,
@@ -136,13 +135,9 @@ impl State {
     }
 }
 
-/// What the view shows.
 pub struct Scene<'a> {
-    /// The state of the run.
     pub summary: &'a Summary,
-    /// Its plan.
     pub agenda: &'a Agenda,
-    /// The current time.
     pub now: Timestamp,
 }
 
@@ -153,7 +148,6 @@ impl Scene<'_> {
         stopped.is_some() || *interrupts > 0 || matches!(resumed, Some(Direction::Back | Direction::Cancel))
     }
 
-    /// Is this the current phase?
     fn is_in(&self, phase: &PhaseName) -> bool {
         self.summary.phases.last().is_some_and(|current| &current.name == phase)
     }

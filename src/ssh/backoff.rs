@@ -63,7 +63,13 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::inventory::host_key::{HostKeyRefusal, Verdict};
     use crate::model::run::cause::Cause;
+
+    fn refusal() -> ConnectError {
+        let (host, offered, verdict) = (String::new(), String::new(), Verdict::Unknown);
+        ConnectError::HostKey(Box::new(HostKeyRefusal { host, offered, verdict }))
+    }
 
     fn refused() -> ConnectError {
         ConnectError::Tcp {
@@ -89,10 +95,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_another_attempt_cannot_change_is_not_retried() {
-        for error in [
-            ConnectError::HostKey { message: "changed".into(), cause: Cause::HostKeyChanged },
-            ConnectError::Tcp { address: "web1:22".into(), reason: "no answer".into(), cause: Cause::ConnectTimedOut },
-        ] {
+        let (address, reason) = ("web1:22".into(), "no answer".into());
+        for error in [refusal(), ConnectError::Tcp { address, reason, cause: Cause::ConnectTimedOut }] {
             let mut attempts = 0;
             let end: Result<(), _> = Backoff::retry(Duration::from_secs(10), || {
                 attempts += 1;

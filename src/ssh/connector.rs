@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
 
 use super::admission::Admission;
 use super::credentials::{Credentials, PasswordGate};
@@ -12,9 +11,9 @@ use super::known_hosts::KnownHosts;
 use super::link::{self, Judge};
 use super::session::SshSession;
 use super::timeouts::Timeouts;
-use super::trust::Offer;
-use super::{Connect, ConnectError, Session, login};
-use crate::model::plan::plan::PlanHost;
+use super::{Connect, ConnectError, Connecting, Session, login};
+use crate::model::inventory::ssh::Endpoint;
+use crate::model::text::name::HostLabel;
 
 /// Connects over the network, to hosts whose keys are pinned, and to no others.
 #[derive(Debug, Clone)]
@@ -37,7 +36,7 @@ impl SshConnector {
         Self { credentials: Arc::new(credentials), ..self.clone() }
     }
 
-    async fn connect_to(&self, host: &PlanHost) -> Result<SshSession, ConnectError> {
+    async fn connect_to(&self, label: &HostLabel, host: &Endpoint) -> Result<SshSession, ConnectError> {
         let dial = Dial {
             address: host.address.as_str(),
             port: host.port,
@@ -48,23 +47,19 @@ impl SshConnector {
         let types = self.known_hosts.pinned_types(dial.address, dial.port);
         let handshake = self.timeouts.handshake_of(host.connect_timeout);
         let mut link = link::connect(&dial, handshake, &types, host.keepalive, self.judge(host)).await?;
-        login::login(&mut link, host, &self.credentials, self.timeouts.auth).await?;
+        login::login(&mut link, (label, host), &self.credentials, self.timeouts.auth).await?;
         link.permits = None;
         Ok(SshSession::new(link, self.timeouts))
     }
 
-    fn judge(&self, host: &PlanHost) -> Judge {
-        let (known_hosts, site) = (Arc::clone(&self.known_hosts), host.site.clone());
-        let (address, port) = (host.address.clone(), host.port);
-        Box::new(move |key| {
-            let offer = Offer { site: site.as_str(), address: address.as_str(), port, key };
-            offer.judge(&known_hosts.check(address.as_str(), port, key))
-        })
+    fn judge(&self, host: &Endpoint) -> Judge {
+        let (known_hosts, address, port) = (Arc::clone(&self.known_hosts), host.address.clone(), host.port);
+        Box::new(move |key| known_hosts.check(address.as_str(), port, key))
     }
 }
 
 impl Connect for SshConnector {
-    fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
-        async move { Ok(Box::new(self.connect_to(host).await?) as Box<dyn Session>) }.boxed()
+    fn connect<'a>(&'a self, label: &'a HostLabel, host: &'a Endpoint) -> Connecting<'a> {
+        async move { Ok(Box::new(self.connect_to(label, host).await?) as Box<dyn Session>) }.boxed()
     }
 }

@@ -15,11 +15,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ed25519_dalek::SigningKey;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 use russh::keys::ssh_key::Cipher;
 use russh::keys::ssh_key::LineEnding;
-use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
+use russh::keys::ssh_key::private::KeypairData;
 use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKey};
 use secrecy::{ExposeSecret, ExposeSecretMut as _, SecretBox, SecretString};
 
@@ -139,7 +140,7 @@ pub fn generate(comment: &str, passphrase: Option<&SecretString>) -> Result<Gene
     }
     let mut seed = SecretBox::new(Box::new([0_u8; 32]));
     SysRng.try_fill_bytes(seed.expose_secret_mut()).map_err(failed)?;
-    let pair = KeypairData::Ed25519(Ed25519Keypair::from_seed(seed.expose_secret()));
+    let pair = KeypairData::Ed25519(SigningKey::from_bytes(seed.expose_secret()).into());
     let mut key = PrivateKey::new(pair, comment.trim()).map_err(failed)?;
     let public = PublicKeyLine::of(key.public_key()).map_err(failed)?;
     if let Some(passphrase) = passphrase.map(ExposeSecret::expose_secret).filter(|p| !p.is_empty()) {

@@ -1,10 +1,9 @@
 //! An encrypted connection to a host whose key was looked at: russh's settings, its callbacks, and the limit of the handshake.
 //!
-//! Invariant: a key that the [`Judge`] does not accept ends the connection inside the key exchange, before a byte of a login is sent.
+//! Invariant: a key that is not [pinned](Verdict::Pinned) by the [`Judge`] ends the connection inside the key exchange, before a byte of a login is sent.
 //! The server can open no channel: every one of russh's defaults that would accept one is overridden.
 
 use crate::model::run::cause::Cause;
-use crate::model::text::hint::Hint;
 use std::borrow::Cow;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -23,9 +22,10 @@ use super::dial::{Admitted, Cuttable, Dial, Heard};
 use super::host_key::{HostKey, algorithms_of_type};
 use super::timeouts::in_words;
 use super::words::server_words;
+use crate::model::inventory::host_key::{HostKeyRefusal, Verdict};
 
-/// Looks at the host's key: an error refuses it, and becomes the connection's.
-pub(super) type Judge = Box<dyn Fn(&HostKey) -> Result<(), ConnectError> + Send + Sync>;
+/// Looks at the host's key.
+pub(super) type Judge = Box<dyn Fn(&HostKey) -> Verdict + Send + Sync>;
 
 /// A connection. Dropping it ends russh's task, whatever the peer does.
 pub(super) struct Link {
@@ -51,7 +51,7 @@ impl Link {
 /// What russh's callbacks have seen.
 #[derive(Default)]
 pub(super) struct Shared {
-    refused: Mutex<Option<ConnectError>>,
+    refused: Mutex<Option<HostKeyRefusal>>,
     ended: Mutex<Option<String>>,
     banner: Mutex<Option<String>>,
 }
@@ -70,16 +70,14 @@ pub(super) async fn connect(
     // Unbuffered, russh reads every packet with two system calls.
     let stream = BufReader::with_capacity(16 << 10, Cuttable::new(stream, cut, heard.clone()));
     let shared = Arc::new(Shared::default());
-    let client = Client { judge, shared: shared.clone() };
-    let failed = |(reason, cause)| {
-        let hints = if cause == Cause::OldSsh { vec![Hint::advice("it needs a newer sshd")] } else { Vec::new() };
-        ConnectError::Handshake { address: dial.target(), reason, cause, hints }
-    };
+    let client = Client { host: dial.target(), judge, shared: shared.clone() };
+    let failed = |(reason, cause)| ConnectError::Handshake { address: dial.target(), reason, cause };
     match timeout(handshake, client::connect_stream(Arc::new(config(pinned_types, keepalive)), stream, client)).await {
         Ok(Ok(handle)) => Ok(Link { handle, shared, permits: Some(permits), _cut: guard }),
         Ok(Err(e)) => {
             let refused = shared.refused.lock().ok().and_then(|mut refused| refused.take());
-            Err(refused.unwrap_or_else(|| failed(handshake_failure(&e, &heard))))
+            let failure = || failed(handshake_failure(&e, &heard));
+            Err(refused.map_or_else(failure, |refused| ConnectError::HostKey(Box::new(refused))))
         }
         // Whoever speaks something else waits for us to do so, too.
         Err(_) => {
@@ -202,6 +200,7 @@ fn has_aes() -> bool {
 
 /// russh's callbacks.
 pub(super) struct Client {
+    host: String,
     judge: Judge,
     shared: Arc<Shared>,
 }
@@ -215,16 +214,11 @@ impl client::Handler for Client {
             // None was asked for.
             PublicKeyOrCertificate::Certificate(_) => None,
         };
-        let verdict = match key {
-            Some(key) => (self.judge)(&key),
-            None => Err(ConnectError::HostKey {
-                message: "the host shows a certificate instead of a key".to_owned(),
-                cause: Cause::HostKeyUnknown,
-            }),
-        };
-        let accepted = verdict.is_ok();
-        if let (Err(error), Ok(mut refused)) = (verdict, self.shared.refused.lock()) {
-            *refused = Some(error);
+        let verdict = key.as_ref().map_or(Verdict::Certificate, &self.judge);
+        let accepted = verdict == Verdict::Pinned;
+        if let (false, Ok(mut refused)) = (accepted, self.shared.refused.lock()) {
+            let offered = key.map(|key| format!("{} {}", key.key_type(), key.fingerprint())).unwrap_or_default();
+            *refused = Some(HostKeyRefusal { host: self.host.clone(), offered, verdict });
         }
         Ok(accepted)
     }
@@ -348,7 +342,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_channel_of_a_made_up_kind_is_refused() {
-        let mut client = Client { judge: Box::new(|_| Ok(())), shared: Arc::default() };
+        let mut client = Client { host: String::new(), judge: Box::new(|_| Verdict::Pinned), shared: Arc::default() };
         let id = ChannelId::decode(&mut &[0_u8; 4][..]).unwrap();
         assert!(!client.should_accept_unknown_server_channel(id, "made-up@example.com").await);
     }

@@ -21,9 +21,9 @@ use super::credentials::Credentials;
 use super::link::{Client, Link};
 use super::timeouts::in_words;
 use super::{ConnectError, KeyAnswer};
-use crate::model::plan::plan::PlanHost;
+use crate::model::inventory::ssh::Endpoint;
 use crate::model::run::cause::Cause;
-use crate::model::text::hint::Hint;
+use crate::model::text::name::HostLabel;
 
 /// A server that never stops asking.
 const MOST_ROUNDS: usize = 20;
@@ -31,11 +31,11 @@ const MOST_ROUNDS: usize = 20;
 /// Logs in, or says what was tried.
 pub(super) async fn login(
     link: &mut Link,
-    host: &PlanHost,
+    (label, host): (&HostLabel, &Endpoint),
     credentials: &Credentials,
     limit: Duration,
 ) -> Result<(), ConnectError> {
-    let mut login = Login::new(host, limit);
+    let mut login = Login::new(label, host, limit);
     let end = login.run(&mut link.handle, credentials).await;
     // To a login that is to prove a key, whatever else opens the host is none.
     let end = end.and_then(|()| {
@@ -47,27 +47,23 @@ pub(super) async fn login(
     });
     match end {
         Ok(()) => Ok(()),
-        Err(stop) => {
-            let needs_password = login.needs_password(credentials);
-            let hint = || Hint::advice("--ask-pass, or --password-file FILE");
-            Err(ConnectError::Auth {
-                user: host.user.to_string(),
-                reason: login.reason(&stop, link),
-                cause: match stop {
-                    Stop::Exhausted if needs_password => Cause::PasswordNeeded,
-                    Stop::Exhausted => Cause::LoginRefused,
-                    Stop::Closed => Cause::LoginClosed,
-                    Stop::Silent => Cause::LoginTimedOut,
-                },
-                hints: needs_password.then(hint).into_iter().collect(),
-                key: login.key_answer(),
-            })
-        }
+        Err(stop) => Err(ConnectError::Auth {
+            user: host.user.to_string(),
+            reason: login.reason(&stop, link),
+            cause: match stop {
+                Stop::Exhausted if login.needs_password(credentials) => Cause::PasswordNeeded,
+                Stop::Exhausted => Cause::LoginRefused,
+                Stop::Closed => Cause::LoginClosed,
+                Stop::Silent => Cause::LoginTimedOut,
+            },
+            key: login.key_answer(),
+        }),
     }
 }
 
 struct Login<'a> {
-    host: &'a PlanHost,
+    label: &'a HostLabel,
+    host: &'a Endpoint,
     limit: Duration,
     /// In words.
     tried: Vec<String>,
@@ -108,8 +104,9 @@ enum Answer {
 }
 
 impl<'a> Login<'a> {
-    fn new(host: &'a PlanHost, limit: Duration) -> Self {
+    fn new(label: &'a HostLabel, host: &'a Endpoint, limit: Duration) -> Self {
         Self {
+            label,
             host,
             limit,
             tried: Vec::new(),

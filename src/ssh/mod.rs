@@ -21,7 +21,6 @@ mod scan;
 mod session;
 mod shells;
 mod timeouts;
-mod trust;
 mod words;
 
 use std::time::Duration;
@@ -30,29 +29,35 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::model::inventory::host_key::HostKeyRefusal;
+use crate::model::inventory::ssh::Endpoint;
 use crate::model::plan::command::{RemoteCommand, Wire};
 use crate::model::plan::durable::{DurableStep, Entry};
-use crate::model::plan::plan::PlanHost;
 use crate::model::run::cause::Cause;
 use crate::model::run::event::Stream;
 use crate::model::run::reason::Reason;
-use crate::model::text::hint::{Advise, Hint};
+use crate::model::text::hint::Hint;
+use crate::model::text::name::{HostLabel, SiteName};
 
+pub use crate::model::inventory::host_key::Verdict;
 pub use admission::Admission;
 pub use agent::agent_has;
 pub use backoff::Backoff;
 pub use connector::SshConnector;
 pub use credentials::{AgentKey, Credentials, Identity, PasswordGate};
 pub use host_key::HostKey;
-pub use known_hosts::{KnownHosts, KnownHostsError, Pin, Verdict, pin};
+pub use known_hosts::{KnownHosts, KnownHostsError};
 pub use russh::keys::{Certificate, PrivateKey};
 pub use scan::scan_host_key;
 pub use timeouts::Timeouts;
 
+/// A connection that comes about, or why it does not.
+pub type Connecting<'a> = BoxFuture<'a, Result<Box<dyn Session>, ConnectError>>;
+
 /// Makes connections to hosts.
 pub trait Connect: Send + Sync + 'static {
-    /// Reaches the host, verifies its key and logs in. Every stage has a time limit of its own; cancelling is dropping the future.
-    fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>>;
+    /// Reaches the host, which `label` names to people, verifies its key and logs in. Every stage has a time limit of its own; cancelling is dropping the future.
+    fn connect<'a>(&'a self, label: &'a HostLabel, host: &'a Endpoint) -> Connecting<'a>;
 }
 
 /// One connection to one host. Each command runs in a channel of its own, except that durable steps of the same user share one.
@@ -175,17 +180,10 @@ pub enum ConnectError {
         reason: String,
         /// What was in the way.
         cause: Cause,
-        /// What helps.
-        hints: Vec<Hint>,
     },
     /// The host's key is not the pinned one.
-    #[error("{}", Reason::parse(.message).text)]
-    HostKey {
-        /// All of it: what was offered, what is pinned and where, and what to do.
-        message: String,
-        /// Unknown, changed or revoked.
-        cause: Cause,
-    },
+    #[error("{0}")]
+    HostKey(Box<HostKeyRefusal>),
     /// No login.
     #[error("login as {user} failed: {reason}")]
     Auth {
@@ -195,8 +193,6 @@ pub enum ConnectError {
         reason: String,
         /// The server said no, wants a password as well, closed the connection or did not answer.
         cause: Cause,
-        /// What helps.
-        hints: Vec<Hint>,
         /// What it said to the keys.
         key: KeyAnswer,
     },
@@ -214,10 +210,31 @@ pub enum KeyAnswer {
 }
 
 impl ConnectError {
+    /// For a host of this site.
+    pub fn reason(&self, site: &SiteName) -> Reason {
+        Reason { text: self.to_string(), cause: Some(self.cause()), hints: self.hint(site).into_iter().collect() }
+    }
+
+    /// What to do about it on a host of this site.
+    pub fn hint(&self, site: &SiteName) -> Option<Hint> {
+        match self {
+            Self::HostKey(refusal) => refusal.hint(site).map(Hint::Advice),
+            Self::Auth { cause: Cause::PasswordNeeded, .. } => {
+                Some(Hint::advice("--ask-pass, or --password-file FILE"))
+            }
+            Self::Auth { cause: Cause::LoginRefused, key: KeyAnswer::Refused, .. } => {
+                let hint = format!("`fleet {site} distribute-keys` brings the project's key to hosts that lack it");
+                Some(Hint::Advice(hint))
+            }
+            Self::Handshake { cause: Cause::OldSsh, .. } => Some(Hint::advice("it needs a newer sshd")),
+            Self::Resolve { .. } | Self::Tcp { .. } | Self::Handshake { .. } | Self::Auth { .. } => None,
+        }
+    }
+
     /// Would another attempt only be told the same?
     pub fn is_final(&self) -> bool {
         match self {
-            Self::HostKey { .. } => true,
+            Self::HostKey(_) => true,
             Self::Auth { cause, .. } => !matches!(cause, Cause::LoginClosed | Cause::LoginTimedOut),
             Self::Resolve { .. } | Self::Tcp { .. } | Self::Handshake { .. } => false,
         }
@@ -233,23 +250,8 @@ impl ConnectError {
             Self::Resolve { cause, .. }
             | Self::Tcp { cause, .. }
             | Self::Handshake { cause, .. }
-            | Self::HostKey { cause, .. }
             | Self::Auth { cause, .. } => *cause,
-        }
-    }
-
-    /// As the reason for which a host is left out.
-    pub fn reason(&self) -> Reason {
-        Reason { cause: Some(self.cause()), hints: self.hints(), text: self.to_string() }
-    }
-}
-
-impl Advise for ConnectError {
-    fn hints(&self) -> Vec<Hint> {
-        match self {
-            Self::Handshake { hints, .. } | Self::Auth { hints, .. } => hints.clone(),
-            Self::HostKey { message, .. } => Reason::parse(message).hints,
-            Self::Resolve { .. } | Self::Tcp { .. } => Vec::new(),
+            Self::HostKey(refusal) => refusal.cause(),
         }
     }
 }

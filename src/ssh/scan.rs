@@ -8,7 +8,8 @@ use super::dial::Dial;
 use super::host_key::HostKey;
 use super::link;
 use super::timeouts::Timeouts;
-use crate::model::plan::plan::PlanHost;
+use crate::model::inventory::host_key::Verdict;
+use crate::model::inventory::ssh::Endpoint;
 use crate::model::run::cause::Cause;
 
 /// Asks a host for its key. The key exchange proves that it holds the private half. `prefer`: types that are pinned already, so that a
@@ -16,7 +17,7 @@ use crate::model::run::cause::Cause;
 ///
 /// The connection ends inside the key exchange: no user name and no login request is sent.
 pub async fn scan_host_key(
-    host: &PlanHost,
+    host: &Endpoint,
     timeouts: &Timeouts,
     prefer: &[String],
     admission: &Admission,
@@ -30,7 +31,7 @@ pub async fn scan_host_key(
             *offered = Some(key.clone());
         }
         // Having seen the key is all: a refusal is the quickest way out.
-        Err(ConnectError::HostKey { message: "only looking".to_owned(), cause: Cause::HostKeyUnknown })
+        Verdict::Unknown
     });
     let end = link::connect(&dial, timeouts.handshake_of(connect), prefer, host.keepalive, judge).await;
     match (seen.lock().ok().and_then(|mut key| key.take()), end) {
@@ -40,7 +41,6 @@ pub async fn scan_host_key(
             address: dial.target(),
             reason: "the host showed no key".to_owned(),
             cause: Cause::Handshake,
-            hints: Vec::new(),
         }),
     }
 }

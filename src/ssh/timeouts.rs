@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::GRACE;
 
-/// The limits of the stages; that of the TCP connection is the host's own ([`crate::model::plan::plan::PlanHost::connect_timeout`]).
+/// The limits of the stages; that of the TCP connection is the host's own ([`crate::model::inventory::ssh::Endpoint::connect_timeout`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// Name to addresses.

@@ -81,6 +81,7 @@ fn word(verdict: &Verdict) -> (&'static str, usize) {
         Verdict::Changed { line, .. } => ("changed", *line),
         Verdict::Revoked { line, .. } => ("revoked", *line),
         Verdict::OtherTypeKnown { line, .. } => ("other type", *line),
+        Verdict::Certificate => ("certificate", 0),
     }
 }
 
@@ -187,7 +188,7 @@ fn ssh_accepts(sshd: &Sshd, file: &Path, identity: &Path) -> bool {
 async fn fleet_accepts(sshd: &Sshd, file: &Path) -> bool {
     let known = KnownHosts::load(file).unwrap();
     let types = known.pinned_types("127.0.0.1", sshd.port());
-    let host = crate::ssh_transport::plan_host(sshd.port());
+    let host = crate::ssh_transport::endpoint(sshd.port());
     let key = scan_host_key(&host, &Timeouts::default(), &types, &Admission::default()).await.unwrap();
     known.check("127.0.0.1", sshd.port(), &key) == Verdict::Pinned
 }

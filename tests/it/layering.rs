@@ -10,15 +10,17 @@ use std::path::{Path, PathBuf};
 use paths::{NamedPath, named_paths};
 
 /// Each top module, and the ones that it may use. A module may use only those above it, hence there is no circle.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("model", &[]),
     ("files", &["model"]),
     ("ssh", &["model", "files"]),
     ("engine", &["model", "files", "ssh"]),
-    ("report", &["model", "files"]),
+    ("record", &["model", "files"]),
+    ("report", &["model", "files", "record"]),
     ("keys", &["model", "files", "ssh"]),
     ("demo", &["model", "files", "ssh", "keys"]),
-    ("cli", &["model", "files", "ssh", "engine", "report", "keys", "demo"]),
+    ("app", &["model", "files", "ssh", "engine", "record", "report", "keys"]),
+    ("cli", &["model", "files", "ssh", "engine", "record", "report", "keys", "demo", "app"]),
 ];
 
 /// What only these modules may name, and why.

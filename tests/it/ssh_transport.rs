@@ -11,10 +11,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet::model::inventory::ssh::Endpoint;
 use fleet::model::plan::command::RemoteCommand;
-use fleet::model::plan::plan::PlanHost;
 use fleet::model::run::event::Stream;
-use fleet::model::text::name::{Address, HostLabel, HostName, SiteName, UserName};
+use fleet::model::text::name::{Address, HostLabel, UserName};
 use fleet::ssh::{
     Connect, ConnectError, Credentials, Exec, ExecEnd, Identity, KnownHosts, OutputChunk, Remote, Session,
     SshConnector, Timeouts,
@@ -46,22 +46,18 @@ fn pair(key_type: &str) -> Pair {
     Pair { identity: Identity { name: "keys/fleet".to_owned(), key: Arc::new(key), certificate: None }, public, folder }
 }
 
-pub fn plan_host(port: u16) -> PlanHost {
-    PlanHost {
-        book: None,
-        label: HostLabel::parse("web1").unwrap(),
-        site: SiteName::parse("mysite").unwrap(),
-        name: HostName::parse("web1").unwrap(),
-        address: Address::parse("127.0.0.1").unwrap(),
+pub fn endpoint(port: u16) -> Endpoint {
+    Endpoint {
         port,
-        user: UserName::parse(&user::current()).unwrap(),
-        identity: None,
         connect_timeout: Duration::from_secs(5),
         connect_retry: Duration::ZERO,
         reconnect_timeout: Duration::from_secs(1),
-        keepalive: Duration::from_secs(15),
-        roles: Vec::new(),
+        ..Endpoint::new(Address::parse("127.0.0.1").unwrap(), &UserName::parse(&user::current()).unwrap())
     }
+}
+
+fn web1() -> HostLabel {
+    HostLabel::parse("web1").unwrap()
 }
 
 fn timeouts() -> Timeouts {
@@ -84,14 +80,14 @@ fn with_key(pair: &Pair) -> Credentials {
 
 /// The error of a connection that must not come about.
 async fn refused(connector: &SshConnector, port: u16) -> ConnectError {
-    connector.connect(&plan_host(port)).await.err().expect("the connection must be refused")
+    connector.connect(&web1(), &endpoint(port)).await.err().expect("the connection must be refused")
 }
 
 /// A session on a host, logged in by key.
 async fn session(sshd: &Sshd) -> Box<dyn Session> {
     let pair = pair("ed25519");
     sshd.authorize(&pair.public);
-    connector(&sshd.known_hosts(), with_key(&pair)).connect(&plan_host(sshd.port())).await.unwrap()
+    connector(&sshd.known_hosts(), with_key(&pair)).connect(&web1(), &endpoint(sshd.port())).await.unwrap()
 }
 
 /// What a command printed, and how it ended.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::model::inventory::inventory::{Setting, Site};
+use crate::model::config::setting::Setting;
+use crate::model::inventory::inventory::Site;
 use crate::model::recipe::recipe::{Action, Recipe, Spanned, Step, StepGuard};
 use crate::model::recipe::shell::{Context, Scanner};
 use crate::model::recipe::template::Template;

@@ -19,7 +19,7 @@ use toml::de::{DeTable, DeValue};
 use self::blanks::with_plain_blanks;
 pub use self::item::Item;
 use crate::model::config::diagnostic::{Diagnostic, Source, nearest};
-use crate::model::inventory::inventory::Origin;
+use crate::model::config::setting::{Origin, Setting};
 use crate::model::recipe::recipe::Spanned;
 
 /// A file that is being read.
@@ -168,6 +168,11 @@ impl<'d> Table<'d> {
     /// The table's header, or all of an inline table.
     pub fn span(&self) -> Range<usize> {
         self.span.clone()
+    }
+
+    /// The value, and its place in the file.
+    pub fn setting<T>(&self, spanned: Spanned<T>) -> Setting<T> {
+        Setting { origin: self.document.origin(&spanned.span), value: spanned.value }
     }
 
     /// Is nothing in it?

@@ -4,3 +4,4 @@ pub mod advice;
 pub mod diagnostic;
 pub mod document;
 pub mod graph;
+pub mod setting;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::config::diagnostic::{Diagnostic, Source, in_order};
-use crate::model::text::name::{Address, HostName, RecipeName, RoleName, SiteName, UserName, VarName};
+use crate::model::config::setting::Setting;
+use crate::model::inventory::ssh::SshSettings;
+use crate::model::text::name::{Address, HostName, RecipeName, RoleName, SiteName, VarName};
 
 /// All sites, and apart from them what is wrong with the files of others: one broken file stops its own site, not the project.
 ///
@@ -76,20 +78,8 @@ pub struct Host {
     pub name: HostName,
     /// Where it is reached; its name when the file gives no address.
     pub address: Setting<Address>,
-    /// TCP port.
-    pub port: Setting<u16>,
-    /// Login user; when nobody sets it, the name of the user who runs `fleet`, which is decided later.
-    pub user: Option<Setting<UserName>>,
-    /// Private key file, relative to the project folder.
-    pub identity: Option<Setting<String>>,
-    /// Limit of the TCP connection.
-    pub connect_timeout: Setting<Duration>,
-    /// How long to retry a first connection that is refused or closed at once.
-    pub connect_retry: Setting<Duration>,
-    /// How long a lost connection is tried to be made again.
-    pub reconnect_timeout: Setting<Duration>,
-    /// Between two signs of life that are asked of the host.
-    pub keepalive: Setting<Duration>,
+    /// How it is reached; what has a default is set.
+    pub ssh: SshSettings,
     /// Its roles.
     pub roles: Vec<RoleName>,
     /// Its own variables.
@@ -171,57 +161,9 @@ impl fmt::Display for Stage {
     }
 }
 
-/// A value and where it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting<T> {
-    /// The value.
-    pub value: T,
-    /// Where it came from.
-    pub origin: Origin,
-}
-
-/// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// Nobody said otherwise.
-    Default,
-    /// A file of the project or a recipe: path and line.
-    File {
-        /// `hosts/mysite.toml`.
-        path: String,
-        /// From 1.
-        line: usize,
-    },
-    /// A flag: `--user`.
-    CommandLine(&'static str),
-    /// A run that proved it on the site that this one follows.
-    Proven(String),
-    /// Whatever is proven on this site when it is deployed.
-    Followed(SiteName),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File { path, line } => write!(f, "{path}:{line}"),
-            Self::CommandLine(flag) => write!(f, "command line ({flag})"),
-            Self::Proven(run) => write!(f, "proven by run {run}"),
-            Self::Followed(site) => write!(f, "what is proven on {site} by then"),
-        }
-    }
-}
-
 impl Site {
     /// The host of that name.
     pub fn host(&self, name: &str) -> Option<&Host> {
         self.hosts.iter().find(|host| host.name.as_str() == name)
-    }
-}
-
-impl<T> Setting<T> {
-    /// A value that nobody set.
-    pub fn default_of(value: T) -> Self {
-        Self { value, origin: Origin::Default }
     }
 }

@@ -9,9 +9,11 @@ use std::time::Duration;
 use crate::model::config::diagnostic::{Diagnostic, Source, nearest};
 use crate::model::config::document::{Document, Item, Table};
 use crate::model::config::graph::{chain, walk};
-use crate::model::inventory::inventory::{Inventory, Rollout, Setting, Share, Site, Stage};
+use crate::model::config::setting::Setting;
+use crate::model::inventory::inventory::{Inventory, Rollout, Share, Site, Stage};
+use crate::model::inventory::ssh::SshSettings;
 use crate::model::recipe::recipe::{Spanned, settable};
-use crate::model::text::name::{RecipeName, SiteName, UserName, VarName};
+use crate::model::text::name::{RecipeName, SiteName, VarName};
 
 /// How many hosts an inventory may have.
 pub const MOST_HOSTS: usize = 100_000;
@@ -87,79 +89,11 @@ fn cycles<'a>(stems: &[&'a str], follows: &[Follows<'a>]) -> Vec<(&'a str, Diagn
     walk(&edges).cycles.iter().flat_map(of_each).collect()
 }
 
-fn limit(table: &Table<'_>, key: &'static str) -> Option<Setting<Duration>> {
-    table.item(key).and_then(|item| item.limit()).map(|limit| setting(table, limit))
-}
-
-/// The settings that defaults, sites and hosts share.
-#[derive(Debug, Clone, Default)]
-struct Ssh {
-    user: Option<Setting<UserName>>,
-    port: Option<Setting<u16>>,
-    identity: Option<Setting<String>>,
-    connect_timeout: Option<Setting<Duration>>,
-    connect_retry: Option<Setting<Duration>>,
-    reconnect_timeout: Option<Setting<Duration>>,
-    keepalive: Option<Setting<Duration>>,
-}
-
-impl Ssh {
-    /// Reads the keys out of `[ssh]` or `[[host]]`.
-    fn read(table: &Table<'_>) -> Self {
-        if let Some(jump) = table.item("jump") {
-            jump.report("jump hosts are not supported yet");
-        }
-        Self {
-            user: table.parsed("user", UserName::parse).map(|user| setting(table, user)),
-            port: table.item("port").and_then(|item| port(&item)).map(|port| setting(table, port)),
-            identity: table.parsed("identity", identity).map(|path| setting(table, path)),
-            connect_timeout: limit(table, "connect-timeout"),
-            connect_retry: table
-                .item("connect-retry")
-                .and_then(|item| item.duration())
-                .map(|time| setting(table, time)),
-            reconnect_timeout: limit(table, "reconnect-timeout"),
-            keepalive: limit(table, "keepalive"),
-        }
-    }
-
-    /// These settings, and where there are none those of `below`.
-    fn over(self, below: &Self) -> Self {
-        Self {
-            user: self.user.or_else(|| below.user.clone()),
-            port: self.port.or_else(|| below.port.clone()),
-            identity: self.identity.or_else(|| below.identity.clone()),
-            connect_timeout: self.connect_timeout.or_else(|| below.connect_timeout.clone()),
-            connect_retry: self.connect_retry.or_else(|| below.connect_retry.clone()),
-            reconnect_timeout: self.reconnect_timeout.or_else(|| below.reconnect_timeout.clone()),
-            keepalive: self.keepalive.or_else(|| below.keepalive.clone()),
-        }
-    }
-}
-
-fn identity(path: &str) -> Result<String, String> {
-    if path.is_empty() || path.chars().any(char::is_control) {
-        return Err("`identity` must be the path of a private key file".to_owned());
-    }
-    Ok(path.to_owned())
-}
-
-fn port(item: &Item<'_>) -> Option<Spanned<u16>> {
-    match item.integer() {
-        Some(0) | None => item.expected_value("a port number, 1 to 65535"),
-        Some(value) => Some(Spanned { value, span: item.span.clone() }),
-    }
-}
-
-fn setting<T>(table: &Table<'_>, spanned: Spanned<T>) -> Setting<T> {
-    Setting { origin: table.document().origin(&spanned.span), value: spanned.value }
-}
-
 /// What `hosts/defaults.toml` and a site's file have in common.
 #[derive(Debug, Clone, Default)]
 struct Common {
     recipe: Option<Setting<RecipeName>>,
-    ssh: Ssh,
+    ssh: SshSettings,
     vars: BTreeMap<VarName, Setting<String>>,
     batches: Option<Setting<Vec<Share>>>,
     max_failures: Option<Setting<Share>>,
@@ -169,11 +103,11 @@ struct Common {
 impl Common {
     fn read(root: &Table<'_>, known: Known<'_>) -> Self {
         let mut common = Self {
-            recipe: root.item("recipe").and_then(|item| recipe(&item, known)).map(|name| setting(root, name)),
+            recipe: root.item("recipe").and_then(|item| recipe(&item, known)).map(|name| root.setting(name)),
             ..Self::default()
         };
         if let Some(ssh) = root.table("ssh") {
-            common.ssh = Ssh::read(&ssh);
+            common.ssh = SshSettings::read(&ssh);
             ssh.finish();
         }
         if let Some(vars) = root.table("vars") {
@@ -181,10 +115,10 @@ impl Common {
         }
         if let Some(rollout) = root.table("rollout") {
             common.batches =
-                rollout.item("batches").and_then(|item| batches(&item)).map(|value| setting(&rollout, value));
+                rollout.item("batches").and_then(|item| batches(&item)).map(|value| rollout.setting(value));
             common.max_failures =
-                rollout.item("max-failures").and_then(|item| share(&item)).map(|value| setting(&rollout, value));
-            common.soak = rollout.item("soak").and_then(|item| item.duration()).map(|value| setting(&rollout, value));
+                rollout.item("max-failures").and_then(|item| share(&item)).map(|value| rollout.setting(value));
+            common.soak = rollout.item("soak").and_then(|item| item.duration()).map(|value| rollout.setting(value));
             rollout.finish();
         }
         common
@@ -288,7 +222,7 @@ fn read_vars(table: &Table<'_>) -> BTreeMap<VarName, Setting<String>> {
             found.insert(name, value);
         }
     }
-    found.into_iter().map(|(name, value)| (name, setting(table, value))).collect()
+    found.into_iter().map(|(name, value)| (name, table.setting(value))).collect()
 }
 
 fn read_defaults(document: &Document<'_>, known: Known<'_>) -> Common {
@@ -342,8 +276,8 @@ impl SiteReader<'_> {
             name,
             source: Arc::clone(self.document.source()),
             recipe: common.recipe.clone(),
-            stage: stage.map(|stage| setting(&table, stage)),
-            follows: follows.map(|target| setting(&table, target)),
+            stage: stage.map(|stage| table.setting(stage)),
+            follows: follows.map(|target| table.setting(target)),
             rollout: common.rollout(),
             vars: common.vars,
             hosts,

@@ -1,5 +1,7 @@
 //! Sites and their hosts, and which of them a command line means.
 
+pub mod host_key;
 pub mod inventory;
 pub mod inventory_file;
 pub mod selector;
+pub mod ssh;

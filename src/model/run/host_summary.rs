@@ -12,14 +12,11 @@ use crate::model::run::reason::Reason;
 use crate::model::text::name::{HostLabel, StepPath, VarName};
 use crate::model::text::tail::Tail;
 
-/// What is known about a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostSummary {
-    /// The host.
     pub host: HostLabel,
     /// How it ended; none while it is not settled.
     pub outcome: Option<HostOutcome>,
-    /// Why it did not succeed.
     pub reason: Option<Reason>,
     /// What is still there although the run did not succeed: what the recipe says of it, or the step.
     pub in_force: Vec<String>,
@@ -27,7 +24,6 @@ pub struct HostSummary {
     pub kept: Vec<StepPath>,
     /// When fleet began to connect.
     pub started: Option<Timestamp>,
-    /// When it settled.
     pub finished: Option<Timestamp>,
     /// Is there a connection, as far as is known?
     pub connected: bool,
@@ -37,9 +33,7 @@ pub struct HostSummary {
     pub locked: bool,
     /// What it does not promise, in words.
     pub warnings: Vec<String>,
-    /// The operator gave it up.
     pub given_up: bool,
-    /// What it is doing.
     pub activity: Option<Activity>,
     /// The step that will be tried again after a pause.
     pub retrying: Option<StepPath>,
@@ -49,7 +43,6 @@ pub struct HostSummary {
     pub failure: Option<Failure>,
     /// The undo that failed after that.
     pub undo_failure: Option<Failure>,
-    /// Variables that its steps set.
     pub registered: BTreeMap<VarName, String>,
     steps: Vec<StepSummary>,
 }
@@ -57,33 +50,25 @@ pub struct HostSummary {
 /// A command that was sent and has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Activity {
-    /// The step.
     pub step: StepPath,
-    /// Is it being done or undone?
     pub kind: StepKind,
     /// Attempt, from 1.
     pub attempt: u32,
-    /// When it began.
     pub since: Timestamp,
     /// When it printed something last.
     pub printed: Option<Timestamp>,
 }
 
-/// Doing or undoing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StepKind {
-    /// The step's `run`.
     Run,
-    /// The step's `undo`.
     Undo,
 }
 
 /// A step, or the undo of one, on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepSummary {
-    /// The step.
     pub step: StepPath,
-    /// Done or undone?
     pub kind: StepKind,
     /// How many attempts began.
     pub attempts: u32,
@@ -98,15 +83,10 @@ pub struct StepSummary {
 /// A step that did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The step.
     pub step: StepPath,
-    /// Was it being done or undone?
     pub kind: StepKind,
-    /// How it ended.
     pub outcome: StepOutcome,
-    /// How many attempts there were.
     pub attempts: u32,
-    /// The last lines that it printed.
     pub tail: Tail,
 }
 
@@ -161,7 +141,6 @@ impl HostSummary {
         Some(elapsed(self.started?, self.finished?))
     }
 
-    /// Takes a fact about this host.
     pub(super) fn apply(&mut self, at: Timestamp, fact: &Fact) {
         match fact {
             Fact::HostStarted { .. } => {

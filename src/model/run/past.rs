@@ -33,43 +33,28 @@ pub enum PastFact {
     Unreachable,
     /// An attempt of a step, or of an undo, was about to be sent.
     Began {
-        /// The step.
         at: StepIndex,
-        /// Attempt, from 1.
         attempt: u32,
-        /// Done or undone?
         kind: StepKind,
     },
     /// The host came to a step that is only an undo.
     UndoPlanned {
-        /// The step.
         at: StepIndex,
     },
-    /// It ended.
     Ended {
-        /// The step.
         at: StepIndex,
-        /// Done or undone?
         kind: StepKind,
-        /// How.
         outcome: StepOutcome,
         /// Was it to be tried again?
         retrying: bool,
     },
-    /// The operator gave the host up.
     GivenUp,
-    /// The operator decided about a step.
     Decided {
-        /// The step.
         at: StepIndex,
-        /// What.
         decision: Decision,
     },
-    /// A step set a variable.
     Registered {
-        /// The variable.
         name: VarName,
-        /// Its value.
         value: String,
     },
 }
@@ -77,11 +62,8 @@ pub enum PastFact {
 /// A step whose last attempt has not succeeded, nor been undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenStep {
-    /// Where.
     pub host: HostIndex,
-    /// Which.
     pub at: StepIndex,
-    /// Done or undone?
     pub kind: StepKind,
     /// How it ended; none when the events end before it did.
     pub outcome: Option<StepOutcome>,
@@ -95,43 +77,24 @@ impl OpenStep {
 }
 
 impl Past {
-    /// Reads the events of a run. What names hosts or steps that the plan does not have is passed over.
     pub fn of<'a>(plan: &Plan, events: impl IntoIterator<Item = &'a Event>) -> Self {
-        let hosts: BTreeMap<&HostLabel, HostIndex> =
-            plan.hosts.iter().enumerate().map(|(index, host)| (&host.label, HostIndex(index))).collect();
-        let steps: BTreeMap<&StepPath, StepIndex> = plan
-            .phases
-            .iter()
-            .enumerate()
-            .flat_map(|(phase, p)| {
-                p.steps.iter().enumerate().map(move |(step, s)| (&s.path, StepIndex { phase, step }))
-            })
-            .collect();
-        let mut facts = Vec::new();
-        for event in events {
-            let Some(host) = event.fact.host().and_then(|host| hosts.get(host)).copied() else { continue };
-            let at = |path: &StepPath| steps.get(path).copied();
-            facts.extend(past_fact(&event.fact, at).map(|fact| (host, fact)));
-        }
-        Self { facts }
+        let mut reader = PastReader::new(plan);
+        events.into_iter().for_each(|event| reader.apply(event));
+        reader.past()
     }
 
-    /// All of it, in order.
     pub fn facts(&self) -> impl Iterator<Item = (HostIndex, &PastFact)> {
         self.facts.iter().map(|(host, fact)| (*host, fact))
     }
 
-    /// What happened on one host.
     pub fn of_host(&self, host: HostIndex) -> impl Iterator<Item = &PastFact> {
         self.facts.iter().filter(move |(of, _)| *of == host).map(|(_, fact)| fact)
     }
 
-    /// Adds what the operator decided now.
     pub fn decide(&mut self, host: HostIndex, at: StepIndex, decision: Decision) {
         self.facts.push((host, PastFact::Decided { at, decision }));
     }
 
-    /// Adds that the operator gives the host up now.
     pub fn give_up(&mut self, host: HostIndex) {
         self.facts.push((host, PastFact::GivenUp));
     }
@@ -175,6 +138,34 @@ impl Past {
     /// Did anything happen on any host?
     pub fn is_empty(&self) -> bool {
         !self.facts.iter().any(|(_, fact)| matches!(fact, PastFact::Began { .. }))
+    }
+}
+
+/// Reads the events of a run, one by one. What names hosts or steps that the plan does not have is passed over.
+pub struct PastReader<'p> {
+    hosts: BTreeMap<&'p HostLabel, HostIndex>,
+    steps: BTreeMap<&'p StepPath, StepIndex>,
+    past: Past,
+}
+
+impl<'p> PastReader<'p> {
+    /// Reads events of that plan.
+    pub fn new(plan: &'p Plan) -> Self {
+        let hosts = plan.hosts.iter().enumerate().map(|(index, host)| (&host.label, HostIndex(index))).collect();
+        let steps = plan.phases.iter().enumerate().flat_map(|(phase, p)| {
+            p.steps.iter().enumerate().map(move |(step, s)| (&s.path, StepIndex { phase, step }))
+        });
+        Self { hosts, steps: steps.collect(), past: Past::default() }
+    }
+
+    pub fn apply(&mut self, event: &Event) {
+        let Some(host) = event.fact.host().and_then(|host| self.hosts.get(host)).copied() else { return };
+        let at = |path: &StepPath| self.steps.get(path).copied();
+        self.past.facts.extend(past_fact(&event.fact, at).map(|fact| (host, fact)));
+    }
+
+    pub fn past(self) -> Past {
+        self.past
     }
 }
 

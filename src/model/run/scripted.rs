@@ -1,14 +1,16 @@
 //! Events of runs that never were, for tests.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::model::inventory::ssh::Endpoint;
+use crate::model::plan::blob::Blobs;
 use crate::model::plan::command::CommandTemplate;
-use crate::model::plan::plan::{
-    HostIndex, KEEPALIVE, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, RECONNECT_TIMEOUT, StepCommands,
-};
+use crate::model::plan::operation::Operation;
+use crate::model::plan::plan::{HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep};
+use crate::model::plan::values::Values;
 use crate::model::recipe::template::{Language, Template};
 use crate::model::run::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Stream};
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
@@ -53,16 +55,16 @@ pub fn plan(hosts: &[&str], steps: &[(&str, &str, &str)]) -> Plan {
         label: host(name),
         site: site.clone(),
         name: HostName::parse(name).unwrap(),
-        address: Address::parse(&format!("192.0.2.{}", n + 11)).unwrap(),
-        port: 22,
-        user: UserName::parse("release").unwrap(),
-        identity: None,
-        connect_timeout: Duration::from_secs(10),
-        connect_retry: Duration::ZERO,
-        reconnect_timeout: RECONNECT_TIMEOUT,
-        keepalive: KEEPALIVE,
+        endpoint: Endpoint {
+            connect_retry: Duration::ZERO,
+            ..Endpoint::new(
+                Address::parse(&format!("192.0.2.{}", n + 11)).unwrap(),
+                &UserName::parse("release").unwrap(),
+            )
+        },
         roles: vec![],
         book: None,
+        values: Arc::default(),
     };
     let template = |text: &str| {
         (!text.is_empty()).then(|| CommandTemplate::shell(Template::parse(text, Language::Shell).unwrap()))
@@ -71,21 +73,10 @@ pub fn plan(hosts: &[&str], steps: &[(&str, &str, &str)]) -> Plan {
     let mut phases: Vec<PlanPhase> = Vec::new();
     for (path, run, undo) in steps {
         let name = phase(path.split('/').next().unwrap());
-        let commands = StepCommands { run: template(run), undo: template(undo), guard: None };
         let step = PlanStep {
-            path: step(path),
-            ends: vec![],
-            strikes: vec![],
-            effect: None,
-            timeout: None,
-            idle_timeout: None,
-            retry: None,
-            register: None,
-            idempotent: false,
-            durable: true,
-            read_only: false,
-            secret_output: false,
-            commands: all.iter().map(|index| (*index, commands.clone())).collect::<BTreeMap<_, _>>(),
+            run: template(run).map(Operation::Command),
+            undo: template(undo),
+            ..PlanStep::new(step(path), all.iter().copied().collect())
         };
         match phases.last_mut().filter(|phase| phase.name == name) {
             Some(phase) => phase.steps.push(step),
@@ -110,6 +101,8 @@ pub fn plan(hosts: &[&str], steps: &[(&str, &str, &str)]) -> Plan {
         proves: None,
         left_out: Vec::new(),
         basis: None,
+        values: Values::new(),
+        blobs: Blobs::default(),
     }
 }
 

@@ -20,27 +20,20 @@ use crate::model::text::tail::Tail;
 pub struct Summary {
     /// The run; none before its first event.
     pub run: Option<RunId>,
-    /// Its sites.
     pub sites: Vec<SiteName>,
     /// Its tasks, as typed.
     pub task: String,
-    /// Who started it.
     pub by: String,
-    /// When it began.
     pub started: Option<Timestamp>,
-    /// When it ended.
     pub finished: Option<Timestamp>,
-    /// When something happened last.
     pub latest: Option<Timestamp>,
     /// The phases that began, in order.
     pub phases: Vec<PhaseSummary>,
-    /// Why the rollout was stopped.
     pub stopped: Option<String>,
     /// How far it was interrupted: 0 is not at all.
     pub interrupts: u8,
     /// What it was interrupted with last.
     pub signal: Option<Signal>,
-    /// The reporters that failed, and why.
     pub dropped: Vec<(String, String)>,
     /// The exit code that the run told when it ended.
     pub told_exit_code: Option<u8>,
@@ -48,7 +41,6 @@ pub struct Summary {
     pub resumed: Option<Direction>,
     /// What the run takes from the site that its site follows.
     pub basis: Option<Basis>,
-    /// What the run proved.
     pub proven: Option<Proven>,
     hosts: Vec<HostSummary>,
     places: BTreeMap<HostLabel, usize>,
@@ -57,9 +49,7 @@ pub struct Summary {
 /// How far a phase is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PhaseSummary {
-    /// Its name.
     pub name: PhaseName,
-    /// How many batches it has.
     pub batches: usize,
     /// The batch that began last, from 1; 0 before the first.
     pub batch: usize,
@@ -70,7 +60,6 @@ pub struct PhaseSummary {
 }
 
 impl Summary {
-    /// Takes the next event.
     pub fn apply(&mut self, event: &Event) {
         self.run.get_or_insert_with(|| event.run.clone());
         self.latest = self.latest.max(Some(event.at));
@@ -144,7 +133,6 @@ impl Summary {
         }
     }
 
-    /// All events of a run in one go.
     pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
         let mut summary = Self::default();
         for event in events {
@@ -158,7 +146,6 @@ impl Summary {
         self.hosts.iter()
     }
 
-    /// One host.
     pub fn host(&self, host: &str) -> Option<&HostSummary> {
         self.places.get(host).and_then(|&place| self.hosts.get(place))
     }
@@ -182,7 +169,6 @@ impl Summary {
         self.resumed == Some(Direction::Back)
     }
 
-    /// How many hosts ended like that.
     pub fn count(&self, outcome: HostOutcome) -> usize {
         self.hosts().filter(|host| host.outcome == Some(outcome)).count()
     }

@@ -57,6 +57,16 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     if duration > LONGEST { Err(long()) } else { Ok(duration) }
 }
 
+/// `0.4 s`, `12.5 s`, `3 min 07 s`, `2 h 05 min`.
+pub fn in_words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..60 => format!("{}.{} s", seconds, duration.subsec_millis() / 100),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -35,6 +35,11 @@ pub fn printable_line(line: &[u8]) -> String {
     printable(last_drawn(line))
 }
 
+/// What a host says, or a reason with its hints, on one line.
+pub fn one_line(text: &str) -> String {
+    printable(text.as_bytes())
+}
+
 /// What a terminal would show in the end of a line that was drawn several times.
 pub fn last_drawn(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);

@@ -1,7 +1,8 @@
-//! Pinned host keys: an own reader and writer of OpenSSH's `known_hosts` format.
+//! Pinned host keys: an own reader of OpenSSH's `known_hosts` format.
 //!
 //! Invariant: only [`Verdict::Pinned`] lets a connection go on. `russh::keys::known_hosts` is not used: it accepts revoked keys and
-//! negated names, takes an unreadable file for an unknown host, and reports a full disk as success.
+//! negated names, takes an unreadable file for an unknown host, and reports a full disk as success. Nor is `ssh_key::known_hosts`: it reads only
+//! UTF-8 and only single spaces between the fields, cuts a line at any `#`, has one error for all that can be wrong, and matches no names.
 //!
 //! Differences from OpenSSH, all on the strict side but the first and the last: a byte order mark at the start of the file is ignored; a key pinned
 //! for `host` does not stand for `[host]:2222`; a key of another type than the pinned ones is refused and not asked about;
@@ -9,7 +10,6 @@
 //! and revoked keys, too, where OpenSSH knows only the one of the resolver.
 
 mod line;
-mod pin;
 #[cfg(test)]
 mod tests;
 
@@ -19,60 +19,21 @@ use std::path::{Path, PathBuf};
 
 use super::host_key::HostKey;
 use crate::files;
+use crate::model::inventory::host_key::Verdict;
 use crate::model::text::encoding::wide_encoding;
 use crate::model::text::name::canonical_address;
 use line::{Entry, Marker};
 
-pub use pin::{Pin, pin};
-
 /// The content of a `known_hosts` file, read once and shared by all connections.
 #[derive(Debug, Clone)]
 pub struct KnownHosts {
-    path: PathBuf,
+    path: String,
     lines: usize,
     entries: Vec<(usize, Entry)>,
     /// Indices of entries that name hosts literally. The others, hashed or with patterns, are tried one by one.
     by_name: HashMap<Vec<u8>, Vec<usize>>,
     others: Vec<usize>,
     skipped: Vec<(usize, &'static str)>,
-}
-
-/// What the pinned keys say about an offered key. Lines are counted from 1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is pinned for the host.
-    Pinned,
-    /// No key is pinned for the host.
-    Unknown,
-    /// Another key of the same type is pinned.
-    Changed {
-        /// The `known_hosts` file.
-        path: PathBuf,
-        /// The line of the pinned key.
-        line: usize,
-        /// The pinned key.
-        pinned: HostKey,
-        /// The host, as that line spells it: what `ssh-keygen -R` takes.
-        name: String,
-    },
-    /// The key is marked `@revoked`.
-    Revoked {
-        /// The `known_hosts` file.
-        path: PathBuf,
-        /// The line that revokes it.
-        line: usize,
-    },
-    /// Only keys of other types are pinned.
-    OtherTypeKnown {
-        /// The `known_hosts` file.
-        path: PathBuf,
-        /// The line of the first pinned key.
-        line: usize,
-        /// The pinned types.
-        types: Vec<String>,
-        /// The host, as that line spells it: what `ssh-keygen -R` takes.
-        name: String,
-    },
 }
 
 /// Why the file of pinned host keys could not be used.
@@ -85,24 +46,6 @@ pub enum KnownHostsError {
         path: PathBuf,
         /// The system's words.
         source: io::Error,
-    },
-    /// It cannot be written; it still has its old content.
-    #[error("cannot pin host keys in {path}: {source}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        source: io::Error,
-    },
-    /// Another key is pinned for the host, or this one is revoked.
-    #[error("{name}: another key is pinned in {path}, line {line}, or this one is revoked there; nothing was pinned")]
-    Conflict {
-        /// The host, as the file names it.
-        name: String,
-        /// The file.
-        path: PathBuf,
-        /// The line in the way.
-        line: usize,
     },
 }
 
@@ -119,7 +62,7 @@ impl KnownHosts {
     /// Reads the content of a file. `path` is only named in verdicts.
     pub fn parse(path: &Path, bytes: &[u8]) -> Self {
         let mut this = Self {
-            path: path.to_owned(),
+            path: path.display().to_string(),
             lines: 0,
             entries: Vec::new(),
             by_name: HashMap::new(),
@@ -133,7 +76,7 @@ impl KnownHosts {
     }
 
     /// Adds a line at the end.
-    fn append(&mut self, text: &[u8]) {
+    pub fn append(&mut self, text: &[u8]) {
         self.lines += 1;
         let entry = match line::parse(text) {
             Ok(Some(entry)) => entry,
@@ -164,7 +107,7 @@ impl KnownHosts {
             return Verdict::Pinned;
         }
         if let Some((line, entry)) = pinned.iter().find(|(_, e)| e.key.key_type() == key.key_type()) {
-            let (pinned, name) = (entry.key.clone(), entry.names.spelling_of(lookup_name(address, port)));
+            let (pinned, name) = (entry.key.fingerprint(), entry.names.spelling_of(lookup_name(address, port)));
             return Verdict::Changed { path: self.path.clone(), line: *line, pinned, name };
         }
         match pinned.first() {
@@ -204,7 +147,7 @@ impl KnownHosts {
 }
 
 /// What is in the file. A shell on Windows writes what `ssh-keyscan` prints as UTF-16, in which no line could be read.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let bytes = files::read(path)?;
     match wide_encoding(&bytes) {
         Some(encoding) => Err(io::Error::other(format!("the file is {encoding}; save it as UTF-8"))),

@@ -45,7 +45,7 @@ impl Login<'_> {
             // What sshd does to the last failure that it bears: a wrong password must not go to the next host.
             (Err(_), true) => self.remark("no answer to the password, which is not tried elsewhere".to_owned()),
         };
-        permit.refused(self.host.label.as_str()).await;
+        permit.refused(self.label.as_str()).await;
         end.map(|_| false)
     }
 

@@ -12,12 +12,12 @@ use std::time::Duration;
 use fleet::keys::distribute::{Change, Warning};
 use fleet::keys::rollout::{Distribution, HostKeyOutcome, HostKeyResult, distribute_to_all, prove};
 use fleet::keys::store::{KeyPair, generate_pair};
+use fleet::model::inventory::ssh::Endpoint;
 use fleet::model::plan::plan::PlanHost;
 use fleet::model::run::cause::Cause;
 use fleet::model::text::name::{Address, HostLabel, HostName, SiteName, UserName};
 use fleet::ssh::key::PublicKeyLine;
-use fleet::ssh::{Connect, ConnectError, Session};
-use futures::future::BoxFuture;
+use fleet::ssh::{Connect, ConnectError, Connecting, Session};
 use tokio_util::sync::CancellationToken;
 
 use super::local::ShellSession;
@@ -104,17 +104,16 @@ impl Sshd {
     fn host(&self) -> PlanHost {
         PlanHost {
             book: None,
+            values: std::sync::Arc::default(),
             label: HostLabel::parse("web1").unwrap(),
             site: SiteName::parse("mysite").unwrap(),
             name: HostName::parse("web1").unwrap(),
-            address: Address::parse("127.0.0.1").unwrap(),
-            port: self.port,
-            user: UserName::parse(&user()).unwrap(),
-            identity: None,
-            connect_timeout: Duration::from_secs(10),
-            connect_retry: Duration::ZERO,
-            reconnect_timeout: Duration::from_secs(1),
-            keepalive: Duration::from_secs(15),
+            endpoint: Endpoint {
+                port: self.port,
+                connect_retry: Duration::ZERO,
+                reconnect_timeout: Duration::from_secs(1),
+                ..Endpoint::new(Address::parse("127.0.0.1").unwrap(), &UserName::parse(&user()).unwrap())
+            },
             roles: Vec::new(),
         }
     }
@@ -156,7 +155,7 @@ struct Ssh {
 }
 
 impl Ssh {
-    fn prefix(&self, host: &PlanHost) -> Vec<OsString> {
+    fn prefix(&self, host: &Endpoint) -> Vec<OsString> {
         let known_hosts = format!("UserKnownHostsFile={}", self.known_hosts.display());
         let destination = format!("ssh://{}@{}:{}", host.user, host.address, host.port);
         let options =
@@ -169,7 +168,7 @@ impl Ssh {
 }
 
 impl Connect for Ssh {
-    fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+    fn connect<'a>(&'a self, _: &'a HostLabel, host: &'a Endpoint) -> Connecting<'a> {
         Box::pin(async move {
             let prefix = self.prefix(host);
             let output = tokio::process::Command::new(&prefix[0])
@@ -188,7 +187,6 @@ impl Connect for Ssh {
                     user: host.user.to_string(),
                     reason,
                     cause: Cause::LoginRefused,
-                    hints: Vec::new(),
                     key: fleet::ssh::KeyAnswer::Refused,
                 });
             }

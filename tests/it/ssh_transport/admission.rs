@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use fleet::ssh::{Connect as _, Credentials};
 
-use super::{connector, plan_host};
+use super::{connector, endpoint, web1};
 
 #[tokio::test]
 async fn a_server_sees_no_more_than_eight_connections_without_a_login() {
@@ -14,7 +14,7 @@ async fn a_server_sees_no_more_than_eight_connections_without_a_login() {
     let port = |address: std::io::Result<std::net::SocketAddr>| address.unwrap().port();
     let (crowded_port, other_port) = (port(crowded.local_addr()), port(other.local_addr()));
     let connector = connector("", Credentials::default());
-    let hosts: Vec<_> = std::iter::repeat_n(crowded_port, 25).chain([other_port]).map(plan_host).collect();
+    let hosts: Vec<_> = std::iter::repeat_n(crowded_port, 25).chain([other_port]).map(endpoint).collect();
     let server = async move {
         // The one that is called last: whoever was called before it has got all of his calls.
         let last = other.accept().await.unwrap();
@@ -25,6 +25,8 @@ async fn a_server_sees_no_more_than_eight_connections_without_a_login() {
         assert_eq!(calls.len(), 8);
         drop((crowded, last));
     };
-    let (ends, ()) = tokio::join!(futures::future::join_all(hosts.iter().map(|host| connector.connect(host))), server);
+    let label = web1();
+    let (ends, ()) =
+        tokio::join!(futures::future::join_all(hosts.iter().map(|host| connector.connect(&label, host))), server);
     assert!(ends.iter().all(Result::is_err));
 }

@@ -10,7 +10,8 @@ use fleet::ssh::{Connect, Credentials, ExecEnd, PasswordGate, Timeouts};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Limits, connector, done, exec, pair, plan_host, run_command, run_limited, run_text, session, timeouts, with_key,
+    Limits, connector, done, endpoint, exec, pair, run_command, run_limited, run_text, session, timeouts, web1,
+    with_key,
 };
 use crate::support::files;
 use crate::support::process::{run, wait_or};
@@ -154,10 +155,10 @@ async fn sudo_runs_as_another_user() {
 async fn sudo_that_wants_a_password_is_told_with_a_hint() {
     let (user, sshd) = (TestUser::create(), Sshd::settings().password().start());
     let password = Some(Arc::new(PasswordGate::new(user.password.clone().into())));
-    let mut host = plan_host(sshd.port());
+    let mut host = endpoint(sshd.port());
     host.user = UserName::parse(&user.name).unwrap();
     let credentials = Credentials { password, ..Credentials::default() };
-    let mut session = connector(&sshd.known_hosts(), credentials).connect(&host).await.unwrap();
+    let mut session = connector(&sshd.known_hosts(), credentials).connect(&web1(), &host).await.unwrap();
     let mut command = RemoteCommand::shell("echo no");
     command.as_user = Some(UserName::parse("root").unwrap());
     let ExecEnd::NotStarted(reason) = run_command(&mut *session, &command).await.end else { panic!("no rights") };
@@ -279,7 +280,7 @@ async fn a_host_that_falls_silent_holds_nobody_up() {
     sshd.authorize(&pair.public);
     let mut connector = connector(&sshd.known_hosts(), with_key(&pair));
     connector.timeouts = Timeouts { channel: Duration::from_millis(300), ..timeouts() };
-    let mut session = connector.connect(&plan_host(sshd.port())).await.unwrap();
+    let mut session = connector.connect(&web1(), &endpoint(sshd.port())).await.unwrap();
     sshd.freeze();
     let end = run_text(&mut *session, "echo no").await.end;
     assert_eq!(end, ExecEnd::NotStarted("the server opened no channel in 0.3 s".into()));

@@ -21,7 +21,7 @@ use russh::server::{self, Auth, ChannelOpenHandle, Msg, Response, RunningSession
 use russh::{Channel, ChannelId, Disconnect, MethodKind, MethodSet};
 use tokio::net::TcpListener;
 
-use super::{Limits, connector, plan_host, run_remote, run_text};
+use super::{Limits, connector, endpoint, run_remote, run_text, web1};
 
 /// What a server answers to keyboard-interactive.
 #[derive(Clone, Copy)]
@@ -155,8 +155,9 @@ async fn meet_one(asks: Asks, credentials: Credentials, ends: Option<[&'static s
     };
     let known_hosts = Arc::new(KnownHosts::parse(Path::new("known_hosts"), line.as_bytes()));
     let connector = SshConnector { known_hosts, ..connector("", credentials) };
-    let host = plan_host(port);
-    let (connection, server) = tokio::join!(connector.connect(&host), server);
+    let host = endpoint(port);
+    let label = web1();
+    let (connection, server) = tokio::join!(connector.connect(&label, &host), server);
     Meeting { connection: connection.map_err(|e| e.to_string()), server, hostile }
 }
 

@@ -5,14 +5,14 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet::model::run::cause::Cause;
-use fleet::model::text::name::Address;
+use fleet::model::run::reason::Reason;
+use fleet::model::text::name::{Address, SiteName};
 use fleet::ssh::{
     Admission, Connect, ConnectError, Credentials, KnownHosts, PasswordGate, SshConnector, Timeouts, Verdict,
     scan_host_key,
 };
 
-use super::{connector, pair, plan_host, refused, run_text, session, timeouts, with_key};
+use super::{connector, endpoint, pair, refused, run_text, session, timeouts, web1, with_key};
 use crate::support::agent::Agent;
 use crate::support::process::{run, wait_for};
 use crate::support::sshd::Sshd;
@@ -35,7 +35,8 @@ async fn rsa_and_ecdsa_keys_log_in() {
     for key_type in ["rsa", "ecdsa"] {
         let pair = pair(key_type);
         sshd.authorize(&pair.public);
-        let session = connector(&sshd.known_hosts(), with_key(&pair)).connect(&plan_host(sshd.port())).await.unwrap();
+        let session =
+            connector(&sshd.known_hosts(), with_key(&pair)).connect(&web1(), &endpoint(sshd.port())).await.unwrap();
         session.close().await;
     }
     wait_for("two logins", || (sshd.logins("publickey") == 2).then_some(()));
@@ -75,7 +76,9 @@ async fn an_unknown_host_is_refused_before_the_login() {
         sshd.port(),
         sshd.fingerprint("ed25519")
     );
-    assert_eq!(error, ConnectError::HostKey { message: expected, cause: Cause::HostKeyUnknown });
+    assert!(matches!(&error, ConnectError::HostKey(refusal) if refusal.verdict == Verdict::Unknown), "{error:?}");
+    let Reason { text, hints, .. } = error.reason(&SiteName::parse("mysite").unwrap());
+    assert_eq!(format!("{text}\nhint: {}", hints[0]), expected);
     assert!(!sshd.log().contains("userauth-request"), "{}", sshd.log());
     assert_eq!(sshd.logins("publickey"), 0);
 }
@@ -86,7 +89,8 @@ async fn a_changed_host_key_is_refused_before_the_login() {
     let (pair, pinned, old) = (pair("ed25519"), sshd.known_hosts(), sshd.fingerprint("ed25519"));
     sshd.authorize(&pair.public);
     sshd.change_host_key("ed25519");
-    let error = refused(&connector(&pinned, with_key(&pair)), sshd.port()).await.to_string();
+    let error = refused(&connector(&pinned, with_key(&pair)), sshd.port()).await;
+    let error = error.reason(&SiteName::parse("mysite").unwrap()).in_one_line();
     for part in [&*old, &*sshd.fingerprint("ed25519"), "keys/known_hosts, line 1", "fleet mysite trust"] {
         assert!(error.contains(part), "{part} in {error}");
     }
@@ -120,14 +124,14 @@ async fn of_several_host_keys_the_pinned_one_is_asked_for() {
     sshd.authorize(&pair.public);
     for key_type in ["rsa", "ecdsa"] {
         let pinned = format!("[127.0.0.1]:{} {}", sshd.port(), sshd.host_key(key_type));
-        connector(&pinned, with_key(&pair)).connect(&plan_host(sshd.port())).await.unwrap().close().await;
+        connector(&pinned, with_key(&pair)).connect(&web1(), &endpoint(sshd.port())).await.unwrap().close().await;
     }
 }
 
 #[tokio::test]
 async fn scanning_gives_the_key_and_tries_no_login() {
     let sshd = Sshd::settings().key_types(&["ed25519", "ecdsa"]).start();
-    let (host, admission) = (plan_host(sshd.port()), Admission::default());
+    let (host, admission) = (endpoint(sshd.port()), Admission::default());
     let first = scan_host_key(&host, &timeouts(), &[], &admission).await.unwrap();
     let prefer = ["ecdsa-sha2-nistp256".to_owned()];
     let preferred = scan_host_key(&host, &timeouts(), &prefer, &admission).await.unwrap();
@@ -242,9 +246,9 @@ async fn a_refused_port_and_an_unknown_name_are_told_apart() {
     let connector = connector("", Credentials::default());
     let error = refused(&connector, port).await.to_string();
     assert_eq!(error, format!("cannot connect to 127.0.0.1:{port}: connection refused"));
-    let mut host = plan_host(22);
+    let mut host = endpoint(22);
     host.address = Address::parse("no-such-host.invalid").unwrap();
-    let error = connector.connect(&host).await.err().unwrap();
+    let error = connector.connect(&web1(), &host).await.err().unwrap();
     assert!(matches!(error, ConnectError::Resolve { .. }), "{error:?}");
 }
 
@@ -266,7 +270,12 @@ async fn the_agents_keys_log_in() {
     let (wrong, rsa) = (pair("ed25519"), pair("rsa"));
     sshd.authorize(&rsa.public);
     let agent = agent(&[&wrong, &rsa]);
-    connector(&sshd.known_hosts(), keys_of(&agent)).connect(&plan_host(sshd.port())).await.unwrap().close().await;
+    connector(&sshd.known_hosts(), keys_of(&agent))
+        .connect(&web1(), &endpoint(sshd.port()))
+        .await
+        .unwrap()
+        .close()
+        .await;
     sshd.wait_for_log("Accepted publickey for ");
 }
 
@@ -283,7 +292,12 @@ async fn an_agents_certificate_logs_in() {
     crate::support::files::write(&ca, &authority.public, 0o644);
     let sshd = Sshd::settings().line(&format!("TrustedUserCAKeys {}", ca.display())).start();
     let agent = agent(&[&me]);
-    connector(&sshd.known_hosts(), keys_of(&agent)).connect(&plan_host(sshd.port())).await.unwrap().close().await;
+    connector(&sshd.known_hosts(), keys_of(&agent))
+        .connect(&web1(), &endpoint(sshd.port()))
+        .await
+        .unwrap()
+        .close()
+        .await;
 }
 
 #[tokio::test]
@@ -318,8 +332,8 @@ fn with_password(password: &str) -> Credentials {
     Credentials { password, ..Credentials::default() }
 }
 
-fn host_of(user: &TestUser, sshd: &Sshd) -> fleet::model::plan::plan::PlanHost {
-    let mut host = plan_host(sshd.port());
+fn host_of(user: &TestUser, sshd: &Sshd) -> fleet::model::inventory::ssh::Endpoint {
+    let mut host = endpoint(sshd.port());
     host.user = fleet::model::text::name::UserName::parse(&user.name).unwrap();
     host
 }
@@ -328,7 +342,7 @@ fn host_of(user: &TestUser, sshd: &Sshd) -> fleet::model::plan::plan::PlanHost {
 async fn a_password_logs_in() {
     let (user, sshd) = (TestUser::create(), Sshd::settings().password().start());
     let connector = connector(&sshd.known_hosts(), with_password(&user.password));
-    connector.connect(&host_of(&user, &sshd)).await.unwrap().close().await;
+    connector.connect(&web1(), &host_of(&user, &sshd)).await.unwrap().close().await;
     sshd.wait_for_log("Accepted password for ");
 }
 
@@ -337,7 +351,7 @@ async fn a_password_answers_the_prompt_of_keyboard_interactive() {
     let user = TestUser::create();
     let sshd = Sshd::settings().line("UsePAM yes").line("KbdInteractiveAuthentication yes").start();
     let connector = connector(&sshd.known_hosts(), with_password(&user.password));
-    connector.connect(&host_of(&user, &sshd)).await.unwrap().close().await;
+    connector.connect(&web1(), &host_of(&user, &sshd)).await.unwrap().close().await;
     sshd.wait_for_log("Accepted keyboard-interactive/pam for ");
 }
 
@@ -349,7 +363,7 @@ async fn a_wrong_password_is_tried_on_one_host_only() {
     let connector = connector(&known_hosts, with_password("wrong"));
     let attempts = hosts.iter().map(|sshd| {
         let (connector, host) = (&connector, host_of(&user, sshd));
-        async move { connector.connect(&host).await.err().unwrap().to_string() }
+        async move { connector.connect(&web1(), &host).await.err().unwrap().to_string() }
     });
     let errors = futures::future::join_all(attempts).await;
     let tried = || hosts.iter().map(|sshd| sshd.log().matches("Failed password for").count()).sum::<usize>();

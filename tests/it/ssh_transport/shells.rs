@@ -12,7 +12,9 @@ use fleet::model::text::name::{RunId, SiteName, UserName};
 use fleet::ssh::{Connect as _, ExecEnd, Remote, Session};
 use rustix::process::Signal;
 
-use super::{Done, Limits, connector, done, pair, plan_host, run_command, run_remote, run_text, session, with_key};
+use super::{
+    Done, Limits, connector, done, endpoint, pair, run_command, run_remote, run_text, session, web1, with_key,
+};
 use crate::support::files;
 use crate::support::process::{signal, wait_or};
 use crate::support::proxy::Proxy;
@@ -116,7 +118,7 @@ async fn a_step_that_is_not_answered_is_lost() {
     let known_hosts = sshd.known_hosts().replace(&format!("]:{} ", sshd.port()), &format!("]:{} ", proxy.port()));
     let mut connector = connector(&known_hosts, with_key(&pair));
     connector.timeouts.channel = Duration::from_secs(3);
-    let mut steps = Steps::over(connector.connect(&plan_host(proxy.port())).await.unwrap(), None).await;
+    let mut steps = Steps::over(connector.connect(&web1(), &endpoint(proxy.port())).await.unwrap(), None).await;
     steps.supervisor(None).await;
     proxy.black_hole();
     let end = steps.run("true", None).await.end;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fleet::model::plan::command::RemoteCommand;
 use fleet::ssh::{Connect as _, ExecEnd};
 
-use super::{connector, done, pair, plan_host, run_command, run_text, session, with_key};
+use super::{connector, done, endpoint, pair, run_command, run_text, session, web1, with_key};
 use crate::support::files;
 use crate::support::sshd::Sshd;
 
@@ -40,7 +40,7 @@ async fn a_command_whose_standard_output_goes_elsewhere_is_lost_and_it_is_told_w
         sshd.authorize(&pair.public);
         let mut connector = connector(&sshd.known_hosts(), with_key(&pair));
         connector.timeouts.channel = Duration::from_secs(5);
-        let mut session = connector.connect(&plan_host(sshd.port())).await.unwrap();
+        let mut session = connector.connect(&web1(), &endpoint(sshd.port())).await.unwrap();
         // Longer than the wait, so that its shell says nothing.
         let end = run_command(&mut *session, &RemoteCommand::shell("sleep 60")).await.end;
         assert_eq!(end, ExecEnd::Lost(format!("no sign of its shell in 5 s{why}").into()), "{bashrc}");

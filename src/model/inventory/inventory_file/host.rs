@@ -3,22 +3,18 @@
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
 use std::ops::Range;
-use std::time::Duration;
 
-use super::{MOST_HOSTS, Ssh, read_vars, setting};
+use super::{MOST_HOSTS, read_vars};
 use crate::model::config::diagnostic::Diagnostic;
 use crate::model::config::document::{Item, Table};
-use crate::model::inventory::inventory::{Host, Setting};
-use crate::model::plan::plan::{CONNECT_RETRY, KEEPALIVE, RECONNECT_TIMEOUT};
+use crate::model::inventory::inventory::Host;
+use crate::model::inventory::ssh::{SSH_PORT, SshSettings};
 use crate::model::recipe::recipe::Spanned;
 use crate::model::text::name::{Address, HostName, RoleName};
 use crate::model::text::range::{Pattern, RangeError};
 
-/// How long a TCP connection may take to come about, when nobody says otherwise.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Reads the hosts. `left` is how many the inventory can still take.
-pub(super) fn read_hosts(root: &Table<'_>, ssh: &Ssh, left: &mut usize) -> Vec<Host> {
+pub(super) fn read_hosts(root: &Table<'_>, ssh: &SshSettings, left: &mut usize) -> Vec<Host> {
     let entries = root.tables("host");
     if entries.as_ref().is_some_and(Vec::is_empty) || entries.is_none() && root.item("host").is_none() {
         let span = root.item("host").map_or(0..0, |item| item.span);
@@ -41,8 +37,8 @@ struct Seen {
     addresses: HashMap<(String, u16), (HostName, Range<usize>)>,
 }
 
-fn read_host(entry: &Table<'_>, ssh: &Ssh, left: &mut usize, seen: &mut Seen) -> Vec<Host> {
-    let ssh = Ssh::read(entry).over(ssh);
+fn read_host(entry: &Table<'_>, ssh: &SshSettings, left: &mut usize, seen: &mut Seen) -> Vec<Host> {
+    let ssh = SshSettings::read(entry).over(ssh).over(&SshSettings::defaults());
     let roles = read_roles(entry);
     let vars = entry.table("vars").map(|vars| read_vars(&vars)).unwrap_or_default();
     let name = entry.item("name");
@@ -59,24 +55,13 @@ fn read_host(entry: &Table<'_>, ssh: &Ssh, left: &mut usize, seen: &mut Seen) ->
     let Some(pairs) = unfold(entry, &name, address.as_ref(), *left) else { return Vec::new() };
     *left = left.saturating_sub(pairs.len());
 
-    let port = ssh.port.unwrap_or_else(|| Setting::default_of(22));
-    let or = |set: Option<Setting<Duration>>, default| set.unwrap_or_else(|| Setting::default_of(default));
-    let connect_timeout = or(ssh.connect_timeout, CONNECT_TIMEOUT);
-    let connect_retry = or(ssh.connect_retry, CONNECT_RETRY);
-    let reconnect_timeout = or(ssh.reconnect_timeout, RECONNECT_TIMEOUT);
-    let keepalive = or(ssh.keepalive, KEEPALIVE);
     let place = address.as_ref().unwrap_or(&name).span.clone();
-    report_twins(entry, &name, &place, &pairs, port.value, seen);
+    let port = ssh.port.as_ref().map_or(SSH_PORT, |port| port.value);
+    report_twins(entry, &name, &place, &pairs, port, seen);
     let host = |(name, address)| Host {
         name,
-        address: setting(entry, Spanned { value: address, span: place.clone() }),
-        port: port.clone(),
-        user: ssh.user.clone(),
-        identity: ssh.identity.clone(),
-        connect_timeout: connect_timeout.clone(),
-        connect_retry: connect_retry.clone(),
-        reconnect_timeout: reconnect_timeout.clone(),
-        keepalive: keepalive.clone(),
+        address: entry.setting(Spanned { value: address, span: place.clone() }),
+        ssh: ssh.clone(),
         roles: roles.clone(),
         vars: vars.clone(),
     };

@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::inventory::inventory::{Host, Origin};
+use crate::model::config::setting::Origin;
+use crate::model::inventory::inventory::Host;
+use crate::model::inventory::ssh::SshSettings;
+use crate::model::text::name::UserName;
 
 type Sources = (Option<Arc<Source>>, Vec<(String, Arc<Source>)>);
 
@@ -112,13 +115,14 @@ fn values_come_from_host_site_and_defaults_in_this_order() {
     let names: Vec<_> = site.hosts.iter().map(|host| format!("{} {}", host.name, host.address.value)).collect();
     assert_eq!(names, ["web08 192.0.2.8", "web09 192.0.2.9", "web10 192.0.2.10", "db db"]);
     let web = host(&inventory, "mysite", "web09");
-    assert_eq!(web.port, at(path, 5, 2200));
-    assert_eq!(web.user, Some(at(defaults, 4, UserName::parse("release").unwrap())));
-    assert_eq!(web.connect_timeout, at(defaults, 6, Duration::from_secs(60)));
+    assert_eq!(web.ssh.port, Some(at(path, 5, 2200)));
+    assert_eq!(web.ssh.user, Some(at(defaults, 4, UserName::parse("release").unwrap())));
+    assert_eq!(web.ssh.connect_timeout, Some(at(defaults, 6, Duration::from_secs(60))));
     assert_eq!(web.vars.get("backup.dir"), Some(&at(path, 17, "/here".to_owned())));
     let db = host(&inventory, "mysite", "db");
-    assert_eq!((&db.port, &db.user), (&at(path, 20, 22), &Some(at(path, 21, UserName::parse("postgres").unwrap()))));
-    assert_eq!(db.identity, Some(at(path, 22, "keys/db".to_owned())));
+    assert_eq!(db.ssh.port, Some(at(path, 20, 22)));
+    assert_eq!(db.ssh.user, Some(at(path, 21, UserName::parse("postgres").unwrap())));
+    assert_eq!(db.ssh.identity, Some(at(path, 22, "keys/db".to_owned())));
     assert_eq!(inventory.sites.get("mysite-test").unwrap().recipe.as_ref().unwrap().value.as_str(), "eden");
 }
 
@@ -127,9 +131,10 @@ fn without_any_settings_there_are_defaults() {
     let inventory = read(&[("mysite", "[[host]]\nname = 'web1'")]).unwrap();
     let site = inventory.sites.get("mysite").unwrap();
     let host = host(&inventory, "mysite", "web1");
-    assert_eq!(host.port, Setting::default_of(22));
-    assert_eq!(host.connect_timeout, Setting::default_of(Duration::from_secs(10)));
-    assert_eq!((&host.user, &host.identity), (&None, &None));
+    assert_eq!(host.ssh, SshSettings::defaults());
+    assert_eq!(host.ssh.port, Some(Setting::default_of(22)));
+    assert_eq!(host.ssh.connect_timeout, Some(Setting::default_of(Duration::from_secs(10))));
+    assert_eq!((&host.ssh.user, &host.ssh.identity), (&None, &None));
     assert_eq!(site.rollout.batches, Setting::default_of(vec![Share::Percent(100)]));
     assert_eq!(site.rollout.max_failures, Setting::default_of(Share::Hosts(0)));
     assert_eq!(site.rollout.soak, Setting::default_of(Duration::ZERO));

@@ -6,6 +6,7 @@
 //! budget and `once` steps, and a failure on one must not undo another.
 
 mod build;
+mod classes;
 mod error;
 mod phases;
 mod variables;
@@ -14,16 +15,19 @@ mod variables;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::inventory::inventory::{Host, Share, Site};
+use crate::model::inventory::ssh::SshValues;
+use crate::model::plan::blob::Blobs;
 pub use crate::model::plan::book::Proof;
 use crate::model::plan::command::CommandTemplate;
-use crate::model::plan::plan::{
-    AD_HOC, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands,
-};
+use crate::model::plan::operation::Operation;
+use crate::model::plan::plan::{AD_HOC, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep};
+use crate::model::plan::values::Values;
 use crate::model::recipe::recipe::{Recipe, SettingError, Spanned, settable};
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{
@@ -58,16 +62,9 @@ pub struct Asked {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Overrides {
-    /// `--user`
-    pub user: Option<UserName>,
-    /// `--identity`
-    pub identity: Option<String>,
-    /// `--connect-timeout`
-    pub connect_timeout: Option<Duration>,
-    /// `--connect-retry`
-    pub connect_retry: Option<Duration>,
-    /// `--reconnect-timeout`
-    pub reconnect_timeout: Option<Duration>,
+    /// How hosts are reached.
+    #[serde(flatten)]
+    pub ssh: SshValues,
     /// `--set`
     pub vars: BTreeMap<VarName, String>,
     /// `--parallel`; 0 is all.
@@ -132,18 +129,18 @@ pub fn site_hosts(request: Request<'_>, single: bool) -> Result<Vec<PlanHost>, P
     let names: BTreeSet<&HostName> = request.hosts.iter().collect();
     let hosts = request.site.hosts.iter().filter(|host| names.contains(&host.name));
     let plan = |host| {
-        let book = book_of(request.recipe, &Variables::new(request, host)?)?;
+        let variables = Variables::of_host(request, host)?;
+        let book = bind_book(request.recipe, &variables, host)?;
         Ok(PlanHost { book, ..plan_host(request.site, host, request.overrides, request.login, single)? })
     };
     hosts.map(plan).collect()
 }
 
-/// The folder of the site's book on the host of these variables.
-fn book_of(recipe: &Recipe, variables: &Variables) -> Result<Option<String>, PlanError> {
+/// The folder of the site's book on a host.
+fn bind_book(recipe: &Recipe, variables: &Variables, host: &Host) -> Result<Option<String>, PlanError> {
     let bind = |lock: &Spanned<Template>| {
-        lock.value
-            .bind(|name| variables.value(name))
-            .finish()
+        variables
+            .finish(&lock.value, host)
             .map_err(|name| PlanError::Open(format!("`lock` of recipe `{}` uses `{name}`", recipe.name)))
     };
     recipe.lock.as_ref().map(bind).transpose()
@@ -156,13 +153,12 @@ pub fn plan(request: Request<'_>) -> Result<Plan, PlanError> {
     build::Builder::new(request, &flat)?.build(&flat)
 }
 
-/// Plans one command on all hosts of all sites: what `fleet SITE run -- CMD` does.
-pub fn plan_command(
+/// The hosts of all sites, as a run would reach them.
+pub fn plan_hosts(
     targets: &[(&Site, &[HostName])],
-    command: &str,
     overrides: &Overrides,
     login: &UserName,
-) -> Result<Plan, NameError> {
+) -> Result<Vec<PlanHost>, NameError> {
     let single = targets.len() == 1;
     let mut hosts = Vec::new();
     for (site, names) in targets {
@@ -171,23 +167,23 @@ pub fn plan_command(
             hosts.push(plan_host(site, host, overrides, login, single)?);
         }
     }
+    Ok(hosts)
+}
+
+/// Plans one command on all hosts of all sites: what `fleet SITE run -- CMD` does.
+pub fn plan_command(
+    targets: &[(&Site, &[HostName])],
+    command: &str,
+    overrides: &Overrides,
+    login: &UserName,
+) -> Result<Plan, NameError> {
+    let hosts = plan_hosts(targets, overrides, login)?;
     let all: Vec<HostIndex> = (0..hosts.len()).map(HostIndex).collect();
-    let commands =
-        StepCommands { run: Some(CommandTemplate::shell(Template::literal(command))), undo: None, guard: None };
     let step = PlanStep {
-        path: StepPath::parse("run/command")?,
-        ends: Vec::new(),
-        strikes: Vec::new(),
-        effect: None,
+        run: Some(Operation::Command(CommandTemplate::shell(Template::literal(command)))),
         timeout: overrides.timeout,
-        idle_timeout: None,
-        retry: None,
-        register: None,
-        idempotent: false,
         durable: false,
-        read_only: false,
-        secret_output: false,
-        commands: all.iter().map(|host| (*host, commands.clone())).collect(),
+        ..PlanStep::new(StepPath::parse("run/command")?, all.iter().copied().collect())
     };
     let soak = targets.first().map_or(Duration::ZERO, |(site, _)| site.rollout.soak.value);
     let batches = match &overrides.serial {
@@ -206,7 +202,9 @@ pub fn plan_command(
         proves: None,
         basis: None,
         left_out: Vec::new(),
+        values: Values::new(),
         hosts,
+        blobs: Blobs::default(),
     })
 }
 
@@ -230,16 +228,10 @@ fn plan_host(
         label: HostLabel::parse(&label)?,
         site: site.name.clone(),
         name: host.name.clone(),
-        address: host.address.value.clone(),
-        port: host.port.value,
-        user: overrides.user.as_ref().or(host.user.as_ref().map(|user| &user.value)).unwrap_or(login).clone(),
-        identity: overrides.identity.clone().or_else(|| host.identity.as_ref().map(|identity| identity.value.clone())),
-        connect_timeout: overrides.connect_timeout.unwrap_or(host.connect_timeout.value),
-        connect_retry: overrides.connect_retry.unwrap_or(host.connect_retry.value),
-        reconnect_timeout: overrides.reconnect_timeout.unwrap_or(host.reconnect_timeout.value),
-        keepalive: host.keepalive.value,
+        endpoint: overrides.ssh.clone().over(host.ssh.values()).endpoint(host.address.value.clone(), login),
         roles: host.roles.clone(),
         book: None,
+        values: Arc::default(),
     })
 }
 

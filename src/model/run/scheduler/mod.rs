@@ -37,11 +37,12 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+pub use crate::model::plan::plan::StepIndex;
 use crate::model::plan::plan::{HostIndex, Plan, PlanPhase, PlanStep};
 use crate::model::run::cause::Cause;
 use crate::model::run::outcome::HostOutcome;
 use crate::model::run::reason::Reason;
-pub use action::{Action, Input, Settlement, StepIndex};
+pub use action::{Action, Input, Settlement};
 
 /// What a host is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

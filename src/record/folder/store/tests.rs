@@ -5,9 +5,12 @@ use crate::model::plan::planner::Overrides;
 use crate::model::run::event::{OutputData, Stream};
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::scripted::{Script, rolling_deployment};
-use crate::model::text::name::{HostName, TaskName, UserName};
-use crate::report::record::tests::{Folder, plan};
-use crate::report::{LogQuery, LogStyle, Record, Reporter as _, listing, logs, table};
+use crate::model::run::summary::Summary;
+use crate::model::text::name::{HostName, SiteName, TaskName, UserName};
+use crate::record::folder::record::tests::{Folder, plan};
+use crate::report::logs::{LogQuery, LogStyle};
+use crate::report::table::table;
+use crate::report::{listing, logs};
 
 fn id(name: &str) -> RunId {
     RunId::parse(name).unwrap()
@@ -15,12 +18,16 @@ fn id(name: &str) -> RunId {
 
 /// Records the events as that run.
 fn record(runs: &Path, run: &str, events: &[Event]) -> PathBuf {
-    let mut record = Record::create(runs, &id(run), &plan(), None).unwrap();
+    let mut record = FolderRecord::create(runs, &id(run), &plan(), None).unwrap();
     for event in events {
-        record.report(&Event { run: id(run), ..event.clone() }).unwrap();
+        record.append(&Event { run: id(run), ..event.clone() }).unwrap();
         record.commit().unwrap();
     }
     record.folder().to_owned()
+}
+
+fn store(folder: &Folder) -> FolderStore {
+    FolderStore::new(folder.path())
 }
 
 fn proving(value: &str) -> Vec<Event> {
@@ -41,7 +48,7 @@ fn query(host: Option<&'static str>, step: Option<&'static str>) -> LogQuery<'st
 
 fn read(runs: &Path, query: LogQuery<'_>, style: &LogStyle) -> Result<String, HistoryError> {
     let mut out = Vec::new();
-    logs::logs(runs, query, style, &mut out)?;
+    logs::logs(&FolderStore::new(runs), query, style, &mut out)?;
     Ok(String::from_utf8_lossy(&out).into_owned())
 }
 
@@ -50,7 +57,7 @@ fn what_is_read_back_is_what_the_screen_showed() {
     let folder = Folder::new();
     let events = rolling_deployment();
     record(folder.path(), "20261122-084512-7f3a", &events);
-    let (read_plan, summary) = load(folder.path(), "last").unwrap();
+    let (read_plan, summary) = store(&folder).shown("last").unwrap();
     assert_eq!(read_plan, plan());
     assert_eq!(table(&plan().into(), &summary, false), table(&plan().into(), &Summary::of(&events), false));
 }
@@ -59,7 +66,7 @@ fn what_is_read_back_is_what_the_screen_showed() {
 fn a_run_is_shown_in_full() {
     let folder = Folder::new();
     record(folder.path(), "20261122-084512-7f3a", &rolling_deployment());
-    let (plan, summary) = load(folder.path(), "2026").unwrap();
+    let (plan, summary) = store(&folder).shown("2026").unwrap();
     insta::assert_snapshot!(listing::show(&plan.into(), &summary, &TimeZone::UTC, false), @r#"
     run         20261122-084512-7f3a
     site        mysite
@@ -101,7 +108,7 @@ fn a_run_is_shown_in_full() {
 #[test]
 fn runs_are_listed_the_newest_first() {
     let folder = Folder::new();
-    assert_eq!(list(&folder.path().join("none")).unwrap(), []);
+    assert_eq!(FolderStore::new(&folder.path().join("none")).list().unwrap(), []);
     record(folder.path(), "20261121-100000-aaaa", &proving("3f2a91c"));
     record(folder.path(), "20261122-084512-7f3a", &rolling_deployment());
     record(folder.path(), "20261123-100000-bbbb", &rolling_deployment()[..9]);
@@ -110,7 +117,7 @@ fn runs_are_listed_the_newest_first() {
     std::fs::create_dir(folder.path().join(".trash")).unwrap();
     let damaged = record(folder.path(), "20261125-100000-dddd", &[]);
     append(&damaged.join(EVENTS_FILE), b"\xff\xfe garbage\n");
-    let listed = listing::runs(&list(folder.path()).unwrap(), &TimeZone::UTC, false);
+    let listed = listing::runs(&store(&folder).list().unwrap(), &TimeZone::UTC, false);
     insta::assert_snapshot!(listed.replace(folder.path().to_str().unwrap(), "RUNS"), @r"
     RUN                   STARTED           SITE    TASK    HOSTS  BY          RESULT
     20261125-100000-dddd                                                       damaged: RUNS/20261125-100000-dddd/events.jsonl:1: not written by fleet, or damaged
@@ -124,14 +131,14 @@ fn runs_are_listed_the_newest_first() {
 #[test]
 fn a_run_is_found_by_its_beginning() {
     let folder = Folder::new();
-    assert!(matches!(find(folder.path(), "last"), Err(HistoryError::Empty { .. })));
+    assert!(matches!(store(&folder).find("last"), Err(HistoryError::Empty { .. })));
     for run in ["20261121-100000-aaaa", "20261122-084512-7f3a", "20261122-100000-bbbb"] {
         record(folder.path(), run, &[]);
     }
-    assert_eq!(find(folder.path(), "20261121").unwrap(), id("20261121-100000-aaaa"));
-    assert_eq!(find(folder.path(), "last").unwrap(), id("20261122-100000-bbbb"));
-    assert_eq!(find(folder.path(), "20261122-084512-7f3a").unwrap(), id("20261122-084512-7f3a"));
-    let told = |typed| find(folder.path(), typed).unwrap_err().to_string();
+    assert_eq!(store(&folder).find("20261121").unwrap(), id("20261121-100000-aaaa"));
+    assert_eq!(store(&folder).find("last").unwrap(), id("20261122-100000-bbbb"));
+    assert_eq!(store(&folder).find("20261122-084512-7f3a").unwrap(), id("20261122-084512-7f3a"));
+    let told = |typed| store(&folder).find(typed).unwrap_err().to_string();
     insta::assert_snapshot!(told("20261122"), @r"
     `20261122` could be 2 runs, among them 20261122-084512-7f3a and 20261122-100000-bbbb
       hint: type more of it
@@ -156,10 +163,10 @@ fn a_torn_last_line_is_what_a_crash_leaves() {
     let events = &rolling_deployment()[..12];
     let run = record(folder.path(), "20261122-084512-7f3a", events);
     append(&run.join(EVENTS_FILE), br#"{"v":1,"at":"2026-11-22T08:4"#);
-    let (_, summary) = load(folder.path(), "last").unwrap();
+    let (_, summary) = store(&folder).shown("last").unwrap();
     assert_eq!(summary.finished, None);
     assert_eq!(summary.started, Some(events[0].at));
-    assert_eq!(list(folder.path()).unwrap()[0].result, RunResult::Unfinished);
+    assert_eq!(store(&folder).list().unwrap()[0].result, RunResult::Unfinished);
 }
 
 #[test]
@@ -168,16 +175,16 @@ fn damage_is_told_with_file_and_line() {
     let run = record(folder.path(), "20261122-084512-7f3a", &rolling_deployment()[..1]);
     let path = run.join(EVENTS_FILE);
     append(&path, b"{\"v\":1,\"at\":\"20\n");
-    let told = load(folder.path(), "last").unwrap_err().to_string();
+    let told = store(&folder).shown("last").unwrap_err().to_string();
     assert!(told.ends_with("events.jsonl:2: not written by fleet, or damaged"), "{told}");
     // Also where only the end of the record is looked at: what cannot be read could be what ended it.
     append(&path, format!("{}\n", serde_json::to_string(&proving("x")[0]).unwrap()).as_bytes());
-    let [listed] = list(folder.path()).unwrap().try_into().unwrap();
+    let [listed] = store(&folder).list().unwrap().try_into().unwrap();
     let RunResult::Damaged(told) = listed.result else { panic!("{listed:?}") };
     assert!(told.ends_with("events.jsonl:2: not written by fleet, or damaged"), "{told}");
 
     crate::files::replace(&run.join(PLAN_FILE), 0o600, b"{\n\"v\": }").unwrap();
-    let told = load(folder.path(), "last").unwrap_err().to_string();
+    let told = store(&folder).shown("last").unwrap_err().to_string();
     assert!(told.ends_with("plan.json:2: not written by fleet, or damaged"), "{told}");
 }
 
@@ -187,19 +194,19 @@ fn events_and_plans_of_a_newer_fleet_are_refused_everywhere() {
     let folder = Folder::new();
     let run = record(folder.path(), "20261122-084512-7f3a", &proving("3f2a91c"));
     append(&run.join(EVENTS_FILE), b"{\"v\":99,\"what\":\"ever\"}\n");
-    assert_eq!(list(folder.path()).unwrap()[0].result, RunResult::Newer);
-    let told = load(folder.path(), "last").unwrap_err().to_string();
-    assert!(told.contains("events.jsonl was written by a newer fleet (format 99, this one reads up to 2)\n"), "{told}");
-    assert!(matches!(load_events(folder.path(), &id("20261122-084512-7f3a")), Err(HistoryError::Newer { .. })));
+    assert_eq!(store(&folder).list().unwrap()[0].result, RunResult::Newer);
+    let told = store(&folder).shown("last").unwrap_err().to_string();
+    assert!(told.contains("events.jsonl was written by a newer fleet (format 99, this one reads up to 3)\n"), "{told}");
+    assert!(matches!(store(&folder).known(&id("20261122-084512-7f3a")), Err(HistoryError::Newer { .. })));
 
     let run = record(folder.path(), "20261123-084512-7f3a", &proving("3f2a91c"));
     let plan = std::fs::read_to_string(run.join(PLAN_FILE)).unwrap();
-    let newer = plan.replacen("\"v\": 2", "\"v\": 3, \"unheard-of\": true", 1);
+    let newer = plan.replacen("\"v\": 3", "\"v\": 4, \"unheard-of\": true", 1);
     crate::files::replace(&run.join(PLAN_FILE), 0o600, newer.as_bytes()).unwrap();
     for told in
-        [load(folder.path(), "last").unwrap_err(), read(folder.path(), query(None, None), &LogStyle::Raw).unwrap_err()]
+        [store(&folder).shown("last").unwrap_err(), read(folder.path(), query(None, None), &LogStyle::Raw).unwrap_err()]
     {
-        assert!(told.to_string().contains("plan.json was written by a newer fleet (format 3"), "{told}");
+        assert!(told.to_string().contains("plan.json was written by a newer fleet (format 4"), "{told}");
     }
 }
 
@@ -223,8 +230,8 @@ fn what_is_not_known_is_refused_and_not_passed_over() {
             .replace("\"status\"", "\"core\":1,\"status\""),
     ] {
         crate::files::replace(&run.join(EVENTS_FILE), 0o600, format!("{whole}{unknown}\n").as_bytes()).unwrap();
-        assert!(matches!(list(folder.path()).unwrap()[0].result, RunResult::Damaged(_)), "{unknown}");
-        assert!(matches!(load(folder.path(), "last"), Err(HistoryError::Damaged { .. })), "{unknown}");
+        assert!(matches!(store(&folder).list().unwrap()[0].result, RunResult::Damaged(_)), "{unknown}");
+        assert!(matches!(store(&folder).shown("last"), Err(HistoryError::Damaged { .. })), "{unknown}");
     }
     crate::files::replace(&run.join(EVENTS_FILE), 0o600, whole.as_bytes()).unwrap();
     let plan = std::fs::read_to_string(run.join(PLAN_FILE)).unwrap();
@@ -232,19 +239,22 @@ fn what_is_not_known_is_refused_and_not_passed_over() {
         ("\"task\":", "\"unheard-of\": 1, \"task\":"),
         ("\"port\":", "\"jump\": \"gate\", \"port\":"),
         ("\"soak\":", "\"watch\": {}, \"soak\":"),
-        ("\"commands\":", "\"upload\": \"a\", \"commands\":"),
+        ("\"path\":", "\"upload\": \"a\", \"path\":"),
+        ("\"class\":", "\"jump\": \"a\", \"class\":"),
         ("\"on-failure\": \"undo\"", "\"on-failure\": \"wait\""),
     ] {
         let other = plan.replacen(known, unknown, 1);
         assert_ne!(other, plan);
         crate::files::replace(&run.join(PLAN_FILE), 0o600, other.as_bytes()).unwrap();
-        assert!(matches!(load(folder.path(), "last"), Err(HistoryError::Damaged { .. })), "{unknown}");
+        assert!(matches!(store(&folder).shown("last"), Err(HistoryError::Damaged { .. })), "{unknown}");
     }
-    // What the version before wrote reads as it is.
-    let old = plan.replacen("\"v\": 2", "\"v\": 1", 1);
+    // The events of the version before read as they are; its plans say each command once for each host.
+    let old = plan.replacen("\"v\": 3", "\"v\": 2", 1);
     crate::files::replace(&run.join(PLAN_FILE), 0o600, old.as_bytes()).unwrap();
-    crate::files::replace(&run.join(EVENTS_FILE), 0o600, whole.replace("{\"v\":2", "{\"v\":1").as_bytes()).unwrap();
-    assert_eq!(load(folder.path(), "last").unwrap().0, self::plan());
+    assert!(matches!(store(&folder).shown("last"), Err(HistoryError::Older { .. })));
+    crate::files::replace(&run.join(PLAN_FILE), 0o600, plan.as_bytes()).unwrap();
+    crate::files::replace(&run.join(EVENTS_FILE), 0o600, whole.replace("{\"v\":3", "{\"v\":1").as_bytes()).unwrap();
+    assert_eq!(store(&folder).shown("last").unwrap().0, self::plan());
 }
 
 #[test]
@@ -260,15 +270,15 @@ fn a_request_with_what_is_not_known_is_refused() {
         unproven: false,
     };
     let run = id("20261122-084512-7f3a");
-    let record = Record::create(folder.path(), &run, &plan(), Some(&asked)).unwrap();
+    let record = FolderRecord::create(folder.path(), &run, &plan(), Some(&asked)).unwrap();
     let path = record.folder().join(REQUEST_FILE);
     let text = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(load_request(folder.path(), &run).unwrap().unwrap().login, asked.login);
+    assert_eq!(store(&folder).request(&run).unwrap().unwrap().login, asked.login);
     for known in ["\"site\":", "\"user\":", "\"start-at\":"] {
         let other = text.replacen(known, &format!("\"unheard-of\": 1, {known}"), 1);
         assert_ne!(other, text);
         crate::files::replace(&path, 0o600, other.as_bytes()).unwrap();
-        assert!(matches!(load_request(folder.path(), &run), Err(HistoryError::Damaged { .. })), "{known}");
+        assert!(matches!(store(&folder).request(&run), Err(HistoryError::Damaged { .. })), "{known}");
     }
 }
 
@@ -278,17 +288,17 @@ fn a_run_that_was_not_started_is_told_as_such() {
     let folder = Folder::new();
     let run = record(folder.path(), "20261122-084512-7f3a", &[]);
     for left in ["events.jsonl", "request.json", "controller", "plan.json"] {
-        assert_eq!(list(folder.path()).unwrap()[0].result, RunResult::NotStarted);
+        assert_eq!(store(&folder).list().unwrap()[0].result, RunResult::NotStarted);
         let told = [
-            load(folder.path(), "last").unwrap_err(),
-            load_events(folder.path(), &id("20261122-084512-7f3a")).unwrap_err(),
+            store(&folder).shown("last").unwrap_err(),
+            store(&folder).known(&id("20261122-084512-7f3a")).unwrap_err(),
             read(folder.path(), query(None, None), &LogStyle::Raw).unwrap_err(),
         ];
         assert!(told.iter().all(|told| matches!(told, HistoryError::NotStarted { .. })), "{told:?}");
         _ = std::fs::remove_file(run.join(left));
     }
-    crate::files::create_new(&run.join(EVENTS_FILE), 0o600, b"{\"v\":2,\"at\":").unwrap();
-    assert_eq!(list(folder.path()).unwrap()[0].result, RunResult::NotStarted);
+    crate::files::create_new(&run.join(EVENTS_FILE), 0o600, b"{\"v\":3,\"at\":").unwrap();
+    assert_eq!(store(&folder).list().unwrap()[0].result, RunResult::NotStarted);
 }
 
 #[test]
@@ -359,11 +369,11 @@ fn a_line_of_many_megabytes_is_streamed_in_parts() {
     let size = usize::try_from(run.join("web1.log").metadata().unwrap().len()).unwrap();
     assert!(size > 10 << 20);
     let mut sink = Sink { bytes: 0, largest: 0 };
-    logs::logs(folder.path(), query(Some("web1"), None), &LogStyle::Raw, &mut sink).unwrap();
+    logs::logs(&store(&folder), query(Some("web1"), None), &LogStyle::Raw, &mut sink).unwrap();
     assert_eq!(sink.bytes, size);
     assert!(sink.largest <= 64 * 1024);
     let mut sink = Sink { bytes: 0, largest: 0 };
     let terminal = LogStyle::Terminal(TimeZone::UTC);
-    logs::logs(folder.path(), query(Some("web1"), None), &terminal, &mut sink).unwrap();
+    logs::logs(&store(&folder), query(Some("web1"), None), &terminal, &mut sink).unwrap();
     assert!(sink.bytes > 10 << 20);
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::run::scripted::{after, beginning};
+use crate::record::log_line::LogLine;
 
 fn log(limits: LogLimits) -> (tempfile::TempDir, HostLog) {
     let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,6 @@
 //! The log of one host: every byte that its steps printed, line by line, in bounded memory and on bounded disk.
 //!
-//! A line is `2026-11-22T08:45:12.123Z phase/step out| text`: a UTC time, the step, the stream (`out`, `err`, or `fleet` for what
-//! fleet itself says) and then the raw bytes. In the log every line has its newline; where the host printed none, at the end of its
-//! output or within a very long line, the tag is `out~` or `err~`. So what a step printed can be counted to the byte ([`super::recorded`]). Because every newline of a host is followed by such a prefix, no output can pass for
-//! fleet's words or for another step.
+//! Its lines: [`crate::record::log_line`].
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -13,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::recorded::whole_lines;
 use crate::files;
 use crate::model::run::event::Stream;
-use crate::model::run::host_summary::StepKind;
+use crate::model::text::name::HostLabel;
+use crate::record::log_line::{prefix, put_line};
+use crate::record::recorded::whole_lines;
 
 /// How much of one step's output is kept on disk.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +32,6 @@ impl Default for LogLimits {
     }
 }
 
-/// The log of one host.
 pub struct HostLog {
     path: PathBuf,
     limits: LogLimits,
@@ -61,18 +58,7 @@ impl HostLog {
     /// Makes the log. There must not be one yet.
     pub fn create(path: &Path, limits: LogLimits) -> io::Result<Self> {
         // O_EXCL: fails on anything that is there already, a link included.
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
-        let metadata = file.metadata()?;
-        Ok(Self {
-            path: path.to_owned(),
-            limits,
-            file: Some(file),
-            identity: (metadata.dev(), metadata.ino()),
-            written: 0,
-            ring: VecDeque::new(),
-            ring_bytes: 0,
-            dropped: 0,
-        })
+        Self::new(path, limits, OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?)
     }
 
     /// Goes on with a log that an earlier controller has begun, or makes it. What a crash has torn off at its end is cut off.
@@ -82,6 +68,10 @@ impl HostLog {
             opened => opened?,
         };
         file.set_len(whole_lines(&file)?)?;
+        Self::new(path, limits, file)
+    }
+
+    fn new(path: &Path, limits: LogLimits, file: File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         Ok(Self {
             path: path.to_owned(),
@@ -95,7 +85,6 @@ impl HostLog {
         })
     }
 
-    /// Is its file open?
     pub fn is_open(&self) -> bool {
         self.file.is_some()
     }
@@ -105,7 +94,6 @@ impl HostLog {
         self.file = None;
     }
 
-    /// Writes what a step printed.
     pub fn output(&mut self, at: Timestamp, step: &str, stream: Stream, data: &[u8]) -> io::Result<()> {
         if self.ring.is_empty() && self.written.saturating_add(data.len() as u64) <= self.limits.head {
             return self.output_to_file(at, step, stream, data);
@@ -182,75 +170,12 @@ impl HostLog {
     }
 }
 
-fn tag(stream: Stream) -> &'static str {
-    match stream {
-        Stream::Stdout => "out",
-        Stream::Stderr => "err",
-    }
-}
-
-/// A line of output, with a newline in any case.
-fn put_line(lines: &mut Vec<u8>, at: Timestamp, step: &str, stream: Stream, piece: &[u8]) {
-    let ended = piece.ends_with(b"\n");
-    let tag = match (stream, ended) {
-        (_, true) => tag(stream),
-        (Stream::Stdout, false) => "out~",
-        (Stream::Stderr, false) => "err~",
-    };
-    lines.extend_from_slice(&prefix(at, step, tag));
-    lines.extend_from_slice(piece);
-    if !ended {
-        lines.push(b'\n');
-    }
-}
-
-fn prefix(at: Timestamp, step: &str, tag: &str) -> Vec<u8> {
-    format!("{at:.3} {step} {tag}| ").into_bytes()
-}
-
-/// With which words a log says that a step, or its undo, began.
-pub fn began(kind: StepKind) -> &'static [u8] {
-    match kind {
-        StepKind::Run => b"started",
-        StepKind::Undo => b"undo started",
-    }
-}
-
-/// The beginning of a line of a log, or all of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogLine<'a> {
-    /// When.
-    pub at: Timestamp,
-    /// The step; `-` when it is about none.
-    pub step: &'a str,
-    /// `out`, `err`, `out~`, `err~` or `fleet`.
-    pub tag: &'a str,
-    /// What was printed, or what fleet says.
-    pub text: &'a [u8],
-}
-
-impl<'a> LogLine<'a> {
-    /// Reads a line as [`HostLog`] writes it, with or without its newline.
-    pub fn parse(line: &'a [u8]) -> Option<Self> {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let bar = line.windows(2).position(|pair| pair == b"| ")?;
-        let mut words = std::str::from_utf8(line.get(..bar)?).ok()?.split(' ');
-        let (at, step, tag) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
-        let text = line.get(bar + 2..)?;
-        words.next().is_none().then_some(Self { at, step, tag, text })
-    }
-
-    /// The stream, unless fleet said it.
-    pub fn stream(&self) -> Option<Stream> {
-        [Stream::Stdout, Stream::Stderr].into_iter().find(|stream| tag(*stream) == self.tag.trim_end_matches('~'))
-    }
-
-    /// Did the host end the line, and not only the log?
-    pub fn is_ended(&self) -> bool {
-        !self.tag.ends_with('~')
-    }
+/// The name of a host's log. The alphabet of labels has no `/`; it is checked again here, where a mistake would write elsewhere.
+pub fn log_name(host: &HostLabel) -> Option<String> {
+    let host = host.as_str();
+    let fits = !host.starts_with(['.', '-']) && !host.contains(['/', '\0']) && host.len() <= 250;
+    fits.then(|| format!("{host}.log"))
 }
 
 #[cfg(test)]
-#[path = "log_tests.rs"]
 mod tests;

@@ -1,6 +1,6 @@
 //! The record of a run: `.fleet/runs/RUN/` with `plan.json`, `events.jsonl` and a log per host.
 //!
-//! Invariant: what is about to be done is on the disk before it is done. After [`Reporter::commit`], the lines that announce
+//! Invariant: what is about to be done is on the disk before it is done. After [`FolderRecord::commit`], the lines that announce
 //! commands, and those that a later run depends on, survive a power cut. Only the owner can read any of it.
 
 use std::collections::BTreeMap;
@@ -11,78 +11,24 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::Reporter;
-use super::log::{HostLog, LogLimits};
-use super::order;
-use super::time::duration;
+use super::controller::{MOMENT, controller, note_controller};
+use super::host_log::{HostLog, LogLimits, log_name};
+use super::{EVENTS_FILE, PLAN_FILE, REQUEST_FILE, blobs, order};
 use crate::files;
 use crate::model::plan::plan::Plan;
 use crate::model::plan::planner::Asked;
-use crate::model::recipe::shell::quote;
 use crate::model::run::event::{Event, Fact};
 use crate::model::run::outcome::StepOutcome;
+use crate::model::text::duration::in_words;
 use crate::model::text::name::{HostLabel, RunId};
 use crate::model::text::printable::printable;
-
-/// The plan, in the folder of a run.
-pub const PLAN_FILE: &str = "plan.json";
-/// What was asked for, in the folder of a run of tasks.
-pub const REQUEST_FILE: &str = "request.json";
-/// The process that writes the record, while one does.
-const CONTROLLER_FILE: &str = "controller";
-/// The events, one a line, in the folder of a run.
-pub const EVENTS_FILE: &str = "events.jsonl";
-
-/// What this reporter is called.
-pub const RECORD: &str = "record";
+use crate::record::record_error::RecordError;
+use crate::record::store::Record;
 
 /// Logs that are open at the same time: far below the usual limit of 1024 descriptors, which the connections need too.
 const OPEN_LOGS: usize = 128;
 
-/// Why a record could not be made. Nothing has been contacted.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// There is a run of that name.
-    #[error("there is a run {run} already, in {path}", path = path.display())]
-    Exists {
-        /// The run.
-        run: RunId,
-        /// Its folder.
-        path: PathBuf,
-    },
-    /// It cannot be written.
-    #[error("cannot write the record of the run to {path}\n  hint: free some room there, or make it writable: without a record nothing is started", path = path.display())]
-    Unwritable {
-        /// What could not be written.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A link stands where fleet writes.
-    #[error("{path} is a link, and fleet does not write through links\n  hint: rm {} removes only the link", quote(&path.to_string_lossy()), path = path.display())]
-    Link {
-        /// The link.
-        path: PathBuf,
-    },
-    /// Another process works on the run.
-    #[error("run {run} is still going on here, in process {pid}", pid = pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string()))]
-    Busy {
-        /// The run.
-        run: RunId,
-        /// The process, if it is known.
-        pid: Option<i32>,
-    },
-    /// A host's name does not serve as a file name.
-    #[error("host `{host}` cannot have a log of that name")]
-    HostName {
-        /// The host.
-        host: String,
-    },
-}
-
-/// Writes the record of a run.
-pub struct Record {
+pub struct FolderRecord {
     folder: PathBuf,
     events: File,
     /// Locked as long as this process is the controller.
@@ -96,47 +42,7 @@ pub struct Record {
     reopened: bool,
 }
 
-/// Writes down which process carries out the run, in a file that is locked before it has its name. Both locks go with the process, however
-/// it ends; the file stays. Only who has the lock of the events may do this.
-fn note_controller(folder: &Path) -> io::Result<File> {
-    let new = folder.join(".controller.new");
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    writeln!(file, "{}", std::process::id())?;
-    file.try_lock()?;
-    std::fs::rename(&new, folder.join(CONTROLLER_FILE))?;
-    Ok(file)
-}
-
-/// For how long a record is looked at again that is just being taken up, and with which pause.
-const MOMENT: (u32, Duration) = (200, Duration::from_millis(10));
-
-/// The process that works on the run; none when nobody does. Never one that worked on it before: its number may be another's by now.
-pub fn controller(runs: &Path, run: &RunId) -> Option<i32> {
-    let folder = runs.join(run.as_str());
-    for _ in 0..MOMENT.0 {
-        locked(&folder.join(EVENTS_FILE))?;
-        // Whoever took the lock writes down at once who it is.
-        if let Some(mut file) = locked(&folder.join(CONTROLLER_FILE)) {
-            let mut pid = String::new();
-            file.read_to_string(&mut pid).ok()?;
-            return pid.trim().parse().ok();
-        }
-        sleep(MOMENT.1);
-    }
-    None
-}
-
-/// The file, if a process has its lock.
-fn locked(path: &Path) -> Option<File> {
-    let file = files::open(path).ok()?;
-    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)).then_some(file)
-}
-
-impl Record {
+impl FolderRecord {
     /// Makes the folder of the run in `runs`, with the plan in it, and with what was asked for.
     pub fn create(runs: &Path, run: &RunId, plan: &Plan, asked: Option<&Asked>) -> Result<Self, RecordError> {
         for host in &plan.hosts {
@@ -175,6 +81,7 @@ impl Record {
         let mut bytes = serde_json::to_vec_pretty(plan).map_err(io::Error::from).map_err(unwritable(&plan_path))?;
         bytes.push(b'\n');
         files::create_new(&plan_path, 0o600, &bytes).map_err(unwritable(&plan_path))?;
+        blobs::write(folder, &plan.blobs).map_err(unwritable(folder))?;
         if let Some(asked) = asked {
             let path = folder.join(REQUEST_FILE);
             let bytes = serde_json::to_vec_pretty(asked).map_err(io::Error::from).map_err(unwritable(&path))?;
@@ -219,7 +126,7 @@ impl Record {
         let mut looks = MOMENT.0;
         while let Err(error) = events.try_lock() {
             match error {
-                TryLockError::WouldBlock => match controller(runs, run) {
+                TryLockError::WouldBlock => match controller(&folder) {
                     // Who only looks whether there is a controller has the lock, too, for a moment.
                     None if looks > 0 => {
                         looks -= 1;
@@ -247,7 +154,6 @@ impl Record {
         &self.folder
     }
 
-    /// The host's log, open.
     fn log(&mut self, host: &HostLabel) -> io::Result<&mut HostLog> {
         let is_open = self.logs.get(host).is_some_and(HostLog::is_open);
         if !is_open && self.logs.values().filter(|log| log.is_open()).count() >= OPEN_LOGS {
@@ -350,12 +256,8 @@ impl Record {
     }
 }
 
-impl Reporter for Record {
-    fn name(&self) -> &'static str {
-        RECORD
-    }
-
-    fn report(&mut self, event: &Event) -> io::Result<()> {
+impl Record for FolderRecord {
+    fn append(&mut self, event: &Event) -> io::Result<()> {
         self.write(event).map_err(|error| self.place(&error))
     }
 
@@ -367,7 +269,7 @@ impl Reporter for Record {
     }
 }
 
-impl Record {
+impl FolderRecord {
     /// The error with the folder that it is about.
     fn place(&self, error: &io::Error) -> io::Error {
         io::Error::new(error.kind(), format!("{}: {error}", self.folder.display()))
@@ -424,16 +326,8 @@ fn must_last(fact: &Fact) -> bool {
 
 fn ended(outcome: &StepOutcome, millis: u64) -> String {
     let outcome = outcome.hints().iter().fold(outcome.describe(), |line, hint| format!("{line}; hint: {hint}"));
-    format!("{} after {}", printable(outcome.as_bytes()), duration(Duration::from_millis(millis)))
-}
-
-/// The name of a host's log. The alphabet of labels has no `/`; it is checked again here, where a mistake would write elsewhere.
-pub fn log_name(host: &HostLabel) -> Option<String> {
-    let host = host.as_str();
-    let fits = !host.starts_with(['.', '-']) && !host.contains(['/', '\0']) && host.len() <= 250;
-    fits.then(|| format!("{host}.log"))
+    format!("{} after {}", printable(outcome.as_bytes()), in_words(Duration::from_millis(millis)))
 }
 
 #[cfg(test)]
-#[path = "record_tests.rs"]
 pub(crate) mod tests;

@@ -7,16 +7,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::history::HistoryError;
+use super::EVENTS_FILE;
+use super::host_log::log_name;
 use super::journal::parse;
-use super::log::LogLine;
-use super::record::{EVENTS_FILE, log_name};
 use crate::files;
 use crate::model::plan::plan::Plan;
 use crate::model::run::event::{EVENT_VERSION, Event, Fact, OutputData};
 use crate::model::text::name::{HostLabel, RunId, StepPath};
+use crate::record::history::{HistoryError, unreadable};
+use crate::record::log_line::LogLine;
+use crate::record::store::Follow;
 
-/// Reads what is new in the record of a run.
 pub struct Follower {
     run: RunId,
     events: Grown,
@@ -27,8 +28,7 @@ pub struct Follower {
 
 impl Follower {
     /// Follows the run from its first event. What hosts printed before now is left out: `fleet logs` has it.
-    pub fn new(runs: &Path, run: &RunId, plan: &Plan) -> Self {
-        let folder = runs.join(run.as_str());
+    pub fn new(folder: &Path, run: &RunId, plan: &Plan) -> Self {
         let log = |host: &HostLabel| Some((host.clone(), Grown::at_end(&folder.join(log_name(host)?))));
         Self {
             run: run.clone(),
@@ -37,9 +37,10 @@ impl Follower {
             logs: plan.hosts.iter().filter_map(|host| log(&host.label)).collect(),
         }
     }
+}
 
-    /// What has come since the last time, in order.
-    pub fn news(&mut self) -> Result<Vec<Event>, HistoryError> {
+impl Follow for Follower {
+    fn news(&mut self) -> Result<Vec<Event>, HistoryError> {
         // The events first: what a host printed before one of them is then in its log already.
         let lines = self.events.lines()?;
         let mut printed = BTreeMap::new();
@@ -72,7 +73,6 @@ impl Follower {
     }
 }
 
-/// What a host printed, as an event.
 fn output(run: &RunId, host: &HostLabel, line: &LogLine<'_>) -> Option<Event> {
     let stream = line.stream()?;
     let newline: &[u8] = if line.is_ended() { b"\n" } else { b"" };
@@ -81,7 +81,6 @@ fn output(run: &RunId, host: &HostLabel, line: &LogLine<'_>) -> Option<Event> {
     Some(Event { v: EVENT_VERSION, at: line.at, run: run.clone(), fact })
 }
 
-/// A file that grows.
 struct Grown {
     path: PathBuf,
     read: u64,
@@ -109,7 +108,7 @@ impl Grown {
             Ok(bytes) => bytes,
             // A host on which nothing was done has no log.
             Err(error) if io::Error::kind(&error) == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(HistoryError::Unreadable { path: self.path.clone(), source }),
+            Err(source) => return Err(unreadable(&self.path)(source)),
         };
         bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
         self.read += bytes.len() as u64;

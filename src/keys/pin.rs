@@ -8,9 +8,37 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{HostKey, KnownHosts, KnownHostsError, Verdict, lookup_name, read};
 use crate::files;
+use crate::model::inventory::host_key::Verdict;
 use crate::model::text::name::Address;
+use crate::ssh::known_hosts::{lookup_name, read};
+use crate::ssh::{HostKey, KnownHosts, KnownHostsError};
+
+/// Why nothing was pinned.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// The file exists and cannot be read.
+    #[error(transparent)]
+    Read(#[from] KnownHostsError),
+    /// It cannot be written; it still has its old content.
+    #[error("cannot pin host keys in {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// Another key is pinned for the host, or this one is revoked.
+    #[error("{name}: another key is pinned in {path}, line {line}, or this one is revoked there; nothing was pinned")]
+    Conflict {
+        /// The host, as the file names it.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// The line in the way.
+        line: usize,
+    },
+}
 
 /// A key to pin for a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +53,8 @@ pub struct Pin {
 
 /// Adds the keys to the file, which may not exist yet, and says how many were not in it already. A key that contradicts a pinned one
 /// is an error, and nothing is added: taking a key out is a person's deed (`ssh-keygen -R`).
-pub fn pin(path: &Path, pins: &[Pin]) -> Result<usize, KnownHostsError> {
-    let write = |source| KnownHostsError::Write { path: path.to_owned(), source };
+pub fn pin(path: &Path, pins: &[Pin]) -> Result<usize, PinError> {
+    let write = |source| PinError::Write { path: path.to_owned(), source };
     // A link stays a link, and the lock is beside the file that it points to.
     let path = &path.canonicalize().or_else(|e| missing(path, e)).map_err(write)?;
     if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty() && !f.exists()) {
@@ -36,7 +64,7 @@ pub fn pin(path: &Path, pins: &[Pin]) -> Result<usize, KnownHostsError> {
     let (mut bytes, mode) = match read(path) {
         Ok(bytes) => (bytes, path.metadata().map_err(write)?.permissions().mode() & 0o777),
         Err(e) if e.kind() == io::ErrorKind::NotFound => (Vec::new(), 0o644),
-        Err(source) => return Err(KnownHostsError::Read { path: path.clone(), source }),
+        Err(source) => return Err(KnownHostsError::Read { path: path.clone(), source }.into()),
     };
     let mut known = KnownHosts::parse(path, &bytes);
     let mut added = 0;
@@ -45,9 +73,9 @@ pub fn pin(path: &Path, pins: &[Pin]) -> Result<usize, KnownHostsError> {
             Verdict::Pinned => continue,
             Verdict::Changed { line, .. } | Verdict::Revoked { line, .. } => {
                 let name = lookup_name(pin.address.as_str(), pin.port);
-                return Err(KnownHostsError::Conflict { name, path: path.clone(), line });
+                return Err(PinError::Conflict { name, path: path.clone(), line });
             }
-            Verdict::Unknown | Verdict::OtherTypeKnown { .. } => {}
+            Verdict::Unknown | Verdict::OtherTypeKnown { .. } | Verdict::Certificate => {}
         }
         if !bytes.is_empty() && !bytes.ends_with(b"\n") {
             bytes.push(b'\n');
@@ -81,3 +109,6 @@ fn lock(path: &Path) -> io::Result<File> {
     file.lock()?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,6 @@ use crate::model::text::name::RunId;
 /// Beside the folder of the runs, where all names are those of runs.
 const ORDER_FILE: &str = "order";
 
-/// The file, for these runs.
 pub fn path(runs: &Path) -> PathBuf {
     runs.with_file_name(ORDER_FILE)
 }

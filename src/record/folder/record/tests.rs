@@ -1,55 +1,16 @@
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
 
 use super::*;
-use crate::model::plan::plan::{HostIndex, OnFailure, PLAN_VERSION, PlanHost, PlanPhase, PlanStep};
 use crate::model::run::event::{OutputData, Stream};
-use crate::model::run::scripted::{Script, host, phase, rolling_deployment, run, step};
-use crate::model::text::name::{Address, HostName, SiteName, UserName};
+use crate::model::run::scripted::{self, Script, host, rolling_deployment, run, step};
+use crate::record::folder::controller::CONTROLLER_FILE;
+use crate::record::folder::store::FolderStore;
+use crate::record::store::Store as _;
 
-/// A plan for the scripted deployment; what its steps are does not matter to a record.
+/// A plan for the scripted deployment; what its steps do does not matter to a record.
 pub(crate) fn plan() -> Plan {
-    let site = SiteName::parse("mysite").unwrap();
-    let plan_host = |n: u8| PlanHost {
-        label: host(&format!("web{n}")),
-        site: site.clone(),
-        name: HostName::parse(&format!("web{n}")).unwrap(),
-        address: Address::parse(&format!("192.0.2.1{n}")).unwrap(),
-        port: 22,
-        user: UserName::parse("release").unwrap(),
-        identity: None,
-        connect_timeout: Duration::from_secs(10),
-        connect_retry: Duration::ZERO,
-        reconnect_timeout: Duration::from_secs(1),
-        keepalive: Duration::from_secs(15),
-        roles: vec![],
-        book: None,
-    };
-    let batches = vec![vec![HostIndex(0)], vec![HostIndex(1), HostIndex(2), HostIndex(3)], vec![HostIndex(4)]];
-    let steps = |names: &[&str]| -> Vec<PlanStep> { names.iter().map(|name| plan_step(name)).collect() };
-    let plan_phase = |name: &str, batches, steps| PlanPhase {
-        name: phase(name),
-        once: false,
-        batches,
-        soak: Duration::from_secs(30),
-        steps,
-    };
-    Plan {
-        v: PLAN_VERSION,
-        sites: vec![site.clone()],
-        task: "deploy".into(),
-        hosts: (1..=5).map(plan_host).collect(),
-        phases: vec![
-            plan_phase("close", vec![vec![HostIndex(0)]], steps(&["close/maintenance-on"])),
-            plan_phase("roll", batches, steps(&["roll/pull", "roll/migrate", "roll/health"])),
-        ],
-        max_failures: 0,
-        on_failure: OnFailure::Undo,
-        parallel: 32,
-        proves: None,
-        left_out: Vec::new(),
-        basis: None,
-    }
+    let steps = ["close/maintenance-on", "roll/pull", "roll/migrate", "roll/health"].map(|path| (path, "true", ""));
+    scripted::plan(&["web1", "web2", "web3", "web4", "web5"], &steps)
 }
 
 /// A folder for runs, with nothing of anybody beside it.
@@ -71,25 +32,6 @@ impl Folder {
     }
 }
 
-/// A step of the plan; its commands do not matter here.
-fn plan_step(path: &str) -> PlanStep {
-    PlanStep {
-        strikes: Vec::new(),
-        effect: None,
-        path: step(path),
-        ends: vec![],
-        timeout: None,
-        idle_timeout: None,
-        retry: None,
-        register: None,
-        idempotent: false,
-        durable: true,
-        read_only: false,
-        secret_output: false,
-        commands: BTreeMap::new(),
-    }
-}
-
 fn mode(path: &Path) -> u32 {
     path.symlink_metadata().unwrap().permissions().mode() & 0o7777
 }
@@ -98,10 +40,10 @@ fn mode(path: &Path) -> u32 {
 fn a_deployment_is_written_down() {
     let folder = Folder::new();
     let runs = folder.path().join(".fleet/runs");
-    let mut record = Record::create(&runs, &run(), &plan(), None).unwrap();
+    let mut record = FolderRecord::create(&runs, &run(), &plan(), None).unwrap();
     let events = rolling_deployment();
     for event in &events {
-        record.report(event).unwrap();
+        record.append(event).unwrap();
         record.commit().unwrap();
     }
     let read: Plan = serde_json::from_slice(&std::fs::read(record.folder().join(PLAN_FILE)).unwrap()).unwrap();
@@ -141,10 +83,10 @@ fn a_deployment_is_written_down() {
 #[test]
 fn a_line_is_there_before_the_command_is_sent() {
     let folder = Folder::new();
-    let mut record = Record::create(folder.path(), &run(), &plan(), None).unwrap();
+    let mut record = FolderRecord::create(folder.path(), &run(), &plan(), None).unwrap();
     let mut script = Script::default();
     script.begin("web1", "roll/migrate");
-    record.report(&script.events[0]).unwrap();
+    record.append(&script.events[0]).unwrap();
     assert!(record.dirty);
     record.commit().unwrap();
     assert!(!record.dirty);
@@ -155,15 +97,15 @@ fn a_line_is_there_before_the_command_is_sent() {
 #[test]
 fn a_run_is_never_written_over_another() {
     let folder = Folder::new();
-    drop(Record::create(folder.path(), &run(), &plan(), None).unwrap());
-    let error = Record::create(folder.path(), &run(), &plan(), None).err().unwrap();
+    drop(FolderRecord::create(folder.path(), &run(), &plan(), None).unwrap());
+    let error = FolderRecord::create(folder.path(), &run(), &plan(), None).err().unwrap();
     assert!(matches!(error, RecordError::Exists { .. }), "{error}");
     // Nor through a link that somebody put there.
     let elsewhere = folder.path().join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
     let other = RunId::parse("20261122-090000-0000").unwrap();
     std::os::unix::fs::symlink(&elsewhere, folder.path().join(other.as_str())).unwrap();
-    assert!(Record::create(folder.path(), &other, &plan(), None).is_err());
+    assert!(FolderRecord::create(folder.path(), &other, &plan(), None).is_err());
     assert_eq!(elsewhere.read_dir().unwrap().count(), 0);
 }
 
@@ -176,23 +118,23 @@ fn a_run_that_can_be_found_is_whole_and_has_a_controller_that_can_be_told() {
     for n in 0..100 {
         let run = RunId::parse(&format!("20261122-084512-{n:08}")).unwrap();
         std::thread::scope(|scope| {
-            let making = scope.spawn(|| Record::create(runs, &run, &plan(), None).unwrap());
+            let making = scope.spawn(|| FolderRecord::create(runs, &run, &plan(), None).unwrap());
             while !runs.join(run.as_str()).exists() {
                 std::thread::yield_now();
             }
-            assert_eq!(controller(runs, &run), Some(own));
-            crate::report::history::load_plan(runs, &run).unwrap();
+            assert_eq!(controller(&runs.join(run.as_str())), Some(own));
+            FolderStore::new(runs).plan(&run).unwrap();
             drop(making.join().unwrap());
         });
         // A process that another test starts at this moment has the locks, too, until it has become another program.
-        while controller(runs, &run).is_some() {
+        while controller(&runs.join(run.as_str())).is_some() {
             std::thread::yield_now();
         }
         // Left by a controller that was killed, and whose number another process has by now.
         files::replace(&runs.join(run.as_str()).join(CONTROLLER_FILE), 0o600, b"1\n").unwrap();
         std::thread::scope(|scope| {
-            let reopening = scope.spawn(|| Record::reopen(runs, &run).unwrap());
-            let told = std::iter::repeat_with(|| controller(runs, &run)).find_map(|pid| pid);
+            let reopening = scope.spawn(|| FolderRecord::reopen(runs, &run).unwrap());
+            let told = std::iter::repeat_with(|| controller(&runs.join(run.as_str()))).find_map(|pid| pid);
             assert_eq!(told, Some(own));
             drop(reopening.join().unwrap());
         });
@@ -206,7 +148,7 @@ fn a_place_that_cannot_be_written_is_told_before_anything_is_contacted() {
     let folder = Folder::new();
     let file = folder.path().join("file");
     files::create_new(&file, 0o600, b"").unwrap();
-    let error = Record::create(&file.join("runs"), &run(), &plan(), None).err().unwrap();
+    let error = FolderRecord::create(&file.join("runs"), &run(), &plan(), None).err().unwrap();
     let text = error.to_string();
     assert!(text.contains("file/runs"), "{text}");
     assert!(text.contains("hint: "), "{text}");
@@ -215,11 +157,14 @@ fn a_place_that_cannot_be_written_is_told_before_anything_is_contacted() {
 #[test]
 fn a_disk_that_fills_up_drops_the_record_and_says_where() {
     let folder = Folder::new();
-    let mut record = Record::create(folder.path(), &run(), &plan(), None).unwrap();
+    let mut record = FolderRecord::create(folder.path(), &run(), &plan(), None).unwrap();
     record.events = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut reporters = crate::report::Reporters::new(vec![Box::new(record)]);
-    reporters.report_all(&rolling_deployment());
-    let summary = reporters.finish();
+    let mut reporters = crate::report::reporters::Reporters::new(vec![Box::new(Box::new(record) as Box<dyn Record>)]);
+    let mut summary = crate::model::run::summary::Summary::default();
+    for event in rolling_deployment() {
+        summary.apply(&event);
+        reporters.report(&event, &mut summary);
+    }
     let [(reporter, reason)] = summary.dropped.as_slice() else { panic!("{:?}", summary.dropped) };
     assert_eq!(reporter, "record");
     assert!(reason.starts_with(folder.path().to_str().unwrap()) && reason.contains("No space left"), "{reason}");
@@ -238,7 +183,7 @@ fn a_log_has_no_name_outside_its_folder() {
 #[test]
 fn many_hosts_do_not_exhaust_the_descriptors() {
     let folder = Folder::new();
-    let mut record = Record::create(folder.path(), &run(), &plan(), None).unwrap();
+    let mut record = FolderRecord::create(folder.path(), &run(), &plan(), None).unwrap();
     for round in 0..2 {
         for n in 0..OPEN_LOGS * 2 {
             let label = host(&format!("web{n}"));
@@ -246,7 +191,7 @@ fn many_hosts_do_not_exhaust_the_descriptors() {
             let data = OutputData(format!("round {round}\n").into_bytes());
             let path = step("a/b");
             script.fact(Fact::Output { host: label, step: path, stream: Stream::Stdout, data });
-            record.report(&script.events[0]).unwrap();
+            record.append(&script.events[0]).unwrap();
             assert!(record.logs.values().filter(|log| log.is_open()).count() <= OPEN_LOGS);
         }
     }

@@ -1,0 +1,127 @@
+//! The books of sites, asked on their hosts: who works there, what is in force, what was proven.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use futures::stream;
+
+use super::planning::{self, PlanningError};
+use crate::engine;
+use crate::files::project::Project;
+use crate::model::inventory::inventory::Site;
+use crate::model::inventory::ssh::SshValues;
+use crate::model::plan::book::{self, Book, HostProof, InForce, Proof};
+use crate::model::plan::command::RemoteCommand;
+use crate::model::plan::host_report::HostReport;
+use crate::model::plan::plan::PlanHost;
+use crate::model::plan::planner::{self, Overrides, PlanError, Request};
+use crate::model::plan::spool;
+use crate::model::run::exit;
+use crate::model::run::reason::Reason;
+use crate::model::text::name::{HostLabel, HostName, RunId, UserName, VarName};
+use crate::ssh::{Backoff, Connect, Session};
+
+pub struct Place {
+    pub host: PlanHost,
+    pub book: Book,
+}
+
+/// A host, and what it says of itself, or why it says nothing.
+pub type Answer<'a> = (&'a Place, Result<HostReport, Reason>);
+
+/// Hosts of a site as a plan has them, with the folder of the book.
+pub fn site_hosts(
+    project: &Project,
+    (site, names): (&Site, &[HostName]),
+    overrides: &Overrides,
+    login: &UserName,
+) -> Result<Vec<PlanHost>, PlanningError> {
+    let run = RunId::parse("RUN").map_err(PlanError::from)?;
+    let (hosts, recipe) = (names, planning::recipe(project, site)?);
+    let request =
+        Request { site, hosts, recipe, tasks: &[], overrides, run: &run, login, proof: None, unproven: false };
+    Ok(planner::site_hosts(request, true)?)
+}
+
+pub async fn inspect<'a>(connector: &Arc<dyn Connect>, places: &'a [Place], width: usize) -> Vec<Answer<'a>> {
+    let asked = places.iter().map(async |place| {
+        let look = async |session: &mut dyn Session| {
+            let answer = engine::ask(session, &spool::inspect(&place.book)).await?;
+            let mut report = HostReport::parse(&answer);
+            engine::see_all(session, &mut report).await;
+            Ok(report)
+        };
+        (place, connected(connector, &place.host, look).await)
+    });
+    stream::iter(asked).buffered(width).collect().await
+}
+
+pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, command: RemoteCommand) -> Result<String, Reason> {
+    connected(connector, host, async |session: &mut dyn Session| engine::ask(session, &command).await).await
+}
+
+/// Does something over a connection of its own.
+async fn connected<T>(
+    connector: &Arc<dyn Connect>,
+    host: &PlanHost,
+    talk: impl AsyncFnOnce(&mut dyn Session) -> Result<T, Reason>,
+) -> Result<T, Reason> {
+    let mut session = Backoff::retry(host.endpoint.connect_retry, || connector.connect(&host.label, &host.endpoint))
+        .await
+        .map_err(|error| error.reason(&host.site))?;
+    let answer = talk(session.as_mut()).await;
+    session.close().await;
+    answer
+}
+
+pub fn reached(answers: &[Answer<'_>]) -> u8 {
+    if answers.iter().all(|(_, answer)| answer.is_ok()) { exit::SUCCESS } else { exit::UNREACHABLE }
+}
+
+/// All that is in force on the hosts that answered.
+pub fn in_force<'a>(answers: &'a [Answer<'a>]) -> impl Iterator<Item = (&'a Place, &'a InForce)> {
+    let reports = answers.iter().filter_map(|(place, answer)| Some((*place, answer.as_ref().ok()?)));
+    reports.flat_map(|(place, report): (&Place, &HostReport)| report.effects.iter().map(move |effect| (place, effect)))
+}
+
+/// Can the lock not be seen? What cannot be seen is not free.
+pub fn is_unseen(place: &Place, report: &HostReport) -> bool {
+    let lost = place.book.lost && report.last.is_none();
+    report.holder.is_none() && (report.fault || report.no_book || lost)
+}
+
+/// The hosts of the site that this one follows, by that site's own way in; the command line names keys for all hosts.
+pub fn followed(
+    project: &Project,
+    site: &Site,
+    overrides: &Overrides,
+    login: &UserName,
+) -> Result<Vec<PlanHost>, PlanningError> {
+    let Some(name) = &site.follows else { return Ok(Vec::new()) };
+    let Some(followed) = planning::site(project, &name.value)? else { return Ok(Vec::new()) };
+    let names: Vec<HostName> = followed.hosts.iter().map(|host| host.name.clone()).collect();
+    let ssh = SshValues { identity: overrides.ssh.identity.clone(), ..SshValues::default() };
+    let own = Overrides { ssh, ..Overrides::default() };
+    site_hosts(project, (followed, &names), &own, login)
+}
+
+/// What the hosts of a followed site say of what was proven there.
+pub struct Proven {
+    pub proof: Option<Proof>,
+    /// Those that could not be asked, and why.
+    pub silent: Vec<(HostLabel, Reason)>,
+    /// Is nobody left who could know?
+    pub nobody: bool,
+}
+
+/// Asks what was proven of the variable. A local record proves nothing: who else deployed there since is not in it.
+pub async fn proven(connector: &Arc<dyn Connect>, hosts: Vec<PlanHost>, variable: &VarName, width: usize) -> Proven {
+    let places: Vec<Place> = hosts.into_iter().map(|host| Place { book: host.site_book(), host }).collect();
+    let answers = inspect(connector, &places, width).await;
+    let is_silent = |(place, answer): &Answer<'_>| Some((place.host.label.clone(), answer.as_ref().err()?.clone()));
+    let silent: Vec<_> = answers.iter().filter_map(is_silent).collect();
+    let nobody = silent.len() == places.len();
+    let proofs: Vec<HostProof> = answers.into_iter().filter_map(|(_, answer)| answer.ok()?.proof).collect();
+    let proof = book::newest(proofs).filter(|proof| proof.name == *variable);
+    Proven { proof, silent, nobody }
+}
