@@ -12,11 +12,10 @@ use super::{ask, trust};
 use crate::engine;
 use crate::model::inventory::inventory::Site;
 use crate::model::plan::book::{self, Book, HostProof, InForce, Proof};
-use crate::model::plan::command::RemoteCommand;
 use crate::model::plan::host_report::HostReport;
 use crate::model::plan::plan::PlanHost;
 use crate::model::plan::planner::{self, Asked, Overrides, PlanError, Request};
-use crate::model::plan::spool;
+use crate::model::plan::spool::{self, Question};
 use crate::model::run::exit;
 use crate::model::text::name::{HostName, RunId, SiteName, VarName};
 use crate::model::text::printable::printable;
@@ -94,8 +93,8 @@ pub async fn inspect<'a>(context: &Context<'_>, connector: &Arc<dyn Connect>, pl
 }
 
 /// Has a host do something, and gives its answer.
-pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, command: RemoteCommand) -> Result<String, String> {
-    connected(connector, host, async |session: &mut dyn Session| engine::ask(session, &command).await).await
+pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, question: Question) -> Result<String, String> {
+    connected(connector, host, async |session: &mut dyn Session| engine::ask(session, &question).await).await
 }
 
 /// Does something over a connection of its own.

@@ -8,9 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::worker::{ConnectFailure, Message, Worker};
 use crate::model::plan::book::EffectChange;
-use crate::model::plan::command::RemoteCommand;
 use crate::model::plan::host_report::{Holder, HostReport};
-use crate::model::plan::spool::{self, Claim, Farewell, LEAST_ROOM, UNNAMED};
+use crate::model::plan::spool::{self, Claim, Farewell, LEAST_ROOM, Question, UNNAMED};
 use crate::model::run::event::Stream;
 use crate::model::run::outcome::HostOutcome;
 use crate::model::text::name::RunId;
@@ -172,11 +171,11 @@ impl Worker {
     }
 
     /// Asks again on a new connection when the old one broke: who has the lock already gets it, and who has given it back has.
-    async fn insist(&mut self, command: &RemoteCommand) -> Result<String, NoAnswer> {
+    async fn insist(&mut self, question: &Question) -> Result<String, NoAnswer> {
         let give_up = Instant::now() + ONCE_MORE;
         let mut sent = false;
         loop {
-            let answer = self.ask(command).await;
+            let answer = self.ask(question).await;
             sent |= matches!(answer, Err(NoAnswer::Unheard(_)));
             let not_now = |reason| if sent { NoAnswer::Unheard(reason) } else { NoAnswer::NotSent(reason) };
             match answer {
@@ -190,23 +189,23 @@ impl Worker {
         }
     }
 
-    async fn ask(&mut self, command: &RemoteCommand) -> Result<String, NoAnswer> {
+    async fn ask(&mut self, question: &Question) -> Result<String, NoAnswer> {
         match self.session.as_mut() {
-            Some(session) => question(session.as_mut(), command).await,
+            Some(session) => answer(session.as_mut(), question).await,
             None => Err(NoAnswer::NotSent("no connection".to_owned())),
         }
     }
 }
 
-/// Runs a command and gives what it prints on standard output. An error says why there is no answer. An interrupt does not cut it short.
-pub async fn ask(session: &mut dyn Session, command: &RemoteCommand) -> Result<String, String> {
-    question(session, command).await.map_err(NoAnswer::reason)
+/// Gives the host's answer. An error says why there is none. An interrupt does not cut it short.
+pub async fn ask(session: &mut dyn Session, question: &Question) -> Result<String, String> {
+    answer(session, question).await.map_err(NoAnswer::reason)
 }
 
-async fn question(session: &mut dyn Session, command: &RemoteCommand) -> Result<String, NoAnswer> {
+async fn answer(session: &mut dyn Session, question: &Question) -> Result<String, NoAnswer> {
     // Filled by the session, emptied here until it drops its end.
     let (output, mut chunks) = mpsc::channel::<OutputChunk>(16);
-    let (command, stop) = (Remote::Plain(command), CancellationToken::new());
+    let (command, stop) = (Remote::Question(question), CancellationToken::new());
     let exec = Exec { command, timeout: Some(TIMEOUT), idle_timeout: None, stop, output };
     let mut answer = Vec::new();
     let read = async {

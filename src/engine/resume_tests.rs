@@ -74,7 +74,7 @@ impl Session for Connection {
         async move {
             let text = exec.command.text().to_owned();
             let (end, printed) = match exec.command {
-                Remote::Plain(_) => self.errand(&text),
+                Remote::Plain(_) | Remote::Question(_) => self.errand(&text),
                 Remote::Durable(step, entry) => self.durable(&step.key, &text, entry),
             };
             if let Some(bytes) = printed {
@@ -101,7 +101,7 @@ impl Connection {
         if !text.starts_with("_run=") {
             return (end_of(text, 1), None);
         }
-        if text.contains("echo released") {
+        if text.contains("fleet_release") {
             assert!(hosts.locked.contains(&self.host), "{} gives back a lock that it has not", self.host);
             hosts.locked.remove(&self.host);
             hosts.started.retain(|(host, _), _| *host != self.host);

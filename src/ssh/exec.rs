@@ -30,8 +30,10 @@ pub(super) async fn run(link: &Link, shells: &mut Shells, timeouts: &Timeouts, m
     }
     let nonce = format!("{:032x}", rand::random::<u128>());
     let wire = exec.command.wire(&nonce);
-    if let Some(shell) = wire.setup.and_then(|_| shells.take(&wire.exec)) {
-        let talk = converse(link, timeouts, &mut exec, &wire, shell, wire.stdin.clone()).await;
+    if !wire.setup.is_empty()
+        && let Some(shell) = shells.take(&wire.exec)
+    {
+        let talk = converse(link, timeouts, &mut exec, &wire, shell).await;
         // It may have been killed, or closed by the server, since its last command. One that does not answer may have read it.
         let gone = matches!(talk.end, ExecEnd::NotStarted(_)) && !link.handle.is_closed();
         if !gone || exec.stop.is_cancelled() {
@@ -39,10 +41,7 @@ pub(super) async fn run(link: &Link, shells: &mut Shells, timeouts: &Timeouts, m
         }
     }
     match shells.open(link, timeouts, &wire.exec).await {
-        Ok(shell) => {
-            let text = [EATEN, wire.setup.unwrap_or_default().as_bytes(), &wire.stdin].concat();
-            converse(link, timeouts, &mut exec, &wire, shell, text).await.over(link, shells, &wire.exec)
-        }
+        Ok(shell) => converse(link, timeouts, &mut exec, &wire, shell).await.over(link, shells, &wire.exec),
         Err((reason, usable)) => (ExecEnd::NotStarted(reason), usable),
     }
 }
@@ -65,15 +64,9 @@ impl Talk {
     }
 }
 
-/// Sends `text` to the shell and listens to the end of the progress.
-async fn converse(
-    link: &Link,
-    timeouts: &Timeouts,
-    exec: &mut Exec<'_>,
-    wire: &Wire,
-    mut shell: Shell,
-    text: Vec<u8>,
-) -> Talk {
+/// Sends the command to the shell, after what that has to be taught, and listens to the end.
+async fn converse(link: &Link, timeouts: &Timeouts, exec: &mut Exec<'_>, wire: &Wire, mut shell: Shell) -> Talk {
+    let text = [EATEN, shell.teach(&wire.setup).as_bytes(), &wire.stdin].concat();
     let mut progress = Progress::new(exec, wire, timeouts);
     let mut end = None;
     {

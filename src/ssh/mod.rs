@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::plan::command::{RemoteCommand, Wire};
 use crate::model::plan::durable::{DurableStep, Entry};
 use crate::model::plan::plan::PlanHost;
+use crate::model::plan::spool::Question;
 use crate::model::run::event::Stream;
 
 pub use admission::Admission;
@@ -52,7 +53,7 @@ pub trait Connect: Send + Sync + 'static {
     fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>>;
 }
 
-/// One connection to one host. Each command runs in a channel of its own, except that durable steps of the same user share one.
+/// One connection to one host. A plain command runs in a channel of its own; all questions and durable steps of a user share one.
 pub trait Session: Send {
     /// Runs a command to its end, or until a limit or `stop` ends it. Output goes to `exec.output` as it comes.
     fn exec<'a>(&'a mut self, exec: Exec<'a>) -> BoxFuture<'a, ExecEnd>;
@@ -85,6 +86,8 @@ pub enum Remote<'a> {
     Plain(&'a RemoteCommand),
     /// A step that outlives its channel.
     Durable(&'a DurableStep, Entry),
+    /// A question. It has no leash: `stop` does not cut it short.
+    Question(&'a Question),
 }
 
 impl Remote<'_> {
@@ -93,6 +96,7 @@ impl Remote<'_> {
         match self {
             Self::Plain(command) => command.wire(nonce),
             Self::Durable(step, entry) => step.wire(*entry, nonce),
+            Self::Question(question) => question.wire(nonce),
         }
     }
 
@@ -101,6 +105,7 @@ impl Remote<'_> {
         match self {
             Self::Plain(command) => &command.text,
             Self::Durable(step, _) => &step.command.text,
+            Self::Question(question) => question.text(),
         }
     }
 }

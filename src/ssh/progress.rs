@@ -32,6 +32,8 @@ pub(super) struct Progress<'a> {
     timeouts: &'a Timeouts,
     /// Running time, silence.
     limits: (Option<Duration>, Option<Duration>),
+    /// Does anybody read orders on the host?
+    leashed: bool,
     /// Was it asked to stop?
     pub stop: bool,
     /// What the channel said about the waiting shell.
@@ -109,6 +111,7 @@ impl<'a> Progress<'a> {
             phase: Phase::Starting { by: Instant::now() + timeouts.channel },
             timeouts,
             limits: (exec.timeout, exec.idle_timeout),
+            leashed: !matches!(exec.command, Remote::Question(_)),
             stop: false,
             exit: None,
             refused: false,
@@ -187,11 +190,15 @@ impl<'a> Progress<'a> {
         self.stdout.pid().is_some() || self.stderr.pid().is_some()
     }
 
-    /// Does the shell take another command? Having run a step to its end it does, as a rule, and not after anything else that it told.
+    /// Does the shell take another command? Having answered a question, or run a step to its end, it does, as a rule, and not after anything
+    /// else that it told.
     pub fn leaves_its_shell(&self, command: Remote<'_>) -> bool {
-        let ends =
-            [&self.stdout, &self.stderr].map(|stream| stream.end().is_some_and(|words| words.starts_with("exit ")));
-        matches!(command, Remote::Durable(_, Entry::Start)) && ends == [true, true]
+        let ended = |words: &str| match command {
+            Remote::Durable(_, Entry::Start) => words.starts_with("exit "),
+            Remote::Question(_) => true,
+            Remote::Plain(_) | Remote::Durable(..) => false,
+        };
+        self.began() && [&self.stdout, &self.stderr].iter().all(|stream| stream.end().is_some_and(ended))
     }
 
     pub fn heard(&mut self) {
@@ -331,6 +338,9 @@ impl<'a> Progress<'a> {
             }
             Phase::Running { since, heard } => {
                 let over = |from: Instant, limit: Option<Duration>| limit.is_some_and(|limit| from + limit <= now);
+                if over(since, self.limits.0) && !self.leashed {
+                    return Some(ExecEnd::TimedOut);
+                }
                 if over(since, self.limits.0) {
                     self.phase = Phase::Condemned { why: Why::TimedOut };
                 } else if over(heard, self.limits.1) {
@@ -356,7 +366,7 @@ impl<'a> Progress<'a> {
 
     /// What to write to the leash now.
     pub fn next_line(&mut self) -> Option<String> {
-        if self.stop && matches!(self.phase, Phase::Running { .. }) {
+        if self.stop && self.leashed && matches!(self.phase, Phase::Running { .. }) {
             self.phase = Phase::Condemned { why: Why::Stopped };
         }
         let pid = self.stdout.pid()?;

@@ -1,7 +1,7 @@
 //! Shells on a host: channels with a `/bin/sh` that reads commands from them.
 //!
-//! One that has run a durable step waits for the next one: that saves a round trip, a login shell and the supervisor's text. A shell is of
-//! a user, so there may be several. They are the first to go when the server refuses a channel (`MaxSessions`).
+//! One that has answered a question, or run a durable step, waits for the next one: that saves a round trip, a login shell and the text of the
+//! scripts that it has been taught. A shell is of a user, so there may be several. They are the first to go when the server refuses a channel (`MaxSessions`).
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,9 +21,18 @@ const PAUSES: [u64; 5] = [20, 40, 80, 160, 320];
 pub(super) struct Shell {
     pub reader: ChannelReadHalf,
     pub writer: ChannelWriteHalf<Msg>,
+    /// The scripts that it has read.
+    taught: Vec<&'static str>,
 }
 
 impl Shell {
+    /// The scripts that it has not read yet, which are sent before the command.
+    pub fn teach(&mut self, scripts: &[&'static str]) -> String {
+        let new: Vec<&str> = scripts.iter().copied().filter(|script| !self.taught.contains(script)).collect();
+        self.taught.extend(&new);
+        new.concat()
+    }
+
     /// Closes the channel. False when the connection does not take it.
     pub async fn close(self, timeouts: &Timeouts) -> bool {
         timeout(timeouts.channel, self.writer.close()).await.is_ok()
@@ -58,7 +67,7 @@ impl Shells {
         };
         let (reader, writer) = channel.split();
         match timeout(timeouts.channel, writer.exec(true, exec)).await {
-            Ok(Ok(())) => Ok(Shell { reader, writer }),
+            Ok(Ok(())) => Ok(Shell { reader, writer, taught: Vec::new() }),
             Ok(Err(_)) => Err((link.lost(), false)),
             Err(_) => Err(("the connection takes no requests".to_owned(), false)),
         }

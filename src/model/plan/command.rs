@@ -97,9 +97,9 @@ pub struct RemoteCommand {
 pub struct Wire {
     /// What the login shell gets.
     pub exec: String,
-    /// What `/bin/sh` then reads on standard input before its first command, if it can take one command after another. Without it, the shell
-    /// ends with its command.
-    pub setup: Option<&'static str>,
+    /// What `/bin/sh` then has to be taught, each text once, if it can take one command after another. Without any, the shell ends with its
+    /// command.
+    pub setup: Vec<&'static str>,
     /// The command, as `/bin/sh` reads it on standard input, which stays open as the leash: a line `TERM PID` or `KILL PID` written to it
     /// after the begin mark is sent as a signal to the command's process group. That of a durable step takes a
     /// [`LeashOrder`](crate::model::plan::durable::LeashOrder).
@@ -153,7 +153,7 @@ impl RemoteCommand {
     /// control lets its background commands ignore INT and QUIT, and a service started by a step would inherit that. A `TMOUT` of the login
     /// would bound how long the watcher reads, in bash and ksh.
     pub fn wire(&self, nonce: &str) -> Wire {
-        let exec = self.login_command();
+        let exec = login_command(self.as_user.as_ref());
         let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));
         // The leash is used once the mark on standard output is there; by then, the other one is too.
         let mark = r#"exec 2>&6 6>&-; printf '%s %s\n' "$FLEET_MARK" $$ >&2; printf '%s %s\n' "$FLEET_MARK" $$"#;
@@ -175,15 +175,7 @@ exit $r
 }}
 "#,
         );
-        Wire { exec, setup: None, stdin: stdin.into_bytes(), begin, end }
-    }
-
-    /// What the login shell gets: a plain shell, of the user whom the command runs as.
-    pub(super) fn login_command(&self) -> String {
-        match &self.as_user {
-            Some(user) => format!("exec sudo -n -H -u {user} -- /bin/sh -s"),
-            None => "exec /bin/sh -s".to_owned(),
-        }
+        Wire { exec, setup: Vec::new(), stdin: stdin.into_bytes(), begin, end }
     }
 
     /// The command as the argument of a shell that does `first` before it.
@@ -237,6 +229,14 @@ cat <&5 >"$f" || exit; exec 5<&-; n=$(wc -c <"$f") || exit
             }
         }
         all
+    }
+}
+
+/// What the login shell gets: a plain shell, of the user whom a command runs as.
+pub(super) fn login_command(as_user: Option<&UserName>) -> String {
+    match as_user {
+        Some(user) => format!("exec sudo -n -H -u {user} -- /bin/sh -s"),
+        None => "exec /bin/sh -s".to_owned(),
     }
 }
 

@@ -16,20 +16,15 @@
 //! the connection, or stops the step when nobody reads.
 
 use std::fmt::Write as _;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::model::plan::book::{Book, EffectChange};
-use crate::model::plan::command::{Payload, RemoteCommand, Wire};
+use crate::model::plan::command::{Payload, RemoteCommand, Wire, login_command};
 use crate::model::plan::plan::HostIndex;
+use crate::model::plan::scripts::{BOOK, SPOOL, STEP};
 use crate::model::recipe::shell::quote;
 use crate::model::run::scheduler::StepIndex;
 use crate::model::text::name::RunId;
-
-/// The folder on a host, as the login user sees it, where steps leave what must outlive a connection.
-const SPOOL: &str = include_str!("durable/spool.sh");
-const BOOK: &str = include_str!("durable/book.sh");
-const STEP: &str = include_str!("durable/step.sh");
 
 /// Between TERM and KILL, in tenths of a second.
 const GRACE_TENTHS: u32 = 50;
@@ -195,7 +190,6 @@ pub fn exit_status(number: u32) -> u8 {
 impl DurableStep {
     /// The step as it is sent.
     pub fn wire(&self, entry: Entry, nonce: &str) -> Wire {
-        static SETUP: LazyLock<String> = LazyLock::new(|| compact(&[SPOOL, BOOK, STEP]));
         let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));
         let (start, never, out, err) = match entry {
             Entry::Start => ("yes", "", 0, 0),
@@ -231,8 +225,8 @@ impl DurableStep {
             let _ = writeln!(stdin, "fleet_command() {{\n{}\n}}", self.step_line(nonce));
         }
         stdin.push_str("fleet_step\n}\n");
-        let exec = self.scope.around(&self.command.login_command());
-        Wire { exec, setup: Some(&SETUP), stdin: stdin.into_bytes(), begin, end }
+        let exec = self.scope.around(&login_command(self.command.as_user.as_ref()));
+        Wire { exec, setup: vec![&SPOOL, &BOOK, &STEP], stdin: stdin.into_bytes(), begin, end }
     }
 
     /// The command's shell, started by the supervisor. It writes down who it is, in a variable that the command does not get. It takes its standard error for itself: dash redirects in the waiting shell, which
@@ -275,13 +269,6 @@ fn seconds(limit: Duration) -> String {
     } else {
         whole.to_string()
     }
-}
-
-/// Scripts in a row, without what only people read.
-pub(super) fn compact(scripts: &[&str]) -> String {
-    let lines = scripts.iter().flat_map(|script| script.lines());
-    let lines = lines.map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.fold(String::new(), |all, line| all + line + "\n")
 }
 
 #[cfg(test)]

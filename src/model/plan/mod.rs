@@ -6,4 +6,5 @@ pub mod durable;
 pub mod host_report;
 pub mod plan;
 pub mod planner;
+mod scripts;
 pub mod spool;

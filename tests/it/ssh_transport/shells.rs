@@ -12,7 +12,7 @@ use fleet::model::text::name::{RunId, SiteName, UserName};
 use fleet::ssh::{Connect as _, ExecEnd, Remote, Session};
 use rustix::process::Signal;
 
-use super::{Done, Limits, connector, done, pair, plan_host, run_command, run_remote, run_text, session, with_key};
+use super::{Done, Limits, connector, done, pair, plan_host, run_remote, run_text, session, with_key};
 use crate::support::files;
 use crate::support::process::{signal, wait_or};
 use crate::support::proxy::Proxy;
@@ -52,8 +52,8 @@ impl Steps {
             whole: true,
             users: user.map(name).into_iter().collect(),
         };
-        for command in std::iter::once(claim.lock()).chain(user.map(|user| claim.prepare(&name(user)))) {
-            let answer = run_command(&mut *session, &command).await.stdout;
+        for question in std::iter::once(claim.lock()).chain(user.map(|user| claim.prepare(&name(user)))) {
+            let answer = run_remote(&mut *session, Remote::Question(&question), Limits::default()).await.stdout;
             assert!(answer.ends_with("ready\n"), "{answer}");
         }
         Self { session, next: 0 }

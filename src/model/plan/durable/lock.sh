@@ -40,56 +40,56 @@ fleet_locked() {
   exit
 }
 
-exec 2>/dev/null
-umask 007
-fleet_boot
-fleet_spool || { echo fault; exit; }
-_dir=$_spool/$_run
-fleet_ground
-if [ -n "$_site" ]; then
-  fleet_book
-  echo "book $_book"
-  fleet_make_book || { echo no-book; exit; }
-  if [ -n "$_resumed" ] && read -r _last _ <"$_book/last" && [ "$_last" != "$_run" ]; then
-    echo "superseded $_last"
-    fleet_holder
-    exit
+fleet_lock() {
+  umask 007
+  fleet_spool || { echo fault; exit; }
+  _dir=$_spool/$_run
+  fleet_ground
+  if [ -n "$_site" ]; then
+    fleet_book
+    echo "book $_book"
+    fleet_make_book || { echo no-book; exit; }
+    if [ -n "$_resumed" ] && read -r _last _ <"$_book/last" && [ "$_last" != "$_run" ]; then
+      echo "superseded $_last"
+      fleet_holder
+      exit
+    fi
+    fleet_server
+    if fleet_take; then
+      # What the run before has kept, to go on with some day, is of no use any more.
+      read -r _last _ <"$_book/last"
+      case $_last in
+      '' | "$_run" | *[!0-9A-Za-z-]*) ;;
+      # Unless somebody has taken the lock from a run that works.
+      *) [ ! -d "$_spool/$_last" ] || case $(fleet_evidence "$_last") in *running*) ;; *) rm -rf "$_spool/$_last" ;; esac ;;
+      esac
+      echo "$_run" >"$_book/last"
+      echo "$_book" >"$_spool/site.$_site"
+    else
+      # Our own: of an earlier controller, or of another host that has the same book.
+      [ "$_holder" = "$_run" ] || fleet_locked
+    fi
+    # Whatever comes of a run that is taken up again, it is not what it was.
+    if read -r _number _proven _rest <"$_book/proof" && [ "$_proven" = "$_run" ]; then
+      echo "$_number $_proven -" >"$_book/proof.new" && mv -f "$_book/proof.new" "$_book/proof" || { echo fault; exit; }
+    fi
+    fleet_sequence
+    echo "sequence $_number"
   fi
-  fleet_server
-  if fleet_take; then
-    # What the run before has kept, to go on with some day, is of no use any more.
-    read -r _last _ <"$_book/last"
-    case $_last in
-    '' | "$_run" | *[!0-9A-Za-z-]*) ;;
-    # Unless somebody has taken the lock from a run that works.
-    *) [ ! -d "$_spool/$_last" ] || case $(fleet_evidence "$_last") in *running*) ;; *) rm -rf "$_spool/$_last" ;; esac ;;
-    esac
-    echo "$_run" >"$_book/last"
-    echo "$_book" >"$_spool/site.$_site"
+  if [ -z "$_resumed" ]; then
+    fleet_run_dir || { echo fault; exit; }
   else
-    # Our own: of an earlier controller, or of another host that has the same book.
-    [ "$_holder" = "$_run" ] || fleet_locked
+    [ -d "$_dir" ] || mkdir -m 700 "$_dir"
+    if [ -n "$_whole" ]; then
+      echo "$_boot" >"$_dir/$_host.boot"
+    else
+      true >>"$_dir/$_host.boot"
+    fi
   fi
-  # Whatever comes of a run that is taken up again, it is not what it was.
-  if read -r _number _proven _rest <"$_book/proof" && [ "$_proven" = "$_run" ]; then
-    echo "$_number $_proven -" >"$_book/proof.new" && mv -f "$_book/proof.new" "$_book/proof" || { echo fault; exit; }
+  if [ -n "$_site" ]; then
+    echo "$_server" >"$_book/at.$_run.$_host" || { echo fault; exit; }
+    # The other host may have given it back just before.
+    fleet_take || [ "$_holder" = "$_run" ] || fleet_locked
   fi
-  fleet_sequence
-  echo "sequence $_number"
-fi
-if [ -z "$_resumed" ]; then
-  fleet_run_dir || { echo fault; exit; }
-else
-  [ -d "$_dir" ] || mkdir -m 700 "$_dir"
-  if [ -n "$_whole" ]; then
-    echo "$_boot" >"$_dir/$_host.boot"
-  else
-    true >>"$_dir/$_host.boot"
-  fi
-fi
-if [ -n "$_site" ]; then
-  echo "$_server" >"$_book/at.$_run.$_host" || { echo fault; exit; }
-  # The other host may have given it back just before.
-  fleet_take || [ "$_holder" = "$_run" ] || fleet_locked
-fi
-echo ready
+  echo ready
+}
