@@ -13,11 +13,12 @@ use super::context::{Context, say};
 use super::failure::Failure;
 use crate::model::plan::plan::PlanHost;
 use crate::model::recipe::shell::quote;
+use crate::remote::{Connect, Session};
 use crate::ssh::key::{self, KeyError, PublicKeyLine};
 use crate::ssh::known_hosts::KnownHosts;
 use crate::ssh::{
-    AgentKey, Certificate, Connect, ConnectError, Credentials, Identity, KeyAnswer, PasswordGate, PrivateKey, Session,
-    SshConnector, Timeouts, agent_has,
+    AgentKey, Certificate, ConnectError, Credentials, Identity, KeyAnswer, PasswordGate, PrivateKey, SshConnector,
+    Timeouts, agent_has,
 };
 
 /// The key pair of a project.

@@ -11,15 +11,14 @@ use super::failure::Failure;
 use super::{ask, trust};
 use crate::engine;
 use crate::model::inventory::inventory::Site;
-use crate::model::plan::book::{self, Book, HostProof, InForce, Proof};
-use crate::model::plan::host_report::HostReport;
+use crate::model::plan::book::{Book, Proof};
 use crate::model::plan::plan::PlanHost;
 use crate::model::plan::planner::{self, Asked, Overrides, PlanError, Request};
-use crate::model::plan::spool::{self, Question};
 use crate::model::run::exit;
 use crate::model::text::name::{HostName, RunId, SiteName, VarName};
 use crate::model::text::printable::printable;
-use crate::ssh::{Backoff, Connect, Session};
+use crate::remote::{Connect, HostProof, HostReport, InForce, Question, Session, newest};
+use crate::ssh::Backoff;
 
 /// A host with a site's book.
 pub struct Place {
@@ -82,7 +81,7 @@ fn site_hosts(
 pub async fn inspect<'a>(context: &Context<'_>, connector: &Arc<dyn Connect>, places: &'a [Place]) -> Vec<Answer<'a>> {
     let asked = places.iter().map(async |place| {
         let look = async |session: &mut dyn Session| {
-            let answer = engine::ask(session, &spool::inspect(&place.book)).await?;
+            let answer = engine::ask(session, &Question::inspect(&place.book)).await?;
             let mut report = HostReport::parse(&answer);
             engine::see_all(session, &mut report).await;
             Ok(report)
@@ -158,7 +157,7 @@ pub async fn prove(
         .map(|(place, reason)| format!("{}: {}", place.host.label, one_line(reason)))
         .collect();
     let proofs: Vec<HostProof> = answers.into_iter().filter_map(|(_, answer)| answer.ok()?.proof).collect();
-    asked.proof = book::newest(proofs).filter(|proof: &Proof| proof.name == *variable);
+    asked.proof = newest(proofs).filter(|proof: &Proof| proof.name == *variable);
     if asked.proof.is_some() {
         for reason in silent {
             say(&format!("note: asked for what `{name}` has proven, {reason}"));

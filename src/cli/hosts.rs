@@ -8,15 +8,12 @@ use super::args::SiteArgs;
 use super::books::{self, Answer, Place, in_force, is_unseen, one_line, reached};
 use super::context::{self, Context, print};
 use super::failure::Failure;
-use crate::model::plan::durable::Scope;
-use crate::model::plan::host_report::{Holder, HostReport};
 use crate::model::plan::plan::PlanHost;
-use crate::model::plan::spool::LEAST_ROOM;
 use crate::model::run::exit;
 use crate::model::text::printable::printable;
+use crate::remote::{Connect, Holder, HostReport, LEAST_ROOM, Scope};
 use crate::report::columns::{Cell, columns, headings};
 use crate::report::paint::Tone;
-use crate::ssh::Connect;
 
 /// Past runs that are shown of each host.
 const RUNS: usize = 3;

@@ -21,6 +21,7 @@ use crate::model::run::exit;
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{HostName, RunId, SiteName, TaskName};
 use crate::model::text::printable::printable;
+use crate::remote::Connect;
 use crate::report::background::Background;
 use crate::report::json::Json;
 use crate::report::narrator::{Detail, Telling};
@@ -32,7 +33,6 @@ use crate::report::reporters::Reporters;
 use crate::report::table;
 use crate::report::terminal::Terminal;
 use crate::report::{self, Reporter};
-use crate::ssh::Connect;
 
 /// Runs tasks on each targeted site, one site after another; the first that does not succeed is the last.
 pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {

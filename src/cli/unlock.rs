@@ -11,11 +11,9 @@ use super::books::{self, Place, one_line};
 use super::context::{self, Context, say};
 use super::failure::Failure;
 use super::{access, ask};
-use crate::model::plan::host_report::Evidence;
-use crate::model::plan::spool::{self, Question};
 use crate::model::run::exit;
 use crate::model::text::name::{RunId, StepName};
-use crate::ssh::Connect;
+use crate::remote::{Connect, Evidence, Question};
 
 /// A host whose site is locked.
 struct Held<'a> {
@@ -68,7 +66,7 @@ pub async fn unlock(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
         let by = context::operator();
         let questions = held.iter().filter_map(|Held { place, run, .. }| {
             let line = format!("{run} {now:.0} unlocked {by} {} unlock", place.host.site);
-            RunId::parse(run).ok().map(|run| (*place, spool::unlock(&place.book, &run, &line)))
+            RunId::parse(run).ok().map(|run| (*place, Question::unlock(&place.book, &run, &line)))
         });
         let done = carry_out(context, &connector, questions.collect()).await;
         for (Held { place, run, .. }, done) in held.iter().zip(done) {
@@ -169,7 +167,7 @@ async fn forget(
     let questions = struck.iter().map(|(place, names)| {
         let all: Vec<&str> = names.iter().map(StepName::as_str).collect();
         let line = format!("- {now:.0} forgotten {by} {} {}", place.host.site, all.join(","));
-        (*place, spool::strike(&place.book, names, &line))
+        (*place, Question::strike(&place.book, names, &line))
     });
     let done = carry_out(context, connector, questions.collect()).await;
     for ((place, _), done) in struck.iter().zip(done) {

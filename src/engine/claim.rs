@@ -8,13 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::worker::{ConnectFailure, Message, Worker};
 use crate::model::plan::book::EffectChange;
-use crate::model::plan::host_report::{Holder, HostReport};
-use crate::model::plan::spool::{self, Claim, Farewell, LEAST_ROOM, Question, UNNAMED};
 use crate::model::run::event::Stream;
 use crate::model::run::outcome::HostOutcome;
 use crate::model::text::name::RunId;
 use crate::model::text::printable::printable;
-use crate::ssh::{Exec, ExecEnd, OutputChunk, Remote, Session};
+use crate::remote::{
+    Claim, Exec, ExecEnd, Farewell, Holder, HostReport, LEAST_ROOM, OutputChunk, Question, Remote, Session, UNNAMED,
+};
 
 /// How long an errand may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -274,7 +274,7 @@ pub async fn see_all(session: &mut dyn Session, report: &mut HostReport) {
     let Some(Holder { run, users, evidence, .. }) = &mut report.holder else { return };
     let Ok(run) = RunId::parse(run) else { return };
     for user in users {
-        match ask(session, &spool::evidence(&run, user)).await.map(|answer| HostReport::parse(&answer).holder) {
+        match ask(session, &Question::evidence(&run, user)).await.map(|answer| HostReport::parse(&answer).holder) {
             Ok(Some(holder)) => {
                 evidence.connected |= holder.evidence.connected;
                 evidence.running.extend(holder.evidence.running);

@@ -17,7 +17,6 @@ use super::durable::Reconnecting;
 use super::host::{Busy, Host};
 use super::worker::{Message, Order, Worker};
 use super::{Observer, Run, Unwritten};
-use crate::model::plan::durable::{Scope, StepKey};
 use crate::model::plan::plan::{HostIndex, PlanStep};
 use crate::model::run::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Signal};
 use crate::model::run::masking::Masker;
@@ -26,6 +25,7 @@ use crate::model::run::past::Past;
 use crate::model::run::scheduler::{Action, Input, Scheduler, StepIndex};
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{HostLabel, PhaseName, StepPath, VarName};
+use crate::remote::{Scope, StepKey};
 
 /// Messages that wait for the dispatcher. Filled by the workers, who wait when it is full; emptied by the dispatcher alone.
 const MESSAGES: usize = 256;

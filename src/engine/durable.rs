@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::output::Output;
 use super::worker::{ConnectFailure, Message, Task, Worker};
-use crate::model::plan::durable::{DurableStep, Entry};
-use crate::ssh::{Backoff, ExecEnd, Remote};
+use crate::remote::{DurableStep, Entry, ExecEnd, Remote};
+use crate::ssh::Backoff;
 
 /// Before a step that left its channel is asked for again, on the same connection.
 const SILENT_PAUSE: Duration = Duration::from_millis(200);

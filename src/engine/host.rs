@@ -6,9 +6,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::worker::{Order, Recorded};
-use crate::model::plan::durable::StepKey;
 use crate::model::run::scheduler::{Settlement, StepIndex};
 use crate::model::text::name::{UserName, VarName};
+use crate::remote::StepKey;
 
 /// What a host is busy with.
 #[derive(Debug, Clone)]

@@ -9,11 +9,11 @@ use super::host::{Busy, Host};
 use super::worker::Order;
 use crate::model::plan::book::Proof;
 use crate::model::plan::plan::HostIndex;
-use crate::model::plan::spool::{Claim, Farewell};
 use crate::model::run::event::{Fact, Proven};
 use crate::model::run::outcome::HostOutcome;
 use crate::model::run::scheduler::Settlement;
 use crate::model::text::name::{StepPath, UserName};
+use crate::remote::{Claim, Farewell};
 
 /// How long the end of a run waits for hosts to take the lock back.
 const RELEASE: Duration = Duration::from_secs(20);

@@ -34,7 +34,7 @@ use crate::model::run::event::{Direction, Event, Signal};
 use crate::model::run::past::{OpenStep, Past};
 use crate::model::run::summary::Summary;
 use crate::model::text::name::RunId;
-use crate::ssh::Connect;
+use crate::remote::Connect;
 pub use claim::{ask, see_all};
 
 /// Sees every event of a run, in order, before what it announces is done.

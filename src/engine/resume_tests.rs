@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use super::tests::{phase, plan, step};
 use super::{Observer, Resumed, Run, Unwritten, execute};
 use crate::model::plan::command::CommandTemplate;
-use crate::model::plan::durable::{Entry, StepKey};
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanHost, PlanStep, Retry};
 use crate::model::run::event::{Direction, Event, Fact, Stream};
 use crate::model::run::outcome::HostOutcome;
@@ -20,7 +19,8 @@ use crate::model::run::past::Past;
 use crate::model::run::scheduler::StepIndex;
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{RunId, VarName};
-use crate::ssh::{Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
+use crate::remote::{Connect, Entry, Exec, ExecEnd, OutputChunk, Remote, Session, StepKey};
+use crate::ssh::ConnectError;
 
 /// What was announced when the controller ended, and not seen to its end: it never came to the host, or it was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,13 +9,13 @@ use super::host::Busy;
 use super::worker::{Order, ReadyGuard, Task, Work};
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{CommandTemplate, RemoteCommand};
-use crate::model::plan::durable::{DurableStep, Scope, StepKey};
 use crate::model::plan::plan::{Guard, HostIndex, PlanHost, StepCommands};
 use crate::model::recipe::template::Template;
 use crate::model::run::event::Fact;
 use crate::model::run::outcome::StepOutcome;
 use crate::model::run::scheduler::StepIndex;
 use crate::model::text::name::VarName;
+use crate::remote::{DurableStep, Scope, StepKey};
 
 impl Dispatcher<'_> {
     /// `watch`: an earlier controller announced it, and it may run already.

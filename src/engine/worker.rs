@@ -11,14 +11,13 @@ use super::durable::Reconnecting;
 use super::output::{LONGEST_VALUE, Output};
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{RemoteCommand, signal_of_status};
-use crate::model::plan::durable::{DurableStep, Scope};
 use crate::model::plan::plan::{HostIndex, PlanHost};
-use crate::model::plan::spool::{Claim, Farewell};
 use crate::model::run::event::Stream;
 use crate::model::run::masking::Masker;
 use crate::model::run::outcome::{HostOutcome, StepOutcome, TimeLimit};
 use crate::model::run::scheduler::StepIndex;
-use crate::ssh::{Backoff, Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
+use crate::remote::{Claim, Connect, DurableStep, Exec, ExecEnd, Farewell, OutputChunk, Remote, Scope, Session};
+use crate::ssh::{Backoff, ConnectError};
 
 /// What a worker is told to do.
 pub enum Order {

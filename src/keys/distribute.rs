@@ -1,7 +1,7 @@
 //! Brings the public key into `~/.ssh/authorized_keys` of a logged-in user.
 //!
-//! Two commands go to the host: one reads the file (`host/read.sh`), one appends what [`review`] decided, unless the file has changed
-//! since (`host/append.sh`). Both first refuse what sshd would not read (`host/find.sh`).
+//! Two commands go to the host: one reads the file, one appends what [`review`] decided, unless the file has changed since. Both first
+//! refuse what sshd would not read.
 //!
 //! Invariant: under the name `authorized_keys` there is the old file or the complete new one, every foreign byte kept. So whatever
 //! is lost on the way, a connection, the disk's last block, the same call again does the right thing.
@@ -17,14 +17,12 @@ use crate::model::plan::command::RemoteCommand;
 use crate::model::recipe::shell::quote;
 use crate::model::run::event::Stream;
 use crate::model::text::printable::printable;
+use crate::remote::{
+    Addition, Exec, ExecEnd, OutputChunk, Remote, Session, append_authorized_keys, read_authorized_keys,
+};
 use crate::ssh::key::PublicKeyLine;
-use crate::ssh::{Exec, ExecEnd, OutputChunk, Remote, Session};
 
 use super::authorized_keys::{Decision, review};
-
-const FIND: &str = include_str!("host/find.sh");
-const READ: &str = include_str!("host/read.sh");
-const APPEND: &str = include_str!("host/append.sh");
 
 /// Longest running time of one of the two commands: it includes a flush of the host's disk.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -213,7 +211,7 @@ pub async fn distribute(session: &mut dyn Session, public_key: &PublicKeyLine) -
                 return Ok(Distributed { change: Change::AlreadyThere, warnings });
             }
             Decision::Append(addition) => {
-                let answers = run(session, append_command(before.as_ref(), &addition)).await?;
+                let answers = run(session, &append_command(before.as_ref(), &addition)).await?;
                 match Answers::parse(&answers)? {
                     Answers { end: End::Added, warnings: more } => {
                         warnings.extend(more.into_iter().filter(|w| !matches!(w, Warning::GroupWritable { .. })));
@@ -237,7 +235,7 @@ struct HostFile {
 
 /// None: somebody replaced the file while it was read.
 async fn read(session: &mut dyn Session) -> Result<Option<(Option<HostFile>, Vec<Warning>)>, DistributeError> {
-    let answers = run(session, format!("limit={LARGEST_FILE}\n{FIND}{READ}")).await?;
+    let answers = run(session, &read_authorized_keys(LARGEST_FILE)).await?;
     match Answers::parse(&answers)? {
         Answers { end: End::None, warnings } => Ok(Some((None, warnings))),
         Answers { end: End::Content { checksum, content }, warnings } => {
@@ -251,15 +249,14 @@ async fn read(session: &mut dyn Session) -> Result<Option<(Option<HostFile>, Vec
     }
 }
 
-fn append_command(before: Option<&HostFile>, addition: &[u8]) -> String {
-    let (expected, length) = before.map_or(("none", 0), |file| (&file.checksum, file.content.len()));
-    format!(
-        "expected={}\naddition={}\nsize={}\npatience={PATIENCE}\n{FIND}{APPEND}",
-        quote(expected),
+fn append_command(before: Option<&HostFile>, addition: &[u8]) -> RemoteCommand {
+    append_authorized_keys(&Addition {
+        expected: before.map(|file| file.checksum.as_str()),
         // A public key's line is text: see `PublicKeyLine`.
-        quote(&String::from_utf8_lossy(addition)),
-        length + addition.len(),
-    )
+        text: &String::from_utf8_lossy(addition),
+        size: before.map_or(0, |file| file.content.len()) + addition.len(),
+        patience: PATIENCE,
+    })
 }
 
 fn not_understood() -> DistributeError {
@@ -330,12 +327,11 @@ impl<'a> Answers<'a> {
 }
 
 /// Runs a command and gives its standard output; everything but exit status 0 is an error.
-pub(super) async fn run(session: &mut dyn Session, text: String) -> Result<Vec<u8>, DistributeError> {
-    let command = RemoteCommand::shell(text);
+pub(super) async fn run(session: &mut dyn Session, command: &RemoteCommand) -> Result<Vec<u8>, DistributeError> {
     // Filled by the session, emptied below; both end together.
     let (output, mut chunks) = mpsc::channel::<OutputChunk>(16);
     let stop = CancellationToken::new();
-    let exec = Exec { command: Remote::Plain(&command), timeout: Some(TIMEOUT), idle_timeout: None, stop, output };
+    let exec = Exec { command: Remote::Plain(command), timeout: Some(TIMEOUT), idle_timeout: None, stop, output };
     let collect = async {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         while let Some(chunk) = chunks.recv().await {

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::model::plan::command::RemoteCommand;
 use crate::model::plan::plan::PlanHost;
 use crate::model::text::name::HostLabel;
+use crate::remote::Connect;
 use crate::ssh::key::PublicKeyLine;
-use crate::ssh::{Backoff, Connect, ConnectError, KeyAnswer};
+use crate::ssh::{Backoff, ConnectError, KeyAnswer};
 
 use super::distribute::{Change, DistributeError, Distributed, Warning, distribute, run};
 
@@ -98,7 +100,7 @@ impl fmt::Display for HostKeyResult {
 /// It proves what `connector` offers, so give it one that has nothing but the key in question.
 pub async fn prove(connector: &dyn Connect, host: &PlanHost) -> Result<(), ConnectError> {
     let mut session = Backoff::retry(host.connect_retry, || connector.connect(host)).await?;
-    let result = run(session.as_mut(), ":".to_owned()).await;
+    let result = run(session.as_mut(), &RemoteCommand::shell(":")).await;
     session.close().await;
     match result {
         Ok(_) => Ok(()),
@@ -198,7 +200,7 @@ pub async fn distribute_to_all(
 mod tests {
     use super::*;
     use crate::model::text::name::{Address, HostName, SiteName, UserName};
-    use crate::ssh::{Exec, ExecEnd, OutputChunk, Session};
+    use crate::remote::{Exec, ExecEnd, OutputChunk, Session};
     use futures::future::BoxFuture;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;

@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
-
 use super::admission::Admission;
+use super::channel::Connection;
 use super::credentials::{Credentials, PasswordGate};
 use super::dial::Dial;
 use super::known_hosts::KnownHosts;
 use super::link::{self, Judge};
-use super::session::SshSession;
 use super::timeouts::Timeouts;
 use super::trust::Offer;
-use super::{Connect, ConnectError, Session, login};
+use super::{ConnectError, login};
 use crate::model::plan::plan::PlanHost;
 
 /// Connects over the network, to hosts whose keys are pinned, and to no others.
@@ -37,7 +34,8 @@ impl SshConnector {
         Self { credentials: Arc::new(credentials), ..self.clone() }
     }
 
-    async fn connect_to(&self, host: &PlanHost) -> Result<SshSession, ConnectError> {
+    /// Reaches the host, verifies its key and logs in.
+    pub(crate) async fn connect_to(&self, host: &PlanHost) -> Result<Connection, ConnectError> {
         let dial = Dial {
             address: host.address.as_str(),
             port: host.port,
@@ -50,7 +48,7 @@ impl SshConnector {
         let mut link = link::connect(&dial, handshake, &types, host.keepalive, self.judge(host)).await?;
         login::login(&mut link, host, &self.credentials, self.timeouts.auth).await?;
         link.permits = None;
-        Ok(SshSession::new(link, self.timeouts))
+        Ok(Connection::new(link, self.timeouts))
     }
 
     fn judge(&self, host: &PlanHost) -> Judge {
@@ -60,11 +58,5 @@ impl SshConnector {
             let offer = Offer { site: site.as_str(), address: address.as_str(), port, key };
             offer.judge(&known_hosts.check(address.as_str(), port, key))
         })
-    }
-}
-
-impl Connect for SshConnector {
-    fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
-        async move { Ok(Box::new(self.connect_to(host).await?) as Box<dyn Session>) }.boxed()
     }
 }

@@ -4,11 +4,10 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use fleet::model::plan::book::{Book, Effect, EffectChange, HostProof, Proof};
-use fleet::model::plan::host_report::HostReport;
+use fleet::model::plan::book::{Book, Effect, EffectChange, Proof};
 use fleet::model::plan::plan::HostIndex;
-use fleet::model::plan::spool::{self, Claim, Farewell, Question};
 use fleet::model::text::name::{RunId, SiteName, StepName, UserName, VarName};
+use fleet::remote::{Claim, Farewell, HostProof, HostReport, Question};
 
 use crate::support::tools::{PATH, tool};
 
@@ -52,7 +51,7 @@ impl Host {
     }
 
     fn report(&self) -> HostReport {
-        HostReport::parse(&self.ask(&spool::inspect(&self.book())))
+        HostReport::parse(&self.ask(&Question::inspect(&self.book())))
     }
 
     fn claim(&self, run: &str) -> Claim {
@@ -101,7 +100,7 @@ fn a_book_keeps_what_a_run_writes_into_it_whatever_the_shell() {
         assert_eq!(host.ask(&first.note(&begun)), "noted\n");
         assert_eq!(host.report().effects.iter().map(|found| &found.effect).collect::<Vec<_>>(), [&effect]);
         // While a run has the lock, what is in force is its own.
-        assert_eq!(host.ask(&spool::strike(&host.book(), std::slice::from_ref(&name), "forgotten")), "");
+        assert_eq!(host.ask(&Question::strike(&host.book(), std::slice::from_ref(&name), "forgotten")), "");
 
         let value = "first line\n  'second' $line \\";
         let farewell =
@@ -114,14 +113,14 @@ fn a_book_keeps_what_a_run_writes_into_it_whatever_the_shell() {
         let Some(HostProof::Proven(told)) = report.proof else { panic!("{shell:?}") };
         assert!(told.age.is_some());
         assert_eq!(Proof { age: None, ..told }, proof(value), "{shell:?}");
-        assert_eq!(host.ask(&spool::strike(&host.book(), &[name], "forgotten")), "released\n");
+        assert_eq!(host.ask(&Question::strike(&host.book(), &[name], "forgotten")), "released\n");
         assert!(host.report().effects.is_empty());
 
         // Whoever takes the first one up again withdraws what it has proven.
         assert!(host.lock(&Claim { resumed: true, ..first.clone() }).ready);
         assert!(matches!(host.report().proof, Some(HostProof::Withdrawn(run)) if run.as_str() == FIRST), "{shell:?}");
         // Its lock goes to another: it leaves that one's alone, and proves nothing.
-        assert_eq!(host.ask(&spool::unlock(&host.book(), &first.run, "unlocked")), "released\n");
+        assert_eq!(host.ask(&Question::unlock(&host.book(), &first.run, "unlocked")), "released\n");
         let report = host.lock(&second);
         assert!(report.ready && report.sequence == 7, "{shell:?}: {report:?}");
         let late = Farewell { line: "late".to_owned(), ..farewell };

@@ -3,10 +3,9 @@
 mod machine;
 mod orphans;
 
+use fleet::remote::{DurableStep, Entry, Farewell, LeashOrder, StepEnd};
 use std::path::Path;
 
-use fleet::model::plan::durable::{DurableStep, Entry, LeashOrder, StepEnd};
-use fleet::model::plan::spool::Farewell;
 use rustix::process::Signal;
 
 use self::machine::{Channel, Machine, RUN, SHELLS, claim, claim_in, got, key, step};

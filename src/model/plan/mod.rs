@@ -2,9 +2,5 @@
 
 pub mod book;
 pub mod command;
-pub mod durable;
-pub mod host_report;
 pub mod plan;
 pub mod planner;
-mod scripts;
-pub mod spool;

@@ -14,8 +14,9 @@ use fleet::keys::rollout::{Distribution, HostKeyOutcome, HostKeyResult, distribu
 use fleet::keys::store::{KeyPair, generate_pair};
 use fleet::model::plan::plan::PlanHost;
 use fleet::model::text::name::{Address, HostLabel, HostName, SiteName, UserName};
+use fleet::remote::{Connect, Session};
+use fleet::ssh::ConnectError;
 use fleet::ssh::key::PublicKeyLine;
-use fleet::ssh::{Connect, ConnectError, Session};
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet::model::text::name::Address;
+use fleet::remote::Connect;
 use fleet::ssh::{
-    Admission, Connect, ConnectError, Credentials, KnownHosts, PasswordGate, SshConnector, Timeouts, Verdict,
-    scan_host_key,
+    Admission, ConnectError, Credentials, KnownHosts, PasswordGate, SshConnector, Timeouts, Verdict, scan_host_key,
 };
 
 use super::{connector, pair, plan_host, refused, run_text, session, timeouts, with_key};

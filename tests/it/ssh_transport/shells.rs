@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use fleet::model::plan::book::{Book, EffectChange};
 use fleet::model::plan::command::RemoteCommand;
-use fleet::model::plan::durable::{DurableStep, Entry, Scope, StepKey};
 use fleet::model::plan::plan::HostIndex;
-use fleet::model::plan::spool::Claim;
 use fleet::model::run::scheduler::StepIndex;
 use fleet::model::text::name::{RunId, SiteName, UserName};
-use fleet::ssh::{Connect as _, ExecEnd, Remote, Session};
+use fleet::remote::{Claim, Connect as _, DurableStep, Entry, ExecEnd, Remote, Scope, Session, StepKey};
 use rustix::process::Signal;
 
 use super::{Done, Limits, connector, done, pair, plan_host, run_remote, run_text, session, with_key};

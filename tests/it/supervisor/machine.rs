@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use fleet::model::plan::book::{Book, EffectChange};
-use fleet::model::plan::command::{RemoteCommand, Wire};
-use fleet::model::plan::durable::{DurableStep, Entry, LeashOrder, Scope, StepEnd, StepKey};
+use fleet::model::plan::command::RemoteCommand;
 use fleet::model::plan::plan::HostIndex;
-use fleet::model::plan::spool::{Claim, Question};
 use fleet::model::run::scheduler::StepIndex;
 use fleet::model::text::name::{RunId, SiteName, UserName};
+use fleet::remote::{Claim, DurableStep, Entry, LeashOrder, Question, Scope, StepEnd, StepKey, Wire};
 use tempfile::TempDir;
 
 use crate::support::files;

@@ -1,8 +1,8 @@
 //! What fleet asks of a host besides running steps: to be locked for a run, to be let go again, to tell how things stand.
 //!
 //! A [`Question`] is answered by a function of the scripts, in the shell that also runs the steps: a run costs its host no login shell and no
-//! channel more than its first step does. The answer is lines of a word and its arguments ([`crate::model::plan::host_report`]). The scripts are
-//! in `durable/`; `durable/spool.sh` and `durable/book.sh` say what lies on the host.
+//! channel more than its first step does. The answer is lines of a word and its arguments ([`super::host_report`]). The scripts are
+//! in `scripts/`; `scripts/spool.sh` and `scripts/book.sh` say what lies on the host.
 //!
 //! The lock is a file in the site's book ([`crate::model::plan::book`]), made with `O_EXCL`. It is never broken by age; what is told to a second run is
 //! evidence: who has it, since when, which of its steps runs, and whether its controller is connected, which is whether the server's process
@@ -11,10 +11,10 @@
 
 use std::fmt::Write as _;
 
+use super::command::{Wire, login_command};
+use super::scripts::{BOOK, EFFECTS, EVIDENCE, HOLDER, INSPECT, LOCK, RELEASE, SEE, SPOOL, UNLOCK};
 use crate::model::plan::book::{Book, EffectChange, Proof};
-use crate::model::plan::command::{Wire, login_command};
 use crate::model::plan::plan::HostIndex;
-use crate::model::plan::scripts::{BOOK, EFFECTS, EVIDENCE, HOLDER, INSPECT, LOCK, RELEASE, SEE, SPOOL, UNLOCK};
 use crate::model::recipe::shell::quote;
 use crate::model::text::name::{RunId, StepName, UserName};
 
@@ -42,6 +42,34 @@ impl Question {
             let _ = writeln!(text, "_{name}={}", quote(value));
         }
         Self { as_user: user.cloned(), scripts, text: text + function }
+    }
+
+    /// Asks how things stand.
+    pub fn inspect(book: &Book) -> Self {
+        let scripts = vec![&**SPOOL, &BOOK, &HOLDER, &EVIDENCE, &INSPECT];
+        Self::new(None, &assignments(Some(book)), "fleet_inspect", scripts)
+    }
+
+    /// Asks what another user's spool tells of a run: its steps that run as that user.
+    pub fn evidence(run: &RunId, user: &UserName) -> Self {
+        Self::new(Some(user), &[("run", run.as_str())], "fleet_see", vec![&SPOOL, &EVIDENCE, &SEE])
+    }
+
+    /// Takes a run's lock away. `line` is for the host's history.
+    pub fn unlock(book: &Book, run: &RunId, line: &str) -> Self {
+        Self::forget(book, Some(run), &[], line)
+    }
+
+    /// Strikes effects out of a book that no run has locked. `line` is for the host's history.
+    pub fn strike(book: &Book, names: &[StepName], line: &str) -> Self {
+        Self::forget(book, None, names, line)
+    }
+
+    fn forget(book: &Book, run: Option<&RunId>, names: &[StepName], line: &str) -> Self {
+        let names = names.iter().map(StepName::as_str).collect::<Vec<_>>().join(" ");
+        let mut values = vec![("run", run.map(RunId::as_str).unwrap_or_default()), ("line", line), ("strike", &names)];
+        values.extend(assignments(Some(book)));
+        Self::new(None, &values, "fleet_unlock", vec![&SPOOL, &BOOK, &HOLDER, &UNLOCK])
     }
 
     /// Assignments, and the function that answers.
@@ -155,34 +183,6 @@ impl Claim {
         values.extend(assignments(Some(&self.book)));
         Question::new(None, &values, "fleet_note", vec![&SPOOL, &BOOK, &EFFECTS])
     }
-}
-
-/// Asks how things stand.
-pub fn inspect(book: &Book) -> Question {
-    let scripts = vec![&**SPOOL, &BOOK, &HOLDER, &EVIDENCE, &INSPECT];
-    Question::new(None, &assignments(Some(book)), "fleet_inspect", scripts)
-}
-
-/// Asks what another user's spool tells of a run: its steps that run as that user.
-pub fn evidence(run: &RunId, user: &UserName) -> Question {
-    Question::new(Some(user), &[("run", run.as_str())], "fleet_see", vec![&SPOOL, &EVIDENCE, &SEE])
-}
-
-/// Takes a run's lock away. `line` is for the host's history.
-pub fn unlock(book: &Book, run: &RunId, line: &str) -> Question {
-    forget(book, Some(run), &[], line)
-}
-
-/// Strikes effects out of a book that no run has locked. `line` is for the host's history.
-pub fn strike(book: &Book, names: &[StepName], line: &str) -> Question {
-    forget(book, None, names, line)
-}
-
-fn forget(book: &Book, run: Option<&RunId>, names: &[StepName], line: &str) -> Question {
-    let names = names.iter().map(StepName::as_str).collect::<Vec<_>>().join(" ");
-    let mut values = vec![("run", run.map(RunId::as_str).unwrap_or_default()), ("line", line), ("strike", &names)];
-    values.extend(assignments(Some(book)));
-    Question::new(None, &values, "fleet_unlock", vec![&SPOOL, &BOOK, &HOLDER, &UNLOCK])
 }
 
 /// Without a book, the script is for another user's spool only.

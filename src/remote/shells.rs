@@ -6,12 +6,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use russh::client::Msg;
-use russh::{Channel, ChannelReadHalf, ChannelWriteHalf};
 use tokio::time::{sleep, timeout};
 
-use super::link::Link;
-use super::timeouts::{Timeouts, in_words};
+use crate::ssh::{Channel, ChannelReader, ChannelWriter, Connection, NoChannel};
 
 /// Milliseconds before a channel that the server refused is asked for again. sshd frees a session only some time after its channel was
 /// closed, and a strict `MaxSessions` makes the next command of a quick sequence wait for that.
@@ -19,8 +16,8 @@ const PAUSES: [u64; 5] = [20, 40, 80, 160, 320];
 
 /// A channel, and the shell that it was opened for.
 pub(super) struct Shell {
-    pub reader: ChannelReadHalf,
-    pub writer: ChannelWriteHalf<Msg>,
+    pub reader: ChannelReader,
+    pub writer: ChannelWriter,
     /// The scripts that it has read.
     taught: Vec<&'static str>,
 }
@@ -34,8 +31,8 @@ impl Shell {
     }
 
     /// Closes the channel. False when the connection does not take it.
-    pub async fn close(self, timeouts: &Timeouts) -> bool {
-        timeout(timeouts.channel, self.writer.close()).await.is_ok()
+    pub async fn close(self, limit: Duration) -> bool {
+        timeout(limit, self.writer.close()).await.is_ok()
     }
 }
 
@@ -58,38 +55,31 @@ impl Shells {
     }
 
     /// Opens a new one. An error is why not, and whether the connection can be used again.
-    pub async fn open(&mut self, link: &Link, timeouts: &Timeouts, exec: &str) -> Result<Shell, (String, bool)> {
-        let channel = match timeout(timeouts.channel, self.channel(link)).await {
-            Ok(Ok(channel)) => channel,
-            Ok(Err(Some(refusal))) => return Err((refusal, true)),
-            Ok(Err(None)) => return Err((link.lost(), false)),
-            Err(_) => return Err((format!("the server opened no channel in {}", in_words(timeouts.channel)), false)),
+    pub async fn open(&mut self, connection: &Connection, exec: &str) -> Result<Shell, (String, bool)> {
+        let Channel { reader, writer } = match self.channel(connection).await {
+            Ok(channel) => channel,
+            Err(NoChannel::Refused(reason)) => return Err((reason, true)),
+            Err(NoChannel::Broken(reason)) => return Err((reason, false)),
         };
-        let (reader, writer) = channel.split();
-        match timeout(timeouts.channel, writer.exec(true, exec)).await {
+        match timeout(connection.timeouts.channel, writer.exec(exec)).await {
             Ok(Ok(())) => Ok(Shell { reader, writer, taught: Vec::new() }),
-            Ok(Err(_)) => Err((link.lost(), false)),
+            Ok(Err(_)) => Err((connection.lost(), false)),
             Err(_) => Err(("the connection takes no requests".to_owned(), false)),
         }
     }
 
-    /// Err: the server's refusal, or `None` when the connection is gone.
-    async fn channel(&mut self, link: &Link) -> Result<Channel<Msg>, Option<String>> {
+    async fn channel(&mut self, connection: &Connection) -> Result<Channel, NoChannel> {
         let mut pauses = PAUSES.into_iter();
         loop {
-            match link.handle.channel_open_session().await {
-                Ok(channel) => return Ok(channel),
-                Err(russh::Error::ChannelOpenFailure(reason)) => {
-                    for (_, shell) in self.idle.drain() {
-                        let _ = shell.writer.close().await;
-                    }
-                    let Some(pause) = pauses.next() else {
-                        return Err(Some(format!("the server opens no channel: {reason:?}")));
-                    };
-                    sleep(Duration::from_millis(pause)).await;
-                }
-                Err(_) => return Err(None),
+            let refused = match connection.channel().await {
+                Err(refused @ NoChannel::Refused(_)) => refused,
+                opened => return opened,
+            };
+            for (_, shell) in self.idle.drain() {
+                shell.writer.close().await;
             }
+            let Some(pause) = pauses.next() else { return Err(refused) };
+            sleep(Duration::from_millis(pause)).await;
         }
     }
 }

@@ -3,17 +3,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use russh::ChannelMsg;
 use tokio::time::Instant;
 
+use super::command::Wire;
 use super::framing::{self, Framing};
-use super::link::Link;
-use super::timeouts::{Timeouts, in_words};
-use super::{Exec, ExecEnd, OutputChunk, Remote};
-use crate::model::plan::command::Wire;
-use crate::model::plan::durable::{Entry, LeashOrder, StepEnd, exit_status};
+use super::session::{Exec, ExecEnd, OutputChunk, Remote};
+use super::step::{Entry, LeashOrder, StepEnd, exit_status};
 use crate::model::run::event::Stream;
 use crate::model::text::printable::printable;
+use crate::ssh::{Connection, Heard, Timeouts, in_words};
 
 /// How long the first mark on standard error may come after the last one on standard output, before the server is asked whether there is one.
 /// The host has written it before any on standard output.
@@ -118,33 +116,24 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Takes a message of the channel. `Some`: that was the end.
-    pub fn take(&mut self, message: Option<ChannelMsg>, link: &Link) -> Option<ExecEnd> {
-        match message {
-            Some(ChannelMsg::Data { data }) => {
-                let bytes = self.stdout.push(&data);
-                self.output(Stream::Stdout, bytes)
+    /// Takes what the channel tells. `Some`: that was the end.
+    pub fn take(&mut self, heard: Heard, connection: &Connection) -> Option<ExecEnd> {
+        match heard {
+            Heard::Output(stream, bytes) => {
+                let framing = if stream == Stream::Stdout { &mut self.stdout } else { &mut self.stderr };
+                let bytes = framing.push(&bytes);
+                self.output(stream, bytes)
             }
-            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
-                let bytes = self.stderr.push(&data);
-                self.output(Stream::Stderr, bytes)
-            }
-            Some(ChannelMsg::ExitStatus { exit_status }) => {
-                self.exit = Some(format!("exit status {exit_status}"));
+            Heard::Exit(words) => {
+                self.exit = Some(words);
                 None
             }
-            Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
-                self.exit = Some(format!("ended by signal {signal_name:?}"));
-                None
-            }
-            Some(ChannelMsg::Failure) => {
+            Heard::Refused => {
                 self.refused = true;
                 Some(self.without_end(None))
             }
-            Some(ChannelMsg::Close) => Some(self.closed()),
-            None => Some(self.without_end(Some(link.lost()))),
-            // Eof comes before or after the status, and a daemon may hold it back for ever.
-            Some(_) => None,
+            Heard::Closed => Some(self.closed()),
+            Heard::Lost => Some(self.without_end(Some(connection.lost()))),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Durable steps: a command that goes on when its connection, or fleet itself, is gone, and that is started at most once.
 //!
-//! A shell that sshd starts becomes the supervisor of one step after another (`durable/step.sh` is all of it): for each it makes a file
+//! A shell that sshd starts becomes the supervisor of one step after another (`scripts/step.sh` is all of it): for each it makes a file
 //! with `O_EXCL`, so that a second start of the same step only watches the first one, runs the step in a session of its own with its output
 //! in files, and writes down how it ended. While somebody listens, a second process, the leash, copies the output to the channel whenever
 //! the controller asks for it, and obeys its orders. Nothing is installed on the host: the supervisor's text is the first thing that the
@@ -18,10 +18,11 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::command::{Payload, Wire, login_command};
+use super::scripts::{BOOK, SPOOL, STEP};
 use crate::model::plan::book::{Book, EffectChange};
-use crate::model::plan::command::{Payload, RemoteCommand, Wire, login_command};
+use crate::model::plan::command::RemoteCommand;
 use crate::model::plan::plan::HostIndex;
-use crate::model::plan::scripts::{BOOK, SPOOL, STEP};
 use crate::model::recipe::shell::quote;
 use crate::model::run::scheduler::StepIndex;
 use crate::model::text::name::RunId;

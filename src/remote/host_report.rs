@@ -1,8 +1,8 @@
-//! How things stand on a host, in its own words: the answers to the questions of [`crate::model::plan::spool`].
+//! How things stand on a host, in its own words: the answers to the questions of [`Question`](super::Question).
 
-use crate::model::plan::book::{HostProof, InForce};
-use crate::model::plan::durable::Scope;
-use crate::model::plan::spool::UNNAMED;
+use super::book::{HostProof, InForce};
+use super::question::UNNAMED;
+use super::step::Scope;
 use crate::model::text::name::{RunId, UserName};
 
 /// How things stand on a host, in its own words.

@@ -1,0 +1,50 @@
+//! Sessions with real hosts.
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use super::conversation;
+use super::session::{Connect, Exec, ExecEnd, Session};
+use super::shells::Shells;
+use crate::model::plan::plan::PlanHost;
+use crate::ssh::{ConnectError, Connection, SshConnector};
+
+impl Connect for SshConnector {
+    fn connect<'a>(&'a self, host: &'a PlanHost) -> BoxFuture<'a, Result<Box<dyn Session>, ConnectError>> {
+        async move {
+            let connection = self.connect_to(host).await?;
+            Ok(Box::new(SshSession { connection, shells: Shells::default(), usable: true }) as Box<dyn Session>)
+        }
+        .boxed()
+    }
+}
+
+struct SshSession {
+    connection: Connection,
+    shells: Shells,
+    /// False while a command runs: if that is dropped half way, its channel stays open on the server, and nobody reads it.
+    usable: bool,
+}
+
+impl Session for SshSession {
+    fn exec<'a>(&'a mut self, exec: Exec<'a>) -> BoxFuture<'a, ExecEnd> {
+        async move {
+            if !self.is_alive() {
+                return ExecEnd::NotStarted(self.connection.lost());
+            }
+            self.usable = false;
+            let (end, usable) = conversation::run(&self.connection, &mut self.shells, exec).await;
+            self.usable = usable;
+            end
+        }
+        .boxed()
+    }
+
+    fn is_alive(&self) -> bool {
+        self.usable && !self.connection.is_closed()
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        self.connection.close().boxed()
+    }
+}
