@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::claim::Released;
 use super::dispatcher::Dispatcher;
 use super::host::{Busy, Host};
-use super::worker::Order;
+use super::message::Released;
+use super::task::Order;
 use crate::model::plan::book::Proof;
 use crate::model::plan::plan::HostIndex;
 use crate::model::run::event::{Fact, Proven};

@@ -7,14 +7,17 @@
 //! nothing with it.
 
 mod claim;
+mod contact;
 mod dispatcher;
 mod durable;
 mod host;
 mod lines;
 mod locks;
+mod message;
 mod output;
 mod resume;
 mod steps;
+mod task;
 mod worker;
 
 #[cfg(test)]
@@ -35,7 +38,6 @@ use crate::model::run::past::{OpenStep, Past};
 use crate::model::run::summary::Summary;
 use crate::model::text::name::RunId;
 use crate::remote::Connect;
-pub use claim::{ask, see_all};
 
 /// Sees every event of a run, in order, before what it announces is done.
 pub trait Observer: Send {

@@ -1,7 +1,7 @@
 //! What a step prints, on its way to the dispatcher: over all connections that it takes to read it.
 
 use super::lines::Lines;
-use super::worker::{Recorded, Task};
+use super::task::{Recorded, Task};
 use crate::model::run::event::Stream;
 use crate::model::run::masking::Masker;
 use crate::remote::{Entry, OutputChunk};

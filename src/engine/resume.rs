@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Resumed;
 use super::dispatcher::Dispatcher;
-use super::worker::{Recorded, Task};
+use super::task::{Recorded, Task};
 use crate::model::plan::plan::HostIndex;
 use crate::model::run::event::Fact;
 use crate::model::run::host_summary::StepKind;

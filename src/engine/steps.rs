@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tokio_util::sync::CancellationToken;
-
 use super::dispatcher::Dispatcher;
 use super::host::Busy;
-use super::worker::{Order, ReadyGuard, Task, Work};
+use super::task::{Order, ReadyGuard, Task, Work};
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{CommandTemplate, RemoteCommand};
 use crate::model::plan::plan::{Guard, HostIndex, PlanHost, StepCommands};
@@ -26,13 +24,12 @@ impl Dispatcher<'_> {
         } else {
             Fact::StepStarted { host: host_label, step: path, attempt }
         });
-        let stop = self.busy(host, Busy::Step(at, attempt));
+        self.busy(host, Busy::Step(at, attempt));
         let recorded = std::mem::take(&mut self.host(host).recorded);
         let made = self.step_task(host, at, attempt);
         // A run that goes back begins nothing that it would have to undo.
         let only_watch = watch && self.scheduler.goes_back();
-        let (watch, no_start) = (watch.then_some(recorded), self.no_start.clone());
-        self.execute(host, made.map(|task| Task { watch, only_watch, stop, no_start, ..task }));
+        self.execute(host, made.map(|task| Task { watch: watch.then_some(recorded), only_watch, ..task }));
     }
 
     fn step_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
@@ -57,10 +54,10 @@ impl Dispatcher<'_> {
         } else {
             Fact::UndoStarted { host: host_label, step: path, attempt }
         });
-        let stop = self.busy(host, Busy::Undo(at, attempt));
+        self.busy(host, Busy::Undo(at, attempt));
         let recorded = std::mem::take(&mut self.host(host).recorded);
         let made = self.undo_task(host, at, attempt);
-        self.execute(host, made.map(|task| Task { stop, watch: watch.then_some(recorded), ..task }));
+        self.execute(host, made.map(|task| Task { watch: watch.then_some(recorded), ..task }));
     }
 
     fn undo_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
@@ -85,8 +82,6 @@ impl Dispatcher<'_> {
             secret: planned.secret_output,
             effects: EffectChange::default(),
             masker: self.masker.clone(),
-            stop: CancellationToken::new(),
-            no_start: CancellationToken::new(),
         }
     }
 

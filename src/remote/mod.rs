@@ -7,6 +7,7 @@
 //! Rejected: plain commands and guards in the shell of the conversation. What they leave in the background keeps their standard output, and
 //! would speak into the next answer; a durable step prints into files.
 
+mod ask;
 mod authorized_keys;
 mod book;
 pub mod command;
@@ -21,6 +22,7 @@ mod session;
 mod shells;
 pub mod step;
 
+pub use ask::{NoAnswer, ask, see_all};
 pub use authorized_keys::{Addition, append_authorized_keys, read_authorized_keys};
 pub use book::{HostProof, InForce, newest};
 pub use command::Wire;

@@ -1,0 +1,73 @@
+//! Asks a host, and understands the answer.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::host_report::{Holder, HostReport};
+use super::question::Question;
+use super::session::{Exec, ExecEnd, OutputChunk, Remote, Session};
+use crate::model::run::event::Stream;
+use crate::model::text::name::RunId;
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest answer that is read, in bytes.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+/// Why a question has no answer.
+pub enum NoAnswer {
+    /// It was not sent: nothing happened on the host.
+    NotSent(String),
+    /// It was sent, and nobody knows what the host made of it.
+    Unheard(String),
+}
+
+impl NoAnswer {
+    pub fn reason(self) -> String {
+        match self {
+            Self::NotSent(reason) | Self::Unheard(reason) => reason,
+        }
+    }
+}
+
+/// Gives the host's answer. An interrupt does not cut it short.
+pub async fn ask(session: &mut dyn Session, question: &Question) -> Result<String, NoAnswer> {
+    // Filled by the session, emptied here until it drops its end.
+    let (output, mut chunks) = mpsc::channel::<OutputChunk>(16);
+    let (command, stop) = (Remote::Question(question), CancellationToken::new());
+    let exec = Exec { command, timeout: Some(TIMEOUT), idle_timeout: None, stop, output };
+    let mut answer = Vec::new();
+    let read = async {
+        while let Some(chunk) = chunks.recv().await {
+            let room = LONGEST_ANSWER.saturating_sub(answer.len());
+            answer.extend(chunk.bytes.iter().take(room).filter(|_| chunk.stream == Stream::Stdout));
+        }
+    };
+    match tokio::join!(session.exec(exec), read).0 {
+        ExecEnd::Exited(_) => Ok(String::from_utf8_lossy(&answer).into_owned()),
+        ExecEnd::NotStarted(reason) => Err(NoAnswer::NotSent(reason)),
+        ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) => Err(NoAnswer::Unheard(reason)),
+        ExecEnd::Stopped => Err(NoAnswer::Unheard("interrupted".to_owned())),
+        ExecEnd::TimedOut | ExecEnd::IdleTimedOut | ExecEnd::Absent | ExecEnd::Detached(_) => {
+            Err(NoAnswer::Unheard(format!("no answer in {} s", TIMEOUT.as_secs())))
+        }
+    }
+}
+
+/// Asks the other users' spools for the steps of the run that has the lock.
+pub async fn see_all(session: &mut dyn Session, report: &mut HostReport) {
+    let Some(Holder { run, users, evidence, .. }) = &mut report.holder else { return };
+    let Ok(run) = RunId::parse(run) else { return };
+    for user in users {
+        match ask(session, &Question::evidence(&run, user)).await.map(|answer| HostReport::parse(&answer).holder) {
+            Ok(Some(holder)) => {
+                evidence.connected |= holder.evidence.connected;
+                evidence.running.extend(holder.evidence.running);
+                evidence.unknown.extend(holder.evidence.unknown);
+            }
+            Ok(None) | Err(_) => evidence.unseen.push(user.clone()),
+        }
+    }
+}
