@@ -9,17 +9,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use futures::future::join;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-
 use crate::model::plan::command::RemoteCommand;
 use crate::model::recipe::shell::quote;
-use crate::model::run::event::Stream;
 use crate::model::text::printable::printable;
-use crate::remote::{
-    Addition, Exec, ExecEnd, OutputChunk, Remote, Session, append_authorized_keys, read_authorized_keys,
-};
+use crate::remote::{Addition, ExecEnd, Remote, Session, append_authorized_keys, collect, read_authorized_keys};
 use crate::ssh::key::PublicKeyLine;
 
 use super::authorized_keys::{Decision, review};
@@ -38,43 +31,32 @@ const ATTEMPTS: usize = 10;
 /// The key is in the file. Whether sshd takes it is another question, see [`super::rollout::prove`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Distributed {
-    /// What was done.
     pub change: Change,
     /// What may keep the key from working.
     pub warnings: Vec<Warning>,
 }
 
-/// What was done to the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// The key was added.
     Added,
-    /// It was there.
     AlreadyThere,
 }
 
 /// What may keep the key, or another, from working.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Warning {
-    /// The file starts with a byte order mark.
     ByteOrderMark,
     /// The key is there, behind options.
     Options {
-        /// On which line.
         line: usize,
-        /// The options.
         options: String,
     },
     /// The user's own group may write here.
     GroupWritable {
-        /// File or folder.
         path: String,
-        /// As `ls` shows it.
         mode: String,
     },
-    /// `restorecon` failed.
     Unlabelled {
-        /// The file.
         path: String,
     },
 }
@@ -119,18 +101,10 @@ pub enum DistributeError {
     Changing,
     /// A tool on the host failed. Nothing was changed.
     #[error("nothing was changed: {message}")]
-    Failed {
-        /// Exit status.
-        status: u8,
-        /// Its last words.
-        message: String,
-    },
+    Failed { status: u8, message: String },
     /// The command did not run.
     #[error("nothing was changed: {reason}")]
-    NotStarted {
-        /// Why.
-        reason: String,
-    },
+    NotStarted { reason: String },
     /// Nobody knows how the command ended.
     #[error("{reason}; authorized_keys is as before, or has the key as well: the same again is safe")]
     Unknown {
@@ -142,54 +116,22 @@ pub enum DistributeError {
 /// What is on the host must not be touched, or would not be read by sshd. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It belongs to a stranger.
     #[error("{path} belongs to user number {uid}: sshd would not read keys there\nhint: chown it on the host")]
-    Foreign {
-        /// File or folder.
-        path: String,
-        /// Its owner.
-        uid: String,
-    },
-    /// Others may write to it.
+    Foreign { path: String, uid: String },
     #[error("{path} is writable by others ({mode}): sshd would not read keys there\nhint: on the host, chmod go-w {}", quote(.path))]
-    Writable {
-        /// File or folder.
-        path: String,
-        /// As `ls` shows it.
-        mode: String,
-    },
-    /// It points to another place.
+    Writable { path: String, mode: String },
     #[error("{path} is a symbolic link to {target}: whoever manages that file has to add the key")]
-    Link {
-        /// The link.
-        path: String,
-        /// What it points to.
-        target: String,
-    },
-    /// `~/.ssh` is no folder.
+    Link { path: String, target: String },
     #[error("{path} is not a folder")]
-    NotAFolder {
-        /// The path.
-        path: String,
-    },
-    /// `authorized_keys` is no file.
+    NotAFolder { path: String },
     #[error("{path} is not a regular file")]
-    NotAFile {
-        /// The path.
-        path: String,
-    },
+    NotAFile { path: String },
     /// It is larger than 1 MiB.
     #[error("{path} has {size} bytes: no more than {LARGEST_FILE} are read")]
-    TooLarge {
-        /// The file.
-        path: String,
-        /// Its size.
-        size: String,
-    },
+    TooLarge { path: String, size: String },
     /// A copy would not have its owner and mode.
     #[error("{path} cannot be replaced by this user without changing its owner or mode ({attributes})")]
     NotKept {
-        /// The file.
         path: String,
         /// Mode, owner and group.
         attributes: String,
@@ -328,23 +270,7 @@ impl<'a> Answers<'a> {
 
 /// Runs a command and gives its standard output; everything but exit status 0 is an error.
 pub(super) async fn run(session: &mut dyn Session, command: &RemoteCommand) -> Result<Vec<u8>, DistributeError> {
-    // Filled by the session, emptied below; both end together.
-    let (output, mut chunks) = mpsc::channel::<OutputChunk>(16);
-    let stop = CancellationToken::new();
-    let exec = Exec { command: Remote::Plain(command), timeout: Some(TIMEOUT), idle_timeout: None, stop, output };
-    let collect = async {
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        while let Some(chunk) = chunks.recv().await {
-            let kept = match chunk.stream {
-                Stream::Stdout => &mut stdout,
-                Stream::Stderr => &mut stderr,
-            };
-            let room = LARGEST_OUTPUT.saturating_sub(kept.len());
-            kept.extend(chunk.bytes.into_iter().take(room));
-        }
-        (stdout, stderr)
-    };
-    let (end, (stdout, stderr)) = join(session.exec(exec), collect).await;
+    let (end, [stdout, stderr]) = collect(session, Remote::Plain(command), TIMEOUT, LARGEST_OUTPUT).await;
     match end {
         ExecEnd::Exited(0) => Ok(stdout),
         // A signal may have come after the file got its name.

@@ -34,18 +34,8 @@ impl NoAnswer {
 
 /// Gives the host's answer. An interrupt does not cut it short.
 pub async fn ask(session: &mut dyn Session, question: &Question) -> Result<String, NoAnswer> {
-    // Filled by the session, emptied here until it drops its end.
-    let (output, mut chunks) = mpsc::channel::<OutputChunk>(16);
-    let (command, stop) = (Remote::Question(question), CancellationToken::new());
-    let exec = Exec { command, timeout: Some(TIMEOUT), idle_timeout: None, stop, output };
-    let mut answer = Vec::new();
-    let read = async {
-        while let Some(chunk) = chunks.recv().await {
-            let room = LONGEST_ANSWER.saturating_sub(answer.len());
-            answer.extend(chunk.bytes.iter().take(room).filter(|_| chunk.stream == Stream::Stdout));
-        }
-    };
-    match tokio::join!(session.exec(exec), read).0 {
+    let (end, [answer, _]) = collect(session, Remote::Question(question), TIMEOUT, LONGEST_ANSWER).await;
+    match end {
         ExecEnd::Exited(_) => Ok(String::from_utf8_lossy(&answer).into_owned()),
         ExecEnd::NotStarted(reason) => Err(NoAnswer::NotSent(reason)),
         ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) => Err(NoAnswer::Unheard(reason)),
@@ -54,6 +44,29 @@ pub async fn ask(session: &mut dyn Session, question: &Question) -> Result<Strin
             Err(NoAnswer::Unheard(format!("no answer in {} s", TIMEOUT.as_secs())))
         }
     }
+}
+
+/// Runs to the end, and gives what was printed on standard output and on standard error: no more than so many bytes of each.
+pub async fn collect(
+    session: &mut dyn Session,
+    command: Remote<'_>,
+    timeout: Duration,
+    most: usize,
+) -> (ExecEnd, [Vec<u8>; 2]) {
+    // Filled by the session, emptied here until it drops its end.
+    let (output, mut chunks) = mpsc::channel::<OutputChunk>(16);
+    let stop = CancellationToken::new();
+    let exec = Exec { command, timeout: Some(timeout), idle_timeout: None, stop, output };
+    let read = async {
+        let mut streams = [Vec::new(), Vec::new()];
+        while let Some(OutputChunk { stream, bytes }) = chunks.recv().await {
+            let [stdout, stderr] = &mut streams;
+            let kept = if stream == Stream::Stdout { stdout } else { stderr };
+            kept.extend(bytes.into_iter().take(most.saturating_sub(kept.len())));
+        }
+        streams
+    };
+    tokio::join!(session.exec(exec), read)
 }
 
 /// Asks the other users' spools for the steps of the run that has the lock.

@@ -28,12 +28,10 @@ impl EffectChange {
     }
 }
 
-/// An effect that is in a book.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InForce {
     /// The step that left it, and the words.
     pub effect: Effect,
-    /// The run whose step it was.
     pub run: String,
 }
 
@@ -57,7 +55,6 @@ impl InForce {
 /// What a host's book says of a proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostProof {
-    /// It was proven.
     Proven(Proof),
     /// A run had proven something, and was taken up again since.
     Withdrawn(RunId),

@@ -31,7 +31,6 @@ pub struct Question {
     as_user: Option<UserName>,
     /// What that shell has to be taught for it.
     scripts: Vec<&'static str>,
-    /// Assignments, and the function that answers.
     text: String,
 }
 
@@ -44,7 +43,6 @@ impl Question {
         Self { as_user: user.cloned(), scripts, text: text + function }
     }
 
-    /// Asks how things stand.
     pub fn inspect(book: &Book) -> Self {
         let scripts = vec![&**SPOOL, &BOOK, &HOLDER, &EVIDENCE, &INSPECT];
         Self::new(None, &assignments(Some(book)), "fleet_inspect", scripts)
@@ -72,7 +70,6 @@ impl Question {
         Self::new(None, &values, "fleet_unlock", vec![&SPOOL, &BOOK, &HOLDER, &UNLOCK])
     }
 
-    /// Assignments, and the function that answers.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -92,15 +89,12 @@ impl Question {
 /// A run that wants to begin on a host, or to go on there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// The run.
     pub run: RunId,
     /// Which of its hosts.
     pub host: HostIndex,
-    /// Where the lock is.
     pub book: Book,
     /// Who it is, for others to read: start, operator, task.
     pub since: String,
-    /// It has been here before.
     pub resumed: bool,
     /// None of its steps is in flight here.
     pub whole: bool,
@@ -111,13 +105,10 @@ pub struct Claim {
 /// How a run leaves a host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Farewell {
-    /// For the host's history.
     pub line: String,
     /// The run may go on some day: what it left in the spool stays until another one comes.
     pub keep: bool,
-    /// The run's number.
     pub sequence: u64,
-    /// What the run has proven.
     pub proof: Option<Proof>,
 }
 

@@ -28,13 +28,11 @@ pub trait Session: Send {
     /// Is the connection still there? A session that says no will never say yes again.
     fn is_alive(&self) -> bool;
 
-    /// Says good-bye.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
 /// A command to run, with its limits.
 pub struct Exec<'a> {
-    /// The command.
     pub command: Remote<'a>,
     /// Longest running time. A durable step's is its own, since the host keeps to it.
     pub timeout: Option<Duration>,
@@ -58,7 +56,6 @@ pub enum Remote<'a> {
 }
 
 impl Remote<'_> {
-    /// What is sent, and what to expect; `nonce` is fresh random hex.
     pub fn wire(&self, nonce: &str) -> Wire {
         match self {
             Self::Plain(command) => command.wire(nonce),
@@ -80,9 +77,7 @@ impl Remote<'_> {
 /// Bytes that a command printed, without the marks around them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputChunk {
-    /// Where it printed them.
     pub stream: Stream,
-    /// The bytes.
     pub bytes: Vec<u8>,
 }
 

@@ -45,7 +45,6 @@ pub enum LeashOrder {
 }
 
 impl LeashOrder {
-    /// The order as it is sent.
     pub fn line(self) -> &'static str {
         match self {
             Self::Poll => "\n",
@@ -60,7 +59,6 @@ impl LeashOrder {
 pub struct StepKey(String);
 
 impl StepKey {
-    /// An attempt of a step, from 1.
     pub fn run(host: HostIndex, at: StepIndex, attempt: u32) -> Self {
         Self(format!("{}.{}.{}.{attempt}", host.0, at.phase, at.step))
     }
@@ -70,12 +68,10 @@ impl StepKey {
         Self(format!("{}.{}.{}.u{attempt}", host.0, at.phase, at.step))
     }
 
-    /// Of an undo?
     pub fn is_undo(&self) -> bool {
         self.0.contains('u')
     }
 
-    /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -84,13 +80,10 @@ impl StepKey {
 /// A command that is to be durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DurableStep {
-    /// The run that it belongs to.
     pub run: RunId,
-    /// Which of its steps.
     pub key: StepKey,
     /// The step in words, for people who look at the host: no blank at the ends, one line.
     pub label: String,
-    /// What to run.
     pub command: RemoteCommand,
     /// Longest running time. The host keeps to it, whether or not anybody listens.
     pub limit: Option<Duration>,
@@ -122,20 +115,10 @@ pub enum Entry {
     /// Start the step, or watch it from its first byte if it was started.
     Start,
     /// Watch the step if it was started. The controller has so many bytes of its output.
-    Watch {
-        /// Of standard output.
-        out: u64,
-        /// Of standard error.
-        err: u64,
-    },
+    Watch { out: u64, err: u64 },
     /// The same; and if it was not started, it never will be: a start that is still on its way, held up by the line or by the host, comes
     /// too late.
-    Forbid {
-        /// Of standard output.
-        out: u64,
-        /// Of standard error.
-        err: u64,
-    },
+    Forbid { out: u64, err: u64 },
 }
 
 /// How a durable step stands, in the words of its end mark.
@@ -143,7 +126,6 @@ pub enum Entry {
 pub enum StepEnd {
     /// It exited; 0 to 255.
     Exited(u8),
-    /// Its limit was over, and the host ended it.
     TimedOut,
     /// The controller had it ended, because it was silent.
     IdleTimedOut,
@@ -158,7 +140,6 @@ pub enum StepEnd {
 }
 
 impl StepEnd {
-    /// Reads the words of an end mark.
     pub fn parse(words: &str) -> Option<Self> {
         let (first, rest) = words.split_once(' ').unwrap_or((words, ""));
         Some(match (first, rest) {
@@ -189,7 +170,6 @@ pub fn exit_status(number: u32) -> u8 {
 }
 
 impl DurableStep {
-    /// The step as it is sent.
     pub fn wire(&self, entry: Entry, nonce: &str) -> Wire {
         let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));
         let (start, never, out, err) = match entry {

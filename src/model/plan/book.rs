@@ -15,11 +15,9 @@ use crate::model::text::name::{RunId, SiteName, StepName, UserName, VarName};
 /// Where a site's book is on a host, and who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Book {
-    /// The site.
     pub site: SiteName,
     /// Its folder; without one it is in the spool.
     pub folder: Option<String>,
-    /// The login user.
     pub login: UserName,
     /// Nobody knows where it is, because the recipe is broken: the one that the last run of this user had is meant.
     pub lost: bool,
@@ -45,7 +43,6 @@ pub struct EffectChange {
 }
 
 impl EffectChange {
-    /// Nothing?
     pub fn is_empty(&self) -> bool {
         self.begin.is_empty() && self.strike.is_empty()
     }
@@ -55,13 +52,9 @@ impl EffectChange {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Proof {
-    /// The variable.
     pub name: VarName,
-    /// Its value.
     pub value: String,
-    /// The run that proved it.
     pub run: RunId,
-    /// The number of that run.
     pub sequence: u64,
     /// Who it was, as `user@controller`.
     pub by: String,
@@ -74,11 +67,8 @@ pub struct Proof {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Basis {
-    /// The site that is followed.
     pub site: SiteName,
-    /// The variable.
     pub name: VarName,
-    /// Its value.
     pub value: String,
     /// What proved it there; none: nothing did, and the operator typed the site's name to have it all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
