@@ -16,7 +16,7 @@ use crate::model::plan::planner::{self, Asked, Overrides, PlanError, Request};
 use crate::model::run::exit;
 use crate::model::text::name::{HostName, RunId, SiteName, VarName};
 use crate::model::text::printable::printable;
-use crate::remote::{self, Connect, HostProof, HostReport, InForce, NoAnswer, Question, Session, newest, see_all};
+use crate::remote::{Connect, HostProof, HostReport, InForce, NoAnswer, Question, Session, newest};
 use crate::ssh::Backoff;
 
 /// A host with a site's book.
@@ -80,9 +80,9 @@ fn site_hosts(
 pub async fn inspect<'a>(context: &Context<'_>, connector: &Arc<dyn Connect>, places: &'a [Place]) -> Vec<Answer<'a>> {
     let asked = places.iter().map(async |place| {
         let look = async |session: &mut dyn Session| {
-            let answer = remote::ask(session, &Question::inspect(&place.book)).await.map_err(NoAnswer::reason)?;
+            let answer = Question::inspect(&place.book).ask(session).await.map_err(NoAnswer::reason)?;
             let mut report = HostReport::parse(&answer);
-            see_all(session, &mut report).await;
+            report.see_all(session).await;
             Ok(report)
         };
         (place, connected(connector, &place.host, look).await)
@@ -92,10 +92,8 @@ pub async fn inspect<'a>(context: &Context<'_>, connector: &Arc<dyn Connect>, pl
 
 /// Has a host do something, and gives its answer.
 pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, question: Question) -> Result<String, String> {
-    connected(connector, host, async |session: &mut dyn Session| {
-        remote::ask(session, &question).await.map_err(NoAnswer::reason)
-    })
-    .await
+    connected(connector, host, async |session: &mut dyn Session| question.ask(session).await.map_err(NoAnswer::reason))
+        .await
 }
 
 /// Does something over a connection of its own.

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::contact::{ConnectFailure, Contact};
 use super::message::{Message, Released};
-use crate::remote::{Claim, Farewell, Holder, HostReport, LEAST_ROOM, NoAnswer, Question, UNNAMED, ask, see_all};
+use crate::remote::{Claim, Farewell, Holder, HostReport, LEAST_ROOM, NoAnswer, Question, UNNAMED};
 
 use crate::model::plan::book::EffectChange;
 use crate::model::run::outcome::HostOutcome;
@@ -66,7 +66,7 @@ impl Contact {
                 self.tell(Message::Warned(what.to_owned())).await;
             }
         } else if let Some(session) = self.session.as_mut() {
-            see_all(session.as_mut(), &mut report).await;
+            report.see_all(session.as_mut()).await;
         }
         let refused = match refusal(&report, claim) {
             None => self.prepare(claim).await,
@@ -152,7 +152,7 @@ impl Contact {
 
     async fn ask(&mut self, question: &Question) -> Result<String, NoAnswer> {
         match self.session.as_mut() {
-            Some(session) => ask(session.as_mut(), question).await,
+            Some(session) => question.ask(session.as_mut()).await,
             None => Err(NoAnswer::NotSent("no connection".to_owned())),
         }
     }

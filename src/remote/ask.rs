@@ -32,16 +32,36 @@ impl NoAnswer {
     }
 }
 
-/// Gives the host's answer. An interrupt does not cut it short.
-pub async fn ask(session: &mut dyn Session, question: &Question) -> Result<String, NoAnswer> {
-    let (end, [answer, _]) = collect(session, Remote::Question(question), TIMEOUT, LONGEST_ANSWER).await;
-    match end {
-        ExecEnd::Exited(_) => Ok(String::from_utf8_lossy(&answer).into_owned()),
-        ExecEnd::NotStarted(reason) => Err(NoAnswer::NotSent(reason)),
-        ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) => Err(NoAnswer::Unheard(reason)),
-        ExecEnd::Stopped => Err(NoAnswer::Unheard("interrupted".to_owned())),
-        ExecEnd::TimedOut | ExecEnd::IdleTimedOut | ExecEnd::Absent | ExecEnd::Detached(_) => {
-            Err(NoAnswer::Unheard(format!("no answer in {} s", TIMEOUT.as_secs())))
+impl Question {
+    /// Gives the host's answer. An interrupt does not cut it short.
+    pub async fn ask(&self, session: &mut dyn Session) -> Result<String, NoAnswer> {
+        let (end, [answer, _]) = collect(session, Remote::Question(self), TIMEOUT, LONGEST_ANSWER).await;
+        match end {
+            ExecEnd::Exited(_) => Ok(String::from_utf8_lossy(&answer).into_owned()),
+            ExecEnd::NotStarted(reason) => Err(NoAnswer::NotSent(reason)),
+            ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) => Err(NoAnswer::Unheard(reason)),
+            ExecEnd::Stopped => Err(NoAnswer::Unheard("interrupted".to_owned())),
+            ExecEnd::TimedOut | ExecEnd::IdleTimedOut | ExecEnd::Absent | ExecEnd::Detached(_) => {
+                Err(NoAnswer::Unheard(format!("no answer in {} s", TIMEOUT.as_secs())))
+            }
+        }
+    }
+}
+
+impl HostReport {
+    /// Asks the other users' spools for the steps of the run that has the lock.
+    pub async fn see_all(&mut self, session: &mut dyn Session) {
+        let Some(Holder { run, users, evidence, .. }) = &mut self.holder else { return };
+        let Ok(run) = RunId::parse(run) else { return };
+        for user in users {
+            match Question::evidence(&run, user).ask(session).await.map(|answer| HostReport::parse(&answer).holder) {
+                Ok(Some(holder)) => {
+                    evidence.connected |= holder.evidence.connected;
+                    evidence.running.extend(holder.evidence.running);
+                    evidence.unknown.extend(holder.evidence.unknown);
+                }
+                Ok(None) | Err(_) => evidence.unseen.push(user.clone()),
+            }
         }
     }
 }
@@ -67,20 +87,4 @@ pub async fn collect(
         streams
     };
     tokio::join!(session.exec(exec), read)
-}
-
-/// Asks the other users' spools for the steps of the run that has the lock.
-pub async fn see_all(session: &mut dyn Session, report: &mut HostReport) {
-    let Some(Holder { run, users, evidence, .. }) = &mut report.holder else { return };
-    let Ok(run) = RunId::parse(run) else { return };
-    for user in users {
-        match ask(session, &Question::evidence(&run, user)).await.map(|answer| HostReport::parse(&answer).holder) {
-            Ok(Some(holder)) => {
-                evidence.connected |= holder.evidence.connected;
-                evidence.running.extend(holder.evidence.running);
-                evidence.unknown.extend(holder.evidence.unknown);
-            }
-            Ok(None) | Err(_) => evidence.unseen.push(user.clone()),
-        }
-    }
 }

@@ -22,7 +22,7 @@ mod session;
 mod shells;
 pub mod step;
 
-pub use ask::{NoAnswer, ask, collect, see_all};
+pub use ask::{NoAnswer, collect};
 pub use authorized_keys::{Addition, append_authorized_keys, read_authorized_keys};
 pub use book::{HostProof, InForce, newest};
 pub use command::Wire;
