@@ -1,8 +1,8 @@
 //! What is said to a host, and understood from it: every script that travels, and the conversation.
 //!
-//! A connection has one shell for each user ([`shells`]). It is taught functions, each script once, and then answers questions
+//! A connection has one shell for each user (`shells`). It is taught functions, each script once, and then answers questions
 //! ([`question`]) and runs durable steps ([`step`]), one after another; a plain command ([`command`]) has a channel, and a shell, of its own.
-//! Whatever is run is put between marks with a nonce ([`framing`]), and [`progress`] knows how far it has come.
+//! Whatever is run is put between marks with a nonce (`framing`), and `progress` knows how far it has come.
 //!
 //! Rejected: plain commands and guards in the shell of the conversation. What they leave in the background keeps their standard output, and
 //! would speak into the next answer; a durable step prints into files.

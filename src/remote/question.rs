@@ -1,7 +1,7 @@
 //! What fleet asks of a host besides running steps: to be locked for a run, to be let go again, to tell how things stand.
 //!
 //! A [`Question`] is answered by a function of the scripts, in the shell that also runs the steps: a run costs its host no login shell and no
-//! channel more than its first step does. The answer is lines of a word and its arguments ([`super::host_report`]). The scripts are
+//! channel more than its first step does. The answer is lines of a word and its arguments ([`HostReport`](super::HostReport)). The scripts are
 //! in `scripts/`; `scripts/spool.sh` and `scripts/book.sh` say what lies on the host.
 //!
 //! The lock is a file in the site's book ([`crate::model::plan::book`]), made with `O_EXCL`. It is never broken by age; what is told to a second run is
