@@ -15,29 +15,8 @@ const SILENT_PAUSE: Duration = Duration::from_millis(200);
 const MOST_SILENT_ENDS: u32 = 5;
 
 impl Contact {
-    /// Starts the step, and watches it to its end.
-    pub(super) async fn start(
-        &mut self,
-        step: &DurableStep,
-        task: &Task,
-        stops: &Stops,
-        output: &mut Output,
-    ) -> ExecEnd {
-        self.follow(step, Entry::Start, (task, stops), output).await
-    }
-
-    /// Watches a step that may have been started; [`ExecEnd::Absent`] if it was not.
-    pub(super) async fn watch(
-        &mut self,
-        step: &DurableStep,
-        task: &Task,
-        stops: &Stops,
-        output: &mut Output,
-    ) -> ExecEnd {
-        self.follow(step, output.entry(stops.may_start(task)), (task, stops), output).await
-    }
-
-    async fn follow(
+    /// Starts the step, or only looks for one that may have been started ([`ExecEnd::Absent`] if it was not), and watches it to its end.
+    pub(super) async fn follow(
         &mut self,
         step: &DurableStep,
         mut entry: Entry,

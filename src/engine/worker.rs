@@ -13,7 +13,7 @@ use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{RemoteCommand, signal_of_status};
 use crate::model::run::outcome::{StepOutcome, TimeLimit};
 use crate::model::run::scheduler::StepIndex;
-use crate::remote::{Claim, ExecEnd, Farewell, Remote};
+use crate::remote::{Claim, Entry, ExecEnd, Farewell, Remote};
 
 pub struct Worker {
     pub contact: Contact,
@@ -54,7 +54,8 @@ impl Worker {
         for (at, secret) in std::mem::take(&mut self.secrets) {
             let Work::Durable(durable) = &secret.work else { continue };
             let mut output = Output::of(&secret, Recorded::default());
-            let end = self.contact.watch(durable, &secret, &Stops::default(), &mut output).await;
+            let (entry, stops) = (output.entry(!secret.only_watch), Stops::default());
+            let end = self.contact.follow(durable, entry, (&secret, &stops), &mut output).await;
             if let (ExecEnd::Exited(0), Some(Ok(value))) = (end, output.captured().map(value_of)) {
                 self.contact.tell(Message::Secret(at, value)).await;
             }
@@ -95,7 +96,8 @@ impl Worker {
             };
         };
         let mut output = Output::of(task, recorded);
-        match self.contact.watch(step, task, stops, &mut output).await {
+        let entry = output.entry(stops.may_start(task));
+        match self.contact.follow(step, entry, (task, stops), &mut output).await {
             ExecEnd::Absent if stops.may_start(task) => self.guarded(task, stops).await,
             end => self.ended(end, task, output).await,
         }
@@ -141,7 +143,7 @@ impl Worker {
             Work::ReadOnly(command) => self.attempt(command, (task, stops), &fresh, true).await,
             Work::Durable(step) => {
                 let mut output = fresh();
-                (self.contact.start(step, task, stops, &mut output).await, output)
+                (self.contact.follow(step, Entry::Start, (task, stops), &mut output).await, output)
             }
         };
         self.ended(end, task, output).await

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::model::plan::command::RemoteCommand;
 use crate::model::recipe::shell::quote;
 use crate::model::text::printable::printable;
-use crate::remote::{Addition, ExecEnd, Remote, Session, append_authorized_keys, collect, read_authorized_keys};
+use crate::remote::{ExecEnd, Remote, Session, append_authorized_keys, collect, read_authorized_keys};
 use crate::ssh::key::PublicKeyLine;
 
 use super::authorized_keys::{Decision, review};
@@ -192,13 +192,9 @@ async fn read(session: &mut dyn Session) -> Result<Option<(Option<HostFile>, Vec
 }
 
 fn append_command(before: Option<&HostFile>, addition: &[u8]) -> RemoteCommand {
-    append_authorized_keys(&Addition {
-        expected: before.map(|file| file.checksum.as_str()),
-        // A public key's line is text: see `PublicKeyLine`.
-        text: &String::from_utf8_lossy(addition),
-        size: before.map_or(0, |file| file.content.len()) + addition.len(),
-        patience: PATIENCE,
-    })
+    let (expected, length) = before.map_or((None, 0), |file| (Some(file.checksum.as_str()), file.content.len()));
+    // A public key's line is text: see `PublicKeyLine`.
+    append_authorized_keys(expected, &String::from_utf8_lossy(addition), length + addition.len(), PATIENCE)
 }
 
 fn not_understood() -> DistributeError {

@@ -13,23 +13,11 @@ pub fn read_authorized_keys(limit: usize) -> RemoteCommand {
     RemoteCommand::shell(format!("limit={limit}\n{FIND}{READ}"))
 }
 
-/// What is appended to which file.
-pub struct Addition<'a> {
-    /// Checksum and size of the file as it was read; none: there was none.
-    pub expected: Option<&'a str>,
-    /// What comes at its end.
-    pub text: &'a str,
-    /// Of the new file, in bytes.
-    pub size: usize,
-    /// Seconds to wait for another fleet to be done with the file.
-    pub patience: u32,
-}
-
-/// Makes the file with the addition, as one step.
-pub fn append_authorized_keys(addition: &Addition<'_>) -> RemoteCommand {
-    let Addition { expected, text, size, patience } = addition;
-    let (expected, text) = (quote(expected.unwrap_or("none")), quote(text));
+/// Makes the file with `addition` at its end, as one step, of `size` bytes. `expected` is checksum and size of the file as it was read, if there was one;
+/// `patience` is how many seconds to wait for another fleet to be done with it.
+pub fn append_authorized_keys(expected: Option<&str>, addition: &str, size: usize, patience: u32) -> RemoteCommand {
+    let (expected, addition) = (quote(expected.unwrap_or("none")), quote(addition));
     RemoteCommand::shell(format!(
-        "expected={expected}\naddition={text}\nsize={size}\npatience={patience}\n{FIND}{APPEND}"
+        "expected={expected}\naddition={addition}\nsize={size}\npatience={patience}\n{FIND}{APPEND}"
     ))
 }

@@ -23,7 +23,7 @@ mod shells;
 pub mod step;
 
 pub use ask::{NoAnswer, collect};
-pub use authorized_keys::{Addition, append_authorized_keys, read_authorized_keys};
+pub use authorized_keys::{append_authorized_keys, read_authorized_keys};
 pub use book::{HostProof, InForce, newest};
 pub use command::Wire;
 pub use host_report::{Evidence, Holder, HostReport, Left};
