@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use super::tests::{phase, plan, step};
 use super::{Observer, Resumed, Run, Unwritten, execute};
 use crate::model::plan::command::CommandTemplate;
-use crate::model::plan::durable::{Entry, StepKey};
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanStep, Retry};
 use crate::model::run::event::{Direction, Event, Fact, Stream};
 use crate::model::run::outcome::HostOutcome;
@@ -20,7 +19,8 @@ use crate::model::run::past::Past;
 use crate::model::run::scheduler::StepIndex;
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{HostLabel, RunId, VarName};
-use crate::ssh::{Connect, ConnectError, Connecting, Exec, ExecEnd, OutputChunk, Remote, Session};
+use crate::remote::{Connect, Connecting, Entry, Exec, ExecEnd, OutputChunk, Remote, Session, StepKey};
+use crate::ssh::ConnectError;
 
 /// What was announced when the controller ended, and not seen to its end: it never came to the host, or it was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Session for Connection {
         async move {
             let text = exec.command.text().to_owned();
             let (end, printed) = match exec.command {
-                Remote::Plain(_) => self.errand(&text),
+                Remote::Plain(_) | Remote::Question(_) => self.errand(&text),
                 Remote::Durable(step, entry) => self.durable(&step.key, &text, entry),
             };
             if let Some(bytes) = printed {
@@ -101,7 +101,7 @@ impl Connection {
         if !text.starts_with("_run=") {
             return (end_of(text, 1), None);
         }
-        if text.contains("echo released") {
+        if text.contains("fleet_release") {
             assert!(hosts.locked.contains(&self.host), "{} gives back a lock that it has not", self.host);
             hosts.locked.remove(&self.host);
             hosts.started.retain(|(host, _), _| *host != self.host);

@@ -20,7 +20,8 @@ use crate::model::run::event::{Event, Fact, Signal, Stream};
 use crate::model::run::outcome::HostOutcome;
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{Address, HostLabel, HostName, PhaseName, RunId, SiteName, StepPath, UserName, VarName};
-use crate::ssh::{Connect, ConnectError, Connecting, Exec, ExecEnd, OutputChunk, Session};
+use crate::remote::{Connect, Connecting, Exec, ExecEnd, OutputChunk, Session};
+use crate::ssh::ConnectError;
 
 /// What all hosts of a test share: the commands that were sent, as `host: text`, and how often each host was connected to.
 #[derive(Default)]

@@ -10,17 +10,18 @@ use std::path::{Path, PathBuf};
 use paths::{NamedPath, named_paths};
 
 /// Each top module, and the ones that it may use. A module may use only those above it, hence there is no circle.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("files", &["model"]),
     ("ssh", &["model", "files"]),
-    ("engine", &["model", "files", "ssh"]),
+    ("remote", &["model", "ssh"]),
+    ("engine", &["model", "files", "ssh", "remote"]),
     ("record", &["model", "files"]),
     ("report", &["model", "files", "record"]),
-    ("keys", &["model", "files", "ssh"]),
+    ("keys", &["model", "files", "ssh", "remote"]),
     ("demo", &["model", "files", "ssh", "keys"]),
-    ("app", &["model", "files", "ssh", "engine", "record", "report", "keys"]),
-    ("cli", &["model", "files", "ssh", "engine", "record", "report", "keys", "demo", "app"]),
+    ("app", &["model", "files", "ssh", "remote", "engine", "record", "report", "keys"]),
+    ("cli", &["model", "files", "ssh", "remote", "engine", "record", "report", "keys", "demo", "app"]),
 ];
 
 /// What only these modules may name, and why.
@@ -96,8 +97,11 @@ fn forbidden(top: &str, path: &NamedPath) -> Option<String> {
                 if allowed.is_empty() { "no other layer".to_owned() } else { allowed.join(", ") }
             ));
         }
-        if top == "engine" && used == "ssh" && rest.first().is_some_and(|name| name.starts_with(char::is_lowercase)) {
-            return Some("it knows the traits and types at the top of ssh/, not its parts".to_owned());
+        if top == "engine"
+            && matches!(used.as_str(), "ssh" | "remote")
+            && rest.first().is_some_and(|name| name.starts_with(char::is_lowercase))
+        {
+            return Some("it knows the traits and types at the top of ssh/ and remote/, not their parts".to_owned());
         }
     }
     if let Some((_, _, why)) = ONLY_IN.iter().find(|(name, tops, _)| starts(name) && !tops.contains(&top)) {
@@ -171,6 +175,9 @@ fn each_forbidden_name_is_found_where_it_stands() {
         ("report/mod.rs", "use crate::{model::run::event::Event, engine::Run};", 1, "crate::engine::Run"),
         ("engine/a.rs", "fn f(r: &dyn crate::report::Reporter) {}", 1, "crate::report::Reporter"),
         ("engine/a.rs", "use crate::ssh::connect::Live;", 1, "crate::ssh::connect::Live"),
+        ("engine/a.rs", "use crate::remote::command::Wire;", 1, "crate::remote::command::Wire"),
+        ("ssh/a.rs", "use crate::remote::Question;", 1, "crate::remote::Question"),
+        ("remote/a.rs", "use russh::client;", 1, "russh::client"),
         ("engine/a.rs", "use indicatif::ProgressBar;", 1, "indicatif::ProgressBar"),
         ("keys/a.rs", "use crate::cli;", 1, "crate::cli"),
         ("ssh/a.rs", "use crate::keys::Pair as P;", 1, "crate::keys::Pair"),

@@ -221,3 +221,31 @@ fn a_time_limit_ends_what_runs_as_another_user_too() {
     let left = || Command::new(tool("pgrep")).args(["-u", name]).output().unwrap().stdout;
     wait_for("the end of all that ran", || left().is_empty().then_some(()));
 }
+
+/// The lock, the steps and the release are said to one shell.
+#[test]
+fn a_task_opens_one_shell_on_each_host_and_no_more_than_its_first_step_does() {
+    let site = Site::start("", &["web1", "web2"], SHELLS);
+    let sessions = |host: &str| site[host].log().matches("Starting session: ").count();
+    site.fleet(&["mysite", "deploy"]).expect_code(0);
+    assert_eq!(["web1", "web2"].map(sessions), [1, 1]);
+    // A command that locks nothing takes one as well.
+    site.fleet(&["mysite", "run", "--", "true"]).expect_code(0);
+    assert_eq!(["web1", "web2"].map(sessions), [2, 2]);
+    // A guard has a channel of its own.
+    site.fleet(&["mysite", "guarded"]).expect_code(0);
+    assert_eq!(["web1", "web2"].map(sessions), [4, 4]);
+}
+
+const SHELLS: &str = r#"
+[[task.deploy.step]]
+name = "one"
+run = "true"
+[[task.deploy.step]]
+name = "two"
+run = "true"
+[[task.guarded.step]]
+name = "three"
+unless = "false"
+run = "true"
+"#;

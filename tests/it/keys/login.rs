@@ -15,8 +15,9 @@ use fleet::keys::store::{KeyPair, generate_pair};
 use fleet::model::inventory::ssh::Endpoint;
 use fleet::model::plan::plan::PlanHost;
 use fleet::model::text::name::{Address, HostLabel, HostName, SiteName, UserName};
+use fleet::remote::{Connect, Connecting, Session};
+use fleet::ssh::ConnectError;
 use fleet::ssh::key::PublicKeyLine;
-use fleet::ssh::{Connect, ConnectError, Connecting, Session};
 use tokio_util::sync::CancellationToken;
 
 use super::local::ShellSession;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use fleet::model::plan::command::RemoteCommand;
 use fleet::model::text::name::UserName;
-use fleet::ssh::{Connect, Credentials, ExecEnd, PasswordGate, Timeouts};
+use fleet::remote::{Connect, ExecEnd};
+use fleet::ssh::{Credentials, PasswordGate, Timeouts};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -321,8 +322,8 @@ async fn output_that_nobody_takes_is_let_go_and_the_status_comes() {
     drop(receiver);
     let command = RemoteCommand::shell("head -c 50000000 /dev/zero; exit 2");
     let stop = CancellationToken::new();
-    let run = fleet::ssh::Exec {
-        command: fleet::ssh::Remote::Plain(&command),
+    let run = fleet::remote::Exec {
+        command: fleet::remote::Remote::Plain(&command),
         timeout: None,
         idle_timeout: None,
         stop,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet::model::text::name::{Address, SiteName};
+use fleet::remote::Connect;
 use fleet::ssh::{
-    Admission, Connect, ConnectError, Credentials, KnownHosts, PasswordGate, SshConnector, Timeouts, Verdict,
-    scan_host_key,
+    Admission, ConnectError, Credentials, KnownHosts, PasswordGate, SshConnector, Timeouts, Verdict, scan_host_key,
 };
 
 use super::{connector, endpoint, pair, refused, run_text, session, timeouts, web1, with_key};

@@ -3,17 +3,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use russh::ChannelMsg;
 use tokio::time::Instant;
 
+use super::command::Wire;
 use super::framing::{self, Framing};
-use super::link::Link;
-use super::timeouts::{Timeouts, in_words};
-use super::{Exec, ExecEnd, OutputChunk, Remote};
-use crate::model::plan::command::Wire;
-use crate::model::plan::durable::{Entry, LeashOrder, StepEnd, exit_status};
+use super::session::{Exec, ExecEnd, OutputChunk, Remote};
+use super::step::{Entry, LeashOrder, StepEnd, exit_status};
 use crate::model::run::event::Stream;
 use crate::model::text::printable::printable;
+use crate::ssh::{Connection, Heard, Timeouts, in_words};
 
 /// How long the first mark on standard error may come after the last one on standard output, before the server is asked whether there is one.
 /// The host has written it before any on standard output.
@@ -32,6 +30,8 @@ pub(super) struct Progress<'a> {
     timeouts: &'a Timeouts,
     /// Running time, silence.
     limits: (Option<Duration>, Option<Duration>),
+    /// Does anybody read orders on the host?
+    leashed: bool,
     /// Was it asked to stop?
     pub stop: bool,
     /// What the channel said about the waiting shell.
@@ -109,39 +109,31 @@ impl<'a> Progress<'a> {
             phase: Phase::Starting { by: Instant::now() + timeouts.channel },
             timeouts,
             limits: (exec.timeout, exec.idle_timeout),
+            leashed: !matches!(exec.command, Remote::Question(_)),
             stop: false,
             exit: None,
             refused: false,
         }
     }
 
-    /// Takes a message of the channel. `Some`: that was the end.
-    pub fn take(&mut self, message: Option<ChannelMsg>, link: &Link) -> Option<ExecEnd> {
-        match message {
-            Some(ChannelMsg::Data { data }) => {
-                let bytes = self.stdout.push(&data);
-                self.output(Stream::Stdout, bytes)
+    /// Takes what the channel tells. `Some`: that was the end.
+    pub fn take(&mut self, heard: Heard, connection: &Connection) -> Option<ExecEnd> {
+        match heard {
+            Heard::Output(stream, bytes) => {
+                let framing = if stream == Stream::Stdout { &mut self.stdout } else { &mut self.stderr };
+                let bytes = framing.push(&bytes);
+                self.output(stream, bytes)
             }
-            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
-                let bytes = self.stderr.push(&data);
-                self.output(Stream::Stderr, bytes)
-            }
-            Some(ChannelMsg::ExitStatus { exit_status }) => {
-                self.exit = Some(format!("exit status {exit_status}"));
+            Heard::Exit(words) => {
+                self.exit = Some(words);
                 None
             }
-            Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
-                self.exit = Some(format!("ended by signal {signal_name:?}"));
-                None
-            }
-            Some(ChannelMsg::Failure) => {
+            Heard::Refused => {
                 self.refused = true;
                 Some(self.without_end(None))
             }
-            Some(ChannelMsg::Close) => Some(self.closed()),
-            None => Some(self.without_end(Some(link.lost()))),
-            // Eof comes before or after the status, and a daemon may hold it back for ever.
-            Some(_) => None,
+            Heard::Closed => Some(self.closed()),
+            Heard::Lost => Some(self.without_end(Some(connection.lost()))),
         }
     }
 
@@ -187,11 +179,15 @@ impl<'a> Progress<'a> {
         self.stdout.pid().is_some() || self.stderr.pid().is_some()
     }
 
-    /// Does the shell take another command? Having run a step to its end it does, as a rule, and not after anything else that it told.
+    /// Does the shell take another command? Having answered a question, or run a step to its end, it does, as a rule, and not after anything
+    /// else that it told.
     pub fn leaves_its_shell(&self, command: Remote<'_>) -> bool {
-        let ends =
-            [&self.stdout, &self.stderr].map(|stream| stream.end().is_some_and(|words| words.starts_with("exit ")));
-        matches!(command, Remote::Durable(_, Entry::Start)) && ends == [true, true]
+        let ended = |words: &str| match command {
+            Remote::Durable(_, Entry::Start) => words.starts_with("exit "),
+            Remote::Question(_) => true,
+            Remote::Plain(_) | Remote::Durable(..) => false,
+        };
+        self.began() && [&self.stdout, &self.stderr].iter().all(|stream| stream.end().is_some_and(ended))
     }
 
     pub fn heard(&mut self) {
@@ -331,6 +327,9 @@ impl<'a> Progress<'a> {
             }
             Phase::Running { since, heard } => {
                 let over = |from: Instant, limit: Option<Duration>| limit.is_some_and(|limit| from + limit <= now);
+                if over(since, self.limits.0) && !self.leashed {
+                    return Some(ExecEnd::TimedOut);
+                }
                 if over(since, self.limits.0) {
                     self.phase = Phase::Condemned { why: Why::TimedOut };
                 } else if over(heard, self.limits.1) {
@@ -356,7 +355,7 @@ impl<'a> Progress<'a> {
 
     /// What to write to the leash now.
     pub fn next_line(&mut self) -> Option<String> {
-        if self.stop && matches!(self.phase, Phase::Running { .. }) {
+        if self.stop && self.leashed && matches!(self.phase, Phase::Running { .. }) {
             self.phase = Phase::Condemned { why: Why::Stopped };
         }
         let pid = self.stdout.pid()?;

@@ -6,15 +6,14 @@
 
 use futures::FutureExt as _;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
-use super::link::Link;
+use super::command::Wire;
 use super::progress::Progress;
+use super::session::{Exec, ExecEnd, Remote};
 use super::shells::{Shell, Shells};
-use super::timeouts::Timeouts;
-use super::{Exec, ExecEnd, Remote};
-use crate::model::plan::command::Wire;
-use crate::model::plan::durable::{Entry, LeashOrder};
+use super::step::{Entry, LeashOrder};
+use crate::ssh::{Broken, Connection, Heard};
 
 /// Lines to the leash that wait for the connection.
 const LEASH: usize = 8;
@@ -23,26 +22,25 @@ const LEASH: usize = 8;
 const EATEN: &[u8] = b"\n\n\n\n";
 
 /// Runs the progress. The second value: may the connection be used again?
-pub(super) async fn run(link: &Link, shells: &mut Shells, timeouts: &Timeouts, mut exec: Exec<'_>) -> (ExecEnd, bool) {
+pub async fn run(connection: &Connection, shells: &mut Shells, mut exec: Exec<'_>) -> (ExecEnd, bool) {
     // A step that is only watched may run already: it is ended when the host has been asked for it.
     if exec.stop.is_cancelled() && matches!(exec.command, Remote::Plain(_) | Remote::Durable(_, Entry::Start)) {
         return (ExecEnd::NotStarted("stopped before it was sent".to_owned()), true);
     }
     let nonce = format!("{:032x}", rand::random::<u128>());
     let wire = exec.command.wire(&nonce);
-    if let Some(shell) = wire.setup.and_then(|_| shells.take(&wire.exec)) {
-        let talk = converse(link, timeouts, &mut exec, &wire, shell, wire.stdin.clone()).await;
+    if !wire.setup.is_empty()
+        && let Some(shell) = shells.take(&wire.exec)
+    {
+        let talk = converse(connection, &mut exec, &wire, shell).await;
         // It may have been killed, or closed by the server, since its last command. One that does not answer may have read it.
-        let gone = matches!(talk.end, ExecEnd::NotStarted(_)) && !link.handle.is_closed();
+        let gone = matches!(talk.end, ExecEnd::NotStarted(_)) && !connection.is_closed();
         if !gone || exec.stop.is_cancelled() {
-            return talk.over(link, shells, &wire.exec);
+            return talk.over(connection, shells, &wire.exec);
         }
     }
-    match shells.open(link, timeouts, &wire.exec).await {
-        Ok(shell) => {
-            let text = [EATEN, wire.setup.unwrap_or_default().as_bytes(), &wire.stdin].concat();
-            converse(link, timeouts, &mut exec, &wire, shell, text).await.over(link, shells, &wire.exec)
-        }
+    match shells.open(connection, &wire.exec).await {
+        Ok(shell) => converse(connection, &mut exec, &wire, shell).await.over(connection, shells, &wire.exec),
         Err((reason, usable)) => (ExecEnd::NotStarted(reason), usable),
     }
 }
@@ -57,24 +55,18 @@ struct Talk {
 }
 
 impl Talk {
-    fn over(self, link: &Link, shells: &mut Shells, exec: &str) -> (ExecEnd, bool) {
+    fn over(self, connection: &Connection, shells: &mut Shells, exec: &str) -> (ExecEnd, bool) {
         if let Some(shell) = self.shell {
             shells.keep(exec, shell);
         }
-        (self.end, self.usable && !link.handle.is_closed())
+        (self.end, self.usable && !connection.is_closed())
     }
 }
 
-/// Sends `text` to the shell and listens to the end of the progress.
-async fn converse(
-    link: &Link,
-    timeouts: &Timeouts,
-    exec: &mut Exec<'_>,
-    wire: &Wire,
-    mut shell: Shell,
-    text: Vec<u8>,
-) -> Talk {
-    let mut progress = Progress::new(exec, wire, timeouts);
+/// Sends the command to the shell, after what that has to be taught, and listens to the end.
+async fn converse(connection: &Connection, exec: &mut Exec<'_>, wire: &Wire, mut shell: Shell) -> Talk {
+    let text = [EATEN, shell.teach(&wire.setup).as_bytes(), &wire.stdin].concat();
+    let mut progress = Progress::new(exec, wire, &connection.timeouts);
     let mut end = None;
     {
         // Orders to the leash. Emptied as fast as the connection takes them; a question that finds no room is left out.
@@ -82,11 +74,11 @@ async fn converse(
         let writer = &shell.writer;
         let feed = async {
             // Not waiting for the reply to the request saves a round trip. If it is a refusal, nobody reads this.
-            writer.data_bytes(text).await?;
+            writer.write(text).await?;
             while let Some(line) = lines.recv().await {
-                writer.data_bytes(line.into_bytes()).await?;
+                writer.write(line.into_bytes()).await?;
             }
-            Ok::<(), russh::Error>(())
+            Ok::<(), Broken>(())
         };
         tokio::pin!(feed);
         let (mut feeding, mut listening) = (true, true);
@@ -102,18 +94,18 @@ async fn converse(
                     }
                     Err(_) => listening = false,
                 },
-                message = shell.reader.wait(), if end.is_none() && progress.pending.is_empty() => end = progress.take(message, link),
+                heard = shell.reader.next(), if end.is_none() && progress.pending.is_empty() => end = progress.take(heard, connection),
                 // An error here is the end of the connection, which the reader tells as well.
                 _ = &mut feed, if feeding => feeding = false,
                 () = exec.stop.cancelled(), if !progress.stop => progress.stop = true,
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() && end.is_none() => {
                     if progress.is_unheard() {
                         // What the server had sent before it answers has come by then, however slow the line is.
-                        if timeout(timeouts.channel, link.handle.send_ping()).await.is_err() {
-                            end = progress.take(None, link);
+                        if !connection.answers().await {
+                            end = progress.take(Heard::Lost, connection);
                         }
-                        while end.is_none() && let Some(message) = shell.reader.wait().now_or_never() {
-                            end = progress.take(message, link);
+                        while end.is_none() && let Some(heard) = shell.reader.next().now_or_never() {
+                            end = progress.take(heard, connection);
                         }
                     }
                     end = end.or_else(|| progress.late());
@@ -131,9 +123,9 @@ async fn converse(
             }
         }
     }
-    let end = end.unwrap_or_else(|| ExecEnd::Lost(link.lost()));
+    let end = end.unwrap_or_else(|| ExecEnd::Lost(connection.lost()));
     if progress.leaves_its_shell(exec.command) {
         return Talk { end, shell: Some(shell), usable: true };
     }
-    Talk { end, shell: None, usable: shell.close(timeouts).await }
+    Talk { end, shell: None, usable: shell.close(connection.timeouts.channel).await }
 }

@@ -1,6 +1,6 @@
 //! Durable steps: a command that goes on when its connection, or fleet itself, is gone, and that is started at most once.
 //!
-//! A shell that sshd starts becomes the supervisor of one step after another (`durable/step.sh` is all of it): for each it makes a file
+//! A shell that sshd starts becomes the supervisor of one step after another (`scripts/step.sh` is all of it): for each it makes a file
 //! with `O_EXCL`, so that a second start of the same step only watches the first one, runs the step in a session of its own with its output
 //! in files, and writes down how it ended. While somebody listens, a second process, the leash, copies the output to the channel whenever
 //! the controller asks for it, and obeys its orders. Nothing is installed on the host: the supervisor's text is the first thing that the
@@ -16,20 +16,16 @@
 //! the connection, or stops the step when nobody reads.
 
 use std::fmt::Write as _;
-use std::sync::LazyLock;
 use std::time::Duration;
 
+use super::command::{Payload, Wire, login_command};
+use super::scripts::{BOOK, SPOOL, STEP};
 use crate::model::plan::book::{Book, EffectChange};
-use crate::model::plan::command::{Payload, RemoteCommand, Wire};
+use crate::model::plan::command::RemoteCommand;
 use crate::model::plan::plan::HostIndex;
 use crate::model::recipe::shell::quote;
 use crate::model::run::scheduler::StepIndex;
 use crate::model::text::name::RunId;
-
-/// The folder on a host, as the login user sees it, where steps leave what must outlive a connection.
-const SPOOL: &str = include_str!("durable/spool.sh");
-const BOOK: &str = include_str!("durable/book.sh");
-const STEP: &str = include_str!("durable/step.sh");
 
 /// Between TERM and KILL, in tenths of a second.
 const GRACE_TENTHS: u32 = 50;
@@ -49,7 +45,6 @@ pub enum LeashOrder {
 }
 
 impl LeashOrder {
-    /// The order as it is sent.
     pub fn line(self) -> &'static str {
         match self {
             Self::Poll => "\n",
@@ -64,7 +59,6 @@ impl LeashOrder {
 pub struct StepKey(String);
 
 impl StepKey {
-    /// An attempt of a step, from 1.
     pub fn run(host: HostIndex, at: StepIndex, attempt: u32) -> Self {
         Self(format!("{}.{}.{}.{attempt}", host.0, at.phase, at.step))
     }
@@ -74,12 +68,10 @@ impl StepKey {
         Self(format!("{}.{}.{}.u{attempt}", host.0, at.phase, at.step))
     }
 
-    /// Of an undo?
     pub fn is_undo(&self) -> bool {
         self.0.contains('u')
     }
 
-    /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -88,13 +80,10 @@ impl StepKey {
 /// A command that is to be durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DurableStep {
-    /// The run that it belongs to.
     pub run: RunId,
-    /// Which of its steps.
     pub key: StepKey,
     /// The step in words, for people who look at the host: no blank at the ends, one line.
     pub label: String,
-    /// What to run.
     pub command: RemoteCommand,
     /// Longest running time. The host keeps to it, whether or not anybody listens.
     pub limit: Option<Duration>,
@@ -126,20 +115,10 @@ pub enum Entry {
     /// Start the step, or watch it from its first byte if it was started.
     Start,
     /// Watch the step if it was started. The controller has so many bytes of its output.
-    Watch {
-        /// Of standard output.
-        out: u64,
-        /// Of standard error.
-        err: u64,
-    },
+    Watch { out: u64, err: u64 },
     /// The same; and if it was not started, it never will be: a start that is still on its way, held up by the line or by the host, comes
     /// too late.
-    Forbid {
-        /// Of standard output.
-        out: u64,
-        /// Of standard error.
-        err: u64,
-    },
+    Forbid { out: u64, err: u64 },
 }
 
 /// How a durable step stands, in the words of its end mark.
@@ -147,7 +126,6 @@ pub enum Entry {
 pub enum StepEnd {
     /// It exited; 0 to 255.
     Exited(u8),
-    /// Its limit was over, and the host ended it.
     TimedOut,
     /// The controller had it ended, because it was silent.
     IdleTimedOut,
@@ -162,7 +140,6 @@ pub enum StepEnd {
 }
 
 impl StepEnd {
-    /// Reads the words of an end mark.
     pub fn parse(words: &str) -> Option<Self> {
         let (first, rest) = words.split_once(' ').unwrap_or((words, ""));
         Some(match (first, rest) {
@@ -193,9 +170,7 @@ pub fn exit_status(number: u32) -> u8 {
 }
 
 impl DurableStep {
-    /// The step as it is sent.
     pub fn wire(&self, entry: Entry, nonce: &str) -> Wire {
-        static SETUP: LazyLock<String> = LazyLock::new(|| compact(&[SPOOL, BOOK, STEP]));
         let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));
         let (start, never, out, err) = match entry {
             Entry::Start => ("yes", "", 0, 0),
@@ -231,8 +206,8 @@ impl DurableStep {
             let _ = writeln!(stdin, "fleet_command() {{\n{}\n}}", self.step_line(nonce));
         }
         stdin.push_str("fleet_step\n}\n");
-        let exec = self.scope.around(&self.command.login_command());
-        Wire { exec, setup: Some(&SETUP), stdin: stdin.into_bytes(), begin, end }
+        let exec = self.scope.around(&login_command(self.command.as_user.as_ref()));
+        Wire { exec, setup: vec![&SPOOL, &BOOK, &STEP], stdin: stdin.into_bytes(), begin, end }
     }
 
     /// The command's shell, started by the supervisor. It writes down who it is, in a variable that the command does not get. It takes its standard error for itself: dash redirects in the waiting shell, which
@@ -275,13 +250,6 @@ fn seconds(limit: Duration) -> String {
     } else {
         whole.to_string()
     }
-}
-
-/// Scripts in a row, without what only people read.
-pub(super) fn compact(scripts: &[&str]) -> String {
-    let lines = scripts.iter().flat_map(|script| script.lines());
-    let lines = lines.map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.fold(String::new(), |all, line| all + line + "\n")
 }
 
 #[cfg(test)]

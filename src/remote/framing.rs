@@ -1,8 +1,8 @@
-//! Finds a command's output between its marks (see [`crate::model::plan::command::Wire`]).
+//! Finds a command's output between its marks (see [`Wire`]).
 //!
 //! Invariant: the bytes that come out are exactly those between the begin and the end mark, however the stream was cut into chunks.
 
-use crate::model::plan::command::Wire;
+use super::command::Wire;
 
 /// How much of the noise before the begin mark is kept for an error message.
 const NOISE_LIMIT: usize = 4 << 10;

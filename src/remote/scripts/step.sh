@@ -1,4 +1,4 @@
-# What a shell on the host is taught once, so that it can run one step after another: each is started at most once, or watched again. For
+# What the shell of a conversation is taught, so that it can run one step after another: each is started at most once, or watched again. For
 # each it then reads assignments and calls fleet_step: _run, _key, _label, _start (`yes`: start it, unless it was), _never (`yes`: if it was
 # not started, it never will be), _out and _err (bytes of its output that the controller has), _limit (seconds, or nothing), _grace (tenths
 # of a second between TERM and KILL), _spent (keys of steps whose output is on record), those of a book, _effects (what the step leaves in
@@ -13,8 +13,7 @@
 fleet_say() {
   # The leash is on its way to say it when a signal bids it to: once is right.
   trap '' TERM
-  printf '%s %s\n' "$_end" "$1" >&6
-  printf '%s %s\n' "$_end" "$1" >&7
+  fleet_close "$_end" "$1"
   exit 0
 }
 
@@ -174,8 +173,7 @@ fleet_supervise() {
 
 # The step: started, unless it was; then watched.
 fleet_step() {
-  printf '%s %s\n' "$_begin" $$ >&7
-  printf '%s %s\n' "$_begin" $$ >&6
+  fleet_open "$_begin"
   _watching=
   _owner=
   _host=${_key%%.*}
@@ -227,11 +225,5 @@ fleet_step() {
   exit
 }
 
-exec 3<&0 6>&1 7>&2 >/dev/null 2>&1
-# Caught, not ignored: what is ignored here would be ignored in the steps, too.
-trap : HUP INT QUIT TERM PIPE
-# Of the login: `cd` would go elsewhere.
-unset CDPATH
-fleet_boot
 _setsid=
-command -v setsid >/dev/null && _setsid=setsid
+command -v setsid && _setsid=setsid

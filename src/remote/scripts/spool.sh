@@ -1,5 +1,9 @@
-# What fleet's scripts on a host share. Lines that begin with # are not sent. Names begin with _: an exported variable of the same name
+# What fleet's scripts on a host share, and the beginning of every conversation: a shell that is taught functions, each once, and then reads
+# one question or step after another. Lines that begin with # are not sent. Names begin with _: an exported variable of the same name
 # would come out changed in the step.
+#
+# Descriptors: 3 and 0 what the controller says; 6 and 7 the channel. A question is one compound command in a subshell, whose standard output
+# is the channel: it may exit, and what it sets is forgotten.
 #
 # The spool is a folder of the login user, or of the user whom a step runs as. Hosts of a run may share it: one machine under two
 # names, a home folder on NFS. So all names in a run's folder begin with the number of a host, as KEY does, and what a host leaves behind is
@@ -114,3 +118,20 @@ fleet_group_lives() {
   done
   return 1
 }
+
+# The marks of a question or a step: $1, and for the end what it came to. The first one on standard error is there before any on standard output.
+fleet_open() {
+  printf '%s %s\n' "$1" $$ >&7
+  printf '%s %s\n' "$1" $$ >&6
+}
+fleet_close() {
+  printf '%s %s\n' "$1" "$2" >&6
+  printf '%s %s\n' "$1" "$2" >&7
+}
+
+exec 3<&0 6>&1 7>&2 >/dev/null 2>&1
+# Caught, not ignored: what is ignored here would be ignored in the steps, too.
+trap : HUP INT QUIT TERM PIPE
+# Of the login: `cd` would go elsewhere, `grep` find something else.
+unset CDPATH GREP_OPTIONS BASH_ENV
+fleet_boot

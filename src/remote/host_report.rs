@@ -1,11 +1,10 @@
-//! How things stand on a host, in its own words: the answers to the questions of [`crate::model::plan::spool`].
+//! How things stand on a host, in its own words: the answers to the questions of [`Question`](super::Question).
 
-use crate::model::plan::book::{HostProof, InForce};
-use crate::model::plan::durable::Scope;
-use crate::model::plan::spool::UNNAMED;
+use super::book::{HostProof, InForce};
+use super::question::UNNAMED;
+use super::step::Scope;
 use crate::model::text::name::{RunId, UserName};
 
-/// How things stand on a host, in its own words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a line of its own in a host's answer")]
 pub struct HostReport {
@@ -15,11 +14,9 @@ pub struct HostReport {
     pub fault: bool,
     /// The site's book cannot be written to, or not be read.
     pub no_book: bool,
-    /// The book's folder.
     pub book: String,
     /// The folders above the spool and the spool itself, from the outermost: mode as `ls` writes it, owner, path.
     pub way: Vec<(String, String, String)>,
-    /// The spool's folder.
     pub spool: String,
     /// Room in the spool, in KiB.
     pub free: Option<u64>,
@@ -33,9 +30,7 @@ pub struct HostReport {
     pub scope: Scope,
     /// Another run that has worked on the site since this one.
     pub superseded: Option<String>,
-    /// The run that has the lock.
     pub holder: Option<Holder>,
-    /// The run that had it last.
     pub last: Option<String>,
     /// What runs have left without having a lock.
     pub left: Vec<Left>,
@@ -45,16 +40,12 @@ pub struct HostReport {
     pub history: Vec<String>,
     /// The greatest number of a run here.
     pub sequence: u64,
-    /// What is in force on the site here.
     pub effects: Vec<InForce>,
-    /// What a run has proven here.
     pub proof: Option<HostProof>,
 }
 
-/// A run that has the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Holder {
-    /// The run.
     pub run: String,
     /// Start, operator, task, as it wrote them.
     pub since: String,
@@ -62,25 +53,21 @@ pub struct Holder {
     pub users: Vec<UserName>,
     /// The lock's path, if it is not as fleet makes locks: it is no file, or what is in it is no run's name.
     pub foreign: Option<String>,
-    /// What is known of it.
     pub evidence: Evidence,
 }
 
 /// The folder of a run that has no lock.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Left {
-    /// The run.
     pub run: String,
     /// Its size in KiB.
     pub size: u64,
-    /// What is known of it.
     pub evidence: Evidence,
 }
 
 /// What is known on a host of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Evidence {
-    /// Its controller is connected.
     pub connected: bool,
     /// Steps that run now.
     pub running: Vec<String>,
