@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::tests::{Memory, Network, outcomes, phase, plan, play, play_with, sent, step, text};
-use crate::model::plan::plan::{Guard, HostIndex, Plan, PlanStep};
+use crate::model::plan::plan::{Guard, Plan, PlanStep};
 use crate::model::run::event::Fact;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::summary::Summary;
@@ -14,7 +14,7 @@ use crate::model::text::name::VarName;
 
 fn guarded(guard: Guard) -> PlanStep {
     let mut guarded = step("b", &[0], "b", Some("undo-b"));
-    guarded.commands.get_mut(&HostIndex(0)).unwrap().guard = Some(guard);
+    guarded.guard = Some(guard);
     guarded
 }
 

@@ -414,7 +414,7 @@ impl<'a> Dispatcher<'a> {
         if open || !planned.durable || (planned.secret_output && planned.register.is_some()) {
             return;
         }
-        let user = planned.commands.get(&host).and_then(|commands| commands.as_user().cloned());
+        let user = planned.as_user().cloned();
         self.host(host).spent.push((user, key));
     }
 

@@ -8,7 +8,7 @@ use super::dispatcher::Dispatcher;
 use super::host::{Busy, Host};
 use super::worker::Order;
 use crate::model::plan::book::Proof;
-use crate::model::plan::plan::HostIndex;
+use crate::model::plan::plan::{HostIndex, PlanStep};
 use crate::model::plan::spool::{Claim, Farewell};
 use crate::model::run::event::{Fact, Proven};
 use crate::model::run::outcome::HostOutcome;
@@ -25,8 +25,9 @@ impl Dispatcher<'_> {
             return None;
         }
         let book = self.run.plan.hosts.get(index.0)?.site_book();
-        let steps = self.run.plan.phases.iter().flat_map(|phase| &phase.steps).filter(|step| step.durable);
-        let users: BTreeSet<&UserName> = steps.filter_map(|step| step.commands.get(&index)?.as_user()).collect();
+        let steps = self.run.plan.steps().map(|(.., step)| step);
+        let steps = steps.filter(|step| step.durable && step.hosts.contains(index));
+        let users: BTreeSet<&UserName> = steps.filter_map(PlanStep::as_user).collect();
         let (began, by) = (self.began, word(&self.run.by));
         Some(Claim {
             run: self.run.id.clone(),

@@ -74,7 +74,7 @@ impl Dispatcher<'_> {
     pub(super) fn secrets(&mut self, host: HostIndex) -> Vec<(StepIndex, Task)> {
         let secrets = std::mem::take(&mut self.host(host).secrets);
         let task = |(at, attempt)| {
-            let command = self.ready(host, self.commands(host, at).ok()?.run.as_ref()?).ok()?;
+            let command = self.ready(host, &self.run.plan.run(host, at)?).ok()?;
             let work = self.work(host, at, StepKey::run(host, at, attempt), command, Vec::new());
             Some((at, self.task(at, work, true)))
         };
@@ -96,7 +96,7 @@ impl Dispatcher<'_> {
                 _ => None,
             })
             .filter(|(of, _)| *of == host || self.is_shared(at))
-            .filter(|(of, ended)| self.undo_names(*of, *ended).any(|taken| *taken == name))
+            .filter(|(of, ended)| self.undo_names(*of, *ended).contains(&name))
             .collect();
         for (of, ended) in since {
             self.host(of).kept.entry(ended).or_default().insert(name.clone(), value.to_owned());

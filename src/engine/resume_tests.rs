@@ -236,15 +236,14 @@ fn hosts_after(plan: &Plan, events: &[Event], in_flight: InFlight, unreachable: 
                     _ => None,
                 });
                 let at = at(plan, step.as_str());
-                let commands = &plan.phases[at.phase].steps[at.step].commands[&index];
                 // The guard of a step that is skipped says so however often it is asked.
                 let may_be_sent =
-                    !matches!(&commands.guard, Some(Guard::Unless(guard)) if guard.text.to_string() == "exit 0");
+                    !matches!(plan.guard(index, at), Some(Guard::Unless(guard)) if guard.text.to_string() == "exit 0");
                 if ended.unwrap_or(in_flight == InFlight::Done && may_be_sent) {
                     hosts.run_once(
                         host.as_str(),
                         &StepKey::run(index, at, *attempt),
-                        &sent(commands.run.as_ref().unwrap()),
+                        &sent(&plan.run(index, at).unwrap()),
                     );
                 }
             }
@@ -253,9 +252,8 @@ fn hosts_after(plan: &Plan, events: &[Event], in_flight: InFlight, unreachable: 
                     |event| matches!(&event.fact, Fact::UndoFinished { host: of, step: ended, .. } if of == host && ended == step),
                 );
                 let at = at(plan, step.as_str());
-                let commands = &plan.phases[at.phase].steps[at.step].commands[&index];
                 if ended || in_flight == InFlight::Done {
-                    let text = sent(commands.undo.as_ref().unwrap());
+                    let text = sent(&plan.undo(index, at).unwrap());
                     hosts.run_once(host.as_str(), &StepKey::undo(index, at, *attempt), &text);
                 }
             }
@@ -353,7 +351,7 @@ fn durable(name: &str, hosts: &[usize], run: &str, undo: Option<&str>) -> PlanSt
 
 fn only_undo(name: &str, hosts: &[usize], undo: &str) -> PlanStep {
     let mut step = durable(name, hosts, "", Some(undo));
-    step.commands.values_mut().for_each(|commands| commands.run = None);
+    step.run = None;
     step
 }
 
@@ -363,13 +361,10 @@ fn deployment(migrate: &str, pull: [&str; 3]) -> Plan {
     let mut read = durable("read", &[0], "print abc", None);
     read.register = Some(VarName::parse("x").unwrap());
     let mut skipped = durable("skipped", &[0], "skipped", Some("undo-skipped"));
-    skipped.commands.get_mut(&HostIndex(0)).unwrap().guard = Some(Guard::Unless(super::tests::text("exit 0")));
+    skipped.guard = Some(Guard::Unless(super::tests::text("exit 0")));
     let mut once = phase("once", &[0], vec![read, skipped, durable("migrate", &[0], migrate, Some("undo-migrate"))]);
     once.once = true;
-    let mut pulls = durable("pull", &[], "", None);
-    for (host, pull) in pull.iter().enumerate() {
-        pulls.commands.extend(durable("pull", &[host], pull, Some("undo-pull")).commands);
-    }
+    let pulls = durable("pull", &all, "{{pull|raw}}", Some("undo-pull"));
     let mut flaky = durable("flaky", &all, "flaky 2 restart", Some("undo-restart"));
     flaky.retry = Some(Retry { times: 2, delay: Duration::from_secs(1) });
     flaky.idempotent = true;
@@ -380,7 +375,9 @@ fn deployment(migrate: &str, pull: [&str; 3]) -> Plan {
     let close = durable("close", &all, "close", Some("undo-close"));
     let close = phase("close", &all, vec![close, only_undo("restart", &all, "restart-former")]);
     let open = phase("open", &all, vec![durable("open", &all, "open {{x}}", None)]);
-    plan(3, vec![close, once, roll, open])
+    let mut plan = plan(3, vec![close, once, roll, open]);
+    super::tests::set(&mut plan, "pull", &pull);
+    plan
 }
 
 fn one_by_one(mut plan: Plan) -> Plan {
@@ -457,9 +454,7 @@ async fn a_run_that_begins_without_a_host() {
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_undo_fails() {
     let mut plan = deployment("migrate", ["exit 1 pull", "pull", "pull"]);
-    for commands in plan.phases[1].steps[2].commands.values_mut() {
-        commands.undo = Some(super::tests::text("exit 1 undo-migrate"));
-    }
+    plan.phases[1].steps[2].undo = Some(super::tests::text("exit 1 undo-migrate"));
     let ending = crash_everywhere(&plan, &BTreeSet::new(), false).await;
     assert_eq!(ending.code, 10);
     assert_eq!(ending.locked.len(), 3, "the database is in doubt: {:?}", ending.hosts);

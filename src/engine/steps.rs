@@ -10,7 +10,7 @@ use super::worker::{Order, ReadyGuard, Task, Work};
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{CommandTemplate, RemoteCommand};
 use crate::model::plan::durable::{DurableStep, Scope, StepKey};
-use crate::model::plan::plan::{Guard, HostIndex, PlanHost, StepCommands};
+use crate::model::plan::plan::{Guard, HostIndex, PlanHost};
 use crate::model::recipe::template::Template;
 use crate::model::run::event::Fact;
 use crate::model::run::outcome::StepOutcome;
@@ -36,14 +36,13 @@ impl Dispatcher<'_> {
     }
 
     fn step_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
-        let commands = self.commands(host, at)?.clone();
-        let guard = match &commands.guard {
+        let guard = match self.run.plan.guard(host, at) {
             None => None,
-            Some(Guard::Unless(command)) => Some(ReadyGuard::Unless(self.ready(host, command)?)),
-            Some(Guard::OnlyIf(command)) => Some(ReadyGuard::OnlyIf(self.ready(host, command)?)),
+            Some(Guard::Unless(command)) => Some(ReadyGuard::Unless(self.ready(host, &command)?)),
+            Some(Guard::OnlyIf(command)) => Some(ReadyGuard::OnlyIf(self.ready(host, &command)?)),
         };
-        let run = commands.run.as_ref().ok_or_else(|| not_started("the step is only an undo"))?;
-        let command = self.ready(host, run)?;
+        let run = self.run.plan.run(host, at).ok_or_else(|| not_started("the host has nothing to run in it"))?;
+        let command = self.ready(host, &run)?;
         let spent = self.host(host).take_spent(command.as_user.as_ref());
         let work = self.work(host, at, StepKey::run(host, at, attempt), command, spent);
         let effects = self.step(at).changes();
@@ -64,7 +63,7 @@ impl Dispatcher<'_> {
     }
 
     fn undo_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
-        let undo = self.commands(host, at)?.undo.clone().ok_or_else(|| not_started("the step has no undo"))?;
+        let undo = self.run.plan.undo(host, at).ok_or_else(|| not_started("the step has no undo"))?;
         let command = self.bound(&undo, self.hosts.get(host.0).and_then(|host| host.kept.get(&at)))?;
         let spent = self.host(host).take_spent(command.as_user.as_ref());
         let work = self.work(host, at, StepKey::undo(host, at, attempt), command, spent);
@@ -117,10 +116,6 @@ impl Dispatcher<'_> {
             book,
             scope: Scope::default(),
         }))
-    }
-
-    pub(super) fn commands(&self, host: HostIndex, at: StepIndex) -> Result<&StepCommands, StepOutcome> {
-        self.step(at).commands.get(&host).ok_or_else(|| not_started("the step is not for this host"))
     }
 
     /// The command with all that earlier steps registered.
@@ -180,16 +175,16 @@ impl Dispatcher<'_> {
     pub(super) fn keep_for_undo(&mut self, host: HostIndex, at: StepIndex) {
         let registered = self.hosts.get(host.0).map(|host| &host.registered);
         let value = |name: &VarName| Some((name.clone(), registered?.get(name)?.clone()));
-        let values: BTreeMap<_, _> = self.undo_names(host, at).filter_map(value).collect();
+        let values: BTreeMap<_, _> = self.undo_names(host, at).iter().filter_map(value).collect();
         if !values.is_empty() {
             self.host(host).kept.insert(at, values);
         }
     }
 
     /// The variables that the undo of a step takes.
-    pub(super) fn undo_names(&self, host: HostIndex, at: StepIndex) -> impl Iterator<Item = &VarName> {
-        let undo = self.commands(host, at).ok().and_then(|commands| commands.undo.as_ref());
-        undo.into_iter().flat_map(CommandTemplate::templates).flat_map(Template::names)
+    pub(super) fn undo_names(&self, host: HostIndex, at: StepIndex) -> Vec<VarName> {
+        let undo = self.run.plan.undo(host, at);
+        undo.iter().flat_map(CommandTemplate::templates).flat_map(Template::names).cloned().collect()
     }
 }
 

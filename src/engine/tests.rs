@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{Observer, Run, Unwritten, execute};
+use crate::model::plan::blob::Blobs;
 use crate::model::plan::command::CommandTemplate;
-use crate::model::plan::plan::{
-    Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, Retry, StepCommands,
-};
+use crate::model::plan::operation::Operation;
+use crate::model::plan::plan::{Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, Retry};
+use crate::model::plan::values::Values;
 use crate::model::recipe::template::{Language, Template};
 use crate::model::run::event::{Event, Fact, Signal, Stream};
 use crate::model::run::outcome::HostOutcome;
@@ -137,22 +138,19 @@ pub(super) fn text(text: &str) -> CommandTemplate {
     CommandTemplate::shell(Template::parse(text, Language::Shell).unwrap())
 }
 
+/// Gives each host its own value of a variable.
+pub(super) fn set(plan: &mut Plan, name: &str, values: &[&str]) {
+    for (host, value) in plan.hosts.iter_mut().zip(values) {
+        Arc::make_mut(&mut host.values).insert(VarName::parse(name).unwrap(), Template::literal(value));
+    }
+}
+
 pub(super) fn step(name: &str, hosts: &[usize], run: &str, undo: Option<&str>) -> PlanStep {
-    let commands = StepCommands { run: Some(text(run)), undo: undo.map(text), guard: None };
     PlanStep {
-        path: StepPath::parse(&format!("p/{name}")).unwrap(),
-        ends: Vec::new(),
-        strikes: Vec::new(),
-        effect: None,
-        timeout: None,
-        idle_timeout: None,
-        retry: None,
-        register: None,
-        idempotent: false,
+        run: Some(Operation::Command(text(run))),
+        undo: undo.map(text),
         durable: false,
-        read_only: false,
-        secret_output: false,
-        commands: hosts.iter().map(|h| (HostIndex(*h), commands.clone())).collect(),
+        ..PlanStep::new(StepPath::parse(&format!("p/{name}")).unwrap(), hosts.iter().map(|h| HostIndex(*h)).collect())
     }
 }
 
@@ -181,6 +179,7 @@ pub(super) fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         keepalive: Duration::from_secs(15),
         roles: Vec::new(),
         book: None,
+        values: Arc::default(),
     };
     Plan {
         v: PLAN_VERSION,
@@ -194,6 +193,8 @@ pub(super) fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         proves: None,
         left_out: Vec::new(),
         basis: None,
+        values: Values::new(),
+        blobs: Blobs::default(),
     }
 }
 
@@ -331,9 +332,9 @@ async fn what_a_once_step_registers_is_known_to_all_hosts() {
 async fn a_guard_skips_and_a_skipped_step_is_not_undone() {
     let network = Arc::new(Network::default());
     let mut skipped = step("a", &[0], "a", Some("undo-a"));
-    skipped.commands.get_mut(&HostIndex(0)).unwrap().guard = Some(Guard::Unless(text("exit 0")));
+    skipped.guard = Some(Guard::Unless(text("exit 0")));
     let mut done = step("b", &[0], "b", Some("undo-b"));
-    done.commands.get_mut(&HostIndex(0)).unwrap().guard = Some(Guard::OnlyIf(text("true")));
+    done.guard = Some(Guard::OnlyIf(text("true")));
     let steps = vec![skipped, done, step("c", &[0], "exit 1", None)];
     let (summary, _) = play(plan(1, vec![phase("p", &[0], steps)]), &network).await;
     assert_eq!(sent(&network), ["web1: exit 0", "web1: true", "web1: b", "web1: exit 1", "web1: undo-b"]);
@@ -374,13 +375,13 @@ async fn a_connection_that_broke_before_the_command_was_sent_is_made_again() {
 async fn a_step_that_cannot_be_made_ready_fails_after_what_came_with_it_was_told() {
     let network = Arc::new(Network::default());
     let mut read = step("read", &[0], "print x", None);
-    read.commands.get_mut(&HostIndex(0)).unwrap().guard = Some(Guard::Unless(text("exit 0")));
+    read.guard = Some(Guard::Unless(text("exit 0")));
     read.register = Some(VarName::parse("x").unwrap());
-    let mut use_it = step("use", &[0, 1], "use", None);
-    use_it.commands.get_mut(&HostIndex(0)).unwrap().run = Some(text("use {{x}}"));
-    let phases = vec![phase("p", &[0], vec![read]), phase("q", &[0, 1], vec![use_it])];
-    let (summary, memory) = play(plan(2, phases), &network).await;
-    assert_eq!(sent(&network), ["web1: exit 0", "web2: use"]);
+    let use_it = step("use", &[0, 1], "use {{x}}", None);
+    let mut p = plan(2, vec![phase("p", &[0], vec![read]), phase("q", &[0, 1], vec![use_it])]);
+    set(&mut p, "x", &["1", "2"]);
+    let (summary, memory) = play(p, &network).await;
+    assert_eq!(sent(&network), ["web1: exit 0", "web2: use 2"]);
     assert_eq!(outcomes(&summary), [HostOutcome::Failed, HostOutcome::Succeeded]);
     let stopped = memory.events.iter().position(|e| matches!(e.fact, Fact::RolloutStopped { .. })).unwrap();
     let started = memory.events.iter().rposition(|e| matches!(e.fact, Fact::StepStarted { .. })).unwrap();
@@ -410,9 +411,9 @@ async fn a_retry_waits_and_each_attempt_is_told() {
 #[tokio::test]
 async fn a_panic_of_a_worker_costs_its_host_and_no_other() {
     let network = Arc::new(Network::default());
-    let mut steps = vec![step("a", &[0, 1], "a", None)];
-    steps[0].commands.get_mut(&HostIndex(0)).unwrap().run = Some(text("panic"));
+    let steps = vec![step("a", &[0, 1], "{{do|raw}}", None)];
     let mut p = plan(2, vec![phase("p", &[0, 1], steps)]);
+    set(&mut p, "do", &["panic", "a"]);
     p.max_failures = 2;
     let (summary, _) = play(p, &network).await;
     assert_eq!(outcomes(&summary), [HostOutcome::Unknown, HostOutcome::Succeeded]);

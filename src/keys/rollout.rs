@@ -219,6 +219,7 @@ mod tests {
             keepalive: Duration::from_secs(15),
             roles: Vec::new(),
             book: None,
+            values: std::sync::Arc::default(),
         }
     }
 

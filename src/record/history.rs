@@ -39,6 +39,12 @@ pub enum HistoryError {
     },
     #[error("{path} was written by a newer fleet (format {found}, this one reads up to {known})\n  hint: use that version of fleet for this run", path = path.display())]
     Newer { path: PathBuf, found: u32, known: u32 },
+    /// This one cannot go on with it.
+    #[error("{path} was written by an older fleet (format {found}, this one reads {known})\n  hint: use that version of fleet for this run", path = path.display())]
+    Older { path: PathBuf, found: u32, known: u32 },
+    /// A blob is not what its name says.
+    #[error("{path} has been altered since the run began: its SHA-256 is not its name\n  hint: fleet does not run it; bring the file back from a backup", path = path.display())]
+    Altered { path: PathBuf },
     /// Its controller ended before the first event was written.
     #[error(
         "run {run} was not started: fleet ended while its record was being made, and no host was contacted\n  hint: start it again; its record can be deleted"

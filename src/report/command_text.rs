@@ -21,12 +21,8 @@ pub fn failed_silently(outcome: &StepOutcome, tail: &Tail) -> bool {
 /// The number of lines of a step's command, or of its undo, and the first line that does something, fit for a terminal. None for an
 /// unknown step or host, and for a step with secret output: it may have printed why it failed, and its text may contain the secret.
 pub fn command(agenda: &Agenda, host: &HostLabel, step: &StepPath, kind: StepKind) -> Option<(usize, String)> {
-    let (_, commands) = agenda.step(host, step).filter(|(step, _)| !step.secret_output)?;
-    let command = match kind {
-        StepKind::Run => commands.run.as_ref(),
-        StepKind::Undo => commands.undo.as_ref(),
-    };
-    let text = command?.text.to_string();
+    let (_, command) = agenda.step(host, step, kind).filter(|(step, _)| !step.secret_output)?;
+    let text = command.text.to_string();
     let lines = || text.trim().lines().map(str::trim);
     let first = lines().find(|line| does_something(line)).or_else(|| lines().next())?;
     let first = printable(first.as_bytes()).replace('\t', " ");

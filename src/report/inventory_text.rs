@@ -7,6 +7,7 @@ use super::paint::Tone;
 use super::time::limit;
 use crate::model::inventory::inventory::{Host, Origin, Setting, Site};
 use crate::model::recipe::recipe::{Phase, PhaseBody, Recipe, Step, TaskBody};
+use crate::model::recipe::template::Template;
 use crate::model::text::fold::fold_names;
 use crate::model::text::name::{HostName, RoleName, VarName};
 use crate::model::text::printable::printable;
@@ -30,7 +31,7 @@ pub fn sites<'a>(sites: impl IntoIterator<Item = (&'a Site, &'a [HostName])>, co
 /// `fleet list --explain`: every value of a site, and where it came from.
 pub fn explain<'a>(
     site: &Site,
-    hosts: impl IntoIterator<Item = (&'a Host, Vec<(&'a VarName, &'a Setting<String>)>)>,
+    hosts: impl IntoIterator<Item = (&'a Host, Vec<(&'a VarName, &'a Setting<Template>)>)>,
     color: bool,
 ) -> String {
     let mut rows = Vec::new();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::paint::Tone;
 use crate::model::plan::command::CommandTemplate;
-use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanPhase, PlanStep, StepCommands};
+use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanPhase, PlanStep, StepIndex};
 use crate::model::recipe::shell::quote;
 use crate::model::text::fold::fold_names;
 use crate::model::text::name::SiteName;
@@ -29,11 +29,11 @@ pub fn plan(plan: &Plan, color: bool) -> String {
     for note in &plan.left_out {
         let _ = writeln!(out, "{}", Tone::Warning.paint(note, color));
     }
-    for phase in &plan.phases {
-        let _ = writeln!(out, "\n{}", Tone::Heading.paint(&heading(plan, phase), color));
-        for step in &phase.steps {
-            add_step(&mut out, plan, step);
+    for (at, phase, step) in plan.steps() {
+        if at.step == 0 {
+            let _ = writeln!(out, "\n{}", Tone::Heading.paint(&heading(plan, phase), color));
         }
+        add_step(&mut out, plan, step, at);
     }
     out
 }
@@ -56,7 +56,7 @@ fn names(plan: &Plan, hosts: &[HostIndex]) -> String {
     fold_names(hosts.iter().filter_map(|host| plan.hosts.get(host.0)).map(|host| host.label.as_str()))
 }
 
-fn add_step(out: &mut String, plan: &Plan, step: &PlanStep) {
+fn add_step(out: &mut String, plan: &Plan, step: &PlanStep, at: StepIndex) {
     let mut limits = Vec::new();
     limits.extend(step.timeout.map(|limit| format!("at most {} s", limit.as_secs())));
     limits.extend(step.idle_timeout.map(|limit| format!("silent at most {} s", limit.as_secs())));
@@ -65,9 +65,12 @@ fn add_step(out: &mut String, plan: &Plan, step: &PlanStep) {
     let limits = if limits.is_empty() { String::new() } else { format!(" ({})", limits.join(", ")) };
     let _ = writeln!(out, "  {}{limits}", step.path);
     let mut groups: BTreeMap<String, Vec<HostIndex>> = BTreeMap::new();
-    for (host, commands) in &step.commands {
-        groups.entry(commands_text(commands)).or_default().push(*host);
+    for hosts in plan.alike(step, at) {
+        if let Some(first) = hosts.first() {
+            groups.entry(commands_text(plan, *first, at)).or_default().extend(hosts);
+        }
     }
+    groups.values_mut().for_each(|hosts| hosts.sort_unstable());
     let one = groups.len() == 1;
     for (text, hosts) in groups {
         if !one {
@@ -77,18 +80,17 @@ fn add_step(out: &mut String, plan: &Plan, step: &PlanStep) {
     }
 }
 
-fn commands_text(commands: &StepCommands) -> String {
+fn commands_text(plan: &Plan, host: HostIndex, at: StepIndex) -> String {
     let mut out = String::new();
-    match &commands.guard {
+    match plan.guard(host, at) {
         None => {}
-        Some(Guard::Unless(command)) => add_command(&mut out, "unless", command),
-        Some(Guard::OnlyIf(command)) => add_command(&mut out, "only-if", command),
+        Some(Guard::Unless(command)) => add_command(&mut out, "unless", &command),
+        Some(Guard::OnlyIf(command)) => add_command(&mut out, "only-if", &command),
     }
-    if let Some(run) = &commands.run {
-        add_command(&mut out, "run", run);
-    }
-    if let Some(undo) = &commands.undo {
-        add_command(&mut out, "undo", undo);
+    for (what, command) in [("run", plan.run(host, at)), ("undo", plan.undo(host, at))] {
+        if let Some(command) = command {
+            add_command(&mut out, what, &command);
+        }
     }
     out
 }

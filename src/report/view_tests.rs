@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::plan::plan::Plan;
+use crate::model::plan::plan::{HostIndex, Plan};
 use crate::model::run::event::Fact;
 use crate::model::run::outcome::StepOutcome;
 use crate::model::run::scripted::{Script, after, host, plan, rolling_deployment, step};
@@ -30,7 +30,7 @@ fn text_of(plan: &Plan, summary: &Summary, seconds: f64, width: usize, height: u
 fn text(summary: &Summary, seconds: f64, width: usize, height: usize) -> String {
     let mut plan = five();
     for step in &mut plan.phases[0].steps {
-        step.commands.retain(|host, _| host.0 == 0);
+        step.hosts = [HostIndex(0)].into_iter().collect();
     }
     text_of(&plan, summary, seconds, width, height)
 }

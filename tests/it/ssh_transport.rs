@@ -49,6 +49,7 @@ fn pair(key_type: &str) -> Pair {
 pub fn plan_host(port: u16) -> PlanHost {
     PlanHost {
         book: None,
+        values: std::sync::Arc::default(),
         label: HostLabel::parse("web1").unwrap(),
         site: SiteName::parse("mysite").unwrap(),
         name: HostName::parse("web1").unwrap(),

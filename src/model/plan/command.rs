@@ -25,7 +25,7 @@ pub struct CommandTemplate {
     /// Shell text, or the content of a script.
     pub text: Template,
     /// The interpreter of a script that is not for plain `sh`, with its arguments, as shell words: `/bin/bash -e`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip)]
     pub interpreter: Option<String>,
     /// Folder to run in; the login folder when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,9 +1,19 @@
 //! What a run will do, every command final but for the values that steps register.
 
+pub mod binding;
+pub mod blob;
 pub mod book;
 pub mod command;
 pub mod durable;
+pub mod host_list;
 pub mod host_report;
+pub mod host_set;
+pub mod index;
+pub mod operation;
 pub mod plan;
+pub mod plan_host;
 pub mod planner;
+pub mod script;
 pub mod spool;
+pub mod step;
+pub mod values;

@@ -5,7 +5,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::model::plan::plan::{HostIndex, Plan, PlanHost, PlanPhase, PlanStep, StepCommands};
+use crate::model::plan::command::CommandTemplate;
+use crate::model::plan::plan::{HostIndex, Plan, PlanHost, PlanPhase, PlanStep};
 use crate::model::run::host_summary::{HostSummary, StepKind};
 use crate::model::run::outcome::StepOutcome;
 use crate::model::text::name::{HostLabel, PhaseName, StepPath};
@@ -40,17 +41,21 @@ impl Agenda {
         self.plan.hosts.get(self.hosts.get(host)?.0)
     }
 
-    /// A step, and its commands on a host.
-    pub fn step(&self, host: &HostLabel, path: &StepPath) -> Option<(&PlanStep, &StepCommands)> {
-        let index = self.hosts.get(host)?;
-        let (_, step) = self.steps().find(|(_, step)| &step.path == path)?;
-        Some((step, step.commands.get(index)?))
+    /// A step, and what it or its undo does on a host.
+    pub fn step(&self, host: &HostLabel, path: &StepPath, kind: StepKind) -> Option<(&PlanStep, CommandTemplate)> {
+        let index = *self.hosts.get(host)?;
+        let (at, _, step) = self.plan.steps().find(|(.., step)| &step.path == path)?;
+        let command = match kind {
+            StepKind::Run => self.plan.run(index, at),
+            StepKind::Undo => self.plan.undo(index, at),
+        };
+        Some((step, command?))
     }
 
     /// The number of a step on a host, from 1, and the number of all its steps. Steps that are only an undo do not count.
     pub fn number(&self, host: &HostLabel, step: &StepPath) -> Option<(usize, usize)> {
         let index = self.hosts.get(host)?;
-        let mut steps = self.steps().filter(|(_, step)| runs(step, *index));
+        let mut steps = self.steps().filter(|(_, step)| step.runs_on(*index));
         let number = steps.by_ref().position(|(_, planned)| &planned.path == step)? + 1;
         Some((number, number + steps.count()))
     }
@@ -63,7 +68,7 @@ impl Agenda {
             .steps()
             .rfind(|step| step.kind == StepKind::Run && step.outcome.as_ref().is_some_and(StepOutcome::is_success));
         let done = last.map(|last| steps.find(|(_, step)| step.path == last.step));
-        match (done, steps.find(|(_, step)| runs(step, *index))) {
+        match (done, steps.find(|(_, step)| step.runs_on(*index))) {
             (Some(None), _) => Progress::Unknown,
             (_, None) => Progress::Done,
             (Some(Some((done, _))), Some((next, _))) if done.name != next.name => {
@@ -85,20 +90,14 @@ impl Agenda {
             outcome.is_some_and(|o| !matches!(o, StepOutcome::Skipped { .. } | StepOutcome::NotStarted { .. }))
         };
         !before.any(|step| {
-            let undo = step.has_undo().then(|| step.commands.get(index)).flatten();
             // A step that is only an undo is undone before the steps above it.
-            undo.is_some_and(|commands| commands.run.is_none() || ran(step))
+            step.has_undo_on(*index) && (step.is_only_undo() || ran(step))
         })
     }
 
     fn steps(&self) -> impl Iterator<Item = (&PlanPhase, &PlanStep)> {
-        self.plan.phases.iter().flat_map(|phase| phase.steps.iter().map(move |step| (phase, step)))
+        self.plan.steps().map(|(_, phase, step)| (phase, step))
     }
-}
-
-/// Does the host run it? It may not be for this host, or be only an undo.
-fn runs(step: &PlanStep, host: HostIndex) -> bool {
-    step.commands.get(&host).is_some_and(|commands| commands.run.is_some())
 }
 
 #[cfg(test)]
@@ -136,7 +135,7 @@ mod tests {
     #[test]
     fn the_next_step_is_one_that_the_host_has() {
         let mut plan = plan(&["web1", "web2"], &[("a/one", "x", ""), ("b/two", "x", ""), ("c/undo", "", "x")]);
-        plan.phases[1].steps[0].commands.remove(&HostIndex(1));
+        plan.phases[1].steps[0].hosts = [HostIndex(0)].into_iter().collect();
         let agenda = Agenda::of(&plan.into());
         let mut script = Script::default();
         script.start("mysite", "deploy", &["web1", "web2", "other"]);

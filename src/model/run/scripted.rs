@@ -1,14 +1,17 @@
 //! Events of runs that never were, for tests.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::model::plan::blob::Blobs;
 use crate::model::plan::command::CommandTemplate;
+use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::{
-    HostIndex, KEEPALIVE, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, RECONNECT_TIMEOUT, StepCommands,
+    HostIndex, KEEPALIVE, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, RECONNECT_TIMEOUT,
 };
+use crate::model::plan::values::Values;
 use crate::model::recipe::template::{Language, Template};
 use crate::model::run::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Stream};
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
@@ -62,6 +65,7 @@ pub fn plan(hosts: &[&str], steps: &[(&str, &str, &str)]) -> Plan {
         keepalive: KEEPALIVE,
         roles: vec![],
         book: None,
+        values: Arc::default(),
     };
     let template = |text: &str| {
         (!text.is_empty()).then(|| CommandTemplate::shell(Template::parse(text, Language::Shell).unwrap()))
@@ -70,21 +74,10 @@ pub fn plan(hosts: &[&str], steps: &[(&str, &str, &str)]) -> Plan {
     let mut phases: Vec<PlanPhase> = Vec::new();
     for (path, run, undo) in steps {
         let name = phase(path.split('/').next().unwrap());
-        let commands = StepCommands { run: template(run), undo: template(undo), guard: None };
         let step = PlanStep {
-            path: step(path),
-            ends: vec![],
-            strikes: vec![],
-            effect: None,
-            timeout: None,
-            idle_timeout: None,
-            retry: None,
-            register: None,
-            idempotent: false,
-            durable: true,
-            read_only: false,
-            secret_output: false,
-            commands: all.iter().map(|index| (*index, commands.clone())).collect::<BTreeMap<_, _>>(),
+            run: template(run).map(Operation::Command),
+            undo: template(undo),
+            ..PlanStep::new(step(path), all.iter().copied().collect())
         };
         match phases.last_mut().filter(|phase| phase.name == name) {
             Some(phase) => phase.steps.push(step),
@@ -109,6 +102,8 @@ pub fn plan(hosts: &[&str], steps: &[(&str, &str, &str)]) -> Plan {
         proves: None,
         left_out: Vec::new(),
         basis: None,
+        values: Values::new(),
+        blobs: Blobs::default(),
     }
 }
 

@@ -15,21 +15,26 @@ use crate::record::history::{HistoryError, unreadable};
 /// Of the end of a file, when only its last lines matter.
 const END_BYTES: u64 = 256 * 1024;
 
-/// Reads what begins on that line, whose field `v` is its version: that first, because what is newer need not read as one of ours.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8], (path, line): (&Path, usize), known: u32) -> Result<T, HistoryError> {
+/// The version of what begins on that line: its field `v`.
+pub fn version(bytes: &[u8], place: (&Path, usize)) -> Result<u32, HistoryError> {
     #[derive(serde::Deserialize)]
     struct Version {
         v: u32,
     }
-    let damaged = |source: serde_json::Error| HistoryError::Damaged {
-        path: path.to_owned(),
-        line: line + source.line().saturating_sub(1),
-        source,
-    };
-    match serde_json::from_slice(bytes).map_err(damaged)? {
-        Version { v: found } if found > known => Err(HistoryError::Newer { path: path.to_owned(), found, known }),
-        Version { .. } => serde_json::from_slice(bytes).map_err(damaged),
+    serde_json::from_slice(bytes).map(|Version { v }| v).map_err(damaged(place))
+}
+
+/// Reads what begins on that line. Its version first, because what is newer need not read as one of ours.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8], place: (&Path, usize), known: u32) -> Result<T, HistoryError> {
+    match version(bytes, place)? {
+        found if found > known => Err(HistoryError::Newer { path: place.0.to_owned(), found, known }),
+        _ => serde_json::from_slice(bytes).map_err(damaged(place)),
     }
+}
+
+fn damaged((path, line): (&Path, usize)) -> impl FnOnce(serde_json::Error) -> HistoryError {
+    let path = path.to_owned();
+    move |source| HistoryError::Damaged { line: line + source.line().saturating_sub(1), path, source }
 }
 
 /// Gives every event of a file to `take`, in order.

@@ -1,5 +1,6 @@
-//! Records in a folder: `.fleet/runs/RUN/` with `plan.json`, `request.json`, `events.jsonl` and a log per host.
+//! Records in a folder: `.fleet/runs/RUN/` with `plan.json`, `request.json`, `events.jsonl`, `blobs/` and a log per host.
 
+pub mod blobs;
 pub mod controller;
 pub mod follow;
 pub mod host_log;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::controller::{MOMENT, controller, note_controller};
 use super::host_log::{HostLog, LogLimits, log_name};
-use super::{EVENTS_FILE, PLAN_FILE, REQUEST_FILE, order};
+use super::{EVENTS_FILE, PLAN_FILE, REQUEST_FILE, blobs, order};
 use crate::files;
 use crate::model::plan::plan::Plan;
 use crate::model::plan::planner::Asked;
@@ -81,6 +81,7 @@ impl FolderRecord {
         let mut bytes = serde_json::to_vec_pretty(plan).map_err(io::Error::from).map_err(unwritable(&plan_path))?;
         bytes.push(b'\n');
         files::create_new(&plan_path, 0o600, &bytes).map_err(unwritable(&plan_path))?;
+        blobs::write(folder, &plan.blobs).map_err(unwritable(folder))?;
         if let Some(asked) = asked {
             let path = folder.join(REQUEST_FILE);
             let bytes = serde_json::to_vec_pretty(asked).map_err(io::Error::from).map_err(unwritable(&path))?;

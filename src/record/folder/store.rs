@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::follow::Follower;
 use super::host_log::log_name;
-use super::journal::{end_of, first_event, parse, read_events, run_finished};
+use super::journal::{end_of, first_event, parse, read_events, run_finished, version};
 use super::record::FolderRecord;
-use super::{EVENTS_FILE, PLAN_FILE, REQUEST_FILE, controller, order};
+use super::{EVENTS_FILE, PLAN_FILE, REQUEST_FILE, blobs, controller, order};
 use crate::files;
 use crate::model::plan::plan::{PLAN_VERSION, Plan};
 use crate::model::plan::planner::Asked;
@@ -97,12 +97,16 @@ impl Store for FolderStore {
         Ok(first_event(&self.events_of(run))?.is_some())
     }
 
-    /// An older plan is compared with what would be planned now, and the number is no difference.
     fn plan(&self, run: &RunId) -> Result<Plan, HistoryError> {
-        let path = self.folder(run).join(PLAN_FILE);
+        let folder = self.folder(run);
+        let path = folder.join(PLAN_FILE);
         let bytes = files::read(&path).map_err(unreadable(&path))?;
+        let found = version(&bytes, (&path, 1))?;
+        if found < PLAN_VERSION {
+            return Err(HistoryError::Older { path, found, known: PLAN_VERSION });
+        }
         let plan: Plan = parse(&bytes, (&path, 1), PLAN_VERSION)?;
-        Ok(Plan { v: PLAN_VERSION, ..plan })
+        Ok(Plan { blobs: blobs::read(&folder, &plan)?, ..plan })
     }
 
     fn request(&self, run: &RunId) -> Result<Option<Asked>, HistoryError> {

@@ -103,6 +103,7 @@ impl Sshd {
     fn host(&self) -> PlanHost {
         PlanHost {
             book: None,
+            values: std::sync::Arc::default(),
             label: HostLabel::parse("web1").unwrap(),
             site: SiteName::parse("mysite").unwrap(),
             name: HostName::parse("web1").unwrap(),

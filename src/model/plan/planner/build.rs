@@ -1,28 +1,34 @@
-//! From flat phases to the phases of a plan: hosts, batches, commands.
+//! From flat phases to the phases of a plan: hosts, batches, steps with their texts, and the values for these.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use super::classes::Classes;
 use super::phases::{self, FlatPhase, FlatStep};
 use super::variables::misspelt_in_site;
-use super::{PlanError, Request, Variables, batches, book_of, plan_host, width};
+use super::{PlanError, Request, Variables, batches, bind_book, plan_host, width};
 use crate::model::config::diagnostic::{Diagnostic, nearest};
-use crate::model::inventory::inventory::{Host, Site, Stage};
+use crate::model::inventory::inventory::{Host, Stage};
+use crate::model::plan::blob::Blobs;
 use crate::model::plan::book::{Basis, Effect};
 use crate::model::plan::command::CommandTemplate;
-use crate::model::plan::plan::{
-    Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands,
-};
+use crate::model::plan::host_set::HostSet;
+use crate::model::plan::operation::Operation;
+use crate::model::plan::plan::{Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep};
+use crate::model::plan::script::Script;
+use crate::model::plan::values::Values;
 use crate::model::recipe::recipe::{Action, Spanned, Step, StepGuard};
-use crate::model::recipe::shell::quote;
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{HostName, TaskName, VarName};
 
 /// Builds one plan.
 pub struct Builder<'a> {
     request: Request<'a>,
-    targeted: BTreeSet<&'a HostName>,
+    classes: Classes<'a>,
     /// The targeted hosts that have something to do, in the inventory's order: a [`HostIndex`] is a place here.
-    hosts: Vec<&'a Host>,
+    hosts: Vec<(&'a Host, usize)>,
+    /// Are all hosts of the site targeted?
+    whole: bool,
     /// Phases that have no host, and why.
     left_out: Vec<String>,
     /// The variable that these tasks prove.
@@ -30,9 +36,11 @@ pub struct Builder<'a> {
     /// A variable that some task of the recipe proves, and that a command of this plan uses as it was given, and not as a step of the
     /// plan registers it.
     takes_proof: Option<VarName>,
-    /// For each host.
-    variables: Vec<Variables>,
-    books: Vec<Option<String>>,
+    /// For each class that has hosts in the plan.
+    variables: Vec<Option<Variables>>,
+    /// The variables that the steps use.
+    used: BTreeSet<VarName>,
+    blobs: Blobs,
     problems: Vec<Diagnostic>,
     /// Phases on a role that no host of the site has.
     roles: Vec<Diagnostic>,
@@ -45,29 +53,39 @@ impl<'a> Builder<'a> {
             return Err(PlanError::Variable(misspelt.join("\n")));
         }
         let targeted: BTreeSet<&HostName> = request.hosts.iter().collect();
-        let (mut chosen, mut left_out) = (BTreeSet::new(), Vec::new());
+        let classes = Classes::of(request.site, &targeted);
+        let (mut chosen, mut left_out) = (vec![false; request.site.hosts.len()], Vec::new());
         for phase in flat {
-            match choose(phase, request.site, &targeted) {
-                Ok(hosts) => chosen.extend(hosts),
+            match classes.choose(phase) {
+                Ok(places) => places.for_each(|place| {
+                    if let Some(chosen) = chosen.get_mut(place) {
+                        *chosen = true;
+                    }
+                }),
                 Err(reason) => left_out.push(format!("phase `{}` is left out: {reason}", phase.name)),
             }
         }
+        let mut variables = vec![None; classes.len()];
         // A host for which nothing is planned is not even connected to.
-        let hosts: Vec<&Host> = request.site.hosts.iter().filter(|host| chosen.contains(&host.name)).collect();
-        let variables = hosts.iter().map(|host| Variables::new(request, host)).collect::<Result<Vec<_>, _>>();
-        let variables = variables.map_err(PlanError::Unset)?;
-        // Before any step registers anything.
-        let books = variables.iter().map(|variables| book_of(request.recipe, variables)).collect::<Result<_, _>>()?;
+        let mut hosts = Vec::new();
+        for ((host, class), _) in classes.hosts().zip(chosen).filter(|(_, chosen)| *chosen) {
+            if let Some(of_class @ None) = variables.get_mut(class) {
+                *of_class = Some(Variables::of_class(request, host).map_err(PlanError::Unset)?);
+            }
+            hosts.push((host, class));
+        }
         let mut tasks = request.tasks.iter().rev().filter_map(|name| phases::find(request.recipe, name.as_str()).ok());
         Ok(Self {
             proves: tasks.find_map(|task| task.proves.clone()),
             takes_proof: None,
+            whole: targeted.len() == request.site.hosts.len(),
             variables,
-            books,
+            used: BTreeSet::new(),
+            blobs: Blobs::default(),
             problems: Vec::new(),
             roles: Vec::new(),
             left_out,
-            targeted,
+            classes,
             request,
             hosts,
         })
@@ -87,14 +105,11 @@ impl<'a> Builder<'a> {
         if phases.is_empty() {
             return Err(PlanError::Empty(names.join(" ")));
         }
-        let hosts = self.hosts.iter().zip(&self.books).map(|(host, book)| {
-            Ok(PlanHost { book: book.clone(), ..plan_host(site, host, overrides, self.request.login, true)? })
-        });
-        let hosts: Vec<PlanHost> = hosts.collect::<Result<_, PlanError>>()?;
+        let (values, hosts) = self.hosts_and_values()?;
         let tasks: Vec<_> = names.iter().filter_map(|name| phases::find(recipe, name).ok()).collect();
         let declared = |policy| tasks.iter().any(|task| task.on_failure == Some(policy));
         let on_test = site.stage.as_ref().is_some_and(|stage| stage.value == Stage::Test);
-        let whole = overrides.steps.is_all() && self.targeted.len() == site.hosts.len();
+        let whole = overrides.steps.is_all() && self.whole;
         let mut on_failure = if declared(OnFailure::Hold) || (on_test && !declared(OnFailure::Undo)) {
             OnFailure::Hold
         } else {
@@ -116,8 +131,33 @@ impl<'a> Builder<'a> {
             proves: self.proves.filter(|_| whole),
             basis,
             left_out: self.left_out,
+            values,
             hosts,
+            blobs: self.blobs,
         })
+    }
+
+    /// The values that the steps use: those that all hosts share, and the hosts with the others.
+    fn hosts_and_values(&self) -> Result<(Values, Vec<PlanHost>), PlanError> {
+        let Request { site, recipe, overrides, login, .. } = self.request;
+        let of_class = |variables: &Option<Variables>| {
+            let mut values = Values::new();
+            let variables = variables.as_ref()?;
+            self.used.iter().for_each(|name| variables.collect(name, &mut values));
+            Some(values)
+        };
+        let mut values: Vec<Option<Values>> = self.variables.iter().map(of_class).collect();
+        let mut shared = values.iter().flatten().next().cloned().unwrap_or_default();
+        shared.retain(|name, value| values.iter().flatten().all(|values| values.get(name) == Some(value)));
+        values.iter_mut().flatten().for_each(|values| values.retain(|name, _| !shared.contains_key(name)));
+        let values: Vec<Option<Arc<Values>>> = values.into_iter().map(|values| values.map(Arc::new)).collect();
+        let host = |(host, class): &(&Host, usize)| {
+            let variables = self.variables.get(*class).and_then(Option::as_ref);
+            let book = variables.map(|variables| bind_book(recipe, variables, host)).transpose()?.flatten();
+            let values = values.get(*class).cloned().flatten().unwrap_or_default();
+            Ok(PlanHost { book, values, ..plan_host(site, host, overrides, login, true)? })
+        };
+        Ok((shared, self.hosts.iter().map(host).collect::<Result<_, PlanError>>()?))
     }
 
     /// A site that follows another one gets exactly what was proven there, or nothing.
@@ -150,9 +190,6 @@ impl<'a> Builder<'a> {
 
     fn phase(&mut self, flat: &FlatPhase<'_>, all: &[FlatPhase<'_>]) -> Option<PlanPhase> {
         let rollout = &self.request.site.rollout;
-        let names = choose(flat, self.request.site, &self.targeted).unwrap_or_default();
-        let hosts = self.hosts.iter().enumerate().filter(|(_, host)| names.contains(&host.name));
-        let chosen: Vec<HostIndex> = hosts.map(|(index, _)| HostIndex(index)).collect();
         for role in flat.roles() {
             if !self.request.site.hosts.iter().any(|host| host.roles.contains(role)) {
                 let message = format!("no host of site `{}` has the role `{role}`", self.request.site.name);
@@ -160,6 +197,7 @@ impl<'a> Builder<'a> {
                 self.roles.push(Diagnostic::new(&self.request.recipe.source, flat.span.clone(), message).label(label));
             }
         }
+        let chosen: Vec<HostIndex> = self.chosen(flat);
         if chosen.is_empty() {
             return None;
         }
@@ -174,6 +212,22 @@ impl<'a> Builder<'a> {
         })
     }
 
+    /// The hosts of the plan that a phase is for.
+    fn chosen(&self, flat: &FlatPhase<'_>) -> Vec<HostIndex> {
+        let mut names =
+            self.classes.choose(flat).into_iter().flatten().filter_map(|place| self.request.site.hosts.get(place));
+        // Both are in the order of the inventory.
+        let mut next = names.next();
+        let mut chosen = Vec::new();
+        for (index, (host, _)) in self.hosts.iter().enumerate() {
+            if next.is_some_and(|next| std::ptr::eq(next, *host)) {
+                chosen.push(HostIndex(index));
+                next = names.next();
+            }
+        }
+        chosen
+    }
+
     fn step(
         &mut self,
         flat: &FlatStep<'_>,
@@ -182,27 +236,49 @@ impl<'a> Builder<'a> {
         all: &[FlatPhase<'_>],
     ) -> PlanStep {
         let step = flat.step;
-        let mut commands = BTreeMap::new();
-        for index in chosen {
-            if self.hosts.get(index.0).is_some_and(|host| flat.is_for(host)) {
-                commands.insert(*index, self.commands(step, *index));
-            }
+        let class = |host: &HostIndex| self.hosts.get(host.0).map(|(_, class)| *class);
+        let hosts: HostSet = chosen
+            .iter()
+            .filter(|host| class(host).is_some_and(|class| self.classes.has(class, flat)))
+            .copied()
+            .collect();
+        let classes: BTreeSet<usize> = hosts.iter().filter_map(|host| class(&host)).collect();
+        let command = |text: &Spanned<Template>| command(step, text);
+        let (run, guard, undo) = (self.operation(step), step.guard.as_ref(), step.undo.as_ref());
+        let guard = guard.map(|guard| match guard {
+            StepGuard::Unless(text) => (text, Guard::Unless(command(text))),
+            StepGuard::OnlyIf(text) => (text, Guard::OnlyIf(command(text))),
+        });
+        let around = || step.cwd.iter().chain(step.env.values());
+        for class in &classes {
+            let texts = match &step.action {
+                Some(Action::Run(text)) => Some(text),
+                Some(Action::Script { .. }) | None => None,
+            };
+            let texts = texts.into_iter().chain(guard.iter().map(|(text, _)| *text));
+            texts
+                .chain(around().filter(|_| run.is_some() || guard.is_some()))
+                .for_each(|text| self.check(text, *class));
         }
         if let Some(name) = &step.register {
-            for (index, variables) in self.variables.iter_mut().enumerate() {
+            for (class, variables) in self.variables.iter_mut().enumerate() {
                 // What a `once` step registers is known to all hosts.
-                if phase.once || commands.contains_key(&HostIndex(index)) {
+                if let Some(variables) = variables.as_mut().filter(|_| phase.once || classes.contains(&class)) {
                     variables.register(name.clone());
                 }
             }
         }
-        for (index, commands) in &mut commands {
+        for class in &classes {
             // The undo runs after the step, so it may use what the step itself registers.
-            commands.undo = step.undo.as_ref().map(|undo| self.command(step, *index, undo));
+            undo.into_iter()
+                .flat_map(|undo| std::iter::once(undo).chain(around()))
+                .for_each(|text| self.check(text, *class));
         }
         let ended = |other: &&FlatStep<'_>| step.ends.contains(&other.step.name);
         PlanStep {
-            path: flat.path.clone(),
+            run,
+            guard: guard.map(|(_, guard)| guard),
+            undo: undo.map(command),
             strikes: self.ended_by(step),
             effect: step.in_force.clone().map(|words| Effect { name: step.name.clone(), words }),
             ends: all.iter().flat_map(|p| &p.steps).filter(ended).map(|s| s.path.clone()).collect(),
@@ -214,7 +290,7 @@ impl<'a> Builder<'a> {
             durable: step.durable,
             read_only: step.read_only,
             secret_output: step.secret_output,
-            commands,
+            ..PlanStep::new(flat.path.clone(), hosts)
         }
     }
 
@@ -225,43 +301,28 @@ impl<'a> Builder<'a> {
         ended.filter_map(effect).collect()
     }
 
-    fn commands(&mut self, step: &Step, host: HostIndex) -> StepCommands {
-        let run = step.action.as_ref().map(|action| match action {
-            Action::Run(text) => self.command(step, host, text),
-            Action::Script { span, content, .. } => {
-                let text = Spanned { value: Template::literal(content), span: span.clone() };
-                CommandTemplate { interpreter: interpreter(content), ..self.command(step, host, &text) }
+    fn operation(&mut self, step: &Step) -> Option<Operation> {
+        Some(match step.action.as_ref()? {
+            Action::Run(text) => Operation::Command(command(step, text)),
+            Action::Script { content, .. } => {
+                let CommandTemplate { cwd, env, as_user, .. } = around(step, Template::default());
+                Operation::Script(Script { blob: self.blobs.add(content), cwd, env, as_user })
             }
-        });
-        let guard = step.guard.as_ref().map(|guard| match guard {
-            StepGuard::Unless(text) => Guard::Unless(self.command(step, host, text)),
-            StepGuard::OnlyIf(text) => Guard::OnlyIf(self.command(step, host, text)),
-        });
-        StepCommands { run, undo: None, guard }
+        })
     }
 
-    fn command(&mut self, step: &Step, host: HostIndex, text: &Spanned<Template>) -> CommandTemplate {
-        CommandTemplate {
-            text: self.bind(text, host),
-            interpreter: None,
-            cwd: step.cwd.as_ref().map(|cwd| self.bind(cwd, host)),
-            env: step.env.iter().map(|(name, value)| (name.clone(), self.bind(value, host))).collect(),
-            as_user: step.as_user.clone(),
-        }
-    }
-
-    /// Puts in all that is known; what stays open is registered by an earlier step, or a problem.
-    fn bind(&mut self, text: &Spanned<Template>, host: HostIndex) -> Template {
-        let Some(variables) = self.variables.get(host.0) else { return text.value.clone() };
+    /// Is all known in it for the hosts of the class? What stays open is registered by an earlier step, or a problem.
+    fn check(&mut self, text: &Spanned<Template>, class: usize) {
+        let Some(variables) = self.variables.get(class).and_then(Option::as_ref) else { return };
+        let given = || text.value.names().filter(|name| !variables.is_registered(name));
         let is_proven =
             |name: &&VarName| self.request.recipe.tasks.iter().any(|task| task.proves.as_ref() == Some(*name));
-        let given = text.value.names().filter(|name| !variables.is_registered(name)).find(is_proven);
-        self.takes_proof = self.takes_proof.take().or_else(|| given.cloned());
-        let bound = text.value.bind(|name| variables.value(name));
-        for name in bound.names().filter(|name| !variables.is_registered(name)) {
-            let host = self.hosts.get(host.0).map(|host| host.name.to_string()).unwrap_or_default();
+        self.takes_proof = self.takes_proof.take().or_else(|| given().find(is_proven).cloned());
+        self.used.extend(given().cloned());
+        for name in given().filter(|name| !variables.has(name)) {
+            let host = self.hosts.iter().find(|(_, of)| *of == class).map(|(host, _)| host.name.as_str());
             let site = &self.request.site.name;
-            let message = format!("`{name}` has no value on host `{host}` of site `{site}`");
+            let message = format!("`{name}` has no value on host `{}` of site `{site}`", host.unwrap_or_default());
             let label = match nearest(name.as_str(), variables.known()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "not set in the inventory, not registered by an earlier step".to_owned(),
@@ -272,50 +333,19 @@ impl<'a> Builder<'a> {
                 self.problems.push(problem);
             }
         }
-        bound
     }
 }
 
-/// The hosts of a phase, or why it has none.
-///
-/// A phase that runs once on a role runs on the first host of the site that has it, or not at all: another one, such as the replica of a
-/// database, is no substitute for a host that is not targeted.
-fn choose<'a>(
-    phase: &FlatPhase<'_>,
-    site: &'a Site,
-    targeted: &BTreeSet<&HostName>,
-) -> Result<BTreeSet<&'a HostName>, String> {
-    let is_for = |host: &&Host| {
-        phase.on.as_ref().is_none_or(|role| host.roles.contains(role))
-            && phase.steps.iter().any(|step| step.is_for(host))
-    };
-    let mut hosts = site.hosts.iter().filter(is_for).map(|host| &host.name);
-    let any_will_do = phase.roles().is_empty();
-    let chosen: BTreeSet<&HostName> = match phase.once {
-        false => hosts.filter(|name| targeted.contains(name)).collect(),
-        true if any_will_do => hosts.find(|name| targeted.contains(name)).into_iter().collect(),
-        true => match hosts.next() {
-            Some(name) if !targeted.contains(name) => {
-                return Err(format!("it runs once, on {name}, which is not targeted"));
-            }
-            first => first.into_iter().collect(),
-        },
-    };
-    if chosen.is_empty() { Err("no targeted host has its roles".to_owned()) } else { Ok(chosen) }
+fn command(step: &Step, text: &Spanned<Template>) -> CommandTemplate {
+    around(step, text.value.clone())
 }
 
-/// The interpreter that a script's first line names, with its arguments, as shell words; none for plain `sh`. Without its `-e`, a script
-/// would go on after a command that failed.
-pub(super) fn interpreter(script: &str) -> Option<String> {
-    let line = script.strip_prefix("#!")?.lines().next()?;
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let words = match words.as_slice() {
-        [env, "-S", rest @ ..] | [env, rest @ ..] if env.ends_with("/env") => rest,
-        words => words,
-    };
-    match words {
-        [] => None,
-        [program] if program.rsplit('/').next() == Some("sh") => None,
-        words => Some(words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")),
+fn around(step: &Step, text: Template) -> CommandTemplate {
+    CommandTemplate {
+        text,
+        interpreter: None,
+        cwd: step.cwd.as_ref().map(|cwd| cwd.value.clone()),
+        env: step.env.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect(),
+        as_user: step.as_user.clone(),
     }
 }

@@ -6,6 +6,7 @@
 //! budget and `once` steps, and a failure on one must not undo another.
 
 mod build;
+mod classes;
 mod error;
 mod phases;
 mod variables;
@@ -14,16 +15,18 @@ mod variables;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::inventory::inventory::{Host, Share, Site};
+use crate::model::plan::blob::Blobs;
 pub use crate::model::plan::book::Proof;
 use crate::model::plan::command::CommandTemplate;
-use crate::model::plan::plan::{
-    AD_HOC, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, StepCommands,
-};
+use crate::model::plan::operation::Operation;
+use crate::model::plan::plan::{AD_HOC, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep};
+use crate::model::plan::values::Values;
 use crate::model::recipe::recipe::{Recipe, Spanned, settable};
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{
@@ -132,16 +135,17 @@ pub fn site_hosts(request: Request<'_>, single: bool) -> Result<Vec<PlanHost>, P
     let names: BTreeSet<&HostName> = request.hosts.iter().collect();
     let hosts = request.site.hosts.iter().filter(|host| names.contains(&host.name));
     let plan = |host| {
-        let book = book_of(request.recipe, &Variables::new(request, host).map_err(PlanError::Unset)?)?;
+        let variables = Variables::of_host(request, host).map_err(PlanError::Unset)?;
+        let book = bind_book(request.recipe, &variables, host)?;
         Ok(PlanHost { book, ..plan_host(request.site, host, request.overrides, request.login, single)? })
     };
     hosts.map(plan).collect()
 }
 
-/// The folder of the site's book on the host of these variables.
-fn book_of(recipe: &Recipe, variables: &Variables) -> Result<Option<String>, PlanError> {
+/// The folder of the site's book on a host.
+fn bind_book(recipe: &Recipe, variables: &Variables, host: &Host) -> Result<Option<String>, PlanError> {
     let bind = |lock: &Spanned<Template>| {
-        lock.value.bind(|name| variables.value(name)).finish().map_err(|name| {
+        variables.finish(&lock.value, host).map_err(|name| {
             PlanError::Unset(format!("`lock` of recipe `{}` uses `{name}`, which has no value", recipe.name))
         })
     };
@@ -171,22 +175,11 @@ pub fn plan_command(
         }
     }
     let all: Vec<HostIndex> = (0..hosts.len()).map(HostIndex).collect();
-    let commands =
-        StepCommands { run: Some(CommandTemplate::shell(Template::literal(command))), undo: None, guard: None };
     let step = PlanStep {
-        path: StepPath::parse("run/command")?,
-        ends: Vec::new(),
-        strikes: Vec::new(),
-        effect: None,
+        run: Some(Operation::Command(CommandTemplate::shell(Template::literal(command)))),
         timeout: overrides.timeout,
-        idle_timeout: None,
-        retry: None,
-        register: None,
-        idempotent: false,
         durable: false,
-        read_only: false,
-        secret_output: false,
-        commands: all.iter().map(|host| (*host, commands.clone())).collect(),
+        ..PlanStep::new(StepPath::parse("run/command")?, all.iter().copied().collect())
     };
     let soak = targets.first().map_or(Duration::ZERO, |(site, _)| site.rollout.soak.value);
     let batches = match &overrides.serial {
@@ -205,7 +198,9 @@ pub fn plan_command(
         proves: None,
         basis: None,
         left_out: Vec::new(),
+        values: Values::new(),
         hosts,
+        blobs: Blobs::default(),
     })
 }
 
@@ -239,6 +234,7 @@ fn plan_host(
         keepalive: host.keepalive.value,
         roles: host.roles.clone(),
         book: None,
+        values: Arc::default(),
     })
 }
 

@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use super::{PlanError, StepSelection};
 use crate::model::config::diagnostic::nearest;
-use crate::model::inventory::inventory::Host;
 use crate::model::recipe::recipe::{Phase, PhaseBody, Recipe, Step, Task, TaskBody};
 use crate::model::text::name::{PhaseName, RoleName, StepPath, TaskName};
 
@@ -29,8 +28,9 @@ pub struct FlatStep<'a> {
 }
 
 impl FlatStep<'_> {
-    pub fn is_for(&self, host: &Host) -> bool {
-        self.roles.iter().chain(&self.step.on).all(|role| host.roles.contains(role))
+    /// Is it for hosts of these roles?
+    pub fn is_for(&self, roles: &[RoleName]) -> bool {
+        self.roles.iter().chain(&self.step.on).all(|role| roles.contains(role))
     }
 }
 

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use super::build::interpreter;
 use super::*;
 use crate::model::config::diagnostic::Source;
 use crate::model::inventory::inventory::Inventory;
@@ -140,8 +139,8 @@ impl Case {
 }
 
 fn text_of(plan: &Plan, path: &str, host: usize) -> String {
-    let step = plan.phases.iter().flat_map(|p| &p.steps).find(|s| s.path.as_str() == path).unwrap();
-    step.commands[&HostIndex(host)].run.as_ref().unwrap().text.to_string()
+    let (at, ..) = plan.steps().find(|(.., step)| step.path.as_str() == path).unwrap();
+    plan.run(HostIndex(host), at).unwrap().text.to_string()
 }
 
 fn batch_sizes(plan: &Plan, phase: &str) -> Vec<usize> {
@@ -296,16 +295,4 @@ fn no_task_of_a_following_site_gets_around_the_proof() {
     case.overrides.vars.insert(VarName::parse("revision").unwrap(), "evil".to_owned());
     assert!(matches!(case.plan(&["pull"]), Err(PlanError::Unproven { .. })));
     assert!(case.plan(&["close"]).is_ok(), "a task that does not use it needs no proof");
-}
-
-#[test]
-fn a_script_is_run_by_the_interpreter_of_its_first_line() {
-    assert_eq!(interpreter("#!/usr/bin/env python3\nprint()").unwrap(), "python3");
-    assert_eq!(interpreter("#!/usr/bin/env -S python3 -u\n").unwrap(), "python3 -u");
-    assert_eq!(interpreter("#! /bin/bash -e\n").unwrap(), "/bin/bash -e");
-    assert_eq!(interpreter("#!/bin/sh -eu\n").unwrap(), "/bin/sh -eu");
-    assert_eq!(interpreter("#!/opt/x; $(id)\n").unwrap(), "'/opt/x;' '$(id)'");
-    assert_eq!(interpreter("#!/bin/sh\n"), None);
-    assert_eq!(interpreter("#!\n"), None);
-    assert_eq!(interpreter("echo"), None);
 }

@@ -1,4 +1,4 @@
-//! The variables of one host, and where each value came from.
+//! The variables of hosts, and where each value came from.
 //!
 //! Precedence: command line > proven on the followed site > host > site > defaults > recipe.
 
@@ -7,13 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Request;
 use crate::model::config::diagnostic::nearest;
 use crate::model::inventory::inventory::{Host, Origin, Setting, Site};
+use crate::model::plan::values::{ADDRESS, HOST, Values};
 use crate::model::recipe::recipe::Recipe;
+use crate::model::recipe::template::Template;
 use crate::model::text::name::{SiteName, VarName};
 
-/// The variables of one host.
+/// The variables of one host, or of hosts that have the same but for their names and addresses: these two are then open, and what is made of them
+/// is a text with placeholders.
 #[derive(Debug, Clone, Default)]
 pub struct Variables {
-    values: BTreeMap<VarName, Setting<String>>,
+    values: BTreeMap<VarName, Setting<Template>>,
     registered: BTreeSet<VarName>,
 }
 
@@ -31,7 +34,8 @@ pub fn misspelt(request: Request<'_>) -> Option<(&VarName, Option<&str>)> {
 /// would deploy without one.
 pub fn misspelt_in_site(site: &Site, recipe: &Recipe) -> Vec<String> {
     let settings = site.vars.iter().chain(site.hosts.iter().flat_map(|host| &host.vars));
-    let unused = settings.filter(|(name, _)| !recipe.uses(name));
+    let mut uses = BTreeMap::new();
+    let unused = settings.filter(|(name, _)| !*uses.entry(*name).or_insert_with(|| recipe.uses(name)));
     let told = unused.filter_map(|(name, setting)| {
         let own = matches!(&setting.origin, Origin::File { path, .. } if *path == site.source.path);
         let meant = nearest(name.as_str(), recipe.vars.keys().map(VarName::as_str)).filter(|_| own)?;
@@ -45,27 +49,34 @@ pub fn misspelt_in_site(site: &Site, recipe: &Recipe) -> Vec<String> {
 
 impl Variables {
     /// All variables of a host, defaults expanded.
-    pub fn new(request: Request<'_>, host: &Host) -> Result<Self, String> {
+    pub fn of_host(request: Request<'_>, host: &Host) -> Result<Self, String> {
+        let own = [(HOST, host.name.as_str()), (ADDRESS, host.address.value.as_str())];
+        Self::new(request, host, &own)
+    }
+
+    /// Those of all hosts that share the roles and the variables of this one.
+    pub fn of_class(request: Request<'_>, host: &Host) -> Result<Self, String> {
+        Self::new(request, host, &[])
+    }
+
+    fn new(request: Request<'_>, host: &Host, own: &[(&str, &str)]) -> Result<Self, String> {
         let site = request.site;
-        let mut values = site.vars.clone();
-        values.extend(host.vars.clone());
+        let literal = |value: &str, origin: Origin| Setting { value: Template::literal(value), origin };
+        let settings = site.vars.iter().chain(&host.vars);
+        let mut values: BTreeMap<VarName, Setting<Template>> =
+            settings.map(|(name, set)| (name.clone(), literal(&set.value, set.origin.clone()))).collect();
         if let Some(proof) = request.proof {
-            let origin = Origin::Proven(proof.run.to_string());
-            values.insert(proof.name.clone(), Setting { value: proof.value.clone(), origin });
+            values.insert(proof.name.clone(), literal(&proof.value, Origin::Proven(proof.run.to_string())));
         }
         for (name, value) in &request.overrides.vars {
-            values.insert(name.clone(), Setting { value: value.clone(), origin: Origin::CommandLine("--set") });
+            values.insert(name.clone(), literal(value, Origin::CommandLine("--set")));
         }
-        let own = [
-            ("fleet.run", request.run.to_string()),
-            ("fleet.site", site.name.to_string()),
-            ("fleet.host", host.name.to_string()),
-            ("fleet.address", host.address.value.to_string()),
-            ("fleet.stage", site.stage.as_ref().map(|stage| stage.value.to_string()).unwrap_or_default()),
-        ];
-        for (name, value) in own {
+        let stage = site.stage.as_ref().map(|stage| stage.value.to_string()).unwrap_or_default();
+        let of_site =
+            [("fleet.run", request.run.as_str()), ("fleet.site", site.name.as_str()), ("fleet.stage", &stage)];
+        for (name, value) in of_site.iter().chain(own) {
             let name = VarName::parse(name).map_err(|e| e.to_string())?;
-            values.insert(name, Setting { value, origin: Origin::Default });
+            values.insert(name, literal(value, Origin::Default));
         }
         let mut variables = Self { values, registered: BTreeSet::new() };
         for name in request.recipe.vars.keys() {
@@ -94,7 +105,7 @@ impl Variables {
         for used in default.names() {
             self.expand(used, request, host)?;
         }
-        let value = default.bind(|name| self.value(name)).finish().map_err(|open| {
+        let value = self.bind(default).map_err(|open| {
             format!("the default of `{name}` in recipe `{}` uses `{open}`, which has no value", request.recipe.name)
         })?;
         let line =
@@ -107,7 +118,7 @@ impl Variables {
     /// Shows what comes from the followed site as such, without asking its hosts.
     pub fn await_proof(&mut self, recipe: &Recipe, followed: &SiteName) {
         for name in recipe.tasks.iter().filter_map(|task| task.proves.as_ref()) {
-            let setting = Setting { value: "-".to_owned(), origin: Origin::Followed(followed.clone()) };
+            let setting = Setting { value: Template::literal("-"), origin: Origin::Followed(followed.clone()) };
             match self.values.get(name).map(|setting| &setting.origin) {
                 Some(Origin::CommandLine(_)) => {}
                 _ => drop(self.values.insert(name.clone(), setting)),
@@ -115,12 +126,34 @@ impl Variables {
         }
     }
 
-    /// The value, unless an earlier step registers one.
-    pub fn value(&self, name: &VarName) -> Option<String> {
-        if self.registered.contains(name) {
-            return None;
+    /// The text as far as it is the same for all these hosts; or the first variable in it that has no value.
+    pub(super) fn bind(&self, text: &Template) -> Result<Template, VarName> {
+        let bound = text.bind(|name| self.values.get(name)?.value.finish().ok());
+        let open = bound.names().find(|name| !self.has(name)).cloned();
+        open.map_or(Ok(bound), Err)
+    }
+
+    /// The text on one of these hosts; or the first variable in it that has no value.
+    pub(super) fn finish(&self, text: &Template, host: &Host) -> Result<String, VarName> {
+        let value = |name: &VarName| match name.as_str() {
+            HOST => Some(host.name.to_string()),
+            ADDRESS => Some(host.address.value.to_string()),
+            _ => self.finish(&self.values.get(name)?.value, host).ok(),
+        };
+        text.bind(value).finish().map_err(Clone::clone)
+    }
+
+    /// Is there a value? One that an earlier step registers is not known yet.
+    pub(super) fn has(&self, name: &VarName) -> bool {
+        self.values.contains_key(name) || matches!(name.as_str(), HOST | ADDRESS)
+    }
+
+    /// What it stands for, with the values within it.
+    pub(super) fn collect(&self, name: &VarName, values: &mut Values) {
+        let Some(setting) = self.values.get(name) else { return };
+        if values.insert(name.clone(), setting.value.clone()).is_none() {
+            setting.value.names().for_each(|inner| self.collect(inner, values));
         }
-        self.values.get(name).map(|setting| setting.value.clone())
     }
 
     /// From here on an earlier step's output is the value.
@@ -133,11 +166,11 @@ impl Variables {
     }
 
     pub(super) fn known(&self) -> impl Iterator<Item = &str> {
-        self.values.keys().chain(&self.registered).map(VarName::as_str)
+        self.values.keys().chain(&self.registered).map(VarName::as_str).chain([HOST, ADDRESS])
     }
 
     /// All variables with a value, and where it came from.
-    pub fn iter(&self) -> impl Iterator<Item = (&VarName, &Setting<String>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&VarName, &Setting<Template>)> {
         self.values.iter()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::plan::plan::HostIndex;
+use crate::model::plan::plan::{HostIndex, StepIndex};
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::text::name::StepPath;
 
@@ -85,13 +85,4 @@ pub struct Settlement {
     pub kept: Vec<StepPath>,
     /// The run keeps its lock there: something may be running, or a person has to decide before another run may come.
     pub keeps_lock: bool,
-}
-
-/// A step's place: phase, and step within it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StepIndex {
-    /// Index of the phase.
-    pub phase: usize,
-    /// Index of the step in the phase.
-    pub step: usize,
 }

@@ -94,7 +94,7 @@ impl Scheduler {
         let found = self.current_phase().and_then(|phase_plan| {
             let steps = phase_plan.steps.iter().enumerate().skip(from);
             let finished = |step| state.is_some_and(|state| state.finished.contains(&StepIndex { phase, step }));
-            steps.filter(|(i, step)| step.commands.contains_key(&host) && !finished(*i)).map(|(i, _)| i).next()
+            steps.filter(|(i, step)| step.hosts.contains(host) && !finished(*i)).map(|(i, _)| i).next()
         });
         let Some(step) = found else {
             self.settle_if_through(host);
@@ -113,7 +113,7 @@ impl Scheduler {
 
     /// Is the step more than an undo?
     pub(super) fn runs(&self, host: HostIndex, at: StepIndex) -> bool {
-        self.step(at).and_then(|step| step.commands.get(&host)).is_some_and(|commands| commands.run.is_some())
+        self.step(at).is_some_and(|step| step.runs_on(host))
     }
 
     /// Remembers that the host came to a step that is only an undo.
@@ -202,7 +202,7 @@ impl Scheduler {
 
     fn is_last_of_phase(&self, host: HostIndex, at: StepIndex) -> bool {
         let steps = self.plan.phases.get(at.phase).map(|phase| phase.steps.as_slice()).unwrap_or_default();
-        let runs = |step: &PlanStep| step.commands.get(&host).is_some_and(|commands| commands.run.is_some());
+        let runs = |step: &PlanStep| step.runs_on(host);
         !steps.iter().skip(at.step + 1).any(runs)
     }
 

@@ -37,9 +37,10 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+pub use crate::model::plan::plan::StepIndex;
 use crate::model::plan::plan::{HostIndex, Plan, PlanPhase, PlanStep};
 use crate::model::run::outcome::HostOutcome;
-pub use action::{Action, Input, Settlement, StepIndex};
+pub use action::{Action, Input, Settlement};
 
 /// What a host is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

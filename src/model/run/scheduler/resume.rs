@@ -254,9 +254,8 @@ impl Scheduler {
     fn has_steps_left_in(&self, host: HostIndex, phase: usize) -> bool {
         let Some((state, plan)) = self.state(host).zip(self.plan.phases.get(phase)) else { return false };
         let mut steps = plan.steps.iter().enumerate();
-        steps.any(|(step, planned)| {
-            planned.commands.contains_key(&host) && !state.finished.contains(&StepIndex { phase, step })
-        })
+        steps
+            .any(|(step, planned)| planned.hosts.contains(host) && !state.finished.contains(&StepIndex { phase, step }))
     }
 
     /// Takes the run up where it is.

@@ -7,8 +7,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::plan::blob::Blobs;
 use crate::model::plan::command::CommandTemplate;
-use crate::model::plan::plan::{OnFailure, PLAN_VERSION, PlanHost, Retry, StepCommands};
+use crate::model::plan::operation::Operation;
+use crate::model::plan::plan::{OnFailure, PLAN_VERSION, PlanHost, Retry};
+use crate::model::plan::values::Values;
 use crate::model::recipe::template::Template;
 use crate::model::run::outcome::StepOutcome;
 use crate::model::text::name::{Address, HostLabel, HostName, PhaseName, SiteName, StepPath, UserName};
@@ -28,6 +31,7 @@ fn host(i: usize) -> PlanHost {
         keepalive: Duration::from_secs(1),
         roles: Vec::new(),
         book: None,
+        values: Default::default(),
     }
 }
 
@@ -41,23 +45,13 @@ fn phase(name: &str, batches: &[&[usize]], steps: &[&str]) -> PlanPhase {
         let undo = spec.ends_with(['!', '?']).then(command);
         let run = (!spec.ends_with('?')).then(command);
         PlanStep {
-            strikes: Vec::new(),
-            effect: None,
-            path: StepPath::parse(&format!("{name}/{}", spec.trim_end_matches(['!', '?']))).unwrap(),
             ends,
-            timeout: None,
-            idle_timeout: None,
-            retry: None,
-            register: None,
-            idempotent: false,
-            durable: true,
-            read_only: false,
-            secret_output: false,
-            commands: batches
-                .iter()
-                .flatten()
-                .map(|h| (*h, StepCommands { run: run.clone(), undo: undo.clone(), guard: None }))
-                .collect(),
+            run: run.map(Operation::Command),
+            undo,
+            ..PlanStep::new(
+                StepPath::parse(&format!("{name}/{}", spec.trim_end_matches(['!', '?']))).unwrap(),
+                batches.iter().flatten().copied().collect(),
+            )
         }
     };
     PlanPhase {
@@ -86,6 +80,8 @@ fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         proves: None,
         left_out: Vec::new(),
         basis: None,
+        values: Values::new(),
+        blobs: Blobs::default(),
     }
 }
 
@@ -401,7 +397,7 @@ impl Watch {
         match action {
             Action::Run(h, at, _) => {
                 assert!(!self.stopped, "a step started after the stop");
-                assert!(plan.phases[at.phase].steps[at.step].commands[h].run.is_some());
+                assert!(plan.phases[at.phase].steps[at.step].runs_on(*h));
                 if plan.phases[at.phase].once {
                     assert!(self.once.insert(*at), "a once step ran twice");
                 }
@@ -409,15 +405,15 @@ impl Watch {
             }
             Action::PlanUndo(h, at) => {
                 assert!(!self.stopped, "an undo was planned after the stop");
-                assert!(plan.phases[at.phase].steps[at.step].commands[h].run.is_none());
+                assert!(plan.phases[at.phase].steps[at.step].is_only_undo());
                 self.stack.entry(h.0).or_default().push(*at);
             }
             Action::Undo(h, at, _) => {
                 let stack = self.stack.entry(h.0).or_default();
                 while stack.last().is_some_and(|top| top != at) {
                     let skipped = stack.pop().unwrap();
-                    let commands = &plan.phases[skipped.phase].steps[skipped.step].commands[h];
-                    assert!(commands.undo.is_none(), "undo out of order on host {}", h.0);
+                    let step = &plan.phases[skipped.phase].steps[skipped.step];
+                    assert!(!step.has_undo_on(*h), "undo out of order on host {}", h.0);
                 }
                 assert!(stack.pop().is_some(), "undo of what never ran");
                 if self.stopped {

@@ -68,7 +68,7 @@ impl Scheduler {
     }
 
     pub(super) fn has_undo(&self, host: HostIndex, at: StepIndex) -> bool {
-        self.step(at).and_then(|step| step.commands.get(&host)).is_some_and(|commands| commands.undo.is_some())
+        self.step(at).is_some_and(|step| step.has_undo_on(host))
     }
 
     /// Undoes the host's last step of the phase, or leaves the phase when there is none.

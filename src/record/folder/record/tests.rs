@@ -1,58 +1,16 @@
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
 
 use super::*;
-use crate::model::plan::plan::{HostIndex, OnFailure, PLAN_VERSION, PlanHost, PlanPhase, PlanStep};
 use crate::model::run::event::{OutputData, Stream};
-use crate::model::run::scripted::{Script, host, phase, rolling_deployment, run, step};
-use crate::model::text::name::{Address, HostName, SiteName, UserName};
+use crate::model::run::scripted::{self, Script, host, rolling_deployment, run, step};
 use crate::record::folder::controller::CONTROLLER_FILE;
 use crate::record::folder::store::FolderStore;
 use crate::record::store::Store as _;
 
-/// A plan for the scripted deployment; what its steps are does not matter to a record.
+/// A plan for the scripted deployment; what its steps do does not matter to a record.
 pub(crate) fn plan() -> Plan {
-    let site = SiteName::parse("mysite").unwrap();
-    let plan_host = |n: u8| PlanHost {
-        label: host(&format!("web{n}")),
-        site: site.clone(),
-        name: HostName::parse(&format!("web{n}")).unwrap(),
-        address: Address::parse(&format!("192.0.2.1{n}")).unwrap(),
-        port: 22,
-        user: UserName::parse("release").unwrap(),
-        identity: None,
-        connect_timeout: Duration::from_secs(10),
-        connect_retry: Duration::ZERO,
-        reconnect_timeout: Duration::from_secs(1),
-        keepalive: Duration::from_secs(15),
-        roles: vec![],
-        book: None,
-    };
-    let batches = vec![vec![HostIndex(0)], vec![HostIndex(1), HostIndex(2), HostIndex(3)], vec![HostIndex(4)]];
-    let steps = |names: &[&str]| -> Vec<PlanStep> { names.iter().map(|name| plan_step(name)).collect() };
-    let plan_phase = |name: &str, batches, steps| PlanPhase {
-        name: phase(name),
-        once: false,
-        batches,
-        soak: Duration::from_secs(30),
-        steps,
-    };
-    Plan {
-        v: PLAN_VERSION,
-        sites: vec![site.clone()],
-        task: "deploy".into(),
-        hosts: (1..=5).map(plan_host).collect(),
-        phases: vec![
-            plan_phase("close", vec![vec![HostIndex(0)]], steps(&["close/maintenance-on"])),
-            plan_phase("roll", batches, steps(&["roll/pull", "roll/migrate", "roll/health"])),
-        ],
-        max_failures: 0,
-        on_failure: OnFailure::Undo,
-        parallel: 32,
-        proves: None,
-        left_out: Vec::new(),
-        basis: None,
-    }
+    let steps = ["close/maintenance-on", "roll/pull", "roll/migrate", "roll/health"].map(|path| (path, "true", ""));
+    scripted::plan(&["web1", "web2", "web3", "web4", "web5"], &steps)
 }
 
 /// A folder for runs, with nothing of anybody beside it.
@@ -71,25 +29,6 @@ impl Folder {
 
     pub(crate) fn path(&self) -> &Path {
         &self.runs
-    }
-}
-
-/// A step of the plan; its commands do not matter here.
-fn plan_step(path: &str) -> PlanStep {
-    PlanStep {
-        strikes: Vec::new(),
-        effect: None,
-        path: step(path),
-        ends: vec![],
-        timeout: None,
-        idle_timeout: None,
-        retry: None,
-        register: None,
-        idempotent: false,
-        durable: true,
-        read_only: false,
-        secret_output: false,
-        commands: BTreeMap::new(),
     }
 }
 

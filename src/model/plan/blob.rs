@@ -1,0 +1,68 @@
+//! Bytes that travel with a plan, named by their SHA-256. They are no part of `plan.json`: the record keeps each in a file of its name.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// The SHA-256 of a blob, in hex.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BlobId(String);
+
+impl BlobId {
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        }))
+    }
+}
+
+impl TryFrom<String> for BlobId {
+    type Error = String;
+
+    /// It becomes a file name.
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() == 64 && text.bytes().all(is_hex) {
+            Ok(Self(text))
+        } else {
+            Err(format!("`{text}` is no SHA-256"))
+        }
+    }
+}
+
+impl From<BlobId> for String {
+    fn from(id: BlobId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for BlobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The blobs of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Blobs(BTreeMap<BlobId, Arc<str>>);
+
+impl Blobs {
+    pub fn add(&mut self, text: &str) -> BlobId {
+        let id = BlobId::of(text.as_bytes());
+        self.0.entry(id.clone()).or_insert_with(|| text.into());
+        id
+    }
+
+    pub fn get(&self, id: &BlobId) -> Option<&str> {
+        self.0.get(id).map(AsRef::as_ref)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&BlobId, &str)> {
+        self.0.iter().map(|(id, text)| (id, text.as_ref()))
+    }
+}

@@ -1,0 +1,51 @@
+//! What a step does. A further kind is one more variant here and a file of its own.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::plan::blob::{BlobId, Blobs};
+use crate::model::plan::command::CommandTemplate;
+use crate::model::plan::script::Script;
+use crate::model::recipe::template::Template;
+use crate::model::text::name::UserName;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// Shell text.
+    Command(CommandTemplate),
+    /// A script, byte for byte.
+    Script(Script),
+}
+
+impl Operation {
+    /// What is sent for it; none when its blob is missing.
+    pub fn command(&self, blobs: &Blobs) -> Option<CommandTemplate> {
+        match self {
+            Self::Command(command) => Some(command.clone()),
+            Self::Script(script) => script.command(blobs),
+        }
+    }
+
+    pub fn as_user(&self) -> Option<&UserName> {
+        match self {
+            Self::Command(command) => command.as_user.as_ref(),
+            Self::Script(script) => script.as_user.as_ref(),
+        }
+    }
+
+    pub fn templates(&self) -> Box<dyn Iterator<Item = &Template> + '_> {
+        match self {
+            Self::Command(command) => Box::new(command.templates()),
+            Self::Script(script) => Box::new(script.cwd.iter().chain(script.env.values())),
+        }
+    }
+
+    /// The blobs that it needs.
+    pub fn blobs(&self) -> impl Iterator<Item = &BlobId> {
+        match self {
+            Self::Command(_) => None,
+            Self::Script(script) => Some(&script.blob),
+        }
+        .into_iter()
+    }
+}

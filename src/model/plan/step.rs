@@ -1,0 +1,178 @@
+//! A step of a plan: its texts once, whatever the number of hosts.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::plan::book::{Effect, EffectChange};
+use crate::model::plan::command::CommandTemplate;
+use crate::model::plan::host_set::HostSet;
+use crate::model::plan::index::HostIndex;
+use crate::model::plan::operation::Operation;
+use crate::model::recipe::template::Template;
+use crate::model::text::name::{StepPath, UserName, VarName};
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
+/// One step of a phase. Its placeholders are bound when it is sent: [`super::values`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "they are what the author of a recipe says of a step")]
+pub struct PlanStep {
+    /// Its place in the plan.
+    pub path: StepPath,
+    /// The hosts of its phase that it is for.
+    pub hosts: HostSet,
+    /// What it does; none of a step that is only an undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Operation>,
+    /// What takes it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<CommandTemplate>,
+    /// Asked first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
+    /// The steps whose effect this one takes away again: `maintenance-off` ends `maintenance-on`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ends: Vec<StepPath>,
+    /// What these steps leave in force, also those that are not in this plan: an earlier run may have run them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strikes: Vec<Effect>,
+    /// What it leaves in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
+    /// Longest running time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// Longest time without output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Duration>,
+    /// Further attempts after a failure. Only for idempotent steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// The variable that its standard output becomes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register: Option<VarName>,
+    /// It may run again without harm.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idempotent: bool,
+    /// It outlives its connection ([`super::durable`]).
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub durable: bool,
+    /// It changes nothing on the host.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+    /// Its output is neither shown nor recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub secret_output: bool,
+}
+
+impl PlanStep {
+    /// A durable step of which nothing else is said.
+    pub fn new(path: StepPath, hosts: HostSet) -> Self {
+        Self {
+            path,
+            hosts,
+            run: None,
+            undo: None,
+            guard: None,
+            ends: Vec::new(),
+            strikes: Vec::new(),
+            effect: None,
+            timeout: None,
+            idle_timeout: None,
+            retry: None,
+            register: None,
+            idempotent: false,
+            durable: true,
+            read_only: false,
+            secret_output: false,
+        }
+    }
+
+    /// Does it nothing until it is undone?
+    pub fn is_only_undo(&self) -> bool {
+        self.run.is_none()
+    }
+
+    /// Does the host run it?
+    pub fn runs_on(&self, host: HostIndex) -> bool {
+        self.run.is_some() && self.hosts.contains(host)
+    }
+
+    /// Can it be undone there?
+    pub fn has_undo_on(&self, host: HostIndex) -> bool {
+        self.undo.is_some() && self.hosts.contains(host)
+    }
+
+    /// The user that it runs as, when that is not the login user.
+    pub fn as_user(&self) -> Option<&UserName> {
+        match (&self.run, &self.undo) {
+            (Some(run), _) => run.as_user(),
+            (None, undo) => undo.as_ref()?.as_user.as_ref(),
+        }
+    }
+
+    /// All its templates.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let guard = self.guard.as_ref().map(Guard::command);
+        let commands = self.undo.iter().chain(guard).flat_map(CommandTemplate::templates);
+        self.run.iter().flat_map(Operation::templates).chain(commands)
+    }
+
+    /// What its `run` changes of the effects in the book.
+    pub fn changes(&self) -> EffectChange {
+        let strike = self.strikes.iter().map(|effect| effect.name.clone()).collect();
+        EffectChange { begin: self.effect.iter().cloned().collect(), strike }
+    }
+
+    /// What its `undo` changes. What the step had ended is in force again.
+    pub fn undo_changes(&self) -> EffectChange {
+        let strike = self.effect.iter().map(|effect| effect.name.clone()).collect();
+        EffectChange { begin: self.strikes.clone(), strike }
+    }
+}
+
+/// Further attempts of an idempotent step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Retry {
+    /// How many, after the first.
+    pub times: u32,
+    /// Pause before each.
+    pub delay: Duration,
+}
+
+/// A command that decides whether a step has anything to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guard {
+    /// Exit status 0 skips the step.
+    Unless(CommandTemplate),
+    /// Any other exit status skips the step.
+    OnlyIf(CommandTemplate),
+}
+
+impl Guard {
+    pub fn command(&self) -> &CommandTemplate {
+        match self {
+            Self::Unless(command) | Self::OnlyIf(command) => command,
+        }
+    }
+
+    /// The same question by another command.
+    #[must_use]
+    pub fn map(&self, change: impl FnOnce(&CommandTemplate) -> CommandTemplate) -> Self {
+        match self {
+            Self::Unless(command) => Self::Unless(change(command)),
+            Self::OnlyIf(command) => Self::OnlyIf(change(command)),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The blobs of a plan, each in a file of `blobs/` that is named by its SHA-256.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+use crate::files;
+use crate::model::plan::blob::{BlobId, Blobs};
+use crate::model::plan::operation::Operation;
+use crate::model::plan::plan::Plan;
+use crate::record::history::{HistoryError, unreadable};
+
+const FOLDER: &str = "blobs";
+
+/// Writes them into the new folder of a run.
+pub fn write(folder: &Path, blobs: &Blobs) -> io::Result<()> {
+    if blobs.iter().next().is_none() {
+        return Ok(());
+    }
+    let folder = folder.join(FOLDER);
+    DirBuilder::new().mode(0o700).create(&folder)?;
+    for (id, text) in blobs.iter() {
+        files::create_new(&folder.join(id.to_string()), 0o600, text.as_bytes())?;
+    }
+    File::open(&folder)?.sync_all()
+}
+
+/// Reads those that the plan names. One that is not what its name says would run something else than what was planned.
+pub fn read(folder: &Path, plan: &Plan) -> Result<Blobs, HistoryError> {
+    let mut blobs = Blobs::default();
+    let operations = plan.steps().filter_map(|(.., step)| step.run.as_ref());
+    for id in operations.flat_map(Operation::blobs) {
+        let path = folder.join(FOLDER).join(id.to_string());
+        let bytes = files::read(&path).map_err(unreadable(&path))?;
+        match String::from_utf8(bytes) {
+            Ok(text) if BlobId::of(text.as_bytes()) == *id => _ = blobs.add(&text),
+            _ => return Err(HistoryError::Altered { path }),
+        }
+    }
+    Ok(blobs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::plan::script::Script;
+    use crate::model::run::scripted;
+
+    #[test]
+    fn a_blob_is_read_back_and_an_altered_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plan = scripted::plan(&["web1"], &[("a/b", "true", "")]);
+        let blob = plan.blobs.add("#!/bin/sh\necho done\n");
+        let script = Script { blob: blob.clone(), cwd: None, env: std::collections::BTreeMap::new(), as_user: None };
+        plan.phases[0].steps[0].run = Some(Operation::Script(script));
+        write(folder.path(), &plan.blobs).unwrap();
+        assert_eq!(read(folder.path(), &plan).unwrap(), plan.blobs);
+        let path = folder.path().join(FOLDER).join(blob.to_string());
+        std::fs::write(&path, "#!/bin/sh\nrm -rf /\n").unwrap();
+        assert!(matches!(read(folder.path(), &plan), Err(HistoryError::Altered { .. })));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(read(folder.path(), &plan), Err(HistoryError::Unreadable { .. })));
+    }
+}
