@@ -13,6 +13,7 @@ use std::time::Duration;
 /// Bytes that wait for the reader before the run waits for it too.
 const ROOM: usize = 4 << 20;
 
+/// How long a reader may take nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the end of a run waits for a terminal that shows nothing.
