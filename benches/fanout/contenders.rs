@@ -47,7 +47,9 @@ pub struct Scene<'a> {
     pub options: &'a Options,
     pub workspace: &'a Workspace,
     /// Of this row; part of the names of its rooms.
-    pub row: usize,
+    pub row: String,
+    /// Only fleet and the bare client.
+    pub alone: bool,
     pub port: u16,
     pub hosts: usize,
 }
@@ -78,7 +80,7 @@ pub fn all(scene: &Scene, versions: &[Version], work: &Work) -> (Vec<Contender>,
         .collect();
     contenders.push(bare(scene, work));
     let mut left_out = Vec::new();
-    if !scene.options.alone {
+    if !scene.alone {
         contenders.push(openssh::contender(scene, work));
         for other in [others::pssh(scene, work), others::ansible(scene, work)] {
             match other {

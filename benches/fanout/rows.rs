@@ -136,14 +136,11 @@ fn called(
         ),
         Kind::Plan => unreachable!("nobody is called"),
     };
-    let scene = Scene { options, workspace, row: fleet.port.into(), port: fleet.port, hosts };
-    let (contenders, left_out) = if kind == Kind::Many {
-        // A process of ssh for each of so many is a minute and a half of CPU a turn.
-        let (all, _) = contenders::all(&Scene { options, ..scene }, versions, &work);
-        (all.into_iter().take(versions.len() + 1).collect(), vec!["ssh and others: see one command".to_owned()])
-    } else {
-        contenders::all(&scene, versions, &work)
-    };
+    // A process of ssh for each of 10,000 is a minute and a half of CPU a turn.
+    let alone = options.alone || kind == Kind::Many;
+    let row = format!("{kind:?}-{}-{hosts}", servers.name());
+    let scene = Scene { options, workspace, row, alone, port: fleet.port, hosts };
+    let (contenders, left_out) = contenders::all(&scene, versions, &work);
     Row {
         title: format!("{what} | {} | {hosts} hosts, {} at a time", servers.name(), options.parallel),
         servers: Some(fleet),

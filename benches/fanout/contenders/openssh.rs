@@ -53,7 +53,7 @@ LogLevel ERROR
     if master {
         let sockets = room.join("m");
         std::fs::create_dir_all(&sockets).unwrap();
-        config += &format!("ControlMaster auto\nControlPersist 60\nControlPath {}/%C\n", sockets.display());
+        config += &format!("ControlMaster auto\nControlPersist 60\nControlPath {}/%h\n", sockets.display());
     }
     let file = room.join("config");
     files::write(&file, config, 0o600);
