@@ -1,5 +1,6 @@
 //! Rounds.
 
+use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 
 use clap::ValueEnum as _;
@@ -8,6 +9,7 @@ use crate::contenders::{Contender, Version};
 use crate::machine::{busy_seconds, load, number, processors, wait_for_quiet};
 use crate::options::Options;
 use crate::rows::{Kind, Row, missing, rows};
+use crate::servers::Fleet;
 use crate::stopwatch::Cost;
 use crate::support::process::stdout_of;
 use crate::support::tools::tool;
@@ -74,7 +76,7 @@ fn rounds(row: &mut Row, options: &Options, workspace: &Workspace) -> Vec<Vec<Fi
 }
 
 fn turn(row: &mut Row, at: usize, workspace: &Workspace) -> Figures {
-    let mut hosts = || row.servers.as_mut().map_or(0.0, |servers| servers.cpu());
+    let mut hosts = || row.servers.as_mut().map_or(0.0, Fleet::cpu);
     let (busy, before) = (busy_seconds(), hosts());
     let cost = run(&row.contenders[at], workspace);
     let (host, busy) = (hosts() - before, busy_seconds() - busy);
@@ -114,7 +116,7 @@ fn heading(options: &Options, versions: &[Version]) -> String {
     );
     for Version { name, program } in versions {
         let version = stdout_of(Command::new(program).arg("--version"));
-        heading += &format!("\n{name} is {} ({version})", program.display());
+        let _ = write!(heading, "\n{name} is {} ({version})", program.display());
     }
     heading
 }

@@ -1,6 +1,7 @@
 //! OpenSSH's client, a process a command, as many at a time as fleet has hosts at a time. More than one step goes through one connection
 //! (`ControlMaster`), which ends with the row.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{Contender, Role, Scene, Work, words};
@@ -53,7 +54,7 @@ LogLevel ERROR
     if master {
         let sockets = room.join("m");
         std::fs::create_dir_all(&sockets).unwrap();
-        config += &format!("ControlMaster auto\nControlPersist 60\nControlPath {}/%h\n", sockets.display());
+        let _ = write!(config, "ControlMaster auto\nControlPersist 60\nControlPath {}/%h\n", sockets.display());
     }
     let file = room.join("config");
     files::write(&file, config, 0o600);
