@@ -61,14 +61,14 @@ pub fn all(options: &Options) {
 fn rounds(row: &mut Row, options: &Options, workspace: &Workspace) -> Vec<Vec<Figures>> {
     let mut figures = vec![Vec::new(); row.contenders.len()];
     for round in 0..=options.rounds {
-        for at in 0..row.contenders.len() {
+        for (at, figures) in figures.iter_mut().enumerate() {
             if let Some(percent) = options.quiet {
                 wait_for_quiet(percent);
             }
             let turn = turn(row, at, workspace);
             // The first one meets cold caches and makes home folders.
             if round > 0 {
-                figures[at].push(turn);
+                figures.push(turn);
             }
         }
     }

@@ -96,12 +96,12 @@ impl Handler for Login {
 
 /// The first command that the channel is asked for, to its end.
 async fn serve_channel(channel: Channel<Msg>, handle: Handle, host: Arc<Host>, reaper: Arc<Reaper>) {
-    let (mut reader, writer) = channel.split();
-    while let Some(message) = reader.wait().await {
+    let (mut input, writer) = channel.split();
+    while let Some(message) = input.wait().await {
         if let ChannelMsg::Exec { command, .. } = message {
             let running = Running::start(&String::from_utf8_lossy(&command), &host, &reaper);
             if handle.channel_success(writer.id()).await.is_ok() {
-                running.join(reader, &writer).await;
+                running.join(input, &writer).await;
             }
             return;
         }

@@ -54,7 +54,9 @@ impl Reaper {
         while !children.none {
             (children, _) = self.changed.wait_timeout(children, Duration::from_millis(100)).unwrap();
             if start.elapsed() > PATIENCE {
-                below(std::process::id()).into_iter().for_each(|pid| signal(pid, Signal::KILL));
+                for pid in below(std::process::id()) {
+                    signal(pid, Signal::KILL);
+                }
             }
         }
     }
