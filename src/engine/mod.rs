@@ -18,10 +18,6 @@ mod steps;
 mod worker;
 
 #[cfg(test)]
-mod cut_tests;
-#[cfg(test)]
-mod resume_tests;
-#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -9,8 +9,8 @@ use futures::future::{BoxFuture, FutureExt as _};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::tests::{phase, plan, step};
-use super::{Observer, Resumed, Run, Unwritten, execute};
+use super::{phase, plan, step};
+use crate::engine::{Observer, Resumed, Run, Unwritten, execute};
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::durable::{Entry, StepKey};
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanHost, PlanStep, Retry};
@@ -360,7 +360,7 @@ fn deployment(migrate: &str, pull: [&str; 3]) -> Plan {
     let mut read = durable("read", &[0], "print abc", None);
     read.register = Some(VarName::parse("x").unwrap());
     let mut skipped = durable("skipped", &[0], "skipped", Some("undo-skipped"));
-    skipped.commands.get_mut(&HostIndex(0)).unwrap().guard = Some(Guard::Unless(super::tests::text("exit 0")));
+    skipped.commands.get_mut(&HostIndex(0)).unwrap().guard = Some(Guard::Unless(super::text("exit 0")));
     let mut once = phase("once", &[0], vec![read, skipped, durable("migrate", &[0], migrate, Some("undo-migrate"))]);
     once.once = true;
     let mut pulls = durable("pull", &[], "", None);
@@ -455,7 +455,7 @@ async fn a_run_that_begins_without_a_host() {
 async fn a_run_whose_undo_fails() {
     let mut plan = deployment("migrate", ["exit 1 pull", "pull", "pull"]);
     for commands in plan.phases[1].steps[2].commands.values_mut() {
-        commands.undo = Some(super::tests::text("exit 1 undo-migrate"));
+        commands.undo = Some(super::text("exit 1 undo-migrate"));
     }
     let ending = crash_everywhere(&plan, &BTreeSet::new(), false).await;
     assert_eq!(ending.code, 10);
