@@ -14,6 +14,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+mod host;
 mod process;
 mod project;
 pub mod server;
