@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 /// A host to be embedded.
 #[derive(Debug, Clone)]
 pub struct HostSpec {
-    /// What it is called here.
     pub name: String,
     /// Its login folder, which exists.
     pub folder: PathBuf,
@@ -42,15 +41,12 @@ pub struct Faults {
 /// What clients did on a host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// TCP connections.
     pub connections: usize,
     /// Passwords that were sent, right or wrong.
     pub passwords: usize,
     /// Public keys that were offered or used.
     pub public_keys: usize,
-    /// Successful logins.
     pub logins: usize,
-    /// Commands that were started.
     pub commands: usize,
 }
 

@@ -29,7 +29,6 @@ use super::host::{HostState, lock};
 use super::session::Login;
 use super::{process, session, stream};
 
-/// Why the fleet did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
     /// The system gives no port on loopback.
@@ -101,7 +100,6 @@ impl EmbeddedFleet {
         Ok(())
     }
 
-    /// The host's port on 127.0.0.1.
     pub fn port(&self, host: &str) -> Option<u16> {
         self.hosts.get(host).map(|(port, _)| *port)
     }

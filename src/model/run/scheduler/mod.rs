@@ -41,7 +41,6 @@ use crate::model::plan::plan::{HostIndex, Plan, PlanPhase, PlanStep};
 use crate::model::run::outcome::HostOutcome;
 pub use action::{Action, Input, Settlement, StepIndex};
 
-/// What a host is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Activity {
     /// Not asked to connect yet, or not able to.
@@ -158,7 +157,6 @@ enum Mode {
     Finished,
 }
 
-/// Walks a plan. See the module's documentation.
 #[derive(Debug)]
 pub struct Scheduler {
     plan: Arc<Plan>,
@@ -237,7 +235,6 @@ impl Scheduler {
         std::mem::take(&mut self.actions)
     }
 
-    /// Is the run over?
     pub fn is_finished(&self) -> bool {
         self.mode == Mode::Finished
     }
