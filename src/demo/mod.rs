@@ -14,6 +14,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+mod host;
 mod process;
 mod project;
 pub mod server;
@@ -44,16 +45,11 @@ pub enum DemoError {
     #[error(
         "the demo's site needs {tool}, which is not here\nhint: install it ({tool}, of any recent version) and try again"
     )]
-    Missing {
-        /// The program.
-        tool: &'static str,
-    },
+    Missing { tool: &'static str },
     /// A file of the demo cannot be written.
     #[error("cannot write {}", .path.display())]
     Write {
-        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
@@ -66,7 +62,6 @@ pub enum DemoError {
     /// The site did not start in its first release.
     #[error("the site could not be installed on {host}: {reason}")]
     Install {
-        /// The host.
         host: String,
         /// What was printed.
         reason: String,
@@ -79,7 +74,6 @@ pub enum DemoError {
     Run {
         /// The binary.
         exe: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },

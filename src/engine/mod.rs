@@ -21,10 +21,6 @@ mod task;
 mod worker;
 
 #[cfg(test)]
-mod cut_tests;
-#[cfg(test)]
-mod resume_tests;
-#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

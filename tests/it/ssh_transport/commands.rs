@@ -143,7 +143,7 @@ async fn a_server_that_opens_no_session_starts_nothing() {
 }
 
 #[tokio::test]
-async fn sudo_runs_as_another_user() {
+async fn sudo_runs_as_another_user_as_root() {
     let (user, sshd) = (TestUser::create(), Sshd::start());
     let mut session = session(&sshd).await;
     let mut command = RemoteCommand::shell("id -un; echo \"$HOME\"; exit 9");
@@ -153,7 +153,7 @@ async fn sudo_runs_as_another_user() {
 }
 
 #[tokio::test]
-async fn sudo_that_wants_a_password_is_told_with_a_hint() {
+async fn sudo_that_wants_a_password_is_told_with_a_hint_as_root() {
     let (user, sshd) = (TestUser::create(), Sshd::settings().password().start());
     let password = Some(Arc::new(PasswordGate::new(user.password.clone().into())));
     let mut host = endpoint(sshd.port());

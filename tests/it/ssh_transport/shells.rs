@@ -83,7 +83,7 @@ impl Steps {
 }
 
 #[tokio::test]
-async fn steps_of_a_user_share_a_shell() {
+async fn steps_of_a_user_share_a_shell_as_root() {
     let (sshd, user) = (Sshd::start(), TestUser::create());
     let mut steps = Steps::on(&sshd, Some(&user)).await;
     let (own, other) = (steps.supervisor(None).await, steps.supervisor(Some(&user)).await);
@@ -136,7 +136,7 @@ async fn steps_run_where_a_startup_file_takes_standard_error_away() {
 
 /// One session at a time: the shell that waits gives way.
 #[tokio::test]
-async fn a_strict_server_sees_one_shell_at_a_time() {
+async fn a_strict_server_sees_one_shell_at_a_time_as_root() {
     let (sshd, user) = (Sshd::settings().line("MaxSessions 1").start(), TestUser::create());
     let mut steps = Steps::on(&sshd, Some(&user)).await;
     for _ in 0..3 {

@@ -42,7 +42,6 @@ use crate::model::plan::plan::{HostIndex, Plan, PlanPhase, PlanStep};
 use crate::model::run::outcome::HostOutcome;
 pub use action::{Action, Input, Settlement};
 
-/// What a host is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Activity {
     /// Not asked to connect yet, or not able to.
@@ -159,7 +158,6 @@ enum Mode {
     Finished,
 }
 
-/// Walks a plan. See the module's documentation.
 #[derive(Debug)]
 pub struct Scheduler {
     plan: Arc<Plan>,
@@ -238,7 +236,6 @@ impl Scheduler {
         std::mem::take(&mut self.actions)
     }
 
-    /// Is the run over?
     pub fn is_finished(&self) -> bool {
         self.mode == Mode::Finished
     }

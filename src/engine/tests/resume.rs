@@ -9,8 +9,8 @@ use futures::future::{BoxFuture, FutureExt as _};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::tests::{phase, plan, step};
-use super::{Observer, Resumed, Run, Unwritten, execute};
+use super::{phase, plan, step};
+use crate::engine::{Observer, Resumed, Run, Unwritten, execute};
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanStep, Retry};
 use crate::model::run::event::{Direction, Event, Fact, Stream};
@@ -361,7 +361,7 @@ fn deployment(migrate: &str, pull: [&str; 3]) -> Plan {
     let mut read = durable("read", &[0], "print abc", None);
     read.register = Some(VarName::parse("x").unwrap());
     let mut skipped = durable("skipped", &[0], "skipped", Some("undo-skipped"));
-    skipped.guard = Some(Guard::Unless(super::tests::text("exit 0")));
+    skipped.guard = Some(Guard::Unless(super::text("exit 0")));
     let mut once = phase("once", &[0], vec![read, skipped, durable("migrate", &[0], migrate, Some("undo-migrate"))]);
     once.once = true;
     let pulls = durable("pull", &all, "{{pull|raw}}", Some("undo-pull"));
@@ -376,7 +376,7 @@ fn deployment(migrate: &str, pull: [&str; 3]) -> Plan {
     let close = phase("close", &all, vec![close, only_undo("restart", &all, "restart-former")]);
     let open = phase("open", &all, vec![durable("open", &all, "open {{x}}", None)]);
     let mut plan = plan(3, vec![close, once, roll, open]);
-    super::tests::set(&mut plan, "pull", &pull);
+    super::set(&mut plan, "pull", &pull);
     plan
 }
 
@@ -454,7 +454,7 @@ async fn a_run_that_begins_without_a_host() {
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_undo_fails() {
     let mut plan = deployment("migrate", ["exit 1 pull", "pull", "pull"]);
-    plan.phases[1].steps[2].undo = Some(super::tests::text("exit 1 undo-migrate"));
+    plan.phases[1].steps[2].undo = Some(super::text("exit 1 undo-migrate"));
     let ending = crash_everywhere(&plan, &BTreeSet::new(), false).await;
     assert_eq!(ending.code, 10);
     assert_eq!(ending.locked.len(), 3, "the database is in doubt: {:?}", ending.hosts);

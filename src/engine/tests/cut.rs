@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::tests::{Memory, Network, outcomes, phase, plan, play, play_with, sent, step, text};
+use super::{Memory, Network, outcomes, phase, plan, play, play_with, sent, step, text};
 use crate::model::plan::plan::{Guard, Plan, PlanStep};
 use crate::model::run::event::Fact;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
