@@ -4,14 +4,15 @@
 //! This page is the design. The code is cut into layers, and `tests/it/layering.rs` fails on a `use` that crosses them:
 //!
 //! ```text
-//! main -> cli -> app -> { engine, keys } -> ssh -> model
+//! main -> cli -> app -> { engine, keys } -> remote -> ssh -> model
 //!                app -> report -> record -> files -> model          demo: beside app, on ssh's server side
 //! ```
 //!
 //! | layer | does | knows nothing of |
 //! |---|---|---|
 //! | [`model`] | decides: names, inventory, selectors, recipes, quoting, plans, the scheduler, events, outcomes | network, terminal, clock, disk, chance |
-//! | [`ssh`] | speaks SSH: host keys, logins, commands; the only place that names russh | plans, people |
+//! | [`ssh`] | speaks SSH: host keys, logins, channels; the only place that names russh | plans, people |
+//! | [`remote`] | what is said to a host and understood from it: the conversation, and every script that travels | runs, people |
 //! | [`engine`] | runs a plan: a dispatcher owns the run, a worker each host | terminals, files |
 //! | [`record`] | the runs on disk, as a database: written by one, read by resume, attach, show | terminals |
 //! | [`report`] | shows events and records: live view, plain lines, JSON, the final table | the network |
@@ -40,13 +41,13 @@
 //! 4. Undo goes backwards, and stops where something is not known: see [`model::run::scheduler`] for the rules and the choices.
 //! 5. Every wait on the network has a limit or can be cancelled, and a panic in a worker costs its host only.
 //! 6. The record is written before the act: `step-started` is on disk before the command is sent.
-//! 7. A step is started at most once and outlives its connection and its controller ([`model::plan::durable`]); a run goes on from its record
-//!    ([`model::run::past`]), and nobody who can see its lock starts a second one on its hosts meanwhile ([`model::plan::spool`]). What is in force on a site, and what was
+//! 7. A step is started at most once and outlives its connection and its controller ([`remote::step`]); a run goes on from its record
+//!    ([`model::run::past`]), and nobody who can see its lock starts a second one on its hosts meanwhile ([`remote::question`]). What is in force on a site, and what was
 //!    proven there, is said by the site's own hosts ([`model::plan::book`]), and never by the records of one controller.
 //! 8. A host is trusted only when its key is pinned ([`ssh::known_hosts`]); nothing is ever pinned by connecting.
 //!
 //! Choices that could have gone otherwise, with the rejected option, stand at the top of the module that they shaped:
-//! [`model::run::scheduler`], [`model::plan::durable`], [`model::plan::spool`], [`model::plan::book`], [`model::recipe::template`], [`model::recipe::shell`], [`model::plan::planner`], [`engine`],
+//! [`model::run::scheduler`], [`remote::step`], [`remote::question`], [`model::plan::book`], [`model::recipe::template`], [`model::recipe::shell`], [`model::plan::planner`], [`engine`],
 //! [`ssh::known_hosts`], [`files::owner`], [`record::folder::order`].
 //!
 //! Older guides name a crate `russh-keys`; it is dead and was merged into russh as `russh::keys`, which is what [`ssh`] uses.
@@ -59,5 +60,6 @@ pub mod files;
 pub mod keys;
 pub mod model;
 pub mod record;
+pub mod remote;
 pub mod report;
 pub mod ssh;

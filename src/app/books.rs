@@ -6,20 +6,17 @@ use futures::StreamExt as _;
 use futures::stream;
 
 use super::planning::{self, PlanningError};
-use crate::engine;
 use crate::files::project::Project;
 use crate::model::inventory::inventory::Site;
 use crate::model::inventory::ssh::SshValues;
-use crate::model::plan::book::{self, Book, HostProof, InForce, Proof};
-use crate::model::plan::command::RemoteCommand;
-use crate::model::plan::host_report::HostReport;
+use crate::model::plan::book::{Book, Proof};
 use crate::model::plan::plan::PlanHost;
 use crate::model::plan::planner::{self, Overrides, PlanError, Request};
-use crate::model::plan::spool;
 use crate::model::run::exit;
 use crate::model::run::reason::Reason;
 use crate::model::text::name::{HostLabel, HostName, RunId, UserName, VarName};
-use crate::ssh::{Backoff, Connect, Session};
+use crate::remote::{Connect, HostProof, HostReport, InForce, NoAnswer, Question, Session, newest};
+use crate::ssh::Backoff;
 
 pub struct Place {
     pub host: PlanHost,
@@ -46,9 +43,9 @@ pub fn site_hosts(
 pub async fn inspect<'a>(connector: &Arc<dyn Connect>, places: &'a [Place], width: usize) -> Vec<Answer<'a>> {
     let asked = places.iter().map(async |place| {
         let look = async |session: &mut dyn Session| {
-            let answer = engine::ask(session, &spool::inspect(&place.book)).await?;
+            let answer = Question::inspect(&place.book).ask(session).await.map_err(NoAnswer::reason)?;
             let mut report = HostReport::parse(&answer);
-            engine::see_all(session, &mut report).await;
+            report.see_all(session).await;
             Ok(report)
         };
         (place, connected(connector, &place.host, look).await)
@@ -56,8 +53,9 @@ pub async fn inspect<'a>(connector: &Arc<dyn Connect>, places: &'a [Place], widt
     stream::iter(asked).buffered(width).collect().await
 }
 
-pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, command: RemoteCommand) -> Result<String, Reason> {
-    connected(connector, host, async |session: &mut dyn Session| engine::ask(session, &command).await).await
+pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, question: Question) -> Result<String, Reason> {
+    connected(connector, host, async |session: &mut dyn Session| question.ask(session).await.map_err(NoAnswer::reason))
+        .await
 }
 
 /// Does something over a connection of its own.
@@ -122,6 +120,6 @@ pub async fn proven(connector: &Arc<dyn Connect>, hosts: Vec<PlanHost>, variable
     let silent: Vec<_> = answers.iter().filter_map(is_silent).collect();
     let nobody = silent.len() == places.len();
     let proofs: Vec<HostProof> = answers.into_iter().filter_map(|(_, answer)| answer.ok()?.proof).collect();
-    let proof = book::newest(proofs).filter(|proof| proof.name == *variable);
+    let proof = newest(proofs).filter(|proof| proof.name == *variable);
     Proven { proof, silent, nobody }
 }

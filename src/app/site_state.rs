@@ -1,10 +1,7 @@
 //! How things stand on the hosts of a site, and whether that is a state to be left in.
 
 use super::books::{Answer, Place, is_unseen};
-use crate::model::plan::book::InForce;
-use crate::model::plan::durable::Scope;
-use crate::model::plan::host_report::{Holder, HostReport, Left};
-use crate::model::plan::spool::LEAST_ROOM;
+use crate::remote::{Holder, HostReport, InForce, LEAST_ROOM, Left, Scope};
 
 /// What is to be said of a host.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use crate::model::plan::planner::{Asked, PlanError};
 use crate::model::text::hint::Hint;
 use crate::model::text::name::{HostName, SiteName, VarName};
 use crate::model::text::printable::one_line;
-use crate::ssh::Connect;
+use crate::remote::Connect;
 
 /// The targeted hosts of all sites. Where a recipe is broken, nobody knows where the book is; that is said, and the host is asked for
 /// the one that its last run had.

@@ -10,15 +10,12 @@ use super::context::{self, Context, print};
 use super::failure::Failure;
 use crate::app::books::{Answer, Place, in_force, is_unseen, reached};
 use crate::app::site_state::{self, Finding, PastRun, UseOfLeft};
-use crate::model::plan::durable::Scope;
-use crate::model::plan::host_report::{Holder, HostReport, Left};
 use crate::model::plan::plan::PlanHost;
-use crate::model::plan::spool::LEAST_ROOM;
 use crate::model::run::exit;
 use crate::model::text::printable::one_line;
+use crate::remote::{Connect, Holder, HostReport, LEAST_ROOM, Left, Scope};
 use crate::report::columns::{Cell, columns, headings};
 use crate::report::paint::Tone;
-use crate::ssh::Connect;
 
 /// Past runs that are shown of each host.
 const RUNS: usize = 3;

@@ -25,6 +25,7 @@ use crate::model::text::hint::Hint;
 use crate::model::text::name::{HostName, RunId, SiteName, TaskName};
 use crate::model::text::printable::printable;
 use crate::record::store::{Record, Store as _};
+use crate::remote::Connect;
 use crate::report::json::Json;
 use crate::report::narrator::{Detail, Telling};
 use crate::report::outlet::Outlet;
@@ -33,7 +34,6 @@ use crate::report::plan_text;
 use crate::report::table;
 use crate::report::terminal::Terminal;
 use crate::report::{self, Reporter};
-use crate::ssh::Connect;
 
 /// Runs tasks on each targeted site, one site after another; the first that does not succeed is the last.
 pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {

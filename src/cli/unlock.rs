@@ -11,16 +11,13 @@ use super::context::{self, Context, say};
 use super::failure::Failure;
 use super::{access, ask};
 use crate::app::books::{self, Answer, Place};
-use crate::model::plan::command::RemoteCommand;
-use crate::model::plan::host_report::Evidence;
-use crate::model::plan::spool;
 use crate::model::run::exit;
 use crate::model::run::reason::Reason;
 use crate::model::text::hint::Hint;
 use crate::model::text::name::{RunId, StepName};
 use crate::model::text::printable::one_line;
+use crate::remote::{Connect, Evidence, Question};
 use crate::report::words::hint_lines;
-use crate::ssh::Connect;
 
 /// A host whose site is locked.
 struct Held<'a> {
@@ -71,11 +68,11 @@ pub async fn unlock(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
         confirm(context, &held)?;
         let now = Timestamp::now();
         let by = context::operator();
-        let commands = held.iter().filter_map(|Held { place, run, .. }| {
+        let questions = held.iter().filter_map(|Held { place, run, .. }| {
             let line = format!("{run} {now:.0} unlocked {by} {} unlock", place.host.site);
-            RunId::parse(run).ok().map(|run| (*place, spool::unlock(&place.book, &run, &line)))
+            RunId::parse(run).ok().map(|run| (*place, Question::unlock(&place.book, &run, &line)))
         });
-        let done = carry_out(context, &connector, commands.collect()).await;
+        let done = carry_out(context, &connector, questions.collect()).await;
         for (Held { place, run, .. }, done) in held.iter().zip(done) {
             let label = &place.host.label;
             match done {
@@ -172,12 +169,12 @@ async fn forget(
     }
     ask::confirm(context.flags, "Was that put right by hand, and is it to be forgotten?")?;
     let (now, by) = (Timestamp::now(), context::operator());
-    let commands = struck.iter().map(|(place, names)| {
+    let questions = struck.iter().map(|(place, names)| {
         let all: Vec<&str> = names.iter().map(StepName::as_str).collect();
         let line = format!("- {now:.0} forgotten {by} {} {}", place.host.site, all.join(","));
-        (*place, spool::strike(&place.book, names, &line))
+        (*place, Question::strike(&place.book, names, &line))
     });
-    let done = carry_out(context, connector, commands.collect()).await;
+    let done = carry_out(context, connector, questions.collect()).await;
     for ((place, _), done) in struck.iter().zip(done) {
         let label = &place.host.label;
         match done {
@@ -196,11 +193,11 @@ async fn forget(
 async fn carry_out(
     context: &Context<'_>,
     connector: &Arc<dyn Connect>,
-    commands: Vec<(&Place, RemoteCommand)>,
+    questions: Vec<(&Place, Question)>,
 ) -> Vec<Result<bool, Reason>> {
-    let width = context.width(commands.len());
-    let told = commands.into_iter().map(|(place, command)| async move {
-        let answer = books::tell(connector, &place.host, command).await?;
+    let width = context.width(questions.len());
+    let told = questions.into_iter().map(|(place, question)| async move {
+        let answer = books::tell(connector, &place.host, question).await?;
         Ok(answer.lines().any(|line| line == "released"))
     });
     stream::iter(told).buffered(width).collect().await

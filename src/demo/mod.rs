@@ -16,6 +16,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+mod host;
 mod process;
 mod project;
 pub mod server;
@@ -44,16 +45,11 @@ pub struct DemoOptions<'a> {
 pub enum DemoError {
     /// A program that the demo's site needs is not there.
     #[error("the demo's site needs {tool}, which is not here")]
-    Missing {
-        /// The program.
-        tool: &'static str,
-    },
+    Missing { tool: &'static str },
     /// A file of the demo cannot be written.
     #[error("cannot write {}", .path.display())]
     Write {
-        /// The file or folder.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
@@ -66,7 +62,6 @@ pub enum DemoError {
     /// The site did not start in its first release.
     #[error("the site could not be installed on {host}: {reason}")]
     Install {
-        /// The host.
         host: String,
         /// What was printed.
         reason: String,
@@ -79,7 +74,6 @@ pub enum DemoError {
     Run {
         /// The binary.
         exe: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },

@@ -9,16 +9,14 @@
 //! environment and ended.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand::distr::{Alphanumeric, SampleString as _};
 use russh::MethodKind;
-use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
+use russh::keys::{Algorithm, HashAlg, PrivateKey};
 use russh::server::Config;
 use secrecy::SecretString;
 use tokio::net::{TcpListener, TcpStream};
@@ -26,71 +24,24 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use super::host::{Faults, HostSpec, Seen};
+use super::host::{HostState, lock};
 use super::session::Login;
 use super::{process, session, stream};
 
-/// A host to be embedded.
-#[derive(Debug, Clone)]
-pub struct HostSpec {
-    /// What it is called here.
-    pub name: String,
-    /// Its login folder, which exists.
-    pub folder: PathBuf,
-}
-
-/// What goes wrong on a host. Read anew for each connection.
-#[derive(Debug, Clone, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "faults are independent switches, not states")]
-pub struct Faults {
-    /// The connection is closed as soon as it is there.
-    pub close_at_once: bool,
-    /// Not a byte is ever sent.
-    pub silent_banner: bool,
-    /// No login succeeds.
-    pub refuse_auth: bool,
-    /// The connection is cut after the server has sent so many bytes.
-    pub cut_after: Option<u64>,
-    /// Another host key is shown than [`EmbeddedFleet::host_key`] tells.
-    pub other_host_key: bool,
-    /// Printed on both streams before a command's own output, as a `.bashrc` does.
-    pub noise: Option<String>,
-    /// Sessions open, but every command is refused.
-    pub refuse_exec: bool,
-}
-
-/// What clients did on a host.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// TCP connections.
-    pub connections: usize,
-    /// Passwords that were sent, right or wrong.
-    pub passwords: usize,
-    /// Public keys that were offered or used.
-    pub public_keys: usize,
-    /// Successful logins.
-    pub logins: usize,
-    /// Commands that were started.
-    pub commands: usize,
-}
-
-/// Why the fleet did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
     /// The system gives no port on loopback.
     #[error("cannot listen on 127.0.0.1 for host {host}")]
     Listen {
-        /// The host.
         host: String,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
     /// No host key could be made.
     #[error("cannot make a host key for {host}")]
     HostKey {
-        /// The host.
         host: String,
-        /// What went wrong.
         #[source]
         source: russh::keys::ssh_key::Error,
     },
@@ -103,21 +54,6 @@ pub struct EmbeddedFleet {
     mark: String,
     stop: CancellationToken,
     tasks: JoinSet<()>,
-}
-
-/// What the connections of a host share.
-pub(super) struct HostState {
-    pub(super) folder: PathBuf,
-    pub(super) password: SecretString,
-    /// `NAME=VALUE` in the environment of everything that runs on the fleet.
-    mark: String,
-    key: PublicKey,
-    config: Arc<Config>,
-    other_config: Arc<Config>,
-    faults: Mutex<Faults>,
-    seen: Mutex<Seen>,
-    /// Cancelled to cut the connections that are there.
-    cut: Mutex<CancellationToken>,
 }
 
 impl EmbeddedFleet {
@@ -164,7 +100,6 @@ impl EmbeddedFleet {
         Ok(())
     }
 
-    /// The host's port on 127.0.0.1.
     pub fn port(&self, host: &str) -> Option<u16> {
         self.hosts.get(host).map(|(port, _)| *port)
     }
@@ -224,40 +159,6 @@ impl Drop for EmbeddedFleet {
             process::end_marked(&self.mark);
         }
     }
-}
-
-impl HostState {
-    /// Shell text as a command of the host's account: its folder, its environment, its own programs before the controller's.
-    pub(super) fn command(&self, script: &OsStr, user: &str) -> Command {
-        let mut path = self.folder.join("bin").into_os_string();
-        path.push(":");
-        path.push(std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()));
-        let (name, value) = self.mark.split_once('=').unwrap_or_default();
-        let mut command = Command::new("/bin/sh");
-        // A process that stands between this one and the command, as sshd's process of a connection does, and that ends with it.
-        command
-            .args(["-c", "/bin/sh -c \"$1\"; s=$?; [ $s -le 128 ] || kill -$((s - 128)) $$; exit $s", "sh"])
-            .arg(script)
-            .env_clear()
-            .env("HOME", &self.folder)
-            .env("USER", user)
-            .env("LOGNAME", user)
-            .env("SHELL", "/bin/sh")
-            .env("PATH", path)
-            .env(name, value)
-            .current_dir(&self.folder)
-            .process_group(0);
-        command
-    }
-
-    pub(super) fn saw(&self, what: impl FnOnce(&mut Seen)) {
-        what(&mut lock(&self.seen));
-    }
-}
-
-/// A fault setting or a counter is whole whatever a panicking holder did.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn config(key: PrivateKey) -> Config {

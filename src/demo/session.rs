@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::model::plan::command::signal_of_status;
 use crate::model::recipe::shell::quote;
 
+use super::host::{Faults, HostState};
 use super::process;
-use super::server::{Faults, HostState};
 
 /// A session channel that was opened.
 pub(super) struct Opened {

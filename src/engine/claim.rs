@@ -2,28 +2,20 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::worker::{ConnectFailure, Message, Worker};
-use crate::model::plan::book::EffectChange;
-use crate::model::plan::command::RemoteCommand;
-use crate::model::plan::host_report::{Holder, HostReport};
-use crate::model::plan::spool::{self, Claim, Farewell, LEAST_ROOM, UNNAMED};
+use super::contact::{ConnectFailure, Contact};
+use super::message::{Message, Released};
 use crate::model::run::cause::Cause;
-use crate::model::run::event::Stream;
-use crate::model::run::outcome::HostOutcome;
 use crate::model::run::reason::Reason;
 use crate::model::text::hint::Hint;
-use crate::model::text::name::RunId;
-use crate::model::text::printable::printable;
-use crate::ssh::{Exec, ExecEnd, OutputChunk, Remote, Session};
+use crate::remote::{Claim, Farewell, Holder, HostReport, LEAST_ROOM, NoAnswer, Question, UNNAMED};
 
-/// How long an errand may take.
-const TIMEOUT: Duration = Duration::from_secs(60);
-/// The longest answer that is read, in bytes.
-const LONGEST_ANSWER: usize = 1 << 20;
+use crate::model::plan::book::EffectChange;
+use crate::model::run::outcome::HostOutcome;
+use crate::model::text::printable::printable;
+
 /// How often, and with which pause, a lock is asked for again that a younger run has: two that begin at the same moment may each have locked
 /// a host, and the younger one gives way when it sees that.
 const PATIENCE: (u32, Duration) = (8, Duration::from_millis(250));
@@ -31,41 +23,11 @@ const PATIENCE: (u32, Duration) = (8, Duration::from_millis(250));
 /// For how long an errand that was cut off is taken up again, and a host is called that is to get its lock back.
 const ONCE_MORE: Duration = Duration::from_secs(2);
 
-/// Why a question has no answer.
-pub enum NoAnswer {
-    /// It was not sent: nothing happened on the host.
-    NotSent(Reason),
-    /// It was sent, and nobody knows what the host made of it.
-    Unheard(Reason),
-}
-
-/// What became of a lock that was to be given back.
-#[derive(Debug)]
-pub enum Released {
-    /// It was.
-    Free,
-    /// It was, and what the run has proven could not be written down.
-    Unproven,
-    /// The run had it no more: somebody has taken it away, and another run may have worked beside this one.
-    Taken(Reason),
-    /// It was not.
-    Kept(Reason),
-}
-
-impl NoAnswer {
-    pub fn reason(self) -> Reason {
-        match self {
-            Self::NotSent(reason) | Self::Unheard(reason) => reason,
-        }
-    }
-}
-
-impl Worker {
+impl Contact {
     /// Locks the site. An error is the message that tells why not.
     ///
     /// An interrupt does not cut this short: a lock whose answer nobody waits for is one that nobody gives back.
-    pub(super) async fn claim(&mut self, stop: &CancellationToken) -> Result<(), Message> {
-        let Some(claim) = self.lock.clone() else { return Ok(()) };
+    pub(super) async fn claim(&mut self, claim: &Claim, stop: &CancellationToken) -> Result<(), Message> {
         if stop.is_cancelled() {
             return Err(Message::ConnectFailed(ConnectFailure::Interrupted.reason(&claim.book.site)));
         }
@@ -107,10 +69,10 @@ impl Worker {
                 self.tell(Message::Warned(what.to_owned())).await;
             }
         } else if let Some(session) = self.session.as_mut() {
-            see_all(session.as_mut(), &mut report).await;
+            report.see_all(session.as_mut()).await;
         }
-        let refused = match refusal(&report, &claim) {
-            None => self.prepare(&claim).await,
+        let refused = match refusal(&report, claim) {
+            None => self.prepare(claim).await,
             refused => refused,
         };
         // A lock that was taken is given back when the host is told to have finished.
@@ -130,15 +92,14 @@ impl Worker {
     }
 
     /// Gives the lock back, and removes what the run has left in the spool, unless it is to be kept until another run comes.
-    pub(super) async fn release(&mut self, farewell: &Farewell) -> Released {
-        match self.released(farewell).await {
+    pub(super) async fn release(&mut self, claim: &Claim, farewell: &Farewell) -> Released {
+        match self.released(claim, farewell).await {
             Ok(released) => released,
             Err(reason) => Released::Kept(reason.or(Cause::LockKept).after("its lock could not be given back: ")),
         }
     }
 
-    async fn released(&mut self, farewell: &Farewell) -> Result<Released, Reason> {
-        let Some(claim) = self.lock.clone() else { return Ok(Released::Free) };
+    async fn released(&mut self, claim: &Claim, farewell: &Farewell) -> Result<Released, Reason> {
         if !self.is_connected() {
             if self.session.take().is_some() {
                 self.lost("the connection broke after the last step".into(), false).await;
@@ -168,8 +129,7 @@ impl Worker {
     }
 
     /// Writes into the site's book what a command has begun to leave in force, or has ended.
-    pub(super) async fn note(&mut self, change: &EffectChange) -> Result<(), Reason> {
-        let Some(claim) = self.lock.clone() else { return Ok(()) };
+    pub(super) async fn note(&mut self, claim: &Claim, change: &EffectChange) -> Result<(), Reason> {
         let answer = self.insist(&claim.note(change)).await.map_err(NoAnswer::reason)?;
         if answer.lines().any(|line| line == "noted") {
             Ok(())
@@ -179,11 +139,11 @@ impl Worker {
     }
 
     /// Asks again on a new connection when the old one broke: who has the lock already gets it, and who has given it back has.
-    async fn insist(&mut self, command: &RemoteCommand) -> Result<String, NoAnswer> {
+    async fn insist(&mut self, question: &Question) -> Result<String, NoAnswer> {
         let give_up = Instant::now() + ONCE_MORE;
         let mut sent = false;
         loop {
-            let answer = self.ask(command).await;
+            let answer = self.ask(question).await;
             sent |= matches!(answer, Err(NoAnswer::Unheard(_)));
             let not_now = |reason| if sent { NoAnswer::Unheard(reason) } else { NoAnswer::NotSent(reason) };
             match answer {
@@ -197,38 +157,10 @@ impl Worker {
         }
     }
 
-    async fn ask(&mut self, command: &RemoteCommand) -> Result<String, NoAnswer> {
+    async fn ask(&mut self, question: &Question) -> Result<String, NoAnswer> {
         match self.session.as_mut() {
-            Some(session) => question(session.as_mut(), command).await,
+            Some(session) => question.ask(session.as_mut()).await,
             None => Err(NoAnswer::NotSent("no connection".into())),
-        }
-    }
-}
-
-/// Runs a command and gives what it prints on standard output. An error says why there is no answer. An interrupt does not cut it short.
-pub async fn ask(session: &mut dyn Session, command: &RemoteCommand) -> Result<String, Reason> {
-    question(session, command).await.map_err(NoAnswer::reason)
-}
-
-async fn question(session: &mut dyn Session, command: &RemoteCommand) -> Result<String, NoAnswer> {
-    // Filled by the session, emptied here until it drops its end.
-    let (output, mut chunks) = mpsc::channel::<OutputChunk>(16);
-    let (command, stop) = (Remote::Plain(command), CancellationToken::new());
-    let exec = Exec { command, timeout: Some(TIMEOUT), idle_timeout: None, stop, output };
-    let mut answer = Vec::new();
-    let read = async {
-        while let Some(chunk) = chunks.recv().await {
-            let room = LONGEST_ANSWER.saturating_sub(answer.len());
-            answer.extend(chunk.bytes.iter().take(room).filter(|_| chunk.stream == Stream::Stdout));
-        }
-    };
-    match tokio::join!(session.exec(exec), read).0 {
-        ExecEnd::Exited(_) => Ok(String::from_utf8_lossy(&answer).into_owned()),
-        ExecEnd::NotStarted(reason) => Err(NoAnswer::NotSent(reason)),
-        ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) => Err(NoAnswer::Unheard(reason)),
-        ExecEnd::Stopped => Err(NoAnswer::Unheard(Reason::new(Cause::Interrupted, "interrupted"))),
-        ExecEnd::TimedOut | ExecEnd::IdleTimedOut | ExecEnd::Absent | ExecEnd::Detached(_) => {
-            Err(NoAnswer::Unheard(format!("no answer in {} s", TIMEOUT.as_secs()).into()))
         }
     }
 }
@@ -280,22 +212,6 @@ fn refusal(report: &HostReport, claim: &Claim) -> Option<(HostOutcome, Reason)> 
 
 fn failed(cause: Cause, text: String) -> (HostOutcome, Reason) {
     (HostOutcome::Failed, Reason::new(cause, text))
-}
-
-/// Asks the other users' spools for the steps of the run that has the lock.
-pub async fn see_all(session: &mut dyn Session, report: &mut HostReport) {
-    let Some(Holder { run, users, evidence, .. }) = &mut report.holder else { return };
-    let Ok(run) = RunId::parse(run) else { return };
-    for user in users {
-        match ask(session, &spool::evidence(&run, user)).await.map(|answer| HostReport::parse(&answer).holder) {
-            Ok(Some(holder)) => {
-                evidence.connected |= holder.evidence.connected;
-                evidence.running.extend(holder.evidence.running);
-                evidence.unknown.extend(holder.evidence.unknown);
-            }
-            Ok(None) | Err(_) => evidence.unseen.push(user.clone()),
-        }
-    }
 }
 
 /// Who has the lock, and what to do about it.

@@ -12,12 +12,12 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::claim::Released;
-use super::durable::Reconnecting;
+use super::contact::{Contact, Reconnecting, Stops};
 use super::host::{Busy, Host};
-use super::worker::{Message, Order, Worker};
+use super::message::{Message, Released};
+use super::task::Order;
+use super::worker::Worker;
 use super::{Observer, Run, Unwritten};
-use crate::model::plan::durable::{Scope, StepKey};
 use crate::model::plan::plan::{HostIndex, PlanStep};
 use crate::model::run::cause::Cause;
 use crate::model::run::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Signal};
@@ -28,6 +28,7 @@ use crate::model::run::reason::Reason;
 use crate::model::run::scheduler::{Action, Input, Scheduler, StepIndex};
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{HostLabel, PhaseName, StepPath, VarName};
+use crate::remote::{Scope, StepKey};
 
 /// Messages that wait for the dispatcher. Filled by the workers, who wait when it is full; emptied by the dispatcher alone.
 const MESSAGES: usize = 256;
@@ -221,7 +222,8 @@ impl<'a> Dispatcher<'a> {
             }
         }
         for (host, order) in std::mem::take(&mut self.orders) {
-            let sent = self.host(host).orders.as_ref().is_some_and(|orders| orders.try_send(order).is_ok());
+            let stops = Stops { stop: self.host(host).stop.clone(), no_start: self.no_start.clone() };
+            let sent = self.host(host).orders.as_ref().is_some_and(|orders| orders.try_send((order, stops)).is_ok());
             if !sent {
                 self.on_worker_gone(host, "a bug in fleet: its worker is gone");
             }
@@ -304,30 +306,27 @@ impl<'a> Dispatcher<'a> {
         if secrets.iter().any(|(at, _)| self.is_shared(*at)) {
             self.awaited.insert(index);
         }
-        let worker = Worker {
+        let contact = Contact {
             index,
-            lock,
-            secrets,
-            scope: Scope::default(),
-            reconnecting: Reconnecting::default(),
             host,
             connector: Arc::clone(&self.run.connector),
             messages: self.sender.clone(),
             session: None,
+            scope: Scope::default(),
+            reconnecting: Reconnecting::default(),
         };
+        let worker = Worker { contact, lock, secrets };
         let handle = self.workers.spawn(worker.run(receiver));
         self.owners.insert(handle.id(), index);
         self.host(index).orders = Some(orders);
-        let stop = self.busy(index, Busy::Connecting);
-        self.orders.push((index, Order::Connect(stop)));
+        self.busy(index, Busy::Connecting);
+        self.orders.push((index, Order::Connect));
     }
 
-    pub(super) fn busy(&mut self, host: HostIndex, busy: Busy) -> CancellationToken {
-        let stop = CancellationToken::new();
+    pub(super) fn busy(&mut self, host: HostIndex, busy: Busy) {
         let state = self.host(host);
         state.busy = Some(busy);
-        state.stop = stop.clone();
-        stop
+        state.stop = CancellationToken::new();
     }
 
     pub(super) fn on_message(&mut self, host: HostIndex, message: Message) {

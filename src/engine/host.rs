@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::worker::{Order, Recorded};
-use crate::model::plan::durable::StepKey;
+use super::contact::Stops;
+use super::task::{Order, Recorded};
 use crate::model::run::scheduler::{Settlement, StepIndex};
 use crate::model::text::name::{UserName, VarName};
+use crate::remote::StepKey;
 
 /// What a host is busy with.
 #[derive(Debug, Clone)]
@@ -23,7 +24,7 @@ pub enum Busy {
 /// A host as the dispatcher sees it.
 #[derive(Default)]
 pub struct Host {
-    pub orders: Option<mpsc::Sender<Order>>,
+    pub orders: Option<mpsc::Sender<(Order, Stops)>>,
     pub busy: Option<Busy>,
     pub stop: CancellationToken,
     /// The run holds the site's lock there, or may hold it.

@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::claim::Released;
 use super::dispatcher::Dispatcher;
 use super::host::{Busy, Host};
-use super::worker::Order;
+use super::message::Released;
+use super::task::Order;
 use crate::model::plan::book::Proof;
 use crate::model::plan::plan::{HostIndex, PlanStep};
-use crate::model::plan::spool::{Claim, Farewell};
 use crate::model::run::cause::Cause;
 use crate::model::run::event::{Fact, Proven};
 use crate::model::run::outcome::HostOutcome;
 use crate::model::run::reason::Reason;
 use crate::model::run::scheduler::Settlement;
 use crate::model::text::name::{StepPath, UserName};
+use crate::remote::{Claim, Farewell};
 
 /// How long the end of a run waits for hosts to take the lock back.
 const RELEASE: Duration = Duration::from_secs(20);

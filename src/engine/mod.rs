@@ -7,20 +7,19 @@
 //! nothing with it.
 
 mod claim;
+mod contact;
 mod dispatcher;
 mod durable;
 mod host;
 mod lines;
 mod locks;
+mod message;
 mod output;
 mod resume;
 mod steps;
+mod task;
 mod worker;
 
-#[cfg(test)]
-mod cut_tests;
-#[cfg(test)]
-mod resume_tests;
 #[cfg(test)]
 mod tests;
 
@@ -34,8 +33,7 @@ use crate::model::run::event::{Direction, Event, Signal};
 use crate::model::run::past::{OpenStep, Past};
 use crate::model::run::summary::Summary;
 use crate::model::text::name::RunId;
-use crate::ssh::Connect;
-pub use claim::{ask, see_all};
+use crate::remote::Connect;
 
 /// Sees every event of a run, in order, before what it announces is done. With each comes the one fold over all so far, to which the observer
 /// adds what it has to tell itself.

@@ -1,11 +1,10 @@
 //! What a step prints, on its way to the dispatcher: over all connections that it takes to read it.
 
 use super::lines::Lines;
-use super::worker::{Recorded, Task};
-use crate::model::plan::durable::Entry;
+use super::task::{Recorded, Task};
 use crate::model::run::event::Stream;
 use crate::model::run::masking::Masker;
-use crate::ssh::OutputChunk;
+use crate::remote::{Entry, OutputChunk};
 
 /// The longest value that a step's output may become, in bytes.
 pub const LONGEST_VALUE: usize = 64 * 1024;

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::Resumed;
 use super::dispatcher::Dispatcher;
-use super::worker::{Recorded, Task};
-use crate::model::plan::durable::StepKey;
+use super::task::{Recorded, Task};
 use crate::model::plan::plan::HostIndex;
 use crate::model::run::event::Fact;
 use crate::model::run::host_summary::StepKind;
 use crate::model::run::past::{Past, PastFact};
 use crate::model::run::scheduler::StepIndex;
+use crate::remote::StepKey;
 
 impl Dispatcher<'_> {
     /// Tells that the run goes on, and what was decided.

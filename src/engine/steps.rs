@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use tokio_util::sync::CancellationToken;
-
 use super::dispatcher::Dispatcher;
 use super::host::Busy;
-use super::worker::{Order, ReadyGuard, Task, Work};
+use super::task::{Order, ReadyGuard, Task, Work};
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{CommandTemplate, RemoteCommand};
-use crate::model::plan::durable::{DurableStep, Scope, StepKey};
 use crate::model::plan::plan::{Guard, HostIndex, PlanHost};
 use crate::model::recipe::template::Template;
 use crate::model::run::event::Fact;
 use crate::model::run::outcome::StepOutcome;
 use crate::model::run::scheduler::StepIndex;
 use crate::model::text::name::VarName;
+use crate::remote::{DurableStep, Scope, StepKey};
 
 impl Dispatcher<'_> {
     /// `watch`: an earlier controller announced it, and it may run already.
@@ -26,13 +24,12 @@ impl Dispatcher<'_> {
         } else {
             Fact::StepStarted { host: host_label, step: path, attempt }
         });
-        let stop = self.busy(host, Busy::Step(at, attempt));
+        self.busy(host, Busy::Step(at, attempt));
         let recorded = std::mem::take(&mut self.host(host).recorded);
         let made = self.step_task(host, at, attempt);
         // A run that goes back begins nothing that it would have to undo.
         let only_watch = watch && self.scheduler.goes_back();
-        let (watch, no_start) = (watch.then_some(recorded), self.no_start.clone());
-        self.execute(host, made.map(|task| Task { watch, only_watch, stop, no_start, ..task }));
+        self.execute(host, made.map(|task| Task { watch: watch.then_some(recorded), only_watch, ..task }));
     }
 
     fn step_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
@@ -56,10 +53,10 @@ impl Dispatcher<'_> {
         } else {
             Fact::UndoStarted { host: host_label, step: path, attempt }
         });
-        let stop = self.busy(host, Busy::Undo(at, attempt));
+        self.busy(host, Busy::Undo(at, attempt));
         let recorded = std::mem::take(&mut self.host(host).recorded);
         let made = self.undo_task(host, at, attempt);
-        self.execute(host, made.map(|task| Task { stop, watch: watch.then_some(recorded), ..task }));
+        self.execute(host, made.map(|task| Task { watch: watch.then_some(recorded), ..task }));
     }
 
     fn undo_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
@@ -84,8 +81,6 @@ impl Dispatcher<'_> {
             secret: planned.secret_output,
             effects: EffectChange::default(),
             masker: self.masker.clone(),
-            stop: CancellationToken::new(),
-            no_start: CancellationToken::new(),
         }
     }
 

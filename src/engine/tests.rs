@@ -1,5 +1,8 @@
 //! The engine on a scripted transport: what a host answers is decided by the text of the command.
 
+mod cut;
+mod resume;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,11 +24,12 @@ use crate::model::run::event::{Event, Fact, Signal, Stream};
 use crate::model::run::outcome::HostOutcome;
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{Address, HostLabel, HostName, PhaseName, RunId, SiteName, StepPath, UserName, VarName};
-use crate::ssh::{Connect, ConnectError, Connecting, Exec, ExecEnd, OutputChunk, Session};
+use crate::remote::{Connect, Connecting, Exec, ExecEnd, OutputChunk, Session};
+use crate::ssh::ConnectError;
 
 /// What all hosts of a test share: the commands that were sent, as `host: text`, and how often each host was connected to.
 #[derive(Default)]
-pub(super) struct Network {
+struct Network {
     pub sent: Mutex<Vec<String>>,
     pub connections: Mutex<BTreeMap<String, usize>>,
     pub unreachable: BTreeSet<&'static str>,
@@ -140,18 +144,18 @@ impl Session for ScriptedSession {
     }
 }
 
-pub(super) fn text(text: &str) -> CommandTemplate {
+fn text(text: &str) -> CommandTemplate {
     CommandTemplate::shell(Template::parse(text, Language::Shell).unwrap())
 }
 
 /// Gives each host its own value of a variable.
-pub(super) fn set(plan: &mut Plan, name: &str, values: &[&str]) {
+fn set(plan: &mut Plan, name: &str, values: &[&str]) {
     for (host, value) in plan.hosts.iter_mut().zip(values) {
         Arc::make_mut(&mut host.values).insert(VarName::parse(name).unwrap(), Template::literal(value));
     }
 }
 
-pub(super) fn step(name: &str, hosts: &[usize], run: &str, undo: Option<&str>) -> PlanStep {
+fn step(name: &str, hosts: &[usize], run: &str, undo: Option<&str>) -> PlanStep {
     PlanStep {
         run: Some(Operation::Command(text(run))),
         undo: undo.map(text),
@@ -160,7 +164,7 @@ pub(super) fn step(name: &str, hosts: &[usize], run: &str, undo: Option<&str>) -
     }
 }
 
-pub(super) fn phase(name: &str, hosts: &[usize], steps: Vec<PlanStep>) -> PlanPhase {
+fn phase(name: &str, hosts: &[usize], steps: Vec<PlanStep>) -> PlanPhase {
     PlanPhase {
         name: PhaseName::parse(name).unwrap(),
         once: false,
@@ -170,7 +174,7 @@ pub(super) fn phase(name: &str, hosts: &[usize], steps: Vec<PlanStep>) -> PlanPh
     }
 }
 
-pub(super) fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
+fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
     let host = |i: usize| PlanHost {
         label: HostLabel::parse(&format!("web{}", i + 1)).unwrap(),
         site: SiteName::parse("s").unwrap(),
@@ -203,7 +207,7 @@ pub(super) fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
 }
 
 #[derive(Default)]
-pub(super) struct Memory {
+struct Memory {
     pub events: Vec<Event>,
     /// Interrupts when this step starts.
     pub interrupt_at: Option<(&'static str, mpsc::Sender<Signal>)>,
@@ -237,11 +241,11 @@ impl Observer for Memory {
     fn tick(&mut self, _: &mut Summary) {}
 }
 
-pub(super) async fn play(plan: Plan, network: &Arc<Network>) -> (Summary, Memory) {
+async fn play(plan: Plan, network: &Arc<Network>) -> (Summary, Memory) {
     play_with(plan, network, Memory::default()).await
 }
 
-pub(super) async fn play_with(plan: Plan, network: &Arc<Network>, mut memory: Memory) -> (Summary, Memory) {
+async fn play_with(plan: Plan, network: &Arc<Network>, mut memory: Memory) -> (Summary, Memory) {
     let (sender, interrupts) = mpsc::channel(4);
     if let Some((_, slot)) = &mut memory.interrupt_at {
         *slot = sender.clone();
@@ -259,11 +263,11 @@ pub(super) async fn play_with(plan: Plan, network: &Arc<Network>, mut memory: Me
     (summary, memory)
 }
 
-pub(super) fn outcomes(summary: &Summary) -> Vec<HostOutcome> {
+fn outcomes(summary: &Summary) -> Vec<HostOutcome> {
     summary.hosts().map(|host| host.outcome.unwrap()).collect()
 }
 
-pub(super) fn sent(network: &Network) -> Vec<String> {
+fn sent(network: &Network) -> Vec<String> {
     network.sent.lock().unwrap().clone()
 }
 

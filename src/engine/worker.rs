@@ -1,247 +1,123 @@
 //! One host's worker: owns the connection, carries out one order at a time.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::claim::Released;
-use super::durable::Reconnecting;
+use super::contact::{Contact, Reconnecting, Stops};
+use super::message::{Message, Released};
 use super::output::{LONGEST_VALUE, Output};
+use super::task::{Order, ReadyGuard, Recorded, Task, Work};
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{RemoteCommand, signal_of_status};
-use crate::model::plan::durable::{DurableStep, Scope};
-use crate::model::plan::plan::{HostIndex, PlanHost};
-use crate::model::plan::spool::{Claim, Farewell};
 use crate::model::run::cause::Cause;
-use crate::model::run::event::Stream;
-use crate::model::run::masking::Masker;
-use crate::model::run::outcome::{HostOutcome, StepOutcome, TimeLimit};
+use crate::model::run::outcome::{StepOutcome, TimeLimit};
 use crate::model::run::reason::Reason;
 use crate::model::run::scheduler::StepIndex;
-use crate::model::text::name::SiteName;
-use crate::ssh::{Backoff, Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
-
-/// What a worker is told to do.
-pub enum Order {
-    /// Connect, and lock the site if the run does.
-    Connect(CancellationToken),
-    /// Run a step or an undo.
-    Execute(Box<Task>),
-    /// Give the lock back.
-    Release(Box<Farewell>),
-}
-
-/// What is run.
-pub enum Work {
-    /// A command that is lost with its connection.
-    Plain(RemoteCommand),
-    /// The same, but it changes nothing: it does no harm when it is run again.
-    ReadOnly(RemoteCommand),
-    /// A step that outlives it.
-    Durable(Box<DurableStep>),
-}
-
-/// A command with its guard and limits.
-pub struct Task {
-    pub guard: Option<ReadyGuard>,
-    pub work: Work,
-    /// An earlier controller may have started it, and so much of its output is on record.
-    pub watch: Option<Recorded>,
-    /// If it turns out that it was never started, leave it at that.
-    pub only_watch: bool,
-    pub timeout: Option<Duration>,
-    pub idle_timeout: Option<Duration>,
-    /// Keep standard output for a variable.
-    pub capture: bool,
-    /// Tell nobody what it prints.
-    pub secret: bool,
-    /// What it changes of the effects in the site's book, where its own shell cannot do that.
-    pub effects: EffectChange,
-    /// What must not be seen of what it prints.
-    pub masker: Masker,
-    pub stop: CancellationToken,
-    /// The rollout has stopped: what has not begun is not waited for.
-    pub no_start: CancellationToken,
-}
-
-impl Task {
-    /// The same with what it changes of the effects in the site's book: the shell of a durable step does that itself, unless it is another
-    /// user's, who may not write there.
-    pub fn with(mut self, effects: EffectChange) -> Self {
-        match &mut self.work {
-            Work::Durable(step) if step.command.as_user.is_none() => step.effects = effects,
-            Work::Durable(_) | Work::ReadOnly(_) | Work::Plain(_) => self.effects = effects,
-        }
-        self
-    }
-
-    /// Why a step that has not begun is not waited for any longer.
-    pub fn why_not_started(&self) -> &'static str {
-        if self.stop.is_cancelled() { "interrupted" } else { "the rollout has stopped" }
-    }
-
-    /// May it be started, if it turns out that it was not?
-    pub fn may_start(&self) -> bool {
-        !self.only_watch && !self.stop.is_cancelled()
-    }
-}
-
-/// Bytes of a step's output that are on record, after masking.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Recorded {
-    pub out: u64,
-    pub err: u64,
-}
-
-/// A guard whose command is final.
-pub enum ReadyGuard {
-    Unless(RemoteCommand),
-    OnlyIf(RemoteCommand),
-}
-
-/// What a worker tells.
-pub enum Message {
-    Connected,
-    /// What the host does not promise.
-    Warned(String),
-    /// The lock was taken; the greatest number of a run there.
-    Locked(u64),
-    /// The lock was asked for, and the connection broke before the answer came.
-    LockUnknown(Reason),
-    /// The value that a step of the past registered, and that is on record nowhere.
-    Secret(StepIndex, String),
-    /// It is connected, locked if need be, and ready for steps.
-    Ready,
-    ConnectFailed(Reason),
-    /// The host is there, and cannot take part.
-    Refused(HostOutcome, Reason),
-    ConnectionLost {
-        reason: Reason,
-        step_goes_on: bool,
-    },
-    Reattached,
-    Output(Stream, Vec<u8>),
-    Ended {
-        outcome: StepOutcome,
-        captured: Option<String>,
-        took: Duration,
-    },
-    /// The lock was given back, or not.
-    Released(Released),
-}
-
-/// Chunks of output that wait for the dispatcher; with 32 KiB packets half a MiB a host. Filled by the session, emptied here.
-const CHUNKS: usize = 16;
+use crate::remote::{Claim, Entry, ExecEnd, Farewell, Remote};
 
 pub struct Worker {
-    pub index: HostIndex,
-    pub host: PlanHost,
-    pub connector: Arc<dyn Connect>,
-    pub messages: mpsc::Sender<(HostIndex, Message)>,
-    pub session: Option<Box<dyn Session>>,
+    pub contact: Contact,
     /// The lock that the run takes, when it takes one.
     pub lock: Option<Claim>,
     /// Steps of the past whose values are to be read again.
     pub secrets: Vec<(StepIndex, Task)>,
-    /// How a durable step leaves the login session.
-    pub scope: Scope,
-    pub reconnecting: Reconnecting,
 }
 
 impl Worker {
     /// Carries out orders until there are no more.
-    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
-        while let Some(order) = orders.recv().await {
+    pub async fn run(mut self, mut orders: mpsc::Receiver<(Order, Stops)>) {
+        while let Some((order, stops)) = orders.recv().await {
             // The end of the order before is known.
-            self.reconnecting = Reconnecting::default();
+            self.contact.reconnecting = Reconnecting::default();
             let message = match order {
-                Order::Connect(stop) => self.begin(&stop).await,
-                Order::Execute(task) => self.execute(*task).await,
+                Order::Connect => self.begin(&stops.stop).await,
+                Order::Execute(task) => self.execute(&task, &stops).await,
                 Order::Release(farewell) => Message::Released(self.release(&farewell).await),
             };
-            self.tell(message).await;
+            self.contact.tell(message).await;
         }
-        if let Some(session) = self.session.take() {
+        if let Some(session) = self.contact.session.take() {
             session.close().await;
         }
     }
 
     async fn begin(&mut self, stop: &CancellationToken) -> Message {
-        if let Err(error) = self.connect(stop, self.host.endpoint.connect_retry).await {
-            return Message::ConnectFailed(error.reason(&self.host.site));
+        if let Err(error) = self.contact.connect(stop, self.contact.host.endpoint.connect_retry).await {
+            return Message::ConnectFailed(error.reason(&self.contact.host.site));
         }
-        self.tell(Message::Connected).await;
-        if let Err(refusal) = self.claim(stop).await {
+        self.contact.tell(Message::Connected).await;
+        if let Some(claim) = &self.lock
+            && let Err(refusal) = self.contact.claim(claim, stop).await
+        {
             return refusal;
         }
         for (at, secret) in std::mem::take(&mut self.secrets) {
             let Work::Durable(durable) = &secret.work else { continue };
             let mut output = Output::of(&secret, Recorded::default());
-            let end = self.watch(durable, &secret, &mut output).await;
+            let (entry, stops) = (output.entry(!secret.only_watch), Stops::default());
+            let end = self.contact.follow(durable, entry, (&secret, &stops), &mut output).await;
             if let (ExecEnd::Exited(0), Some(Ok(value))) = (end, output.captured().map(value_of)) {
-                self.tell(Message::Secret(at, value)).await;
+                self.contact.tell(Message::Secret(at, value)).await;
             }
         }
         Message::Ready
     }
 
-    pub(super) async fn tell(&mut self, message: Message) {
-        // The dispatcher is gone only when it let go of the run; then nobody listens, rightly.
-        let _ = self.messages.send((self.index, message)).await;
+    async fn release(&mut self, farewell: &Farewell) -> Released {
+        match &self.lock {
+            Some(claim) => self.contact.release(claim, farewell).await,
+            None => Released::Free,
+        }
     }
 
-    pub(super) async fn connect(&mut self, stop: &CancellationToken, retry: Duration) -> Result<(), ConnectFailure> {
-        let connected: Result<Box<dyn Session>, ConnectError> = tokio::select! {
-            connected = Backoff::retry(retry, || self.connector.connect(&self.host.label, &self.host.endpoint)) => connected,
-            () = stop.cancelled() => return Err(ConnectFailure::Interrupted),
-        };
-        self.session = Some(connected.map_err(ConnectFailure::Failed)?);
-        Ok(())
+    /// Writes into the site's book, if the run has locked it.
+    async fn note(&mut self, change: &EffectChange) -> Result<(), Reason> {
+        match &self.lock {
+            Some(claim) if !change.is_empty() => self.contact.note(claim, change).await,
+            Some(_) | None => Ok(()),
+        }
     }
 
-    pub(super) fn is_connected(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| session.is_alive())
-    }
-
-    async fn execute(&mut self, task: Task) -> Message {
+    async fn execute(&mut self, task: &Task, stops: &Stops) -> Message {
         let started = Instant::now();
-        let (outcome, captured) = self.watched(&task).await;
+        let (outcome, captured) = self.watched(task, stops).await;
         Message::Ended { outcome, captured, took: started.elapsed() }
     }
 
     /// A step that may run already is not asked for its guard again: its answer may be another one by now.
-    async fn watched(&mut self, task: &Task) -> (StepOutcome, Option<String>) {
+    async fn watched(&mut self, task: &Task, stops: &Stops) -> (StepOutcome, Option<String>) {
         let (Some(recorded), Work::Durable(step)) = (task.watch, &task.work) else {
             return match task.watch {
                 Some(_) => {
                     let reason = "it was sent by a controller that is gone, and is not durable".into();
                     (StepOutcome::Unknown { reason }, None)
                 }
-                None => self.guarded(task).await,
+                None => self.guarded(task, stops).await,
             };
         };
         let mut output = Output::of(task, recorded);
-        match self.watch(step, task, &mut output).await {
-            ExecEnd::Absent if task.may_start() => self.guarded(task).await,
+        let entry = output.entry(stops.may_start(task));
+        match self.contact.follow(step, entry, (task, stops), &mut output).await {
+            ExecEnd::Absent if stops.may_start(task) => self.guarded(task, stops).await,
             end => self.ended(end, task, output).await,
         }
     }
 
-    async fn guarded(&mut self, task: &Task) -> (StepOutcome, Option<String>) {
+    async fn guarded(&mut self, task: &Task, stops: &Stops) -> (StepOutcome, Option<String>) {
         let (guard, skips_on_success, reason) = match &task.guard {
-            None => return self.captured(task).await,
+            None => return self.captured(task, stops).await,
             Some(ReadyGuard::Unless(command)) => (command, true, "`unless` says it is done"),
             Some(ReadyGuard::OnlyIf(command)) => (command, false, "`only-if` says it is not for now"),
         };
-        let (end, mut output) = self.attempt(guard, task, &|| Output::of_guard(task), true).await;
+        let (end, mut output) = self.attempt(guard, (task, stops), &|| Output::of_guard(task), true).await;
         self.tell_rest(&mut output).await;
         match end {
             ExecEnd::Exited(status) if (status == 0) == skips_on_success => {
                 (StepOutcome::Skipped { reason: reason.to_owned() }, None)
             }
-            ExecEnd::Exited(_) => self.captured(task).await,
+            ExecEnd::Exited(_) => self.captured(task, stops).await,
             // Its host did not come back. A guard changes nothing, and the step has certainly not begun.
             ExecEnd::Lost(why) | ExecEnd::Unknown(why) => {
                 (StepOutcome::NotStarted { reason: why.after("its guard was lost: ") }, None)
@@ -258,20 +134,18 @@ impl Worker {
         }
     }
 
-    async fn captured(&mut self, task: &Task) -> (StepOutcome, Option<String>) {
+    async fn captured(&mut self, task: &Task, stops: &Stops) -> (StepOutcome, Option<String>) {
         let begin = EffectChange { begin: task.effects.begin.clone(), strike: Vec::new() };
-        if !begin.is_empty()
-            && let Err(reason) = self.note(&begin).await
-        {
+        if let Err(reason) = self.note(&begin).await {
             return (StepOutcome::NotStarted { reason }, None);
         }
         let fresh = || Output::of(task, Recorded::default());
         let (end, output) = match &task.work {
-            Work::Plain(command) => self.attempt(command, task, &fresh, false).await,
-            Work::ReadOnly(command) => self.attempt(command, task, &fresh, true).await,
+            Work::Plain(command) => self.attempt(command, (task, stops), &fresh, false).await,
+            Work::ReadOnly(command) => self.attempt(command, (task, stops), &fresh, true).await,
             Work::Durable(step) => {
                 let mut output = fresh();
-                (self.start(step, task, &mut output).await, output)
+                (self.contact.follow(step, Entry::Start, (task, stops), &mut output).await, output)
             }
         };
         self.ended(end, task, output).await
@@ -285,7 +159,7 @@ impl Worker {
     async fn attempt(
         &mut self,
         command: &RemoteCommand,
-        task: &Task,
+        (task, stops): (&Task, &Stops),
         fresh: &(dyn Fn() -> Output + Sync),
         again: bool,
     ) -> (ExecEnd, Output) {
@@ -293,30 +167,30 @@ impl Worker {
         let mut cut = None;
         loop {
             let since = tokio::time::Instant::now();
-            let end = if self.is_connected() {
-                self.exec(Remote::Plain(command), task, &mut output).await
+            let end = if self.contact.is_connected() {
+                self.contact.exec(Remote::Plain(command), task, &stops.stop, &mut output).await
             } else {
                 ExecEnd::NotStarted("the connection broke between two steps".into())
             };
-            self.lasted(since, false);
+            self.contact.lasted(since, false);
             let reason = match end {
-                ExecEnd::NotStarted(reason) if !self.is_connected() => reason,
-                ExecEnd::Lost(reason) if again && !self.is_connected() => {
+                ExecEnd::NotStarted(reason) if !self.contact.is_connected() => reason,
+                ExecEnd::Lost(reason) if again && !self.contact.is_connected() => {
                     cut = Some(reason.clone());
                     reason
                 }
                 ExecEnd::Lost(reason) => {
-                    self.lost(reason.clone(), false).await;
+                    self.contact.lost(reason.clone(), false).await;
                     return (ExecEnd::Lost(reason), output);
                 }
                 end => return (end, output),
             };
-            self.lost(reason, false).await;
+            self.contact.lost(reason, false).await;
             let connected = tokio::select! {
                 biased;
-                () = task.stop.cancelled() => None,
-                () = task.no_start.cancelled(), if cut.is_none() => None,
-                connected = self.reconnect() => Some(connected),
+                () = stops.stop.cancelled() => None,
+                () = stops.no_start.cancelled(), if cut.is_none() => None,
+                connected = self.contact.reconnect() => Some(connected),
             };
             let end = match (connected, cut.clone()) {
                 (Some(Ok(())), _) => {
@@ -326,34 +200,10 @@ impl Worker {
                 (Some(Err(reason)), Some(cut)) => ExecEnd::Lost(cut.and(reason.after("then "))),
                 (Some(Err(reason)), None) => ExecEnd::NotStarted(reason),
                 (None, Some(_)) => ExecEnd::Stopped,
-                (None, None) => ExecEnd::NotStarted(task.why_not_started().into()),
+                (None, None) => ExecEnd::NotStarted(stops.why_not_started().into()),
             };
             return (end, output);
         }
-    }
-
-    pub(super) async fn lost(&mut self, reason: Reason, step_goes_on: bool) {
-        self.tell(Message::ConnectionLost { reason, step_goes_on }).await;
-    }
-
-    pub(super) async fn exec(&mut self, command: Remote<'_>, task: &Task, told: &mut Output) -> ExecEnd {
-        let Some(session) = self.session.as_mut() else {
-            return ExecEnd::NotStarted("no connection".into());
-        };
-        let (output, mut chunks) = mpsc::channel::<OutputChunk>(CHUNKS);
-        // The host keeps to a durable step's limit itself.
-        let timeout = if let Remote::Plain(_) = command { task.timeout } else { None };
-        let exec = Exec { command, timeout, idle_timeout: task.idle_timeout, stop: task.stop.clone(), output };
-        let (index, messages) = (self.index, &self.messages);
-        let forward = async {
-            while let Some(chunk) = chunks.recv().await {
-                if let Some(bytes) = told.take(&chunk) {
-                    let _ = messages.send((index, Message::Output(chunk.stream, bytes))).await;
-                }
-            }
-        };
-        // The session drops its sender at the end of the command, and with it ends the forwarding.
-        tokio::join!(session.exec(exec), forward).0
     }
 
     /// Tells what is left of the output, and how the step ended.
@@ -364,7 +214,7 @@ impl Worker {
         }
         let outcome = outcome_of(end, task);
         let strike = EffectChange { begin: Vec::new(), strike: task.effects.strike.clone() };
-        if outcome == StepOutcome::Succeeded && !strike.is_empty() {
+        if outcome == StepOutcome::Succeeded {
             // What cannot be struck out now stays in the book, and `fleet SITE status` tells it.
             let _ = self.note(&strike).await;
         }
@@ -377,26 +227,7 @@ impl Worker {
 
     async fn tell_rest(&mut self, output: &mut Output) {
         for (stream, bytes) in output.finish() {
-            self.tell(Message::Output(stream, bytes)).await;
-        }
-    }
-}
-
-/// Why there is no connection.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectFailure {
-    #[error("interrupted")]
-    Interrupted,
-    #[error(transparent)]
-    Failed(#[from] ConnectError),
-}
-
-impl ConnectFailure {
-    /// On a host of this site.
-    pub fn reason(&self, site: &SiteName) -> Reason {
-        match self {
-            Self::Interrupted => Reason::new(Cause::Interrupted, self.to_string()),
-            Self::Failed(error) => error.reason(site),
+            self.contact.tell(Message::Output(stream, bytes)).await;
         }
     }
 }

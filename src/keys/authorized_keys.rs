@@ -27,7 +27,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// What to do with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// The key is there.
     AlreadyThere {
         /// On which line, from 1.
         line: usize,
@@ -41,7 +40,6 @@ pub enum Decision {
 /// What sshd will make of a file, and of our key in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Review {
-    /// What to do.
     pub decision: Decision,
     /// It starts with a byte order mark, so sshd cannot read the key on its first line. Nothing is repaired: the bytes are not ours.
     pub byte_order_mark: bool,

@@ -1,7 +1,7 @@
 //! Brings the public key into `~/.ssh/authorized_keys` of a logged-in user.
 //!
-//! Two commands go to the host: one reads the file (`host/read.sh`), one appends what [`review`] decided, unless the file has changed
-//! since (`host/append.sh`). Both first refuse what sshd would not read (`host/find.sh`).
+//! Two commands go to the host: one reads the file, one appends what [`review`] decided, unless the file has changed since. Both first
+//! refuse what sshd would not read.
 //!
 //! Invariant: under the name `authorized_keys` there is the old file or the complete new one, every foreign byte kept. So whatever
 //! is lost on the way, a connection, the disk's last block, the same call again does the right thing.
@@ -9,25 +9,16 @@
 use std::fmt;
 use std::time::Duration;
 
-use futures::future::join;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-
 use crate::model::plan::command::RemoteCommand;
 use crate::model::recipe::shell::quote;
-use crate::model::run::event::Stream;
 use crate::model::run::reason::Reason;
 use crate::model::text::hint::Advise;
 use crate::model::text::hint::Hint;
 use crate::model::text::printable::printable;
+use crate::remote::{ExecEnd, Remote, Session, append_authorized_keys, collect, read_authorized_keys};
 use crate::ssh::key::PublicKeyLine;
-use crate::ssh::{Exec, ExecEnd, OutputChunk, Remote, Session};
 
 use super::authorized_keys::{Decision, review};
-
-const FIND: &str = include_str!("host/find.sh");
-const READ: &str = include_str!("host/read.sh");
-const APPEND: &str = include_str!("host/append.sh");
 
 /// Longest running time of one of the two commands: it includes a flush of the host's disk.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -43,43 +34,32 @@ const ATTEMPTS: usize = 10;
 /// The key is in the file. Whether sshd takes it is another question, see [`super::rollout::prove`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Distributed {
-    /// What was done.
     pub change: Change,
     /// What may keep the key from working.
     pub warnings: Vec<Warning>,
 }
 
-/// What was done to the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// The key was added.
     Added,
-    /// It was there.
     AlreadyThere,
 }
 
 /// What may keep the key, or another, from working.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Warning {
-    /// The file starts with a byte order mark.
     ByteOrderMark,
     /// The key is there, behind options.
     Options {
-        /// On which line.
         line: usize,
-        /// The options.
         options: String,
     },
     /// The user's own group may write here.
     GroupWritable {
-        /// File or folder.
         path: String,
-        /// As `ls` shows it.
         mode: String,
     },
-    /// `restorecon` failed.
     Unlabelled {
-        /// The file.
         path: String,
     },
 }
@@ -124,18 +104,10 @@ pub enum DistributeError {
     Changing,
     /// A tool on the host failed. Nothing was changed.
     #[error("nothing was changed: {message}")]
-    Failed {
-        /// Exit status.
-        status: u8,
-        /// Its last words.
-        message: String,
-    },
+    Failed { status: u8, message: String },
     /// The command did not run.
     #[error("nothing was changed: {reason}")]
-    NotStarted {
-        /// Why.
-        reason: Reason,
-    },
+    NotStarted { reason: Reason },
     /// Nobody knows how the command ended.
     #[error("{reason}; authorized_keys is as before, or has the key as well: the same again is safe")]
     Unknown {
@@ -147,54 +119,22 @@ pub enum DistributeError {
 /// What is on the host must not be touched, or would not be read by sshd. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It belongs to a stranger.
     #[error("{path} belongs to user number {uid}: sshd would not read keys there")]
-    Foreign {
-        /// File or folder.
-        path: String,
-        /// Its owner.
-        uid: String,
-    },
-    /// Others may write to it.
+    Foreign { path: String, uid: String },
     #[error("{path} is writable by others ({mode}): sshd would not read keys there")]
-    Writable {
-        /// File or folder.
-        path: String,
-        /// As `ls` shows it.
-        mode: String,
-    },
-    /// It points to another place.
+    Writable { path: String, mode: String },
     #[error("{path} is a symbolic link to {target}: whoever manages that file has to add the key")]
-    Link {
-        /// The link.
-        path: String,
-        /// What it points to.
-        target: String,
-    },
-    /// `~/.ssh` is no folder.
+    Link { path: String, target: String },
     #[error("{path} is not a folder")]
-    NotAFolder {
-        /// The path.
-        path: String,
-    },
-    /// `authorized_keys` is no file.
+    NotAFolder { path: String },
     #[error("{path} is not a regular file")]
-    NotAFile {
-        /// The path.
-        path: String,
-    },
+    NotAFile { path: String },
     /// It is larger than 1 MiB.
     #[error("{path} has {size} bytes: no more than {LARGEST_FILE} are read")]
-    TooLarge {
-        /// The file.
-        path: String,
-        /// Its size.
-        size: String,
-    },
+    TooLarge { path: String, size: String },
     /// A copy would not have its owner and mode.
     #[error("{path} cannot be replaced by this user without changing its owner or mode ({attributes})")]
     NotKept {
-        /// The file.
         path: String,
         /// Mode, owner and group.
         attributes: String,
@@ -216,7 +156,7 @@ pub async fn distribute(session: &mut dyn Session, public_key: &PublicKeyLine) -
                 return Ok(Distributed { change: Change::AlreadyThere, warnings });
             }
             Decision::Append(addition) => {
-                let answers = run(session, append_command(before.as_ref(), &addition)).await?;
+                let answers = run(session, &append_command(before.as_ref(), &addition)).await?;
                 match Answers::parse(&answers)? {
                     Answers { end: End::Added, warnings: more } => {
                         warnings.extend(more.into_iter().filter(|w| !matches!(w, Warning::GroupWritable { .. })));
@@ -240,7 +180,7 @@ struct HostFile {
 
 /// None: somebody replaced the file while it was read.
 async fn read(session: &mut dyn Session) -> Result<Option<(Option<HostFile>, Vec<Warning>)>, DistributeError> {
-    let answers = run(session, format!("limit={LARGEST_FILE}\n{FIND}{READ}")).await?;
+    let answers = run(session, &read_authorized_keys(LARGEST_FILE)).await?;
     match Answers::parse(&answers)? {
         Answers { end: End::None, warnings } => Ok(Some((None, warnings))),
         Answers { end: End::Content { checksum, content }, warnings } => {
@@ -254,15 +194,10 @@ async fn read(session: &mut dyn Session) -> Result<Option<(Option<HostFile>, Vec
     }
 }
 
-fn append_command(before: Option<&HostFile>, addition: &[u8]) -> String {
-    let (expected, length) = before.map_or(("none", 0), |file| (&file.checksum, file.content.len()));
-    format!(
-        "expected={}\naddition={}\nsize={}\npatience={PATIENCE}\n{FIND}{APPEND}",
-        quote(expected),
-        // A public key's line is text: see `PublicKeyLine`.
-        quote(&String::from_utf8_lossy(addition)),
-        length + addition.len(),
-    )
+fn append_command(before: Option<&HostFile>, addition: &[u8]) -> RemoteCommand {
+    let (expected, length) = before.map_or((None, 0), |file| (Some(file.checksum.as_str()), file.content.len()));
+    // A public key's line is text: see `PublicKeyLine`.
+    append_authorized_keys(expected, &String::from_utf8_lossy(addition), length + addition.len(), PATIENCE)
 }
 
 fn not_understood() -> DistributeError {
@@ -333,25 +268,8 @@ impl<'a> Answers<'a> {
 }
 
 /// Runs a command and gives its standard output; everything but exit status 0 is an error.
-pub(super) async fn run(session: &mut dyn Session, text: String) -> Result<Vec<u8>, DistributeError> {
-    let command = RemoteCommand::shell(text);
-    // Filled by the session, emptied below; both end together.
-    let (output, mut chunks) = mpsc::channel::<OutputChunk>(16);
-    let stop = CancellationToken::new();
-    let exec = Exec { command: Remote::Plain(&command), timeout: Some(TIMEOUT), idle_timeout: None, stop, output };
-    let collect = async {
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        while let Some(chunk) = chunks.recv().await {
-            let kept = match chunk.stream {
-                Stream::Stdout => &mut stdout,
-                Stream::Stderr => &mut stderr,
-            };
-            let room = LARGEST_OUTPUT.saturating_sub(kept.len());
-            kept.extend(chunk.bytes.into_iter().take(room));
-        }
-        (stdout, stderr)
-    };
-    let (end, (stdout, stderr)) = join(session.exec(exec), collect).await;
+pub(super) async fn run(session: &mut dyn Session, command: &RemoteCommand) -> Result<Vec<u8>, DistributeError> {
+    let (end, [stdout, stderr]) = collect(session, Remote::Plain(command), TIMEOUT, LARGEST_OUTPUT).await;
     match end {
         ExecEnd::Exited(0) => Ok(stdout),
         // A signal may have come after the file got its name.

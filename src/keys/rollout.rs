@@ -10,12 +10,14 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::model::plan::command::RemoteCommand;
 use crate::model::plan::plan::PlanHost;
 use crate::model::run::cause::Cause;
 use crate::model::text::hint::{Advise as _, Hint};
 use crate::model::text::name::{HostLabel, SiteName};
+use crate::remote::Connect;
 use crate::ssh::key::PublicKeyLine;
-use crate::ssh::{Backoff, Connect, ConnectError, KeyAnswer};
+use crate::ssh::{Backoff, ConnectError, KeyAnswer};
 
 use super::distribute::{Change, DistributeError, Distributed, Warning, distribute, run};
 
@@ -122,7 +124,7 @@ impl HostKeyOutcome {
 pub async fn prove(connector: &dyn Connect, host: &PlanHost) -> Result<(), ConnectError> {
     let mut session =
         Backoff::retry(host.endpoint.connect_retry, || connector.connect(&host.label, &host.endpoint)).await?;
-    let result = run(session.as_mut(), ":".to_owned()).await;
+    let result = run(session.as_mut(), &RemoteCommand::shell(":")).await;
     session.close().await;
     match result {
         Ok(_) => Ok(()),

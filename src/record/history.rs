@@ -39,7 +39,7 @@ pub enum HistoryError {
     },
     #[error("{path} was written by a newer fleet (format {found}, this one reads up to {known})\n  hint: use that version of fleet for this run", path = path.display())]
     Newer { path: PathBuf, found: u32, known: u32 },
-    /// An older fleet wrote it, in a way in which this one cannot go on with it.
+    /// This one cannot go on with it.
     #[error("{path} was written by an older fleet (format {found}, this one reads {known})\n  hint: use that version of fleet for this run", path = path.display())]
     Older { path: PathBuf, found: u32, known: u32 },
     /// A blob is not what its name says.

@@ -39,7 +39,7 @@ pub trait Store: Send + Sync {
     /// Has it a first event, with which all else begins?
     fn is_started(&self, run: &RunId) -> Result<bool, HistoryError>;
 
-    /// The plan, as one of this version.
+    /// The plan, with its blobs.
     fn plan(&self, run: &RunId) -> Result<Plan, HistoryError>;
 
     /// What was asked for, so that it can be planned again; none for an ad-hoc command. Its version is that of the plan.

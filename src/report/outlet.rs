@@ -13,6 +13,7 @@ use std::time::Duration;
 /// Bytes that wait for the reader before the run waits for it too.
 const ROOM: usize = 4 << 20;
 
+/// How long a reader may take nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the end of a run waits for a terminal that shows nothing.
@@ -231,9 +232,9 @@ mod tests {
         let mut outlet = Outlet::with_limits(Pipe(sender), (usize::MAX, PATIENCE), Some(Duration::ZERO)).unwrap();
         let is_behind = outlet.is_behind();
         assert!(!is_behind());
-        outlet.write_all(&[b'x'; ROOM]).unwrap();
+        outlet.write_all(&vec![b'x'; ROOM]).unwrap();
         assert!(is_behind());
-        outlet.write_all(&[b'y'; ROOM]).unwrap();
+        outlet.write_all(&vec![b'y'; ROOM]).unwrap();
         drop(outlet);
         assert_eq!(reader.iter().map(|chunk| chunk.len()).sum::<usize>(), 2 * ROOM);
         assert!(!is_behind());

@@ -363,5 +363,4 @@ fn limit(hosts: &[&HostSummary]) -> String {
 }
 
 #[cfg(test)]
-#[path = "table_tests.rs"]
 mod tests;

@@ -136,5 +136,4 @@ fn wipe(rows: usize) -> String {
 }
 
 #[cfg(test)]
-#[path = "terminal_tests.rs"]
 mod tests;

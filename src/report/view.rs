@@ -332,5 +332,4 @@ fn waits_for(state: State, host: &HostSummary, scene: &Scene<'_>) -> String {
 }
 
 #[cfg(test)]
-#[path = "view_tests.rs"]
 mod tests;

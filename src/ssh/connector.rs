@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt as _;
-
 use super::admission::Admission;
+use super::channel::Connection;
 use super::credentials::{Credentials, PasswordGate};
 use super::dial::Dial;
 use super::known_hosts::KnownHosts;
 use super::link::{self, Judge};
-use super::session::SshSession;
 use super::timeouts::Timeouts;
-use super::{Connect, ConnectError, Connecting, Session, login};
+use super::{ConnectError, login};
 use crate::model::inventory::ssh::Endpoint;
 use crate::model::text::name::HostLabel;
 
@@ -36,7 +34,8 @@ impl SshConnector {
         Self { credentials: Arc::new(credentials), ..self.clone() }
     }
 
-    async fn connect_to(&self, label: &HostLabel, host: &Endpoint) -> Result<SshSession, ConnectError> {
+    /// Reaches the host, verifies its key and logs in.
+    pub(crate) async fn connect_to(&self, label: &HostLabel, host: &Endpoint) -> Result<Connection, ConnectError> {
         let dial = Dial {
             address: host.address.as_str(),
             port: host.port,
@@ -49,17 +48,11 @@ impl SshConnector {
         let mut link = link::connect(&dial, handshake, &types, host.keepalive, self.judge(host)).await?;
         login::login(&mut link, (label, host), &self.credentials, self.timeouts.auth).await?;
         link.permits = None;
-        Ok(SshSession::new(link, self.timeouts))
+        Ok(Connection::new(link, self.timeouts))
     }
 
     fn judge(&self, host: &Endpoint) -> Judge {
         let (known_hosts, address, port) = (Arc::clone(&self.known_hosts), host.address.clone(), host.port);
         Box::new(move |key| known_hosts.check(address.as_str(), port, key))
-    }
-}
-
-impl Connect for SshConnector {
-    fn connect<'a>(&'a self, label: &'a HostLabel, host: &'a Endpoint) -> Connecting<'a> {
-        async move { Ok(Box::new(self.connect_to(label, host).await?) as Box<dyn Session>) }.boxed()
     }
 }

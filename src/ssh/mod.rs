@@ -1,48 +1,37 @@
-//! The only place that names russh: connections, host keys, authentication, commands.
+//! The only place that names russh: connections, host keys, authentication, channels. What is said in a channel is known to
+//! [`crate::remote`].
 //!
-//! The rest of fleet sees two small traits, so that a scripted transport can stand in for the network in tests.
 //! The crate `russh-keys` that older guides name is dead: it was merged into russh as `russh::keys`.
 
 mod admission;
 mod agent;
 mod backoff;
+mod channel;
 mod connector;
 mod credentials;
 mod dial;
-mod exec;
-mod framing;
 mod host_key;
 pub mod key;
 pub mod known_hosts;
 mod link;
 mod login;
-mod progress;
 mod scan;
-mod session;
-mod shells;
 mod timeouts;
 mod words;
 
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-
 use crate::model::inventory::host_key::HostKeyRefusal;
-use crate::model::inventory::ssh::Endpoint;
-use crate::model::plan::command::{RemoteCommand, Wire};
-use crate::model::plan::durable::{DurableStep, Entry};
 use crate::model::run::cause::Cause;
-use crate::model::run::event::Stream;
 use crate::model::run::reason::Reason;
 use crate::model::text::hint::Hint;
-use crate::model::text::name::{HostLabel, SiteName};
+use crate::model::text::name::SiteName;
 
 pub use crate::model::inventory::host_key::Verdict;
 pub use admission::Admission;
 pub use agent::agent_has;
 pub use backoff::Backoff;
+pub(crate) use channel::{Broken, Channel, ChannelReader, ChannelWriter, Connection, Heard, NoChannel};
 pub use connector::SshConnector;
 pub use credentials::{AgentKey, Credentials, Identity, PasswordGate};
 pub use host_key::HostKey;
@@ -50,103 +39,10 @@ pub use known_hosts::{KnownHosts, KnownHostsError};
 pub use russh::keys::{Certificate, PrivateKey};
 pub use scan::scan_host_key;
 pub use timeouts::Timeouts;
-
-/// A connection that comes about, or why it does not.
-pub type Connecting<'a> = BoxFuture<'a, Result<Box<dyn Session>, ConnectError>>;
-
-/// Makes connections to hosts.
-pub trait Connect: Send + Sync + 'static {
-    /// Reaches the host, which `label` names to people, verifies its key and logs in. Every stage has a time limit of its own; cancelling is dropping the future.
-    fn connect<'a>(&'a self, label: &'a HostLabel, host: &'a Endpoint) -> Connecting<'a>;
-}
-
-/// One connection to one host. Each command runs in a channel of its own, except that durable steps of the same user share one.
-pub trait Session: Send {
-    /// Runs a command to its end, or until a limit or `stop` ends it. Output goes to `exec.output` as it comes.
-    fn exec<'a>(&'a mut self, exec: Exec<'a>) -> BoxFuture<'a, ExecEnd>;
-
-    /// Is the connection still there? A session that says no will never say yes again.
-    fn is_alive(&self) -> bool;
-
-    /// Says good-bye.
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
-}
-
-/// A command to run, with its limits.
-pub struct Exec<'a> {
-    /// The command.
-    pub command: Remote<'a>,
-    /// Longest running time. A durable step's is its own, since the host keeps to it.
-    pub timeout: Option<Duration>,
-    /// Longest time without a byte of output.
-    pub idle_timeout: Option<Duration>,
-    /// Ends the command: TERM to its process group, after [`GRACE`] KILL.
-    pub stop: CancellationToken,
-    /// Bounded: the channel's reader waits when the receiver is slow, and so, in the end, does the command.
-    pub output: mpsc::Sender<OutputChunk>,
-}
-
-/// What is run in a channel.
-#[derive(Debug, Clone, Copy)]
-pub enum Remote<'a> {
-    /// A command that ends with its channel, or is lost with it.
-    Plain(&'a RemoteCommand),
-    /// A step that outlives its channel.
-    Durable(&'a DurableStep, Entry),
-}
-
-impl Remote<'_> {
-    /// What is sent, and what to expect; `nonce` is fresh random hex.
-    pub fn wire(&self, nonce: &str) -> Wire {
-        match self {
-            Self::Plain(command) => command.wire(nonce),
-            Self::Durable(step, entry) => step.wire(*entry, nonce),
-        }
-    }
-
-    /// The command's own text.
-    pub fn text(&self) -> &str {
-        match self {
-            Self::Plain(command) => &command.text,
-            Self::Durable(step, _) => &step.command.text,
-        }
-    }
-}
+pub(crate) use timeouts::in_words;
 
 /// Between TERM and KILL.
 pub const GRACE: Duration = Duration::from_secs(5);
-
-/// Bytes that a command printed, without the marks around them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutputChunk {
-    /// Where it printed them.
-    pub stream: Stream,
-    /// The bytes.
-    pub bytes: Vec<u8>,
-}
-
-/// How a command ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExecEnd {
-    /// It exited; 0 to 255, above 128 perhaps by a signal (see [`crate::model::plan::command::signal_of_status`]).
-    Exited(u8),
-    /// The running time was over and its process group was ended.
-    TimedOut,
-    /// It was silent for too long and its process group was ended.
-    IdleTimedOut,
-    /// `stop` was cancelled and its process group was ended.
-    Stopped,
-    /// It was certainly not started.
-    NotStarted(Reason),
-    /// A durable step that was only to be watched, and the host proves that it was never started.
-    Absent,
-    /// It may have been started, and nobody listens to it any more. A durable step can be asked for again.
-    Lost(Reason),
-    /// A durable step that may have been started, and what became of it cannot be found out.
-    Unknown(Reason),
-    /// A durable step that goes on, and whose host could not be reached again.
-    Detached(Reason),
-}
 
 /// Why there is no connection. Each names the stage, so that the message does.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

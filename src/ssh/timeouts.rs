@@ -40,6 +40,6 @@ impl Timeouts {
 }
 
 /// `20 s`, `0.5 s`.
-pub(super) fn in_words(limit: Duration) -> String {
+pub(crate) fn in_words(limit: Duration) -> String {
     format!("{} s", limit.as_secs_f64())
 }

@@ -1,16 +1,14 @@
 //! The scripts of a site's book, through the shells that hosts have.
 
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use fleet::model::plan::book::{Book, Effect, EffectChange, HostProof, Proof};
-use fleet::model::plan::command::RemoteCommand;
-use fleet::model::plan::host_report::HostReport;
+use fleet::model::plan::book::{Book, Effect, EffectChange, Proof};
 use fleet::model::plan::plan::HostIndex;
-use fleet::model::plan::spool::{self, Claim, Farewell};
 use fleet::model::text::name::{RunId, SiteName, StepName, UserName, VarName};
+use fleet::remote::{Claim, Farewell, HostProof, HostReport, Question};
 
-use crate::support::process::run;
 use crate::support::tools::{PATH, tool};
 
 const SHELLS: [&[&str]; 4] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"], &["ksh"]];
@@ -24,12 +22,26 @@ struct Host {
 }
 
 impl Host {
-    fn ask(&self, command: &RemoteCommand) -> String {
+    fn ask(&self, question: &Question) -> String {
         let mut shell = Command::new(tool(self.shell[0]));
-        shell.args(&self.shell[1..]).args(["-c", &command.text]).current_dir(self.home.path());
-        let output = run(shell.env_clear().env("PATH", PATH).env("HOME", self.home.path()));
-        assert!(output.stderr.is_empty(), "{:?}: {}", self.shell, String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        shell.args(&self.shell[1..]).arg("-s").current_dir(self.home.path());
+        shell.env_clear().env("PATH", PATH).env("HOME", self.home.path());
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let wire = question.wire("abc");
+        let mut stdin = shell.stdin.take().unwrap();
+        stdin.write_all(wire.setup.concat().as_bytes()).unwrap();
+        stdin.write_all(&wire.stdin).unwrap();
+        drop(stdin);
+        let output = shell.wait_with_output().unwrap();
+        let stream = |bytes: Vec<u8>| {
+            let text = String::from_utf8(bytes).unwrap();
+            let rest = text.strip_prefix(&format!("{} ", wire.begin)).unwrap_or_else(|| panic!("{text}"));
+            let (said, end) = rest.split_once('\n').unwrap().1.split_once(&format!("{} ", wire.end)).unwrap();
+            assert!(end.trim_end().parse::<u8>().is_ok(), "{end}");
+            said.to_owned()
+        };
+        assert_eq!(stream(output.stderr), "", "{:?}", self.shell);
+        stream(output.stdout)
     }
 
     fn book(&self) -> Book {
@@ -39,7 +51,7 @@ impl Host {
     }
 
     fn report(&self) -> HostReport {
-        HostReport::parse(&self.ask(&spool::inspect(&self.book())))
+        HostReport::parse(&self.ask(&Question::inspect(&self.book())))
     }
 
     fn claim(&self, run: &str) -> Claim {
@@ -88,7 +100,7 @@ fn a_book_keeps_what_a_run_writes_into_it_whatever_the_shell() {
         assert_eq!(host.ask(&first.note(&begun)), "noted\n");
         assert_eq!(host.report().effects.iter().map(|found| &found.effect).collect::<Vec<_>>(), [&effect]);
         // While a run has the lock, what is in force is its own.
-        assert_eq!(host.ask(&spool::strike(&host.book(), std::slice::from_ref(&name), "forgotten")), "");
+        assert_eq!(host.ask(&Question::strike(&host.book(), std::slice::from_ref(&name), "forgotten")), "");
 
         let value = "first line\n  'second' $line \\";
         let farewell =
@@ -101,14 +113,14 @@ fn a_book_keeps_what_a_run_writes_into_it_whatever_the_shell() {
         let Some(HostProof::Proven(told)) = report.proof else { panic!("{shell:?}") };
         assert!(told.age.is_some());
         assert_eq!(Proof { age: None, ..told }, proof(value), "{shell:?}");
-        assert_eq!(host.ask(&spool::strike(&host.book(), &[name], "forgotten")), "released\n");
+        assert_eq!(host.ask(&Question::strike(&host.book(), &[name], "forgotten")), "released\n");
         assert!(host.report().effects.is_empty());
 
         // Whoever takes the first one up again withdraws what it has proven.
         assert!(host.lock(&Claim { resumed: true, ..first.clone() }).ready);
         assert!(matches!(host.report().proof, Some(HostProof::Withdrawn(run)) if run.as_str() == FIRST), "{shell:?}");
         // Its lock goes to another: it leaves that one's alone, and proves nothing.
-        assert_eq!(host.ask(&spool::unlock(&host.book(), &first.run, "unlocked")), "released\n");
+        assert_eq!(host.ask(&Question::unlock(&host.book(), &first.run, "unlocked")), "released\n");
         let report = host.lock(&second);
         assert!(report.ready && report.sequence == 7, "{shell:?}: {report:?}");
         let late = Farewell { line: "late".to_owned(), ..farewell };

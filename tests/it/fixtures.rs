@@ -94,7 +94,7 @@ fn a_changed_host_key_is_another_one() {
 }
 
 #[test]
-fn a_user_logs_in_with_a_password_typed_on_a_terminal() {
+fn a_user_logs_in_with_a_password_typed_on_a_terminal_as_root() {
     let user = TestUser::create();
     let mut ready = ReadyProject::start("", &[]);
     ready.add_site_on("mysite", "", vec![("web1", Sshd::settings().password())]);

@@ -27,7 +27,7 @@ const TRUE: [&str; 4] = ["mysite", "run", "--", "true"];
 const WITH_PASSWORD: [&str; 6] = ["mysite", "run", "--password-file", "password", "--", "true"];
 
 #[test]
-fn a_server_that_wants_several_proofs_gets_them_in_its_order() {
+fn a_server_that_wants_several_proofs_gets_them_in_its_order_as_root() {
     let user = TestUser::create();
     for methods in [
         "password,publickey",
@@ -46,7 +46,7 @@ fn a_server_that_wants_several_proofs_gets_them_in_its_order() {
 
 /// sshd counts a key that comes before the password as a failure, and bears few.
 #[test]
-fn no_key_is_offered_before_the_server_wants_one() {
+fn no_key_is_offered_before_the_server_wants_one_as_root() {
     let user = TestUser::create();
     for methods in ["password,publickey", "keyboard-interactive:pam,publickey"] {
         let ready = hosts(&user, &["web1"], || wanting(methods).line("MaxAuthTries 1"));
@@ -56,7 +56,7 @@ fn no_key_is_offered_before_the_server_wants_one() {
 }
 
 #[test]
-fn two_keys_are_two_proofs() {
+fn two_keys_are_two_proofs_as_root() {
     let user = TestUser::create();
     let ready = host_wanting(&user, "publickey,publickey");
     let output = ready.fleet(&TRUE).expect_code(11);
@@ -71,7 +71,7 @@ fn two_keys_are_two_proofs() {
 }
 
 #[test]
-fn a_key_that_was_accepted_is_not_called_refused() {
+fn a_key_that_was_accepted_is_not_called_refused_as_root() {
     let user = TestUser::create();
     let ready = host_wanting(&user, "publickey,password");
     let output = ready.fleet(&TRUE).expect_code(11);
@@ -85,7 +85,7 @@ fn a_key_that_was_accepted_is_not_called_refused() {
 }
 
 #[test]
-fn an_accepted_password_is_not_called_refused_when_the_key_is_missing() {
+fn an_accepted_password_is_not_called_refused_when_the_key_is_missing_as_root() {
     let user = TestUser::create();
     let ready = hosts(&user, &["web1"], || wanting("password,publickey"));
     let output = ready.fleet(&WITH_PASSWORD).expect_code(11);
@@ -94,7 +94,7 @@ fn an_accepted_password_is_not_called_refused_when_the_key_is_missing() {
 }
 
 #[test]
-fn a_key_is_distributed_where_the_server_wants_a_password_as_well() {
+fn a_key_is_distributed_where_the_server_wants_a_password_as_well_as_root() {
     let user = TestUser::create();
     for methods in ["publickey,password", "password,publickey"] {
         let ready = hosts(&user, &["web1"], || wanting(methods));
@@ -107,7 +107,7 @@ fn a_key_is_distributed_where_the_server_wants_a_password_as_well() {
 
 /// The same password opens the host without the key.
 #[test]
-fn a_password_never_stands_for_the_key_that_is_to_be_proven() {
+fn a_password_never_stands_for_the_key_that_is_to_be_proven_as_root() {
     let user = TestUser::create();
     let ready = hosts(&user, &["web1"], || Sshd::settings().line("AuthorizedKeysFile none"));
     let output = ready.fleet(&["mysite", "distribute-keys", "--password-file", "password"]).expect_code(10);
@@ -134,7 +134,7 @@ fn a_certificate_never_stands_for_the_key_that_is_to_be_proven() {
 
 /// With the last failure that it bears, sshd closes the connection.
 #[test]
-fn a_password_that_a_server_closed_at_goes_to_no_other_host() {
+fn a_password_that_a_server_closed_at_goes_to_no_other_host_as_root() {
     let user = TestUser::create();
     for line in ["PasswordAuthentication yes", "PasswordAuthentication no"] {
         let settings = || {
@@ -149,7 +149,7 @@ fn a_password_that_a_server_closed_at_goes_to_no_other_host() {
 }
 
 #[test]
-fn a_server_s_own_words_about_a_login_are_told() {
+fn a_server_s_own_words_about_a_login_are_told_as_root() {
     let user = TestUser::create();
     let banner = tempfile::NamedTempFile::new().unwrap();
     files::write(banner.path(), "Ask \x1b[1mthe NOC\n\n   first\n", 0o644);

@@ -36,7 +36,7 @@ fn expect_distributed(ready: &ReadyProject, names: &[&str]) {
 }
 
 #[test]
-fn a_password_is_asked_for_once_and_brings_the_key_to_all_hosts() {
+fn a_password_is_asked_for_once_and_brings_the_key_to_all_hosts_as_root() {
     let user = TestUser::create();
     let names = ["web1", "web2"];
     let ready = hosts(&user, &names, Sshd::settings);
@@ -50,7 +50,7 @@ fn a_password_is_asked_for_once_and_brings_the_key_to_all_hosts() {
 }
 
 #[test]
-fn a_password_comes_from_a_private_file() {
+fn a_password_comes_from_a_private_file_as_root() {
     let user = TestUser::create();
     let ready = hosts(&user, &["web1"], Sshd::settings);
     let args = ["mysite", "distribute-keys", "--password-file", "password"];
@@ -72,7 +72,7 @@ fn a_password_comes_from_a_private_file() {
 }
 
 #[test]
-fn nobody_is_asked_for_a_password_where_a_key_opens_the_hosts() {
+fn nobody_is_asked_for_a_password_where_a_key_opens_the_hosts_as_root() {
     let user = TestUser::create();
     let ready = hosts(&user, &["web1", "web2"], Sshd::settings);
     let own = ready.read("keys/fleet.pub");
@@ -93,7 +93,7 @@ fn nobody_is_asked_for_a_password_where_a_key_opens_the_hosts() {
 }
 
 #[test]
-fn a_wrong_password_is_tried_on_one_host_only() {
+fn a_wrong_password_is_tried_on_one_host_only_as_root() {
     let user = TestUser::create();
     let names = ["web1", "web2", "web3", "web4"];
     let ready = hosts(&user, &names, Sshd::settings);
@@ -111,7 +111,7 @@ fn a_wrong_password_is_tried_on_one_host_only() {
 }
 
 #[test]
-fn a_server_that_closes_at_a_wrong_password_is_an_answer_too() {
+fn a_server_that_closes_at_a_wrong_password_is_an_answer_too_as_root() {
     let user = TestUser::create();
     // One failure for the project's key, one for the password: then sshd hangs up without an answer.
     let ready = hosts(&user, &["web1", "web2", "web3"], || Sshd::settings().line("MaxAuthTries 2"));
@@ -157,7 +157,7 @@ fn files_with(folder: &Path, secret: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_password_is_in_no_argument_environment_log_event_or_record() {
+fn a_password_is_in_no_argument_environment_log_event_or_record_as_root() {
     let user = TestUser::create();
     let ready = hosts(&user, &["web1"], Sshd::settings);
     let command = "touch started; while [ ! -e go ]; do sleep 0.05; done";
@@ -178,7 +178,7 @@ fn a_password_is_in_no_argument_environment_log_event_or_record() {
 }
 
 #[test]
-fn who_leaves_at_a_question_has_contacted_nobody() {
+fn who_leaves_at_a_question_has_contacted_nobody_as_root() {
     let user = TestUser::create();
     let ready = hosts(&user, &["web1"], Sshd::settings);
     let before = ready["web1"].calls();

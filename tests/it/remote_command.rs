@@ -5,7 +5,8 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use fleet::model::plan::command::{RemoteCommand, Wire};
+use fleet::model::plan::command::RemoteCommand;
+use fleet::remote::Wire;
 
 use crate::support::files::try_read;
 use crate::support::process::wait_or;

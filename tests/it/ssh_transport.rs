@@ -15,10 +15,8 @@ use fleet::model::inventory::ssh::Endpoint;
 use fleet::model::plan::command::RemoteCommand;
 use fleet::model::run::event::Stream;
 use fleet::model::text::name::{Address, HostLabel, UserName};
-use fleet::ssh::{
-    Connect, ConnectError, Credentials, Exec, ExecEnd, Identity, KnownHosts, OutputChunk, Remote, Session,
-    SshConnector, Timeouts,
-};
+use fleet::remote::{Connect, Exec, ExecEnd, OutputChunk, Remote, Session};
+use fleet::ssh::{ConnectError, Credentials, Identity, KnownHosts, SshConnector, Timeouts};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

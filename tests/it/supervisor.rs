@@ -3,12 +3,12 @@
 mod machine;
 mod orphans;
 
+use fleet::remote::{DurableStep, Entry, Farewell, LeashOrder, StepEnd};
 use std::path::Path;
 
-use fleet::model::plan::durable::{DurableStep, Entry, LeashOrder, StepEnd};
 use rustix::process::Signal;
 
-use self::machine::{Channel, Machine, RUN, SHELLS, claim_in, got, key, step};
+use self::machine::{Channel, Machine, RUN, SHELLS, claim, claim_in, got, key, step};
 use crate::support::files;
 use crate::support::process::{signal, wait_for, wait_or};
 
@@ -118,6 +118,42 @@ fn a_shell_runs_one_step_after_another() {
         let again = DurableStep { key: key(4), ..step("echo again") };
         assert_eq!(channel.then(&machine, &again), got("x", "", StepEnd::Exited(137)), "{:?}", machine.shell);
         wait_or(|| channel.process.try_wait().unwrap(), || format!("the end of {:?}", machine.shell));
+    }
+}
+
+/// What a question sets is forgotten, and what is left of an order is none.
+#[test]
+fn a_shell_locks_runs_steps_and_gives_the_lock_back() {
+    for machine in Machine::all() {
+        let mut channel = machine.open(&step("echo one"), Entry::Start);
+        channel.wait();
+        let claim = claim();
+        let answer = channel.ask(&claim.lock());
+        assert!(answer.ends_with("sequence 0\nready\n"), "{:?}: {answer}", machine.shell);
+        assert!(!answer.contains("fault"), "{:?}: {answer}", machine.shell);
+        for attempt in 2..5 {
+            channel.say(LeashOrder::Cancel);
+            let next = DurableStep {
+                key: key(attempt),
+                ..step("umask; cd; echo x >\"$HOME/x\" && echo y >\"$HOME/x\"; exit 3")
+            };
+            let ran = channel.then(&machine, &next);
+            assert!(
+                ran.stdout.ends_with(b"22\n") && ran.end == Some(StepEnd::Exited(3)),
+                "{:?}: {ran:?}",
+                machine.shell
+            );
+            channel.say(LeashOrder::Poll);
+            assert!(channel.ask(&claim.lock()).ends_with("ready\n"), "{:?}: asked again", machine.shell);
+        }
+        let farewell = Farewell { line: "it is over".to_owned(), sequence: 1, ..Farewell::default() };
+        for _ in 0..2 {
+            assert_eq!(channel.ask(&claim.release(&farewell)), "released\n", "{:?}", machine.shell);
+        }
+        assert!(!machine.spool().join(RUN).exists());
+        // The run is over.
+        let late = DurableStep { key: key(9), ..step("echo late") };
+        assert!(matches!(channel.then(&machine, &late).end, Some(StepEnd::Fault(_))), "{:?}", machine.shell);
     }
 }
 

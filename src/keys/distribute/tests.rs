@@ -1,4 +1,7 @@
 use super::*;
+use crate::model::run::event::Stream;
+use crate::model::text::hint::Hint;
+use crate::remote::{Exec, OutputChunk};
 use futures::future::BoxFuture;
 
 /// Answers each command with the next of its lines.

@@ -2,7 +2,7 @@ use super::*;
 use crate::model::inventory::ssh::Endpoint;
 use crate::model::run::cause::Cause;
 use crate::model::text::name::{Address, HostName, UserName};
-use crate::ssh::{Connecting, Exec, ExecEnd, OutputChunk, Session};
+use crate::remote::{Connecting, Exec, ExecEnd, OutputChunk, Session};
 use futures::future::BoxFuture;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

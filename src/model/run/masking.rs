@@ -17,19 +17,16 @@ const MASK: &[u8] = b"***";
 /// Shorter lines of a secret would mask half of all words.
 const SHORTEST: usize = 4;
 
-/// The values to mask.
 #[derive(Debug, Clone, Default)]
 pub struct Masker {
     secrets: Vec<Vec<u8>>,
 }
 
 impl Masker {
-    /// Is there nothing to mask?
     pub fn is_empty(&self) -> bool {
         self.secrets.is_empty()
     }
 
-    /// Adds a value.
     pub fn add(&mut self, value: &str) {
         let lines = value.lines().map(|line| line.trim().as_bytes()).filter(|line| line.len() >= SHORTEST);
         for line in lines {
@@ -71,12 +68,10 @@ pub struct Masked {
 }
 
 impl Masked {
-    /// Takes more.
     pub fn push(&mut self, bytes: &[u8]) {
         self.held.extend_from_slice(bytes);
     }
 
-    /// How many bytes are held.
     pub fn held(&self) -> usize {
         self.held.len()
     }

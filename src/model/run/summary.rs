@@ -199,7 +199,6 @@ impl PhaseSummary {
 }
 
 #[cfg(test)]
-#[path = "summary_tests.rs"]
 mod tests;
 #[cfg(test)]
 pub(crate) use tests::any_events;

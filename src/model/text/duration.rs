@@ -5,13 +5,10 @@ use std::time::Duration;
 /// Longer limits are a slip of the pen, and near the largest [`Duration`] clocks overflow.
 pub const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// Why a length of time was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// Not numbers with units.
     #[error("`{0}` is not a length of time such as \"30s\", \"2m\" or \"1h30m\"")]
     Form(String),
-    /// More than [`LONGEST`].
     #[error("`{0}` is longer than a year")]
     Long(String),
 }

@@ -8,34 +8,22 @@ use std::iter;
 /// into a file.
 const LONGEST: usize = 1024;
 
-/// Why a name with ranges was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
     /// What stands in brackets is no range.
     #[error("`[{0}]` is not a range such as `[1-20]` or `[01:20]`")]
     Form(String),
-    /// Longer than any name.
     #[error("a name of {0} bytes; none may be longer than {LONGEST}")]
     Long(usize),
-    /// A bracket without its partner.
     #[error("`{0}` has a bracket without its partner")]
     Bracket(String),
-    /// The range runs downwards.
     #[error("range `[{0}]` ends before it starts")]
     Backwards(String),
     /// The first number is padded with zeros to another width than the last.
     #[error("the ends of range `[{0}]` are padded to different widths")]
     Width(String),
-    /// Too many names.
     #[error("`{pattern}` stands for {count} names; at most {most} are possible here")]
-    Count {
-        /// The name with its ranges.
-        pattern: String,
-        /// How many it stands for.
-        count: u128,
-        /// How many are allowed.
-        most: usize,
-    },
+    Count { pattern: String, count: u128, most: usize },
 }
 
 /// A name with ranges, read but not yet unfolded.
@@ -104,12 +92,10 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), pieces })
     }
 
-    /// Does it hold a range at all?
     pub fn has_range(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Range { .. }))
     }
 
-    /// How many names it stands for.
     pub fn count(&self) -> u128 {
         self.pieces.iter().fold(1, |count: u128, piece| count.saturating_mul(piece.count()))
     }

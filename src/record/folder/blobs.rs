@@ -57,7 +57,7 @@ mod tests {
         write(folder.path(), &plan.blobs).unwrap();
         assert_eq!(read(folder.path(), &plan).unwrap(), plan.blobs);
         let path = folder.path().join(FOLDER).join(blob.to_string());
-        std::fs::write(&path, "#!/bin/sh\nrm -rf /\n").unwrap();
+        files::replace(&path, 0o600, b"#!/bin/sh\nrm -rf /\n").unwrap();
         assert!(matches!(read(folder.path(), &plan), Err(HistoryError::Altered { .. })));
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(read(folder.path(), &plan), Err(HistoryError::Unreadable { .. })));

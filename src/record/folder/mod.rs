@@ -1,4 +1,4 @@
-//! Records in a folder: `.fleet/runs/RUN/` with `plan.json`, `request.json`, `events.jsonl` and a log per host.
+//! Records in a folder: `.fleet/runs/RUN/` with `plan.json`, `request.json`, `events.jsonl`, `blobs/` and a log per host.
 
 pub mod blobs;
 pub mod controller;

@@ -210,7 +210,7 @@ fn team_folder(folder: &Path, owner: &TestUser) {
 }
 
 #[test]
-fn two_operators_with_logins_of_their_own_share_the_lock() {
+fn two_operators_with_logins_of_their_own_share_the_lock_as_root() {
     let (ann, bob) = (TestUser::create(), TestUser::create());
     let site = site("");
     let other = site.colleague();
@@ -242,7 +242,7 @@ fn two_operators_with_logins_of_their_own_share_the_lock() {
 }
 
 #[test]
-fn who_may_not_write_to_the_book_deploys_nothing() {
+fn who_may_not_write_to_the_book_deploys_nothing_as_root() {
     let (ann, bob) = (TestUser::create(), TestUser::create());
     let site = site("");
     let other = site.colleague();

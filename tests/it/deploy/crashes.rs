@@ -1,7 +1,7 @@
 //! SIGKILL of the controller at each point at which it has written its record to the disk, and at each line of a resumed one.
 //!
 //! strace kills it as it enters the system call that is counted: `fdatasync` once per commit of `events.jsonl`. Single writes to that file
-//! can be chosen only by its path, which has the run's name in it, and so only in a run that is resumed; `src/engine/resume_tests.rs`
+//! can be chosen only by its path, which has the run's name in it, and so only in a run that is resumed; `src/engine/tests/resume.rs`
 //! has every line of a new run.
 
 use std::process::Command;

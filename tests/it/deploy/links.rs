@@ -12,7 +12,7 @@ use crate::support::files;
 use crate::support::output::Output;
 use crate::support::process::{run, wait_for};
 use crate::support::tools::tool;
-use crate::support::user::is_root;
+use crate::support::user::only_root;
 
 const RECIPE: &str = r#"
 [[task.deploy.step]]
@@ -174,11 +174,8 @@ fn a_pipe_in_the_place_of_a_file_is_told_and_not_waited_for() {
 
 /// As git refuses a repository: what it says would be done with the keys of whoever stands in it.
 #[test]
-fn a_project_of_another_user_or_of_everybody_is_refused() {
-    assert!(
-        is_root(),
-        "this test gives a folder away, which only root can\nhint: sudo -E ./tests/run, or in a container"
-    );
+fn a_project_of_another_user_or_of_everybody_is_refused_as_root() {
+    only_root("gives a folder away");
     let site = site();
     let all =
         [&["list"][..], &["check"], &["runs"], &["mysite", "hello"], &["generate-keys"], &["mysite", "trust", "--yes"]];

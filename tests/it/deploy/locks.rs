@@ -228,7 +228,7 @@ fn a_lock_that_is_just_being_made_is_waited_for() {
 
 /// Its spool is that user's, and the lock is not.
 #[test]
-fn a_step_that_runs_as_another_user_is_seen() {
+fn a_step_that_runs_as_another_user_is_seen_as_root() {
     let user = TestUser::create();
     let recipe =
         format!("[[task.deploy.step]]\nname = \"work\"\nrun = \"echo begun; sleep 600\"\nas = \"{}\"\n", user.name);

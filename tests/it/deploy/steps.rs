@@ -75,7 +75,7 @@ retry = { times = 2, delay = "10ms" }
 }
 
 #[test]
-fn a_step_runs_as_another_user_through_sudo() {
+fn a_step_runs_as_another_user_through_sudo_as_root() {
     let user = TestUser::create();
     let recipe = format!(
         "[[task.deploy.step]]\nname = \"who\"\nrun = \"id -un; echo $GREETING\"\nas = \"{}\"\nenv = {{ GREETING = \"hi\" }}\n",
@@ -87,7 +87,7 @@ fn a_step_runs_as_another_user_through_sudo() {
 }
 
 #[test]
-fn a_user_who_may_not_sudo_is_told_so_and_nothing_ran() {
+fn a_user_who_may_not_sudo_is_told_so_and_nothing_ran_as_root() {
     let user = TestUser::create();
     let recipe = "[[task.deploy.step]]\nname = \"restart\"\nrun = \"touch @SHARED@/ran\"\nas = \"root\"\nundo = \"touch @SHARED@/undone\"\n";
     let site = Site::start("", &["web1"], recipe);
@@ -194,7 +194,7 @@ fn an_account_that_may_run_nothing_is_told() {
 
 /// She deployed the site with her own login, before somebody else did it for her.
 #[test]
-fn a_book_of_the_step_s_own_user_is_not_the_one_of_the_run() {
+fn a_book_of_the_step_s_own_user_is_not_the_one_of_the_run_as_root() {
     let user = TestUser::create();
     let book = user.spool().join("book.mysite");
     std::fs::create_dir_all(&book).unwrap();
@@ -209,7 +209,7 @@ fn a_book_of_the_step_s_own_user_is_not_the_one_of_the_run() {
 }
 
 #[test]
-fn a_time_limit_ends_what_runs_as_another_user_too() {
+fn a_time_limit_ends_what_runs_as_another_user_too_as_root() {
     let user = TestUser::create();
     let name = &user.name;
     let step = format!("name = \"job\"\nrun = \"id -un; sleep 600 & sleep 600\"\nas = \"{name}\"\ntimeout = \"1s\"\n");
@@ -221,3 +221,31 @@ fn a_time_limit_ends_what_runs_as_another_user_too() {
     let left = || Command::new(tool("pgrep")).args(["-u", name]).output().unwrap().stdout;
     wait_for("the end of all that ran", || left().is_empty().then_some(()));
 }
+
+/// The lock, the steps and the release are said to one shell.
+#[test]
+fn a_task_opens_one_shell_on_each_host_and_no_more_than_its_first_step_does() {
+    let site = Site::start("", &["web1", "web2"], SHELLS);
+    let sessions = |host: &str| site[host].log().matches("Starting session: ").count();
+    site.fleet(&["mysite", "deploy"]).expect_code(0);
+    assert_eq!(["web1", "web2"].map(sessions), [1, 1]);
+    // A command that locks nothing takes one as well.
+    site.fleet(&["mysite", "run", "--", "true"]).expect_code(0);
+    assert_eq!(["web1", "web2"].map(sessions), [2, 2]);
+    // A guard has a channel of its own.
+    site.fleet(&["mysite", "guarded"]).expect_code(0);
+    assert_eq!(["web1", "web2"].map(sessions), [4, 4]);
+}
+
+const SHELLS: &str = r#"
+[[task.deploy.step]]
+name = "one"
+run = "true"
+[[task.deploy.step]]
+name = "two"
+run = "true"
+[[task.guarded.step]]
+name = "three"
+unless = "false"
+run = "true"
+"#;

@@ -186,7 +186,7 @@ fn a_lock_that_cannot_be_given_back_is_no_success_and_resume_gives_it_back() {
 
 /// The shell of such a step is not one of the login user's.
 #[test]
-fn a_controller_that_came_again_while_another_user_s_step_runs_is_connected() {
+fn a_controller_that_came_again_while_another_user_s_step_runs_is_connected_as_root() {
     let user = TestUser::create();
     let recipe =
         format!("[[task.deploy.step]]\nname = \"work\"\nrun = \"echo begun; sleep 600\"\nas = \"{}\"\n", user.name);
@@ -268,7 +268,7 @@ fn a_spool_that_others_could_move_away_is_refused() {
 
 /// Where the home folder cannot be written to, the spool is where all may write.
 #[test]
-fn a_spool_in_var_tmp_that_is_a_link_or_another_user_s_is_refused() {
+fn a_spool_in_var_tmp_that_is_a_link_or_another_user_s_is_refused_as_root() {
     let user = TestUser::create();
     let site = Site::start("", &["web1"], RECIPE);
     files::write(&site["web1"].home().join(".session"), "export HOME=/proc\n", 0o644);

@@ -23,7 +23,7 @@ fn one_step(run: &str) -> String {
 }
 
 #[test]
-fn a_host_without_room_is_refused_before_anything_starts() {
+fn a_host_without_room_is_refused_before_anything_starts_as_root() {
     let site = Site::start("", &["web1"], &one_step("echo started >>@SHARED@/journal"));
     let _small = mount(&site, "web1", "size=32m");
     let output = site.fleet(&["mysite", "deploy", "--json"]).expect_code(10);
@@ -38,7 +38,7 @@ fn a_host_without_room_is_refused_before_anything_starts() {
 }
 
 #[test]
-fn a_host_whose_disk_is_full_is_told_as_such() {
+fn a_host_whose_disk_is_full_is_told_as_such_as_root() {
     let site = Site::start("", &["web1"], &one_step("echo started >>@SHARED@/journal"));
     let _full = mount(&site, "web1", "size=4k");
     files::write(&site["web1"].home().join(".local/state/ballast"), "all that there is\n", 0o644);
@@ -50,7 +50,7 @@ fn a_host_whose_disk_is_full_is_told_as_such() {
 }
 
 #[test]
-fn the_end_of_a_step_that_fills_the_disk_is_known() {
+fn the_end_of_a_step_that_fills_the_disk_is_known_as_root() {
     // What is printed after that has no room either.
     let fill = r#"head -c 200000000 /dev/zero >"$HOME/.local/state/ballast"; echo lost; exit 9"#;
     let site = Site::start("", &["web1"], &one_step(fill));
@@ -69,7 +69,7 @@ fn the_end_of_a_step_that_fills_the_disk_is_known() {
 }
 
 #[test]
-fn the_end_of_a_step_that_takes_all_names_is_known() {
+fn the_end_of_a_step_that_takes_all_names_is_known_as_root() {
     // The supervisor has no name left for the end, and gives it that of the step's gate.
     let names = r#"
 n=0
@@ -90,7 +90,7 @@ exit 9"#;
 }
 
 #[test]
-fn the_spool_of_a_home_that_cannot_be_written_to_is_in_var_tmp() {
+fn the_spool_of_a_home_that_cannot_be_written_to_is_in_var_tmp_as_root() {
     let site = Site::start("", &["web1"], &one_step("pwd >>@SHARED@/journal; ls -d /var/tmp/fleet-*/20*/ >/dev/null"));
     let home = Mount::read_only(&site["web1"].home());
     let output = site.fleet(&["mysite", "deploy"]).expect_code(0);
@@ -106,7 +106,7 @@ fn the_spool_of_a_home_that_cannot_be_written_to_is_in_var_tmp() {
 }
 
 #[test]
-fn nothing_in_the_spool_has_to_be_executable() {
+fn nothing_in_the_spool_has_to_be_executable_as_root() {
     let site = Site::start("", &["web1"], &one_step("echo ran >>@SHARED@/journal"));
     let _spool = mount(&site, "web1", "size=80m,noexec,nosuid,nodev");
     site.fleet(&["mysite", "deploy"]).expect_code(0);
@@ -115,7 +115,7 @@ fn nothing_in_the_spool_has_to_be_executable() {
 
 /// What a step prints has no room on the controller: nothing starts, what runs goes on, and there is a way on from there.
 #[test]
-fn a_controller_without_room_starts_nothing_and_resume_goes_on() {
+fn a_controller_without_room_starts_nothing_and_resume_goes_on_as_root() {
     let recipe = r#"
 [[task.deploy.step]]
 name = "migrate"

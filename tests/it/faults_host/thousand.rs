@@ -31,10 +31,7 @@ struct Namespace {
 
 impl Namespace {
     fn new() -> Self {
-        assert!(
-            user::is_root(),
-            "this test makes a network namespace, which only root can\nhint: sudo -E ./tests/run, or in a container with --privileged"
-        );
+        user::only_root("makes a network namespace");
         let name = format!("fleet-test-{}", std::process::id());
         run(Command::new(tool("ip")).args(["netns", "add", &name]));
         let namespace = Self { name };
@@ -190,7 +187,7 @@ fn check(live: usize, output: &Output) {
 }
 
 #[test]
-fn nine_hundred_hosts_do_not_wait_for_a_hundred_black_holes() {
+fn nine_hundred_hosts_do_not_wait_for_a_hundred_black_holes_as_root() {
     let thousand = Thousand::start("10m");
     let few = ["big", "--json", "-P", PARALLEL, "-l", "dead[001-100],live[001-200]", "run", "--", "true"];
     check(200, &thousand.fleet(200, &few).expect_code(11));

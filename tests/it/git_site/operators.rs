@@ -74,7 +74,7 @@ impl Operators {
 }
 
 #[test]
-fn two_operators_go_on_with_what_each_other_left() {
+fn two_operators_go_on_with_what_each_other_left_as_root() {
     let operators = Operators::start();
     let bed = &operators.bed;
     let said = operators.ends(0, 10, &["deploy"]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use fleet::model::run::event::Stream;
-use fleet::ssh::{Exec, ExecEnd, OutputChunk, Session};
+use fleet::remote::{Exec, ExecEnd, OutputChunk, Session};
 use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;

@@ -16,8 +16,9 @@ use fleet::model::inventory::ssh::Endpoint;
 use fleet::model::plan::plan::PlanHost;
 use fleet::model::run::cause::Cause;
 use fleet::model::text::name::{Address, HostLabel, HostName, SiteName, UserName};
+use fleet::remote::{Connect, Connecting, Session};
+use fleet::ssh::ConnectError;
 use fleet::ssh::key::PublicKeyLine;
-use fleet::ssh::{Connect, ConnectError, Connecting, Session};
 use tokio_util::sync::CancellationToken;
 
 use super::local::ShellSession;

@@ -1,5 +1,7 @@
 //! The paths that a source file names, `use` trees spread out, without comments, strings and unit tests.
 
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
 /// A path such as `crate::ssh::Connect`; relative ones are made absolute.
 #[derive(Debug, Clone)]
 pub(super) struct NamedPath {
@@ -15,7 +17,9 @@ struct Token {
 
 /// All paths in the text of the module `module`.
 pub(super) fn named_paths(text: &str, module: &[String]) -> Vec<NamedPath> {
-    let tokens = without_unit_tests(tokens(&code_only(text)));
+    let mut tokens = Vec::new();
+    flatten(text.parse().unwrap(), &mut tokens);
+    let tokens = without_unit_tests(tokens);
     let mut found = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
@@ -85,22 +89,33 @@ fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-fn tokens(code: &str) -> Vec<Token> {
-    let mut tokens: Vec<Token> = Vec::new();
-    let mut line = 1;
-    let mut before = ' ';
-    for c in code.chars() {
-        let name = |c: char| c.is_alphanumeric() || c == '_';
-        match tokens.last_mut() {
-            Some(last) if (name(c) && name(before)) || (c == ':' && before == ':' && last.text == ":") => {
-                last.text.push(c);
+/// Names, `::`, brackets and other signs, one after another; a literal is a quotation mark.
+fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
+    for tree in stream {
+        let mut push = |line: usize, text: &str| tokens.push(Token { line, text: text.to_owned() });
+        let line = tree.span().start().line;
+        match tree {
+            TokenTree::Group(group) => {
+                let (open, close) = match group.delimiter() {
+                    Delimiter::Parenthesis => ("(", ")"),
+                    Delimiter::Brace => ("{", "}"),
+                    Delimiter::Bracket => ("[", "]"),
+                    Delimiter::None => ("", ""),
+                };
+                push(line, open);
+                flatten(group.stream(), tokens);
+                tokens.push(Token { line: group.span_close().start().line, text: close.to_owned() });
             }
-            _ if c.is_whitespace() => line += usize::from(c == '\n'),
-            _ => tokens.push(Token { line, text: c.to_string() }),
+            TokenTree::Ident(name) => push(line, &name.to_string()),
+            TokenTree::Literal(_) => push(line, "\""),
+            TokenTree::Punct(sign) => {
+                match tokens.last_mut().filter(|last| last.text == ":" && sign.as_char() == ':') {
+                    Some(last) => last.text.push(':'),
+                    None => tokens.push(Token { line, text: sign.as_char().to_string() }),
+                }
+            }
         }
-        before = c;
     }
-    tokens
 }
 
 fn without_unit_tests(tokens: Vec<Token>) -> Vec<Token> {
@@ -126,67 +141,4 @@ fn without_unit_tests(tokens: Vec<Token>) -> Vec<Token> {
         kept.push(token);
     }
     kept
-}
-
-/// The text with comments, strings and characters blanked out, line for line.
-fn code_only(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let at = |i: usize| chars.get(i).copied().unwrap_or('\0');
-    let mut code = String::new();
-    let mut i = 0;
-    while i < chars.len() {
-        let end = match (at(i), at(i + 1)) {
-            ('/', '/') => (i..chars.len()).find(|&j| at(j) == '\n').unwrap_or(chars.len()),
-            ('/', '*') => block_comment_end(&chars, i),
-            ('r', '"' | '#') if raw_string_end(&chars, i).is_some() => raw_string_end(&chars, i).unwrap_or(i + 1),
-            ('"', _) => string_end(&chars, i, '"'),
-            ('\'', '\\') => string_end(&chars, i, '\''),
-            ('\'', _) if at(i + 2) == '\'' => i + 3,
-            (c, _) => {
-                code.push(c);
-                i += 1;
-                continue;
-            }
-        };
-        code.push(' ');
-        code.extend(chars[i..end].iter().filter(|c| **c == '\n'));
-        i = end;
-    }
-    code
-}
-
-fn block_comment_end(chars: &[char], start: usize) -> usize {
-    let (mut depth, mut i) = (0, start);
-    while i + 1 < chars.len() {
-        match (chars[i], chars[i + 1]) {
-            ('/', '*') => (depth, i) = (depth + 1, i + 2),
-            ('*', '/') if depth == 1 => return i + 2,
-            ('*', '/') => (depth, i) = (depth - 1, i + 2),
-            _ => i += 1,
-        }
-    }
-    chars.len()
-}
-
-fn string_end(chars: &[char], start: usize, quote: char) -> usize {
-    let mut i = start + 1;
-    while i < chars.len() && chars[i] != quote {
-        i += if chars[i] == '\\' { 2 } else { 1 };
-    }
-    (i + 1).min(chars.len())
-}
-
-/// The end of `r"…"` or `r#"…"#`; none for a raw name such as `r#type`.
-fn raw_string_end(chars: &[char], start: usize) -> Option<usize> {
-    let hashes = chars[start + 1..].iter().take_while(|c| **c == '#').count();
-    let open = start + 1 + hashes;
-    if chars.get(open) != Some(&'"')
-        || start.checked_sub(1).is_some_and(|i| chars[i].is_alphanumeric() || chars[i] == '_')
-    {
-        return None;
-    }
-    let closes =
-        |i: usize| chars[i] == '"' && chars[i + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes;
-    let end = (open + 1..chars.len()).find(|&i| closes(i))?;
-    Some(end + 1 + hashes)
 }

@@ -2,7 +2,8 @@
 
 use std::net::TcpListener;
 
-use fleet::ssh::{Connect as _, Credentials};
+use fleet::remote::Connect as _;
+use fleet::ssh::Credentials;
 
 use super::{connector, endpoint, web1};
 

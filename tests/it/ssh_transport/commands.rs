@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use fleet::model::plan::command::RemoteCommand;
 use fleet::model::text::name::UserName;
-use fleet::ssh::{Connect, Credentials, ExecEnd, PasswordGate, Timeouts};
+use fleet::remote::{Connect, ExecEnd};
+use fleet::ssh::{Credentials, PasswordGate, Timeouts};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -142,7 +143,7 @@ async fn a_server_that_opens_no_session_starts_nothing() {
 }
 
 #[tokio::test]
-async fn sudo_runs_as_another_user() {
+async fn sudo_runs_as_another_user_as_root() {
     let (user, sshd) = (TestUser::create(), Sshd::start());
     let mut session = session(&sshd).await;
     let mut command = RemoteCommand::shell("id -un; echo \"$HOME\"; exit 9");
@@ -152,7 +153,7 @@ async fn sudo_runs_as_another_user() {
 }
 
 #[tokio::test]
-async fn sudo_that_wants_a_password_is_told_with_a_hint() {
+async fn sudo_that_wants_a_password_is_told_with_a_hint_as_root() {
     let (user, sshd) = (TestUser::create(), Sshd::settings().password().start());
     let password = Some(Arc::new(PasswordGate::new(user.password.clone().into())));
     let mut host = endpoint(sshd.port());
@@ -322,8 +323,8 @@ async fn output_that_nobody_takes_is_let_go_and_the_status_comes() {
     drop(receiver);
     let command = RemoteCommand::shell("head -c 50000000 /dev/zero; exit 2");
     let stop = CancellationToken::new();
-    let run = fleet::ssh::Exec {
-        command: fleet::ssh::Remote::Plain(&command),
+    let run = fleet::remote::Exec {
+        command: fleet::remote::Remote::Plain(&command),
         timeout: None,
         idle_timeout: None,
         stop,

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use fleet::model::plan::book::EffectChange;
 use fleet::model::plan::command::RemoteCommand;
-use fleet::model::plan::durable::{DurableStep, Entry, Scope, StepKey};
 use fleet::model::plan::plan::HostIndex;
 use fleet::model::run::cause::Cause;
 use fleet::model::run::reason::Reason;
 use fleet::model::run::scheduler::StepIndex;
 use fleet::model::text::name::RunId;
-use fleet::ssh::{Connect, Credentials, ExecEnd, KnownHosts, PasswordGate, Remote, Session, SshConnector};
+use fleet::remote::{Connect, DurableStep, Entry, ExecEnd, Remote, Scope, Session, StepKey};
+use fleet::ssh::{Credentials, KnownHosts, PasswordGate, SshConnector};
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
 use russh::keys::{PrivateKey, PublicKeyBase64 as _};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, Response, RunningSession};

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use fleet::model::run::reason::Reason;
 use fleet::model::text::name::{Address, SiteName};
+use fleet::remote::Connect;
 use fleet::ssh::{
-    Admission, Connect, ConnectError, Credentials, KnownHosts, PasswordGate, SshConnector, Timeouts, Verdict,
-    scan_host_key,
+    Admission, ConnectError, Credentials, KnownHosts, PasswordGate, SshConnector, Timeouts, Verdict, scan_host_key,
 };
 
 use super::{connector, endpoint, pair, refused, run_text, session, timeouts, web1, with_key};
@@ -339,7 +339,7 @@ fn host_of(user: &TestUser, sshd: &Sshd) -> fleet::model::inventory::ssh::Endpoi
 }
 
 #[tokio::test]
-async fn a_password_logs_in() {
+async fn a_password_logs_in_as_root() {
     let (user, sshd) = (TestUser::create(), Sshd::settings().password().start());
     let connector = connector(&sshd.known_hosts(), with_password(&user.password));
     connector.connect(&web1(), &host_of(&user, &sshd)).await.unwrap().close().await;
@@ -347,7 +347,7 @@ async fn a_password_logs_in() {
 }
 
 #[tokio::test]
-async fn a_password_answers_the_prompt_of_keyboard_interactive() {
+async fn a_password_answers_the_prompt_of_keyboard_interactive_as_root() {
     let user = TestUser::create();
     let sshd = Sshd::settings().line("UsePAM yes").line("KbdInteractiveAuthentication yes").start();
     let connector = connector(&sshd.known_hosts(), with_password(&user.password));
@@ -356,7 +356,7 @@ async fn a_password_answers_the_prompt_of_keyboard_interactive() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_tried_on_one_host_only() {
+async fn a_wrong_password_is_tried_on_one_host_only_as_root() {
     let user = TestUser::create();
     let hosts: Vec<_> = (0..4).map(|_| Sshd::settings().password().start()).collect();
     let known_hosts: String = hosts.iter().map(Sshd::known_hosts).collect();

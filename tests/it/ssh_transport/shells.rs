@@ -4,17 +4,13 @@ use std::time::Duration;
 
 use fleet::model::plan::book::{Book, EffectChange};
 use fleet::model::plan::command::RemoteCommand;
-use fleet::model::plan::durable::{DurableStep, Entry, Scope, StepKey};
 use fleet::model::plan::plan::HostIndex;
-use fleet::model::plan::spool::Claim;
 use fleet::model::run::scheduler::StepIndex;
 use fleet::model::text::name::{RunId, SiteName, UserName};
-use fleet::ssh::{Connect as _, ExecEnd, Remote, Session};
+use fleet::remote::{Claim, Connect as _, DurableStep, Entry, ExecEnd, Remote, Scope, Session, StepKey};
 use rustix::process::Signal;
 
-use super::{
-    Done, Limits, connector, done, endpoint, pair, run_command, run_remote, run_text, session, web1, with_key,
-};
+use super::{Done, Limits, connector, done, endpoint, pair, run_remote, run_text, session, web1, with_key};
 use crate::support::files;
 use crate::support::process::{signal, wait_or};
 use crate::support::proxy::Proxy;
@@ -54,8 +50,8 @@ impl Steps {
             whole: true,
             users: user.map(name).into_iter().collect(),
         };
-        for command in std::iter::once(claim.lock()).chain(user.map(|user| claim.prepare(&name(user)))) {
-            let answer = run_command(&mut *session, &command).await.stdout;
+        for question in std::iter::once(claim.lock()).chain(user.map(|user| claim.prepare(&name(user)))) {
+            let answer = run_remote(&mut *session, Remote::Question(&question), Limits::default()).await.stdout;
             assert!(answer.ends_with("ready\n"), "{answer}");
         }
         Self { session, next: 0 }
@@ -87,7 +83,7 @@ impl Steps {
 }
 
 #[tokio::test]
-async fn steps_of_a_user_share_a_shell() {
+async fn steps_of_a_user_share_a_shell_as_root() {
     let (sshd, user) = (Sshd::start(), TestUser::create());
     let mut steps = Steps::on(&sshd, Some(&user)).await;
     let (own, other) = (steps.supervisor(None).await, steps.supervisor(Some(&user)).await);
@@ -140,7 +136,7 @@ async fn steps_run_where_a_startup_file_takes_standard_error_away() {
 
 /// One session at a time: the shell that waits gives way.
 #[tokio::test]
-async fn a_strict_server_sees_one_shell_at_a_time() {
+async fn a_strict_server_sees_one_shell_at_a_time_as_root() {
     let (sshd, user) = (Sshd::settings().line("MaxSessions 1").start(), TestUser::create());
     let mut steps = Steps::on(&sshd, Some(&user)).await;
     for _ in 0..3 {

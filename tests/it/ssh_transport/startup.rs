@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fleet::model::plan::command::RemoteCommand;
-use fleet::ssh::{Connect as _, ExecEnd};
+use fleet::remote::{Connect as _, ExecEnd};
 
 use super::{connector, done, endpoint, pair, run_command, run_text, session, web1, with_key};
 use crate::support::files;

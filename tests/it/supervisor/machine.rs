@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use fleet::model::plan::book::{Book, EffectChange};
-use fleet::model::plan::command::{RemoteCommand, Wire};
-use fleet::model::plan::durable::{DurableStep, Entry, LeashOrder, Scope, StepEnd, StepKey};
+use fleet::model::plan::command::RemoteCommand;
 use fleet::model::plan::plan::HostIndex;
 use fleet::model::run::scheduler::StepIndex;
 use fleet::model::text::name::{RunId, SiteName, UserName};
+use fleet::remote::{Claim, DurableStep, Entry, LeashOrder, Question, Scope, StepEnd, StepKey, Wire};
 use tempfile::TempDir;
 
 use crate::support::files;
@@ -38,6 +38,18 @@ pub fn step(text: &str) -> DurableStep {
         effects: EffectChange::default(),
         book: Some(book()),
         scope: Scope::Session,
+    }
+}
+
+pub fn claim() -> Claim {
+    Claim {
+        run: RunId::parse(RUN).unwrap(),
+        host: HostIndex(0),
+        book: book(),
+        since: "2026-11-22 by ann@desk: deploy".to_owned(),
+        resumed: false,
+        whole: true,
+        users: Vec::new(),
     }
 }
 
@@ -135,7 +147,7 @@ impl Machine {
             Stream::read(process.stderr.take().unwrap()),
         ];
         let mut leash = process.stdin.take().unwrap();
-        leash.write_all(wire.setup.unwrap().as_bytes()).unwrap();
+        leash.write_all(wire.setup.concat().as_bytes()).unwrap();
         leash.write_all(&self.text(&wire)).unwrap();
         Channel { process, leash: Some(leash), streams, wire }
     }
@@ -212,6 +224,26 @@ impl Channel {
         self.wire = step.wire(Entry::Start, &step.key.as_str().replace('.', "a"));
         self.leash.as_mut().unwrap().write_all(&machine.text(&self.wire)).unwrap();
         self.wait()
+    }
+
+    /// The same shell gets a question. Gives the answer.
+    pub fn ask(&mut self, question: &Question) -> String {
+        for stream in &mut self.streams {
+            stream.past = stream.bytes.lock().unwrap().len();
+        }
+        // It has read the first two scripts before its first step.
+        let wire = question.wire("fedcba");
+        let text = [wire.setup[2..].concat().as_bytes(), &wire.stdin].concat();
+        self.leash.as_mut().unwrap().write_all(&text).unwrap();
+        let answer = |stream: &Stream| {
+            wait_or(
+                || stream.step(&wire).filter(|(_, end)| end.is_some()),
+                || format!("the answer: {}", question.text()),
+            )
+        };
+        let [(said, end), (complaint, other)] = [&self.streams[0], &self.streams[1]].map(answer);
+        assert_eq!((end, complaint), (other, Vec::new()));
+        String::from_utf8(said).unwrap()
     }
 
     /// What came of the step.

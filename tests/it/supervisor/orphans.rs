@@ -1,10 +1,10 @@
 //! Steps whose supervisor was killed: they run on, and nobody may believe that they do not, nor take a stranger for one of them.
 
+use fleet::remote::{DurableStep, Entry, LeashOrder, StepEnd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use fleet::model::plan::durable::{DurableStep, Entry, LeashOrder, StepEnd};
 use rustix::process::Signal;
 
 use super::machine::{Channel, Machine, RUN, got, key, step};

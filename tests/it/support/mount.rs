@@ -28,10 +28,7 @@ impl Mount {
     }
 
     fn new(folder: &Path, args: &[&str]) -> Self {
-        assert!(
-            user::is_root(),
-            "this test mounts a file system, which only root can\nhint: sudo -E ./tests/run, or in a container with --privileged"
-        );
+        user::only_root("mounts a file system");
         run(Command::new(tool("mount")).args(args).arg(folder));
         Self { folder: folder.to_owned() }
     }

@@ -18,10 +18,7 @@ impl TestUser {
     /// Makes the user; only root can.
     pub fn create() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        assert!(
-            is_root(),
-            "this test makes a user with a password, which only root can\nhint: sudo -E ./tests/run, or in a container"
-        );
+        only_root("makes a user with a password");
         let name = format!("fleet-t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let password = random_hex();
         let tomorrow = jiff::Timestamp::now().as_second() / 86_400 + 2;
@@ -62,6 +59,19 @@ impl Drop for TestUser {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
+}
+
+/// Fails where what the test does is not possible: it needs root, and its name has to say so, for `./tests/run` to leave it out by that.
+#[track_caller]
+pub fn only_root(does: &str) {
+    let thread = std::thread::current();
+    // With a single thread for all tests there is no name to be seen.
+    let name = thread.name().filter(|name| name.contains("::")).unwrap_or("_as_root");
+    assert!(name.ends_with("_as_root"), "{name} {does}: call it {name}_as_root");
+    assert!(
+        is_root(),
+        "this test {does}, which only root can\nhint: sudo -E ./tests/run, or in a container with --privileged"
+    );
 }
 
 /// Does root run the tests?

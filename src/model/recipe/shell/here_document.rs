@@ -2,8 +2,6 @@
 //!
 //! Only delimiters that all shells read alike are known: a plain word, bare, in one pair of quotes, or after one backslash.
 
-use super::scanner::Scanner;
-
 /// Stands in a line for a raw value, which nobody knows yet.
 const RAW_VALUE: char = '\u{ffff}';
 
@@ -12,8 +10,8 @@ const RAW_VALUE: char = '\u{ffff}';
 pub(super) struct HereDocument {
     delimiter: String,
     strip_tabs: bool,
-    /// Reads a body in which `$(…)` is a command; none when the delimiter is quoted and the body is plain text.
-    expansions: Option<Box<Scanner>>,
+    /// In the body `$(…)` is a command; not when the delimiter is quoted, and the body plain text.
+    expands: bool,
     /// What came before in this logical line: lines that end in a backslash go on.
     continued: String,
 }
@@ -23,6 +21,8 @@ pub(super) struct HereDocument {
 pub(super) enum LineEnd {
     /// The body goes on.
     Inside,
+    /// The body goes on, and what the line holds is expanded.
+    Expanded,
     /// That was the delimiter.
     Delimiter,
     /// Shells differ.
@@ -41,7 +41,7 @@ impl HereDocument {
         plain.then(|| Self {
             delimiter: delimiter.to_owned(),
             strip_tabs,
-            expansions: unquoted.is_none().then(|| Box::new(Scanner::in_document())),
+            expands: unquoted.is_none(),
             continued: String::new(),
         })
     }
@@ -63,25 +63,22 @@ impl HereDocument {
         if whole.strip_prefix(&self.delimiter).is_some_and(|rest| rest.starts_with([')', '`'])) {
             return LineEnd::Ambiguous;
         }
-        let Some(expansions) = &mut self.expansions else {
-            return if ends { LineEnd::Delimiter } else { LineEnd::Inside };
-        };
-        let joined = format!("{}{line}", self.continued);
-        if !self.continued.is_empty() && (ends || strip(&joined) == self.delimiter) {
-            return LineEnd::Ambiguous;
+        if self.expands {
+            let joined = format!("{}{line}", self.continued);
+            if !self.continued.is_empty() && (ends || strip(&joined) == self.delimiter) {
+                return LineEnd::Ambiguous;
+            }
+            let backslashes = line.len() - line.trim_end_matches('\\').len();
+            self.continued = match joined.strip_suffix('\\') {
+                Some(start) if backslashes % 2 == 1 => start.to_owned(),
+                _ => String::new(),
+            };
         }
-        if ends {
-            return if expansions.is_in_document() { LineEnd::Delimiter } else { LineEnd::Ambiguous };
+        match (ends, self.expands) {
+            (true, _) => LineEnd::Delimiter,
+            (false, true) => LineEnd::Expanded,
+            (false, false) => LineEnd::Inside,
         }
-        let backslashes = line.len() - line.trim_end_matches('\\').len();
-        self.continued = match joined.strip_suffix('\\') {
-            Some(start) if backslashes % 2 == 1 => start.to_owned(),
-            _ => String::new(),
-        };
-        expansions.read(line);
-        expansions.read("\n");
-        // dash reads on to the end of a substitution before it looks for the delimiter, bash looks for the delimiter first.
-        if expansions.is_in_document() { LineEnd::Inside } else { LineEnd::Ambiguous }
     }
 }
 

@@ -87,20 +87,12 @@ pub struct Scanner {
     pending: Vec<HereDocument>,
     /// The line of the here-document that is being read.
     line: Option<String>,
+    /// Reads the expansions in its body.
+    body: Option<Box<Scanner>>,
     ambiguous: bool,
 }
 
 impl Scanner {
-    /// Starts in the body of a here-document.
-    pub(super) fn in_document() -> Self {
-        Self { frames: vec![Frame::Document], ..Self::default() }
-    }
-
-    /// Is nothing open but the here-document that it started in?
-    pub(super) fn is_in_document(&self) -> bool {
-        self.frames == [Frame::Document] && !self.ambiguous
-    }
-
     /// The context at the end of what was read so far.
     pub fn context(&self) -> Context {
         if self.ambiguous || self.opening.is_some() {
@@ -344,9 +336,21 @@ impl Scanner {
         let Some(document) = self.pending.first_mut() else { return };
         match document.read_line(line) {
             LineEnd::Inside => {}
-            LineEnd::Delimiter => drop(self.pending.remove(0)),
+            LineEnd::Expanded => self.read_document(line),
+            LineEnd::Delimiter => {
+                self.pending.remove(0);
+                self.body = None;
+            }
             LineEnd::Ambiguous => self.ambiguous = true,
         }
         self.line = if self.pending.is_empty() { None } else { Some(String::new()) };
+    }
+    fn read_document(&mut self, line: &str) {
+        let in_document = || Box::new(Self { frames: vec![Frame::Document], ..Self::default() });
+        let body = self.body.get_or_insert_with(in_document);
+        body.read(line);
+        body.read("\n");
+        // dash reads on to the end of a substitution before it looks for the delimiter, bash looks for the delimiter first.
+        self.ambiguous |= body.ambiguous || body.frames != [Frame::Document];
     }
 }

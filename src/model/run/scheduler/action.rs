@@ -7,10 +7,8 @@ use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::reason::Reason;
 use crate::model::text::name::StepPath;
 
-/// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// The run begins.
     Start,
     /// A host is ready for steps.
     Connected(HostIndex),
@@ -22,11 +20,8 @@ pub enum Input {
     LockUnknown(HostIndex, Reason),
     /// An attempt of the host's running step ended.
     StepEnded(HostIndex, StepOutcome),
-    /// The pause before another attempt is over.
     RetryDue(HostIndex),
-    /// The host's running undo ended.
     UndoEnded(HostIndex, StepOutcome),
-    /// The pause between two batches is over.
     SoakOver,
     /// The operator pressed Ctrl-C, or asked in another way.
     Interrupt,
@@ -34,12 +29,9 @@ pub enum Input {
     LetGo,
 }
 
-/// What is to be done now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Connect to the host.
     Connect(HostIndex),
-    /// Run the step on the host.
     Run(HostIndex, StepIndex, u32),
     /// Tell that the host came to a step that is only an undo. From here on it counts as done.
     PlanUndo(HostIndex, StepIndex),
@@ -47,7 +39,6 @@ pub enum Action {
     Retry(HostIndex, Duration),
     /// Watch an attempt of a step that an earlier controller may have started; start it only if it was not.
     Watch(HostIndex, StepIndex, u32),
-    /// Undo the step on the host.
     Undo(HostIndex, StepIndex, u32),
     /// Watch an attempt of an undo that an earlier controller may have started; start it only if it was not.
     WatchUndo(HostIndex, StepIndex, u32),
@@ -55,30 +46,23 @@ pub enum Action {
     End(HostIndex),
     /// Pause, then say [`Input::SoakOver`].
     Soak(Duration),
-    /// Tell that a phase began.
     PhaseStarted(usize),
     /// Tell that a batch began: phase, batch, both from 0.
     BatchStarted(usize, usize),
-    /// Tell that a batch is through.
     BatchFinished(usize, usize),
     /// Tell that nothing new starts, and why.
     RolloutStopped(String),
     /// Tell the level of an interrupt.
     Interrupted(u8),
-    /// The host is done with.
     Settle(Settlement),
-    /// The run is over.
     Finish,
 }
 
 /// How a host ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {
-    /// The host.
     pub host: HostIndex,
-    /// How it ended.
     pub outcome: HostOutcome,
-    /// Why it did not succeed.
     pub reason: Option<Reason>,
     /// What this run did on it and is still there, unless it succeeded.
     pub in_force: Vec<StepPath>,

@@ -44,7 +44,6 @@ use crate::model::run::outcome::HostOutcome;
 use crate::model::run::reason::Reason;
 pub use action::{Action, Input, Settlement};
 
-/// What a host is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Activity {
     /// Not asked to connect yet, or not able to.
@@ -161,7 +160,6 @@ enum Mode {
     Finished,
 }
 
-/// Walks a plan. See the module's documentation.
 #[derive(Debug)]
 pub struct Scheduler {
     plan: Arc<Plan>,
@@ -240,7 +238,6 @@ impl Scheduler {
         std::mem::take(&mut self.actions)
     }
 
-    /// Is the run over?
     pub fn is_finished(&self) -> bool {
         self.mode == Mode::Finished
     }

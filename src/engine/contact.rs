@@ -1,0 +1,177 @@
+//! The contact with a host: its connection, made again when it breaks, and what is told of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::message::Message;
+use super::output::Output;
+use super::task::Task;
+use crate::model::plan::plan::{HostIndex, PlanHost};
+use crate::model::run::cause::Cause;
+use crate::model::run::reason::Reason;
+use crate::model::text::name::SiteName;
+use crate::remote::{Connect, Exec, ExecEnd, OutputChunk, Remote, Scope, Session};
+use crate::ssh::{Backoff, ConnectError};
+
+/// Chunks of output that wait for the dispatcher; with 32 KiB packets half a MiB a host. Filled by the session, emptied here.
+const CHUNKS: usize = 16;
+
+pub struct Contact {
+    pub index: HostIndex,
+    pub host: PlanHost,
+    pub connector: Arc<dyn Connect>,
+    pub messages: mpsc::Sender<(HostIndex, Message)>,
+    pub session: Option<Box<dyn Session>>,
+    /// How a durable step leaves the login session.
+    pub scope: Scope,
+    pub reconnecting: Reconnecting,
+}
+
+/// What ends an order early.
+#[derive(Default)]
+pub struct Stops {
+    /// The order itself.
+    pub stop: CancellationToken,
+    /// The rollout has stopped: what has not begun is not waited for.
+    pub no_start: CancellationToken,
+}
+
+impl Stops {
+    /// Why a step that has not begun is not waited for any longer.
+    pub fn why_not_started(&self) -> &'static str {
+        if self.stop.is_cancelled() { "interrupted" } else { "the rollout has stopped" }
+    }
+
+    /// May the task be started, if it turns out that it was not?
+    pub fn may_start(&self, task: &Task) -> bool {
+        !task.only_watch && !self.stop.is_cancelled()
+    }
+}
+
+/// How reconnecting has gone. The limit is for the time without a connection, and both it and the pause start anew only with progress, not
+/// with each connection: a line that lets every login through and then breaks would be called for ever, several times a second.
+#[derive(Default)]
+pub struct Reconnecting {
+    /// The time without a connection since the last progress.
+    spent: Duration,
+    /// Attempts since then.
+    backoff: Backoff,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectFailure {
+    #[error("interrupted")]
+    Interrupted,
+    #[error(transparent)]
+    Failed(#[from] ConnectError),
+}
+
+impl ConnectFailure {
+    /// What people read of it, on a host of this site.
+    pub fn reason(&self, site: &SiteName) -> Reason {
+        match self {
+            Self::Interrupted => Reason::new(Cause::Interrupted, self.to_string()),
+            Self::Failed(error) => error.reason(site),
+        }
+    }
+}
+
+impl Contact {
+    pub async fn tell(&mut self, message: Message) {
+        // The dispatcher is gone only when it let go of the run; then nobody listens, rightly.
+        let _ = self.messages.send((self.index, message)).await;
+    }
+
+    pub async fn connect(&mut self, stop: &CancellationToken, retry: Duration) -> Result<(), ConnectFailure> {
+        let connected: Result<Box<dyn Session>, ConnectError> = tokio::select! {
+            connected = Backoff::retry(retry, || self.connector.connect(&self.host.label, &self.host.endpoint)) => connected,
+            () = stop.cancelled() => return Err(ConnectFailure::Interrupted),
+        };
+        self.session = Some(connected.map_err(ConnectFailure::Failed)?);
+        Ok(())
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.is_alive())
+    }
+
+    pub async fn lost(&mut self, reason: Reason, step_goes_on: bool) {
+        self.tell(Message::ConnectionLost { reason, step_goes_on }).await;
+    }
+
+    pub async fn exec(
+        &mut self,
+        command: Remote<'_>,
+        task: &Task,
+        stop: &CancellationToken,
+        told: &mut Output,
+    ) -> ExecEnd {
+        let Some(session) = self.session.as_mut() else {
+            return ExecEnd::NotStarted("no connection".into());
+        };
+        let (output, mut chunks) = mpsc::channel::<OutputChunk>(CHUNKS);
+        // The host keeps to a durable step's limit itself.
+        let timeout = if let Remote::Plain(_) = command { task.timeout } else { None };
+        let exec = Exec { command, timeout, idle_timeout: task.idle_timeout, stop: stop.clone(), output };
+        let (index, messages) = (self.index, &self.messages);
+        let forward = async {
+            while let Some(chunk) = chunks.recv().await {
+                if let Some(bytes) = told.take(&chunk) {
+                    let _ = messages.send((index, Message::Output(chunk.stream, bytes))).await;
+                }
+            }
+        };
+        // The session drops its sender at the end of the command, and with it ends the forwarding.
+        tokio::join!(session.exec(exec), forward).0
+    }
+
+    /// Makes the connection again, for as long as the host's `reconnect-timeout` allows. What a further attempt cannot change, a host key
+    /// that is another one or a login that is refused, ends it at once.
+    ///
+    /// An interrupt does not end it: the step is on the host, and there is no other way to end it there.
+    pub async fn reconnect(&mut self) -> Result<(), Reason> {
+        self.reconnect_within(self.host.endpoint.reconnect_timeout).await
+    }
+
+    /// The same, for another time.
+    pub async fn reconnect_within(&mut self, limit: Duration) -> Result<(), Reason> {
+        self.session = None;
+        let (begun, spent) = (Instant::now(), self.reconnecting.spent);
+        let mut failure = (self.reconnecting.backoff.attempts() > 0).then(|| {
+            let times = self.reconnecting.backoff.attempts();
+            let text =
+                format!("the connection breaks again and again: {times} attempts since the last sign of the step");
+            Reason::new(Cause::Unstable, text)
+        });
+        loop {
+            let pause = self.reconnecting.backoff.pause();
+            if let Some(failure) = failure.filter(|_| spent + begun.elapsed() + pause >= limit) {
+                return Err(failure);
+            }
+            sleep(pause).await;
+            self.reconnecting.backoff.count();
+            match self.connect(&CancellationToken::new(), Duration::ZERO).await {
+                Ok(()) => {
+                    self.reconnecting.spent = spent + begun.elapsed();
+                    self.tell(Message::Reattached).await;
+                    return Ok(());
+                }
+                Err(ConnectFailure::Failed(error)) if error.is_final() => return Err(error.reason(&self.host.site)),
+                Err(error) => failure = Some(error.reason(&self.host.site)),
+            }
+        }
+    }
+
+    /// What was run over the connection is through, or the connection is. With progress, reconnecting starts anew. A connection that stands for
+    /// as long as the longest pause was worth making, though nothing came over it.
+    pub fn lasted(&mut self, since: Instant, progress: bool) {
+        if progress || since.elapsed() >= Backoff::MAX_PAUSE {
+            self.reconnecting = Reconnecting::default();
+        }
+    }
+}

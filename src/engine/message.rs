@@ -1,0 +1,52 @@
+//! What a worker tells the dispatcher.
+
+use std::time::Duration;
+
+use crate::model::run::event::Stream;
+use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::reason::Reason;
+use crate::model::run::scheduler::StepIndex;
+
+/// What a worker tells.
+pub enum Message {
+    Connected,
+    /// What the host does not promise.
+    Warned(String),
+    /// The lock was taken; the greatest number of a run there.
+    Locked(u64),
+    /// The lock was asked for, and the connection broke before the answer came.
+    LockUnknown(Reason),
+    /// The value that a step of the past registered, and that is on record nowhere.
+    Secret(StepIndex, String),
+    /// It is connected, locked if need be, and ready for steps.
+    Ready,
+    ConnectFailed(Reason),
+    /// The host is there, and cannot take part.
+    Refused(HostOutcome, Reason),
+    ConnectionLost {
+        reason: Reason,
+        step_goes_on: bool,
+    },
+    Reattached,
+    Output(Stream, Vec<u8>),
+    Ended {
+        outcome: StepOutcome,
+        captured: Option<String>,
+        took: Duration,
+    },
+    /// The lock was given back, or not.
+    Released(Released),
+}
+
+/// What became of a lock that was to be given back.
+#[derive(Debug)]
+pub enum Released {
+    /// It was.
+    Free,
+    /// It was, and what the run has proven could not be written down.
+    Unproven,
+    /// The run had it no more: somebody has taken it away, and another run may have worked beside this one.
+    Taken(Reason),
+    /// It was not.
+    Kept(Reason),
+}

@@ -1,0 +1,77 @@
+//! What a worker is told to do: plain data.
+
+use std::time::Duration;
+
+use crate::model::plan::book::EffectChange;
+use crate::model::plan::command::RemoteCommand;
+use crate::model::run::masking::Masker;
+use crate::remote::{DurableStep, Farewell};
+
+/// What a worker is told to do.
+#[derive(Debug, Clone)]
+pub enum Order {
+    /// Connect, and lock the site if the run does.
+    Connect,
+    /// Run a step or an undo.
+    Execute(Box<Task>),
+    /// Give the lock back.
+    Release(Box<Farewell>),
+}
+
+/// What is run.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// A command that is lost with its connection.
+    Plain(RemoteCommand),
+    /// The same, but it changes nothing: it does no harm when it is run again.
+    ReadOnly(RemoteCommand),
+    /// A step that outlives it.
+    Durable(Box<DurableStep>),
+}
+
+/// A command with its guard and limits.
+#[derive(Debug, Clone)]
+pub struct Task {
+    pub guard: Option<ReadyGuard>,
+    pub work: Work,
+    /// An earlier controller may have started it, and so much of its output is on record.
+    pub watch: Option<Recorded>,
+    /// If it turns out that it was never started, leave it at that.
+    pub only_watch: bool,
+    pub timeout: Option<Duration>,
+    pub idle_timeout: Option<Duration>,
+    /// Keep standard output for a variable.
+    pub capture: bool,
+    /// Tell nobody what it prints.
+    pub secret: bool,
+    /// What it changes of the effects in the site's book, where its own shell cannot do that.
+    pub effects: EffectChange,
+    /// What must not be seen of what it prints.
+    pub masker: Masker,
+}
+
+impl Task {
+    /// The same with what it changes of the effects in the site's book: the shell of a durable step does that itself, unless it is another
+    /// user's, who may not write there.
+    pub fn with(mut self, effects: EffectChange) -> Self {
+        match &mut self.work {
+            Work::Durable(step) if step.command.as_user.is_none() => step.effects = effects,
+            Work::Durable(_) | Work::ReadOnly(_) | Work::Plain(_) => self.effects = effects,
+        }
+        self
+    }
+}
+
+/// Bytes of a step's output that are on record, after masking.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recorded {
+    pub out: u64,
+    pub err: u64,
+}
+
+/// A guard whose command is final.
+#[derive(Debug, Clone)]
+pub enum ReadyGuard {
+    Unless(RemoteCommand),
+    OnlyIf(RemoteCommand),
+}

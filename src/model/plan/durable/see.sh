@@ -1,6 +1,0 @@
-# What the spool of the user who asks tells of a run. Before it comes an assignment: _run.
-exec 2>/dev/null
-fleet_boot
-fleet_spool || exit
-echo "holder $_run"
-fleet_evidence "$_run"

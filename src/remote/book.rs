@@ -1,0 +1,123 @@
+//! A site's book, in the words of the scripts: what they are told of it, and what they tell.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::model::plan::book::{Book, Effect, EffectChange, Proof};
+use crate::model::recipe::shell::quote;
+use crate::model::text::name::{RunId, StepName, VarName};
+
+impl Book {
+    /// What the scripts are told of it: names and values.
+    pub fn assignments(&self) -> [(&'static str, &str); 4] {
+        [
+            ("site", self.site.as_str()),
+            ("lock", self.folder.as_deref().unwrap_or_default()),
+            ("login", self.login.as_str()),
+            ("lost", if self.lost { "yes" } else { "" }),
+        ]
+    }
+}
+
+impl EffectChange {
+    /// What the scripts are told of it.
+    pub fn assignments(&self) -> [(&'static str, String); 2] {
+        let words = self.begin.iter().flat_map(|effect| [quote(effect.name.as_str()), quote(&effect.words)]);
+        let names: Vec<&str> = self.strike.iter().map(StepName::as_str).collect();
+        [("effects", words.collect::<Vec<_>>().join(" ")), ("strike", names.join(" "))]
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InForce {
+    /// The step that left it, and the words.
+    pub effect: Effect,
+    pub run: String,
+}
+
+impl InForce {
+    /// Reads `NAME RUN WORDS`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut words = text.splitn(3, ' ');
+        let name = StepName::parse(words.next()?).ok()?;
+        let run = words.next().unwrap_or_default().to_owned();
+        let said = words.next().filter(|words| !words.is_empty()).unwrap_or(name.as_str()).to_owned();
+        Some(Self { effect: Effect { words: said, name }, run })
+    }
+
+    /// In words: `closed for visitors (maintenance-on, run 20261122-084512-7f3a19c4)`.
+    pub fn describe(&self) -> String {
+        let Self { effect: Effect { name, words }, run } = self;
+        format!("{words} ({name}, run {run})")
+    }
+}
+
+/// What a host's book says of a proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostProof {
+    Proven(Proof),
+    /// A run had proven something, and was taken up again since.
+    Withdrawn(RunId),
+}
+
+impl HostProof {
+    /// Reads `NOW SEQUENCE RUN VARIABLE THEN BY`, times in seconds of the host's clock.
+    pub fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split(' ');
+        let now: Option<u64> = words.next()?.parse().ok();
+        let sequence = words.next()?.parse().ok()?;
+        let run = RunId::parse(words.next()?).ok()?;
+        let name = words.next()?;
+        if name == "-" {
+            return Some(Self::Withdrawn(run));
+        }
+        let then: Option<u64> = words.next().and_then(|then| then.parse().ok());
+        let age = now.zip(then).and_then(|(now, then)| now.checked_sub(then)).map(Duration::from_secs);
+        let by = words.collect::<Vec<_>>().join(" ");
+        let name = VarName::parse(name).ok()?;
+        Some(Self::Proven(Proof { name, value: String::new(), run, sequence, by, age }))
+    }
+}
+
+/// The proof that counts, of all that the hosts of a site say: that of the greatest number. One that any host knows to be withdrawn does not
+/// count, and neither does an older one: the site was left since with something else than it proved.
+pub fn newest(proofs: impl IntoIterator<Item = HostProof>) -> Option<Proof> {
+    let (mut found, mut withdrawn): (Vec<Proof>, BTreeSet<RunId>) = (Vec::new(), BTreeSet::new());
+    for proof in proofs {
+        match proof {
+            HostProof::Proven(proof) => found.push(proof),
+            HostProof::Withdrawn(run) => drop(withdrawn.insert(run)),
+        }
+    }
+    found.into_iter().max_by_key(|proof| proof.sequence).filter(|proof| !withdrawn.contains(&proof.run))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proven(line: &str) -> HostProof {
+        HostProof::parse(line).unwrap()
+    }
+
+    #[test]
+    fn the_greatest_number_counts_whatever_the_clocks_say() {
+        let ahead = proven("100 3 20991231-000000-00000000 revision 90 ann@desk");
+        let later = proven("100 4 20260101-000000-00000000 revision 95 bob@desk");
+        let newest = newest([later, ahead]).unwrap();
+        assert_eq!((newest.sequence, newest.by.as_str(), newest.age), (4, "bob@desk", Some(Duration::from_secs(5))));
+    }
+
+    #[test]
+    fn what_one_host_knows_to_be_withdrawn_does_not_count() {
+        let away = proven("100 4 20260101-000000-00000000 revision 95 bob@desk");
+        let withdrawn = proven("100 4 20260101-000000-00000000 -");
+        assert_eq!(newest([away, withdrawn]), None);
+    }
+
+    #[test]
+    fn a_clock_that_went_back_gives_no_age() {
+        let HostProof::Proven(proof) = proven("50 1 20260101-000000-00000000 revision 90 ann@desk") else { panic!() };
+        assert_eq!(proof.age, None);
+    }
+}

@@ -1,0 +1,85 @@
+//! Shells on a host: channels with a `/bin/sh` that reads commands from them.
+//!
+//! One that has answered a question, or run a durable step, waits for the next one: that saves a round trip, a login shell and the text of the
+//! scripts that it has been taught. A shell is of a user, so there may be several. They are the first to go when the server refuses a channel (`MaxSessions`).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::ssh::{Channel, ChannelReader, ChannelWriter, Connection, NoChannel};
+
+/// Milliseconds before a channel that the server refused is asked for again. sshd frees a session only some time after its channel was
+/// closed, and a strict `MaxSessions` makes the next command of a quick sequence wait for that.
+const PAUSES: [u64; 5] = [20, 40, 80, 160, 320];
+
+/// A channel, and the shell that it was opened for.
+pub(super) struct Shell {
+    pub reader: ChannelReader,
+    pub writer: ChannelWriter,
+    /// The scripts that it has read.
+    taught: Vec<&'static str>,
+}
+
+impl Shell {
+    /// The scripts that it has not read yet, which are sent before the command.
+    pub fn teach(&mut self, scripts: &[&'static str]) -> String {
+        let new: Vec<&str> = scripts.iter().copied().filter(|script| !self.taught.contains(script)).collect();
+        self.taught.extend(&new);
+        new.concat()
+    }
+
+    /// Closes the channel. False when the connection does not take it.
+    pub async fn close(self, limit: Duration) -> bool {
+        timeout(limit, self.writer.close()).await.is_ok()
+    }
+}
+
+/// The shells of a connection that wait for a command, each under what the login shell got. They say nothing while they wait, so nobody
+/// has to read their channels.
+#[derive(Default)]
+pub(super) struct Shells {
+    idle: HashMap<String, Shell>,
+}
+
+impl Shells {
+    /// One that waits, or may be gone without a word.
+    pub fn take(&mut self, exec: &str) -> Option<Shell> {
+        self.idle.remove(exec)
+    }
+
+    /// Lets it wait for its next command.
+    pub fn keep(&mut self, exec: &str, shell: Shell) {
+        self.idle.insert(exec.to_owned(), shell);
+    }
+
+    /// Opens a new one. An error is why not, and whether the connection can be used again.
+    pub async fn open(&mut self, connection: &Connection, exec: &str) -> Result<Shell, (String, bool)> {
+        let Channel { reader, writer } = match self.channel(connection).await {
+            Ok(channel) => channel,
+            Err(NoChannel::Refused(reason)) => return Err((reason, true)),
+            Err(NoChannel::Broken(reason)) => return Err((reason, false)),
+        };
+        match timeout(connection.timeouts.channel, writer.exec(exec)).await {
+            Ok(Ok(())) => Ok(Shell { reader, writer, taught: Vec::new() }),
+            Ok(Err(_)) => Err((connection.lost(), false)),
+            Err(_) => Err(("the connection takes no requests".to_owned(), false)),
+        }
+    }
+
+    async fn channel(&mut self, connection: &Connection) -> Result<Channel, NoChannel> {
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            let refused = match connection.channel().await {
+                Err(refused @ NoChannel::Refused(_)) => refused,
+                opened => return opened,
+            };
+            for (_, shell) in self.idle.drain() {
+                shell.writer.close().await;
+            }
+            let Some(pause) = pauses.next() else { return Err(refused) };
+            sleep(Duration::from_millis(pause)).await;
+        }
+    }
+}
