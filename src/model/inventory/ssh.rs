@@ -11,8 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::config::document::{Item, Table};
-use crate::model::config::setting::{Origin, Setting};
-use crate::model::recipe::recipe::Spanned;
+use crate::model::config::setting::{Origin, Setting, Spanned};
 use crate::model::text::name::{Address, UserName};
 
 /// Where sshd listens when nobody says otherwise.
