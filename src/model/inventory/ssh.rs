@@ -172,6 +172,7 @@ fn identity(item: &Item<'_>) -> Option<Spanned<String>> {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands where `Shown::Time` does")]
 fn text(value: impl ToString) -> Shown {
     Shown::Text(value.to_string())
 }
