@@ -222,7 +222,11 @@ impl<'a> Dispatcher<'a> {
             }
         }
         for (host, order) in std::mem::take(&mut self.orders) {
-            let stops = Stops { stop: self.host(host).stop.clone(), no_start: self.no_start.clone() };
+            let stop = self.host(host).stop.clone();
+            // An undo is not kept from beginning by a rollout that has stopped.
+            let forward = matches!(self.host(host).busy, Some(Busy::Step(..)));
+            let no_start = if forward { self.no_start.clone() } else { CancellationToken::new() };
+            let stops = Stops { stop, no_start };
             let sent = self.host(host).orders.as_ref().is_some_and(|orders| orders.try_send((order, stops)).is_ok());
             if !sent {
                 self.on_worker_gone(host, "a bug in fleet: its worker is gone");

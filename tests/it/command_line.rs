@@ -65,7 +65,8 @@ fn limit_and_exclude_must_match_what_is_targeted() {
     let hosts = |args: &[&str]| {
         let plan = project.fleet(&[args, &["--dry-run", "--json", "run", "--", "id"]].concat()).expect_code(0).stdout;
         let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
-        let names = plan["hosts"].as_array().unwrap().iter().map(|host| host["label"].as_str().unwrap().to_owned());
+        let list = plan["hosts"]["list"].as_array().unwrap().iter();
+        let names = list.map(|host| host["label"].as_str().or(host["name"].as_str()).unwrap().to_owned());
         names.collect::<Vec<_>>().join(" ")
     };
     assert_eq!(hosts(&["shop", "-l", "web", "-x", "web2"]), "web1");

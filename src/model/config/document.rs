@@ -19,8 +19,7 @@ use toml::de::{DeTable, DeValue};
 use self::blanks::with_plain_blanks;
 pub use self::item::Item;
 use crate::model::config::diagnostic::{Diagnostic, Source, nearest};
-use crate::model::config::setting::{Origin, Setting};
-use crate::model::recipe::recipe::Spanned;
+use crate::model::config::setting::{Origin, Setting, Spanned};
 
 /// A file that is being read.
 pub struct Document<'t> {

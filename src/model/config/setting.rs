@@ -1,8 +1,18 @@
-//! A value of one of several layers, and where it came from.
+//! A value out of a file, and where it stands there; a value of one of several layers, and where it came from.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::model::text::name::SiteName;
+
+/// A value and where it stands in its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Bytes in the file.
+    pub span: Range<usize>,
+}
 
 /// A value and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::model::config::diagnostic::{Diagnostic, Source, nearest};
 use crate::model::config::document::{Document, Item, Table};
 use crate::model::config::graph::{chain, walk};
-use crate::model::config::setting::Setting;
+use crate::model::config::setting::{Setting, Spanned};
 use crate::model::inventory::inventory::{Inventory, Rollout, Share, Site, Stage};
 use crate::model::inventory::ssh::SshSettings;
-use crate::model::recipe::recipe::{Spanned, settable};
+use crate::model::recipe::recipe::settable;
 use crate::model::text::name::{RecipeName, SiteName, VarName};
 
 /// How many hosts an inventory may have.

@@ -11,8 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::config::document::{Item, Table};
-use crate::model::config::setting::{Origin, Setting};
-use crate::model::recipe::recipe::Spanned;
+use crate::model::config::setting::{Origin, Setting, Spanned};
 use crate::model::text::name::{Address, UserName};
 
 /// Where sshd listens when nobody says otherwise.
@@ -27,10 +26,11 @@ pub enum Shown {
     Time(Duration),
 }
 
-/// `"key" field: type => type in an endpoint, default VALUE, reader => for people;` or, where nobody's word is not a setting of its own, `else VALUE`.
+/// `"key" field: type => type in an endpoint, default VALUE, reader => how it is shown;`, with `else VALUE` where to say nothing is no
+/// setting of its own. What no flag sets is left out of a request, which has null for the others.
 macro_rules! settings {
     (|$login:ident| $(
-        $(#[$doc:meta])* $key:literal $field:ident: $type:ty => $final:ty, $kind:ident $lowest:expr, $read:expr => $show:expr;
+        $(#[$doc:meta])* $key:literal $field:ident: $(#[$unset:meta])? $type:ty => $final:ty, $kind:ident $lowest:expr, $read:expr => $show:expr;
     )*) => {
         /// A layer of settings, or several of them, one over the other.
         #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -73,7 +73,7 @@ macro_rules! settings {
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
         pub struct SshValues {
-            $($(#[$doc])* #[serde(default, skip_serializing_if = "Option::is_none")] pub $field: Option<$type>,)*
+            $($(#[$doc])* $(#[$unset])? pub $field: Option<$type>,)*
         }
 
         impl SshValues {
@@ -117,7 +117,7 @@ macro_rules! lowest {
 
 settings! { |login|
     /// TCP port.
-    "port" port: u16 => u16, default SSH_PORT, port => text;
+    "port" port: #[serde(skip_serializing_if = "Option::is_none")] u16 => u16, default SSH_PORT, port => text;
     /// Login user; when nobody sets it, the one who runs `fleet`.
     "user" user: UserName => UserName, else login.clone(), user => text;
     /// Private key file: of a site's file relative to the project folder, of the command line to the current one.
@@ -129,7 +129,7 @@ settings! { |login|
     /// How long a lost connection is tried to be made again.
     "reconnect-timeout" reconnect_timeout: Duration => Duration, default Duration::from_secs(600), Item::limit => Shown::Time;
     /// Between two signs of life that are asked of the host; after four without an answer the connection is lost.
-    "keepalive" keepalive: Duration => Duration, default Duration::from_secs(15), Item::limit => Shown::Time;
+    "keepalive" keepalive: #[serde(skip_serializing_if = "Option::is_none")] Duration => Duration, default Duration::from_secs(15), Item::limit => Shown::Time;
 }
 
 impl Endpoint {
@@ -159,6 +159,7 @@ fn identity(item: &Item<'_>) -> Option<Spanned<String>> {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands where `Shown::Time` does")]
 fn text(value: impl ToString) -> Shown {
     Shown::Text(value.to_string())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::config::diagnostic::Source;
+pub use crate::model::config::setting::Spanned;
 use crate::model::plan::plan::{OnFailure, Retry};
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{NameError, PhaseName, RecipeName, RoleName, StepName, TaskName, UserName, VarName};
@@ -170,15 +171,6 @@ pub enum StepGuard {
     Unless(Spanned<Template>),
     /// Any other exit status skips the step.
     OnlyIf(Spanned<Template>),
-}
-
-/// A value and where it stands in the recipe's file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spanned<T> {
-    /// The value.
-    pub value: T,
-    /// Bytes in the file.
-    pub span: Range<usize>,
 }
 
 impl Recipe {

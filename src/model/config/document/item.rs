@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use super::{Document, Table};
 use crate::model::config::diagnostic::Diagnostic;
-use crate::model::recipe::recipe::Spanned;
+use crate::model::config::setting::Spanned;
 use crate::model::text::duration::parse_duration;
 
 /// A value of a [`Document`].

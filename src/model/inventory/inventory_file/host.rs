@@ -7,9 +7,9 @@ use std::ops::Range;
 use super::{MOST_HOSTS, read_vars};
 use crate::model::config::diagnostic::Diagnostic;
 use crate::model::config::document::{Item, Table};
+use crate::model::config::setting::Spanned;
 use crate::model::inventory::inventory::Host;
 use crate::model::inventory::ssh::{SSH_PORT, SshSettings};
-use crate::model::recipe::recipe::Spanned;
 use crate::model::text::name::{Address, HostName, RoleName};
 use crate::model::text::range::{Pattern, RangeError};
 

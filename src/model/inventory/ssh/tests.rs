@@ -6,6 +6,11 @@ fn what_the_command_line_sets_is_over_all_files_and_reads_as_it_was_written() {
     let written = r#"{"user":null,"identity":"k","connect-timeout":null,"connect-retry":{"secs":0,"nanos":0},"reconnect-timeout":null,
         "vars":{},"parallel":null,"serial":null,"max-fail":null,"timeout":null,"steps":{"start-at":null,"only":[],"skip":[]}}"#;
     let overrides: Overrides = serde_json::from_str(written).unwrap();
+    let set = &overrides.ssh;
+    assert_eq!(
+        serde_json::to_string(set).unwrap(),
+        r#"{"user":null,"identity":"k","connect-timeout":null,"connect-retry":{"secs":0,"nanos":0},"reconnect-timeout":null}"#
+    );
     assert!(serde_json::from_str::<Overrides>(&written.replace("\"vars\"", "\"x\":1,\"vars\"")).is_err());
     let file = SshValues { connect_retry: Some(Duration::from_secs(9)), port: Some(24), ..SshValues::default() };
     let endpoint = overrides.ssh.over(file).endpoint(Address::parse("h").unwrap(), &UserName::parse("me").unwrap());
