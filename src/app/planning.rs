@@ -64,7 +64,7 @@ pub fn plan(project: &Project, asked: &Asked, run: &RunId) -> Result<Plan, Plann
     let request = Request { site, hosts, recipe, tasks, overrides, run, login, proof, unproven };
     if let Some((name, meant)) = planner::misspelt(request) {
         let (recipe, site) = (recipe.name.clone(), site.name.clone());
-        let (name, meant) = (name.clone(), meant.map(|meant| meant.to_string()));
+        let (name, meant) = (name.clone(), meant.map(str::to_owned));
         return Err(PlanningError::UnknownVariable { name, meant, recipe, site });
     }
     Ok(planner::plan(request)?)

@@ -30,7 +30,7 @@ pub struct Faults {
     pub refuse_auth: bool,
     /// The connection is cut after the server has sent so many bytes.
     pub cut_after: Option<u64>,
-    /// Another host key is shown than [`EmbeddedFleet::host_key`] tells.
+    /// Another host key is shown than [`EmbeddedFleet::host_key`](super::server::EmbeddedFleet::host_key) tells.
     pub other_host_key: bool,
     /// Printed on both streams before a command's own output, as a `.bashrc` does.
     pub noise: Option<String>,

@@ -1,7 +1,7 @@
 //! Consumers of events: the terminal, plain lines, JSON lines; and the records of runs, in words.
 //!
 //! Nothing here decides anything: all show one fold over the events, [`crate::model::run::summary::Summary`]. A reporter that fails is
-//! dropped by [`Reporters`] and never stops a run.
+//! dropped by [`Reporters`](reporters::Reporters) and never stops a run.
 
 pub mod diagnostics;
 

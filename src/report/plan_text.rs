@@ -70,9 +70,9 @@ fn add_step(out: &mut String, plan: &Plan, step: &PlanStep, at: StepIndex) {
             groups.entry(commands_text(plan, *first, at)).or_default().extend(hosts);
         }
     }
-    groups.values_mut().for_each(|hosts| hosts.sort_unstable());
     let one = groups.len() == 1;
-    for (text, hosts) in groups {
+    for (text, mut hosts) in groups {
+        hosts.sort_unstable();
         if !one {
             let _ = writeln!(out, "    on {}:", names(plan, &hosts));
         }

@@ -10,7 +10,7 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 
 use super::key::fingerprint_of;
-use super::known_hosts::lookup_name;
+use super::lookup_name::lookup_name;
 
 /// A host's public key.
 #[derive(Clone, PartialEq, Eq, Hash)]

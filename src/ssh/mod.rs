@@ -15,6 +15,7 @@ pub mod key;
 pub mod known_hosts;
 mod link;
 mod login;
+mod lookup_name;
 mod scan;
 mod timeouts;
 mod words;

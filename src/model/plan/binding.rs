@@ -15,6 +15,9 @@ use crate::model::text::name::VarName;
 /// Values within values. A recipe whose defaults go in a circle is refused when it is read; a file may have been damaged since.
 const MAX_DEPTH: usize = 64;
 
+/// Hosts of the same values for which the same variables are registered.
+type AlikeKey = (*const Values, Vec<bool>);
+
 impl Plan {
     /// What the step does on the host, as far as the plan knows.
     pub fn run(&self, host: HostIndex, at: StepIndex) -> Option<CommandTemplate> {
@@ -50,7 +53,7 @@ impl Plan {
         let names: BTreeSet<&VarName> = step.templates().flat_map(Template::names).collect();
         let is_registered = |name: &&&VarName| self.steps().any(|(.., step)| step.register.as_ref() == Some(**name));
         let registered: Vec<&VarName> = names.iter().filter(is_registered).copied().collect();
-        let mut groups: BTreeMap<(*const Values, Vec<bool>), Vec<(HostIndex, &PlanHost)>> = BTreeMap::new();
+        let mut groups: BTreeMap<AlikeKey, Vec<(HostIndex, &PlanHost)>> = BTreeMap::new();
         for host in step.hosts.iter() {
             let Some(planned) = self.hosts.get(host.0) else { continue };
             let open = registered.iter().map(|name| self.registers(name, host, at, true)).collect();

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::model::plan::plan::HostIndex;
+use crate::model::plan::index::HostIndex;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HostSet {

@@ -63,7 +63,7 @@ pub struct PlanStep {
     /// It may run again without harm.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idempotent: bool,
-    /// It outlives its connection ([`super::durable`]).
+    /// It outlives its connection ([`crate::remote::step`]).
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub durable: bool,
     /// It changes nothing on the host.

@@ -18,10 +18,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::host_key::HostKey;
+pub use super::lookup_name::lookup_name;
 use crate::files;
 use crate::model::inventory::host_key::Verdict;
 use crate::model::text::encoding::wide_encoding;
-use crate::model::text::name::canonical_address;
 use line::{Entry, Marker};
 
 /// The content of a `known_hosts` file, read once and shared by all connections.
@@ -153,11 +153,4 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
         Some(encoding) => Err(io::Error::other(format!("the file is {encoding}; save it as UTF-8"))),
         None => Ok(bytes),
     }
-}
-
-/// What a `known_hosts` file calls a host: `name`, or `[name]:port` when the port is not 22. In lower case, and an IP address in its one
-/// spelling.
-pub fn lookup_name(address: &str, port: u16) -> String {
-    let address = canonical_address(address).to_ascii_lowercase();
-    if port == 22 { address } else { format!("[{address}]:{port}") }
 }

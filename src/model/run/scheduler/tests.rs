@@ -31,7 +31,7 @@ fn host(i: usize) -> PlanHost {
         },
         roles: Vec::new(),
         book: None,
-        values: Default::default(),
+        values: Arc::default(),
     }
 }
 
