@@ -43,7 +43,8 @@ fn a_second_run_is_told_who_works_on_the_site() {
     site.touch("wait");
     let running = site.spawn(&["mysite", "deploy"]);
     wait_for("the step", || site.has("working"));
-    let (run, begun) = (wait_for("the lock", || site.holder("web1")), site.journal());
+    let run = wait_for("the lock", || site.holder("web1"));
+    let begun = wait_for("the first step of both", || Some(site.journal()).filter(|journal| journal.len() == 2));
     let output = other.fleet(&["mysite", "deploy", "--json"]).expect_code(12);
     assert_eq!(outcomes(&output), ["web1 locked", "web2 locked"]);
     let by = format!("by {}@", user::current());
