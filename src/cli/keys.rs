@@ -80,7 +80,9 @@ pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Fa
     show(context, &outcomes);
     if outcomes.iter().any(is_refused) {
         let hint = "a way in that works now: -i KEY, --ask-pass, --password-file FILE, or an agent (ssh-add)";
-        hint_lines(&[Hint::advice(hint)]).iter().for_each(|line| say(line));
+        for line in hint_lines(&[Hint::advice(hint)]) {
+            say(&line);
+        }
     }
     Ok(match interrupted {
         Some(Signal::Int | Signal::Cancel) => exit::INTERRUPTED,

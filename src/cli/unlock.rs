@@ -101,7 +101,9 @@ fn confirm(context: &Context<'_>, held: &[Held<'_>]) -> Result<(), Failure> {
         let (on, back) =
             if any(run, |evidence| evidence.connected) { ("attach", "cancel") } else { ("resume", "undo") };
         let hint = Hint::Advice(format!("where it was started, `fleet {on} {run}` or `fleet {back} {run}`"));
-        hint_lines(&[hint]).iter().for_each(|line| say(line));
+        for line in hint_lines(&[hint]) {
+            say(&line);
+        }
     }
     let count = if held.len() == 1 { "1 host".to_owned() } else { format!("{} hosts", held.len()) };
     let question = format!("Take the lock away on {count}?");
@@ -212,7 +214,9 @@ fn tell_effects(answers: &[Answer<'_>]) -> bool {
     }
     if any {
         let hint = "put it right (a task of the recipe does, or `fleet undo RUN`); what was put right by hand: unlock --forget NAME";
-        hint_lines(&[Hint::advice(hint)]).iter().for_each(|line| say(line));
+        for line in hint_lines(&[Hint::advice(hint)]) {
+            say(&line);
+        }
     }
     any
 }
