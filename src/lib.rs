@@ -4,7 +4,7 @@
 //! This page is the design. The code is cut into layers, and `tests/it/layering.rs` fails on a `use` that crosses them:
 //!
 //! ```text
-//! main -> cli -> { engine, report, keys, ssh, demo, files } -> model        engine and keys -> ssh's traits
+//! main -> cli -> { engine, report, keys, ssh, demo, trace, files } -> model        engine and keys -> ssh's traits
 //! ```
 //!
 //! | layer | does | knows nothing of |
@@ -14,6 +14,7 @@
 //! | [`engine`] | runs a plan: a dispatcher owns the run, a worker each host | terminals, files |
 //! | [`report`] | consumes events: live view, plain lines, JSON, the record, the final table | the network |
 //! | [`keys`] | makes, stores, brings and proves keys; decides what is pinned | plans |
+//! | [`trace`] | keeps fleet's own log: standard error, and `debug.log` of each run; masks it. All but `model` speak to it by `tracing` | who says what |
 //! | [`files`] | writes whole files, reads the project folder | what is in them |
 //! | [`demo`] | an embedded fleet of SSH servers on loopback, also the tests' fault injector | the layers above |
 //! | [`cli`] | arguments, questions, signals, exit codes | how any of it works |
@@ -56,3 +57,4 @@ pub mod keys;
 pub mod model;
 pub mod report;
 pub mod ssh;
+pub mod trace;

@@ -10,7 +10,7 @@ use super::args::SiteArgs;
 use super::context::{self, Context, print, say};
 use super::failure::{Failure, with_cause};
 use super::interrupts::{self, Listening};
-use super::{access, ask, books, descriptors, trust};
+use super::{access, ask, books, descriptors, logging, trust};
 use crate::engine::{self, Observer, Resumed, Unwritten};
 use crate::model::inventory::inventory::{Site, Stage};
 use crate::model::plan::plan::{AD_HOC, Plan};
@@ -247,8 +247,8 @@ pub fn views(context: &Context<'_>, plan: &Arc<Plan>) -> Result<Vec<Box<dyn Repo
     if flags.json {
         reporters.push(Box::new(Json::new(Outlet::new(io::stdout()).map_err(Failure::environment)?)));
     }
-    let live = io::stderr().is_terminal() && !context::is_dumb() && !flags.verbose && !flags.quiet;
-    let detail = match (flags.quiet, flags.verbose) {
+    let live = io::stderr().is_terminal() && !context::is_dumb() && !logging::is_shown(flags) && !flags.quiet;
+    let detail = match (flags.quiet, flags.verbose > 0) {
         (true, _) => Detail::Trouble,
         (_, true) => Detail::Verbose,
         // The live view has a line for each host; what an ad-hoc command prints is its result, and scrolls by above it.
@@ -295,6 +295,7 @@ pub struct Work {
 /// Carries out a run, shows it, and gives its exit code.
 pub async fn carry_out(context: &Context<'_>, record: Record, work: Work) -> Result<u8, Failure> {
     let Work { plan, id, connector, listening: (interrupts, listening), resumed } = work;
+    logging::keep(&context.runs().join(id.as_str()), &plan);
     let plan = Arc::new(plan);
     let mut reporters: Vec<Box<dyn Reporter>> = vec![Box::new(record)];
     reporters.extend(views(context, &plan)?);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
 
 use super::worker::{ConnectFailure, Message, Worker};
 use crate::model::plan::book::EffectChange;
@@ -79,6 +80,7 @@ impl Worker {
                 }
             };
             let report = HostReport::parse(&answer);
+            log_answer(&report);
             match &report.holder {
                 Some(holder)
                     if holder.run.as_str() > claim.run.as_str()
@@ -87,6 +89,7 @@ impl Worker {
                         && !stop.is_cancelled() =>
                 {
                     patience -= 1;
+                    info!(holder = holder.run, left = patience, "a younger run has the lock, and is waited for");
                     sleep(PATIENCE.1).await;
                 }
                 // It may have been given back just then, together with its connection.
@@ -128,10 +131,12 @@ impl Worker {
 
     /// Gives the lock back, and removes what the run has left in the spool, unless it is to be kept until another run comes.
     pub(super) async fn release(&mut self, farewell: &Farewell) -> Released {
-        match self.released(farewell).await {
+        let released = match self.released(farewell).await {
             Ok(released) => released,
             Err(reason) => Released::Kept(format!("its lock could not be given back: {reason}")),
-        }
+        };
+        debug!(keep = farewell.keep, sequence = farewell.sequence, ?released, "lock given back");
+        released
     }
 
     async fn released(&mut self, farewell: &Farewell) -> Result<Released, String> {
@@ -224,6 +229,13 @@ async fn question(session: &mut dyn Session, command: &RemoteCommand) -> Result<
             Err(NoAnswer::Unheard(format!("no answer in {} s", TIMEOUT.as_secs())))
         }
     }
+}
+
+/// What the host said when it was asked for the lock.
+fn log_answer(report: &HostReport) {
+    let HostReport { ready, sequence, free, book, spool, superseded, .. } = report;
+    let (holder, evidence) = report.holder.as_ref().map(|h| (h.run.as_str(), h.evidence.describe())).unzip();
+    debug!(ready, sequence, free_kib = free, book, spool, superseded, holder, evidence, "lock asked for");
 }
 
 /// Why the run cannot begin there, or go on.

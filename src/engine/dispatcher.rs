@@ -11,8 +11,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug, error, info_span};
 
 use super::claim::Released;
+use super::decision::Decided;
 use super::durable::Reconnecting;
 use super::host::{Busy, Host};
 use super::worker::{Message, Order, Worker};
@@ -134,7 +136,7 @@ impl<'a> Dispatcher<'a> {
                 if let Some((host, outcome)) = self.not_started.pop_front() {
                     self.on_ended(host, outcome, None, Duration::ZERO);
                 } else if let Some(input) = self.inputs.pop_front() {
-                    let actions = self.scheduler.on(input);
+                    let actions = self.decide(input);
                     self.act(actions);
                 }
             }
@@ -162,6 +164,13 @@ impl<'a> Dispatcher<'a> {
         self.finish().await
     }
 
+    fn decide(&mut self, input: Input) -> Vec<Action> {
+        let told = Decided::input(&self.run.plan, &input);
+        let actions = self.scheduler.on(input);
+        debug!(input = told, actions = %Decided { plan: &self.run.plan, actions: &actions }, "scheduler");
+        actions
+    }
+
     /// Every signal is one interrupt more; a cancellation ends the running steps, and never lets go of them.
     fn on_signal(&mut self, signal: Signal) {
         self.signal = signal;
@@ -178,12 +187,14 @@ impl<'a> Dispatcher<'a> {
     }
 
     async fn finish(mut self) -> Summary {
+        debug!("all hosts have settled");
         let proven = self.give_back_deferred();
         self.wait_for_releases().await;
         let exit_code = self.summary.exit_code();
         let proven = proven.filter(|_| exit_code == 0 && !self.unproven);
         let sequence = self.run.plan.locks().then(|| self.sequence());
         let undone = self.summary.is_undo();
+        debug!(exit_code, proven = proven.is_some(), sequence, undone, "run finished");
         self.tell(Fact::RunFinished { exit_code, proven, sequence, undone });
         self.flush();
         // Without orders the workers close their connections and end. One that hangs is dropped with the set.
@@ -212,6 +223,7 @@ impl<'a> Dispatcher<'a> {
         if !self.events.is_empty() {
             let written = self.observer.observe(&std::mem::take(&mut self.events));
             if let (Err(Unwritten), false) = (written, self.unwritten) {
+                error!("the record cannot be written: the run lets go");
                 self.unwritten = true;
                 self.orders.clear();
                 self.inputs.push_front(Input::LetGo);
@@ -312,7 +324,8 @@ impl<'a> Dispatcher<'a> {
             messages: self.sender.clone(),
             session: None,
         };
-        let handle = self.workers.spawn(worker.run(receiver));
+        let span = info_span!("host", host = %worker.host.label);
+        let handle = self.workers.spawn(worker.run(receiver).instrument(span));
         self.owners.insert(handle.id(), index);
         self.host(index).orders = Some(orders);
         let stop = self.busy(index, Busy::Connecting);
@@ -388,7 +401,7 @@ impl<'a> Dispatcher<'a> {
                 }
                 self.keep_for_undo(host, at);
                 self.spend(host, at, StepKey::run(host, at, attempt), &outcome);
-                let actions = self.scheduler.on(Input::StepEnded(host, outcome.clone()));
+                let actions = self.decide(Input::StepEnded(host, outcome.clone()));
                 let step = self.path(at);
                 let retrying = actions.iter().any(|action| matches!(action, Action::Retry(h, _) if *h == host));
                 self.tell(match outcome {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
 
 use super::output::Output;
 use super::worker::{ConnectFailure, Message, Task, Worker};
@@ -65,6 +66,7 @@ impl Worker {
             };
             if connected {
                 silent_ends += 1;
+                debug!(reason, silent_ends, "the step left its channel without a word, and is asked for again");
                 if silent_ends > MOST_SILENT_ENDS {
                     return ExecEnd::Detached(reason);
                 }
@@ -108,8 +110,11 @@ impl Worker {
             }
             sleep(pause).await;
             self.reconnecting.backoff.count();
+            let attempt = self.reconnecting.backoff.attempts();
+            info!(attempt, without_connection = ?(spent + begun.elapsed()), ?limit, "reconnecting");
             match self.connect(&CancellationToken::new(), Duration::ZERO).await {
                 Ok(()) => {
+                    info!(attempt, "reconnected");
                     self.reconnecting.spent = spent + begun.elapsed();
                     self.tell(Message::Reattached).await;
                     return Ok(());

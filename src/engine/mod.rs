@@ -7,6 +7,7 @@
 //! nothing with it.
 
 mod claim;
+mod decision;
 mod dispatcher;
 mod durable;
 mod host;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tracing::{Instrument as _, info_span};
 
 use crate::model::plan::plan::{HostIndex, Plan};
 use crate::model::run::event::{Direction, Event, Signal};
@@ -87,5 +89,6 @@ pub struct Run {
 
 /// Carries out a run to its end, whatever happens to it.
 pub async fn execute(run: Run, observer: &mut dyn Observer) -> Summary {
-    dispatcher::Dispatcher::new(run, observer).run().await
+    let span = info_span!("run", run = %run.id);
+    dispatcher::Dispatcher::new(run, observer).run().instrument(span).await
 }

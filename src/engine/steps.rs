@@ -32,7 +32,7 @@ impl Dispatcher<'_> {
         // A run that goes back begins nothing that it would have to undo.
         let only_watch = watch && self.scheduler.goes_back();
         let (watch, no_start) = (watch.then_some(recorded), self.no_start.clone());
-        self.execute(host, made.map(|task| Task { watch, only_watch, stop, no_start, ..task }));
+        self.execute(host, made.map(|task| Task { attempt, watch, only_watch, stop, no_start, ..task }));
     }
 
     fn step_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
@@ -60,7 +60,10 @@ impl Dispatcher<'_> {
         let stop = self.busy(host, Busy::Undo(at, attempt));
         let recorded = std::mem::take(&mut self.host(host).recorded);
         let made = self.undo_task(host, at, attempt);
-        self.execute(host, made.map(|task| Task { stop, watch: watch.then_some(recorded), ..task }));
+        self.execute(
+            host,
+            made.map(|task| Task { attempt, undo: true, stop, watch: watch.then_some(recorded), ..task }),
+        );
     }
 
     fn undo_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
@@ -75,6 +78,9 @@ impl Dispatcher<'_> {
     pub(super) fn task(&self, at: StepIndex, work: Work, capture: bool) -> Task {
         let planned = self.step(at);
         Task {
+            step: planned.path.clone(),
+            attempt: 1,
+            undo: false,
             guard: None,
             work,
             watch: None,
@@ -162,6 +168,7 @@ impl Dispatcher<'_> {
     pub(super) fn register(&mut self, host: HostIndex, at: StepIndex, name: &VarName, value: &str) {
         if self.step(at).secret_output {
             self.masker.add(value);
+            crate::trace::hide(value);
         } else {
             self.tell(Fact::Registered { host: self.label(host), name: name.clone(), value: value.to_owned() });
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug, info, info_span};
 
 use super::claim::Released;
 use super::durable::Reconnecting;
@@ -18,6 +19,7 @@ use crate::model::run::event::Stream;
 use crate::model::run::masking::Masker;
 use crate::model::run::outcome::{HostOutcome, StepOutcome, TimeLimit};
 use crate::model::run::scheduler::StepIndex;
+use crate::model::text::name::StepPath;
 use crate::ssh::{Backoff, Connect, ConnectError, Exec, ExecEnd, OutputChunk, Remote, Session};
 
 /// What a worker is told to do.
@@ -40,8 +42,22 @@ pub enum Work {
     Durable(Box<DurableStep>),
 }
 
+impl Work {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Plain(_) => "plain",
+            Self::ReadOnly(_) => "read-only",
+            Self::Durable(_) => "durable",
+        }
+    }
+}
+
 /// A command with its guard and limits.
 pub struct Task {
+    /// Which step, which attempt, and whether it is its undo: for the log.
+    pub step: StepPath,
+    pub attempt: u32,
+    pub undo: bool,
     pub guard: Option<ReadyGuard>,
     pub work: Work,
     /// An earlier controller may have started it, and so much of its output is on record.
@@ -155,7 +171,11 @@ impl Worker {
             self.reconnecting = Reconnecting::default();
             let message = match order {
                 Order::Connect(stop) => self.begin(&stop).await,
-                Order::Execute(task) => self.execute(*task).await,
+                Order::Execute(task) => {
+                    let undo = task.undo.then_some(true);
+                    let span = info_span!("step", step = %task.step, attempt = task.attempt, undo);
+                    self.execute(*task).instrument(span).await
+                }
                 Order::Release(farewell) => Message::Released(self.release(&farewell).await),
             };
             self.tell(message).await;
@@ -204,7 +224,10 @@ impl Worker {
 
     async fn execute(&mut self, task: Task) -> Message {
         let started = Instant::now();
+        let (work, watch) = (task.work.name(), task.watch.is_some());
+        debug!(work, watch, guard = task.guard.is_some(), timeout = ?task.timeout, "step begins");
         let (outcome, captured) = self.watched(&task).await;
+        debug!(outcome = outcome.describe(), took = ?started.elapsed(), "step ended");
         Message::Ended { outcome, captured, took: started.elapsed() }
     }
 
@@ -330,6 +353,7 @@ impl Worker {
     }
 
     pub(super) async fn lost(&mut self, reason: String, step_goes_on: bool) {
+        info!(reason, step_goes_on, "connection lost");
         self.tell(Message::ConnectionLost { reason, step_goes_on }).await;
     }
 
@@ -350,7 +374,9 @@ impl Worker {
             }
         };
         // The session drops its sender at the end of the command, and with it ends the forwarding.
-        tokio::join!(session.exec(exec), forward).0
+        let end = tokio::join!(session.exec(exec), forward).0;
+        debug!(?end, received = told.received(), "command ended");
+        end
     }
 
     /// Tells what is left of the output, and how the step ended.

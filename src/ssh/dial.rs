@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tracing::debug;
 
 use super::ConnectError;
 use super::admission::{Admission, LoginPermit};
@@ -48,6 +49,7 @@ impl Dial<'_> {
             .map_err(|_| resolve(format!("no answer in {}", in_words(self.resolve))))?
             .map_err(|e| resolve(e.to_string()))?
             .collect();
+        debug!(address = self.address, port = self.port, ?addresses, "resolved");
         let mut reasons: Vec<String> = Vec::new();
         // One that had its time had it: the others alone are not worth another attempt.
         let mut transient = true;
@@ -56,6 +58,7 @@ impl Dial<'_> {
                 Ok(admitted) => return Ok(admitted),
                 Err(failure) => failure,
             };
+            debug!(server = %address, reason, "no TCP connection");
             transient &= turned_away;
             // One address is what was asked for, or stands for it: naming it again would only repeat.
             reasons.push(if addresses.len() == 1 { reason } else { format!("{}: {reason}", address.ip()) });
@@ -69,7 +72,9 @@ impl Dial<'_> {
     /// An error says why, and whether the connection was turned away at once.
     async fn call(&self, server: SocketAddr) -> Result<Admitted, (String, bool)> {
         let late = || (format!("no answer in {}", in_words(self.connect)), false);
+        let waiting = Instant::now();
         let permit = self.admission.to(server).await.ok_or_else(late)?;
+        debug!(%server, waited = ?waiting.elapsed(), "dialing");
         let stream = match timeout(self.connect, TcpStream::connect(server)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(e)) => {
@@ -81,6 +86,7 @@ impl Dial<'_> {
                 return Err(late());
             }
         };
+        debug!(%server, local = ?stream.local_addr().ok(), "TCP connected");
         tune(&stream).map_err(|e| (e.to_string(), false))?;
         let handshake = self.admission.handshake().await.ok_or_else(late)?;
         Ok(Admitted { stream, permits: [permit, handshake] })

@@ -7,6 +7,7 @@
 use futures::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
+use tracing::debug;
 
 use super::link::Link;
 use super::progress::Progress;
@@ -31,6 +32,7 @@ pub(super) async fn run(link: &Link, shells: &mut Shells, timeouts: &Timeouts, m
     let nonce = format!("{:032x}", rand::random::<u128>());
     let wire = exec.command.wire(&nonce);
     if let Some(shell) = wire.setup.and_then(|_| shells.take(&wire.exec)) {
+        debug!("shell reused");
         let talk = converse(link, timeouts, &mut exec, &wire, shell, wire.stdin.clone()).await;
         // It may have been killed, or closed by the server, since its last command. One that does not answer may have read it.
         let gone = matches!(talk.end, ExecEnd::NotStarted(_)) && !link.handle.is_closed();

@@ -14,6 +14,7 @@ use russh::{Channel, Preferred, cipher, compression};
 use tokio::io::BufReader;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::debug;
 
 use super::ConnectError;
 use super::admission::LoginPermit;
@@ -71,7 +72,10 @@ pub(super) async fn connect(
     let client = Client { judge, shared: shared.clone() };
     let failed = |(reason, transient)| ConnectError::Handshake { address: dial.target(), reason, transient };
     match timeout(handshake, client::connect_stream(Arc::new(config(pinned_types, keepalive)), stream, client)).await {
-        Ok(Ok(handle)) => Ok(Link { handle, shared, permits: Some(permits), _cut: guard }),
+        Ok(Ok(handle)) => {
+            debug!(server = heard.line(|line| line.starts_with(b"SSH-")), "SSH handshake done");
+            Ok(Link { handle, shared, permits: Some(permits), _cut: guard })
+        }
         Ok(Err(e)) => {
             let refused = shared.refused.lock().ok().and_then(|mut refused| refused.take());
             Err(refused.unwrap_or_else(|| failed(handshake_failure(&e, &heard))))
@@ -247,6 +251,7 @@ impl client::Handler for Client {
                 (words, Err(e))
             }
         };
+        debug!(reason = words, "connection ended");
         if let Ok(mut ended) = self.shared.ended.lock() {
             ended.get_or_insert(words);
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use russh::client::Msg;
 use russh::{Channel, ChannelReadHalf, ChannelWriteHalf};
 use tokio::time::{sleep, timeout};
+use tracing::{debug, info};
 
 use super::link::Link;
 use super::timeouts::{Timeouts, in_words};
@@ -56,6 +57,7 @@ impl Shells {
             Ok(Err(None)) => return Err((link.lost(), false)),
             Err(_) => return Err((format!("the server opened no channel in {}", in_words(timeouts.channel)), false)),
         };
+        debug!("channel opened");
         let (reader, writer) = channel.split();
         match timeout(timeouts.channel, writer.exec(true, exec)).await {
             Ok(Ok(())) => Ok(Shell { reader, writer }),
@@ -74,6 +76,7 @@ impl Shells {
                     for (_, shell) in self.idle.drain() {
                         let _ = shell.writer.close().await;
                     }
+                    info!(?reason, "the server opens no channel");
                     let Some(pause) = pauses.next() else {
                         return Err(Some(format!("the server opens no channel: {reason:?}")));
                     };

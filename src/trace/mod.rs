@@ -1,0 +1,204 @@
+//! fleet's log: what it did and why, for whoever has to find out why a run went as it did. Two copies: `debug.log` beside the record of
+//! each run, and standard error when somebody asks for it (`-v`, `-vv`, `FLEET_LOG`).
+//!
+//! Everything else only names `tracing`; here is what becomes of it. russh's own log is joined: its connections are tasks of their own, outside
+//! of every span, so its lines have the task's number instead of the host, and the line of the host key says which task is whose.
+//!
+//! Invariant: neither the text of a command nor what a host prints is ever logged, and every line is masked ([`hide`]) and made
+//! [`printable`] before it leaves. Logging never fails and never stops a run.
+//!
+//! The state is a static, as the subscriber of `tracing` is one. Rejected: a writer that is handed down to everybody who knows a secret or
+//! opens a record; it would be an argument of half the engine.
+
+mod debug_log;
+mod line;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{FilterExt as _, ParseError, Targets, filter_fn};
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+use crate::model::run::masking::{Masked, Masker};
+use crate::model::text::printable::printable;
+use debug_log::DebugLog;
+use line::Line;
+
+/// What `-v` shows.
+pub const INFO: &str = "fleet=info,russh=warn";
+/// What `-vv` shows, and what is kept beside a record. russh's log of each packet tells nothing and costs much; its key exchange tells the
+/// algorithms.
+pub const DEBUG: &str = "fleet=debug,russh=info,russh::client::kex=debug";
+
+/// What is logged before the run has its record, in bytes.
+const MAX_EARLY: usize = 256 << 10;
+/// How long the end waits for who reads standard error.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// Longer lines are cut, in bytes.
+const MAX_LINE: usize = 16 << 10;
+
+static SINKS: LazyLock<Mutex<Sinks>> = LazyLock::new(Mutex::default);
+
+/// Where lines go, and what must not be in them.
+#[derive(Default)]
+struct Sinks {
+    masker: Masker,
+    debug_log: Option<DebugLog>,
+    /// Lines from before there was one.
+    early: Vec<u8>,
+    stderr: Option<Box<dyn Write + Send>>,
+}
+
+impl Sinks {
+    fn get() -> MutexGuard<'static, Self> {
+        SINKS.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&mut self, line: &[u8]) {
+        match &mut self.debug_log {
+            Some(debug_log) => debug_log.write(line),
+            None if self.early.len() + line.len() <= MAX_EARLY => self.early.extend_from_slice(line),
+            None => {}
+        }
+    }
+
+    fn show(&mut self, line: &[u8]) {
+        // Nobody reads it any more: that is no reason to stop.
+        if self.stderr.as_mut().is_some_and(|stderr| stderr.write_all(line).is_err()) {
+            self.stderr = None;
+        }
+    }
+}
+
+/// One of the two copies; it gets each line as a whole.
+#[derive(Clone, Copy)]
+enum Sink {
+    DebugLog,
+    Stderr,
+}
+
+impl Write for Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut sinks = Sinks::get();
+        let shown = fit(line, &sinks.masker);
+        match self {
+            Self::DebugLog => sinks.keep(&shown),
+            Self::Stderr => sinks.show(&shown),
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Sink {
+    type Writer = Self;
+    fn make_writer(&self) -> Self {
+        *self
+    }
+}
+
+/// The line without secrets and control characters.
+fn fit(line: &[u8], masker: &Masker) -> Vec<u8> {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    let mut masked = Masked::default();
+    masked.push(text);
+    let masked = masked.give(text.len(), masker);
+    let mut shown = printable(masked.get(..MAX_LINE).unwrap_or(&masked));
+    shown.push('\n');
+    shown.into_bytes()
+}
+
+/// Which lines are shown: `debug`, `fleet::ssh=debug,russh=info`, `[host{host=web1}]=debug`.
+pub struct Filter(EnvFilter);
+
+impl Filter {
+    /// Reads the syntax of `tracing`'s `EnvFilter`.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        EnvFilter::builder().parse(text).map(Self)
+    }
+}
+
+/// As long as it lives, lines go to standard error.
+pub struct Log(());
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // Dropping it waits until all is out; a reader that has stopped reading does not hold up the end.
+        let Some(stderr) = Sinks::get().stderr.take() else { return };
+        let (sender, out) = mpsc::channel::<()>();
+        let dropped = thread::Builder::new().spawn(move || {
+            drop(stderr);
+            drop(sender);
+        });
+        if dropped.is_ok() {
+            let _ = out.recv_timeout(FAREWELL);
+        }
+    }
+}
+
+/// Begins to log; to `stderr` what the filter takes.
+pub fn start(stderr: Option<(Filter, Box<dyn Write + Send>)>) -> Log {
+    let (filter, stderr) = stderr.map_or((None, None), |(Filter(filter), stderr)| (Some(filter), Some(stderr)));
+    Sinks::get().stderr = stderr;
+    let layer = |sink| fmt::layer().with_ansi(false).event_format(Line).with_writer(sink);
+    // Whoever asks for all of russh's log does not get what an agent signs and answers.
+    let no_agent =
+        filter_fn(|metadata| !metadata.target().starts_with("russh::keys") || *metadata.level() <= LevelFilter::INFO);
+    let stderr = filter.map(|filter| layer(Sink::Stderr).with_filter(filter.and(no_agent)).boxed());
+    let debug: Targets = DEBUG.parse().unwrap_or_default();
+    let layers: Vec<_> = [layer(Sink::DebugLog).with_filter(debug).boxed()].into_iter().chain(stderr).collect();
+    // An error is a subscriber that is there already.
+    let _ = tracing_subscriber::registry().with(layers).try_init();
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tracing::error!("{panic}");
+        told(panic);
+    }));
+    Log(())
+}
+
+/// From here on the log goes to this file, too, with what was logged before there was one.
+pub fn keep(path: &Path) -> io::Result<()> {
+    let mut debug_log = DebugLog::open(path)?;
+    let mut sinks = Sinks::get();
+    debug_log.write(&std::mem::take(&mut sinks.early));
+    sinks.debug_log = Some(debug_log);
+    Ok(())
+}
+
+/// From here on the value is masked in every line.
+pub fn hide(secret: &str) {
+    let masker = &mut Sinks::get().masker;
+    masker.add(secret);
+    // As it stands in a value that is logged with its quotes.
+    masker.add(&secret.escape_debug().to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_masked_and_cannot_be_two() {
+        let mut masker = Masker::default();
+        masker.add("hunter2");
+        assert_eq!(fit(b"a hunter2\n\x1b[2J b\n", &masker), b"a ***\\n\\x1b[2J b\n");
+        assert_eq!(fit(&[b'x'; 2 * MAX_LINE], &masker).len(), MAX_LINE + 1);
+    }
+
+    #[test]
+    fn what_is_no_filter_is_refused() {
+        assert!(Filter::parse("fleet::ssh=debug,[host{host=web1}]=info").is_ok());
+        assert!(Filter::parse("fleet=loud").is_err());
+    }
+}
