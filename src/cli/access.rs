@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt as _, TryFutureExt as _};
 use secrecy::SecretString;
+use tracing::debug;
 
 use super::args::Flags;
 use super::ask;
@@ -255,6 +256,9 @@ pub async fn for_distribution(context: &Context<'_>, hosts: &[PlanHost]) -> Resu
 
 fn connector(context: &Context<'_>, credentials: Credentials) -> Result<SshConnector, Failure> {
     let known_hosts = known_hosts(context)?;
+    let Credentials { identities, agent, password, .. } = &credentials;
+    let names: Vec<&str> = identities.iter().map(|identity| identity.name.as_str()).collect();
+    debug!(identities = ?names, ?agent, password = password.is_some(), "ways to log in");
     let credentials = Arc::new(credentials);
     Ok(SshConnector { known_hosts, credentials, timeouts: Timeouts::default(), admission: Arc::default() })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream;
+use tracing::{Instrument as _, debug, info_span};
 
 use super::context::{self, Context, say};
 use super::failure::Failure;
@@ -104,8 +105,9 @@ async fn connected<T>(
     host: &PlanHost,
     talk: impl AsyncFnOnce(&mut dyn Session) -> Result<T, String>,
 ) -> Result<T, String> {
-    let mut session =
-        Backoff::retry(host.connect_retry, || connector.connect(host)).await.map_err(|error| error.to_string())?;
+    let span = info_span!("host", host = %host.label);
+    let connected = Backoff::retry(host.connect_retry, || connector.connect(host)).instrument(span);
+    let mut session = connected.await.map_err(|error| error.to_string())?;
     let answer = talk(session.as_mut()).await;
     session.close().await;
     answer
@@ -160,6 +162,8 @@ pub async fn prove(
         .collect();
     let proofs: Vec<HostProof> = answers.into_iter().filter_map(|(_, answer)| answer.ok()?.proof).collect();
     asked.proof = book::newest(proofs).filter(|proof: &Proof| proof.name == *variable);
+    let found = asked.proof.as_ref().map(|proof| (proof.run.as_str(), proof.sequence));
+    debug!(site = %name, %variable, ?found, ?silent, "what the followed site has proven");
     if asked.proof.is_some() {
         for reason in silent {
             say(&format!("note: asked for what `{name}` has proven, {reason}"));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Handle, Msg};
 use russh::keys::{Algorithm, PublicKeyOrCertificate};
-use russh::{Channel, Preferred, cipher, compression};
+use russh::{Channel, Names, Preferred, cipher, compression};
 use tokio::io::BufReader;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -225,6 +225,12 @@ impl client::Handler for Client {
             *refused = Some(error);
         }
         Ok(accepted)
+    }
+
+    async fn kex_done(&mut self, _: Option<&[u8]>, names: &Names, _: &mut client::Session) -> Result<(), russh::Error> {
+        let Names { kex, key, cipher, .. } = names;
+        debug!(kex = kex.as_ref(), host_key = %key, cipher = cipher.as_ref(), "keys exchanged");
+        Ok(())
     }
 
     async fn auth_banner(&mut self, banner: &str, _: &mut client::Session) -> Result<(), russh::Error> {

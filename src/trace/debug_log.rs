@@ -75,7 +75,7 @@ impl DebugLog {
         let mut last = vec![0; usize::try_from(self.size - from).unwrap_or_default()];
         self.file.read_exact_at(&mut last, from)?;
         self.file.set_len(head)?;
-        let cut = format!("(the log has grown too long: lines are missing here, from before the next one)\n");
+        let cut = "(the log has grown too long: lines are missing here, from before the next one)\n";
         self.size = head + (cut.len() + last.len()) as u64;
         self.file.write_all(cut.as_bytes())?;
         self.file.write_all(&last)

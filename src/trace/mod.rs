@@ -15,10 +15,11 @@ mod line;
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{FilterExt as _, ParseError, Targets, filter_fn};
 use tracing_subscriber::fmt::{self, MakeWriter};
@@ -33,9 +34,8 @@ use line::Line;
 
 /// What `-v` shows.
 pub const INFO: &str = "fleet=info,russh=warn";
-/// What `-vv` shows, and what is kept beside a record. russh's log of each packet tells nothing and costs much; its key exchange tells the
-/// algorithms.
-pub const DEBUG: &str = "fleet=debug,russh=info,russh::client::kex=debug";
+/// What `-vv` shows, and what is kept beside a record. russh tells each packet at its debug level, which costs much and says little.
+pub const DEBUG: &str = "fleet=debug,russh=info";
 
 /// What is logged before the run has its record, in bytes.
 const MAX_EARLY: usize = 256 << 10;
@@ -49,7 +49,7 @@ static SINKS: LazyLock<Mutex<Sinks>> = LazyLock::new(Mutex::default);
 /// Where lines go, and what must not be in them.
 #[derive(Default)]
 struct Sinks {
-    masker: Masker,
+    masker: Arc<Masker>,
     debug_log: Option<DebugLog>,
     /// Lines from before there was one.
     early: Vec<u8>,
@@ -86,11 +86,12 @@ enum Sink {
 
 impl Write for Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut sinks = Sinks::get();
-        let shown = fit(line, &sinks.masker);
+        // Not while the lock is held: a panic would want to be logged.
+        let masker = Arc::clone(&Sinks::get().masker);
+        let shown = fit(line, &masker);
         match self {
-            Self::DebugLog => sinks.keep(&shown),
-            Self::Stderr => sinks.show(&shown),
+            Self::DebugLog => Sinks::get().keep(&shown),
+            Self::Stderr => Sinks::get().show(&shown),
         }
         Ok(line.len())
     }
@@ -119,12 +120,18 @@ fn fit(line: &[u8], masker: &Masker) -> Vec<u8> {
 }
 
 /// Which lines are shown: `debug`, `fleet::ssh=debug,russh=info`, `[host{host=web1}]=debug`.
-pub struct Filter(EnvFilter);
+pub struct Filter {
+    filter: EnvFilter,
+    /// It may take more of russh's log than [`DEBUG`].
+    all_of_russh: bool,
+}
 
 impl Filter {
     /// Reads the syntax of `tracing`'s `EnvFilter`.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        EnvFilter::builder().parse(text).map(Self)
+        let plain = text.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::TRACE));
+        let all_of_russh = text.contains("russh::") || plain.would_enable("russh", &Level::DEBUG);
+        Ok(Self { filter: EnvFilter::builder().parse(text)?, all_of_russh })
     }
 }
 
@@ -148,17 +155,23 @@ impl Drop for Log {
 
 /// Begins to log; to `stderr` what the filter takes.
 pub fn start(stderr: Option<(Filter, Box<dyn Write + Send>)>) -> Log {
-    let (filter, stderr) = stderr.map_or((None, None), |(Filter(filter), stderr)| (Some(filter), Some(stderr)));
+    let (filter, stderr) = stderr.unzip();
     Sinks::get().stderr = stderr;
     let layer = |sink| fmt::layer().with_ansi(false).event_format(Line).with_writer(sink);
     // Whoever asks for all of russh's log does not get what an agent signs and answers.
     let no_agent =
-        filter_fn(|metadata| !metadata.target().starts_with("russh::keys") || *metadata.level() <= LevelFilter::INFO);
-    let stderr = filter.map(|filter| layer(Sink::Stderr).with_filter(filter.and(no_agent)).boxed());
+        filter_fn(|metadata| !metadata.target().starts_with("russh::keys") || *metadata.level() <= LevelFilter::INFO)
+            .with_max_level_hint(LevelFilter::TRACE);
+    let all_of_russh = filter.as_ref().is_some_and(|filter| filter.all_of_russh);
+    let stderr = filter.map(|Filter { filter, .. }| layer(Sink::Stderr).with_filter(filter.and(no_agent)).boxed());
     let debug: Targets = DEBUG.parse().unwrap_or_default();
     let layers: Vec<_> = [layer(Sink::DebugLog).with_filter(debug).boxed()].into_iter().chain(stderr).collect();
     // An error is a subscriber that is there already.
     let _ = tracing_subscriber::registry().with(layers).try_init();
+    if !all_of_russh {
+        // What nobody wants costs a comparison, and not a question to each filter for each packet.
+        tracing_log::log::set_max_level(tracing_log::log::LevelFilter::Info);
+    }
     let told = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         tracing::error!("{panic}");
@@ -178,7 +191,8 @@ pub fn keep(path: &Path) -> io::Result<()> {
 
 /// From here on the value is masked in every line.
 pub fn hide(secret: &str) {
-    let masker = &mut Sinks::get().masker;
+    let mut sinks = Sinks::get();
+    let masker = Arc::make_mut(&mut sinks.masker);
     masker.add(secret);
     // As it stands in a value that is logged with its quotes.
     masker.add(&secret.escape_debug().to_string());
@@ -200,5 +214,10 @@ mod tests {
     fn what_is_no_filter_is_refused() {
         assert!(Filter::parse("fleet::ssh=debug,[host{host=web1}]=info").is_ok());
         assert!(Filter::parse("fleet=loud").is_err());
+        let all_of_russh = |text| Filter::parse(text).unwrap().all_of_russh;
+        assert!([INFO, DEBUG, "fleet=trace", "info"].iter().all(|text| !all_of_russh(*text)));
+        assert!(
+            ["debug", "russh=trace", "russh::client::kex=debug", "[host]=debug"].iter().all(|text| all_of_russh(*text))
+        );
     }
 }

@@ -80,8 +80,7 @@ fn every_run_keeps_a_log_without_secrets_and_vv_shows_it() {
                 &["run finished", "exit_code=0"],
             ],
         );
-        // russh's own.
-        assert!(text.contains("russh::client::kex: negotiated algorithms"), "{text}");
+        assert!(text.contains("keys exchanged kex=\""), "{text}");
     }
     // What -v has shown until now is there, too, and fleet's own log is no output.
     assert!(output.stderr.contains("web1 | use | text-of-the-command\n"), "{}", output.stderr);
@@ -105,6 +104,8 @@ fn v_shows_the_less_and_a_filter_what_it_says() {
     let only = with("FLEET_LOG", "fleet::engine=debug").expect_code(0).stderr;
     assert!(only.contains("scheduler") && !only.contains("logged in"), "{only}");
     assert_eq!(with("FLEET_LOG", " ").expect_code(0).stderr.matches("DEBUG").count(), 0);
+    let russh = with("FLEET_LOG", "russh=debug").expect_code(0).stderr;
+    assert!(russh.contains("russh::client::kex: negotiated algorithms") && !russh.contains("fleet::"), "{russh}");
     let refused = with("FLEET_LOG", "fleet=loud").expect_code(2).stderr;
     assert!(refused.starts_with("error: invalid value 'fleet=loud' for FLEET_LOG: "), "{refused}");
 }
