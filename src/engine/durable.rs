@@ -120,7 +120,10 @@ impl Worker {
                     return Ok(());
                 }
                 Err(ConnectFailure::Failed(error)) if error.is_final() => return Err(error.to_string()),
-                Err(error) => failure = Some(error.to_string()),
+                Err(error) => {
+                    info!(attempt, %error, "not reconnected");
+                    failure = Some(error.to_string());
+                }
             }
         }
     }
