@@ -8,7 +8,9 @@ use tracing::debug;
 use super::args::Flags;
 use super::context::say;
 use super::failure::Failure;
+use crate::model::plan::book::Basis;
 use crate::model::plan::plan::Plan;
+use crate::model::text::name::SiteName;
 use crate::model::text::printable::printable;
 use crate::report::outlet::Outlet;
 use crate::trace::{self, Filter, Log};
@@ -50,7 +52,9 @@ pub fn keep(folder: &Path, plan: &Plan) {
     if let Err(error) = trace::keep(&path) {
         say(&format!("warning: no log of what fleet does is kept: {}: {error}", path.display()));
     }
-    let sites: Vec<&str> = plan.sites.iter().map(|site| site.as_str()).collect();
-    let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
-    debug!(version, pid, sites = sites.join(","), task = plan.task, hosts = plan.hosts.len(), "fleet");
+    let sites: Vec<&str> = plan.sites.iter().map(SiteName::as_str).collect();
+    let (version, pid, run) = (env!("CARGO_PKG_VERSION"), std::process::id(), folder.file_name());
+    debug!(version, pid, ?run, sites = sites.join(","), task = plan.task, hosts = plan.hosts.len(), "fleet");
+    let Plan { parallel, max_failures, on_failure, basis, .. } = plan;
+    debug!(parallel, max_failures, ?on_failure, basis = basis.as_ref().map(Basis::describe), "plan");
 }

@@ -4,6 +4,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use russh::Disconnect;
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::link::Link;
 use super::shells::Shells;
@@ -45,6 +46,7 @@ impl Session for SshSession {
 
     fn close(mut self: Box<Self>) -> BoxFuture<'static, ()> {
         async move {
+            debug!("closing the connection");
             // The server need not be there any more to say good-bye to.
             let _ = timeout(self.timeouts.grace, async {
                 let _ = self.link.handle.disconnect(Disconnect::ByApplication, "", "").await;
