@@ -13,8 +13,8 @@ use crate::support::user::TestUser;
 use crate::support::{files, terminal};
 
 const RECIPE: &str = r#"
-[vars]
-password = "-"
+[vars.password]
+default = "-"
 [[task.deploy.step]]
 name = "token"
 run = "printf '%s\\n' 'hunter2\"hunter3'"
@@ -52,19 +52,19 @@ fn every_run_keeps_a_log_without_secrets_and_vv_shows_it() {
     site.touch("go");
     let args = ["mysite", "deploy", "-vv"];
     let mut command = site.command(&args);
-    command.env("FLEET_SET", "password=variable-4711").env("FLEET_ASIDE", "aside-4711");
+    command.env("FLEET_SET", "password=variable-swordfish").env("FLEET_ASIDE", "aside-swordfish");
     let output = site.run(&args, &mut command).expect_code(0);
     let path = debug_log(&site);
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let log = files::read(&path);
     for text in [&log, &output.stderr] {
-        for secret in ["hunter", "4711", "text-of-the-command >&2"] {
+        for secret in ["hunter", "swordfish", "text-of-the-command >&2"] {
             assert!(!text.contains(secret), "{secret}: {text}");
         }
         expect_in_order(
             text,
             &[
-                &["fleet: ", "sites=\"mysite\"", "task=\"deploy\"", "hosts=1"],
+                &["logging: fleet ", "sites=\"mysite\"", "task=\"deploy\"", "hosts=1"],
                 &["scheduler", "input=\"start\"", "connect web1"],
                 &["host=web1", "connecting", "address=\"127.0.0.1\"", "user="],
                 &["host=web1", "TCP connected"],
@@ -83,7 +83,7 @@ fn every_run_keeps_a_log_without_secrets_and_vv_shows_it() {
         assert!(text.contains("keys exchanged kex=\""), "{text}");
     }
     // What -v has shown until now is there, too, and fleet's own log is no output.
-    assert!(output.stderr.contains("web1 | use | text-of-the-command\n"), "{}", output.stderr);
+    assert!(output.stderr.contains("| text-of-the-command\n"), "{}", output.stderr);
     assert!(!output.stdout.contains("DEBUG"));
 }
 
@@ -154,7 +154,7 @@ fn a_lost_connection_and_a_resume_are_told_in_one_log() {
             &["INFO", "host=web1 step=deploy/wait attempt=1", "connection lost", "step_goes_on=true"],
             &["INFO", "host=web1 step=deploy/wait attempt=1", "reconnecting attempt=1"],
             &["INFO", "host=web1 step=deploy/wait attempt=1", "reconnected"],
-            &["fleet: ", "task=\"deploy\""],
+            &["logging: fleet ", "task=\"deploy\""],
             &["scheduler", "watch web1 deploy/wait attempt 1"],
             &["host=web1 step=deploy/wait attempt=1", "step begins", "watch=true"],
             &["run finished", "exit_code=0"],
