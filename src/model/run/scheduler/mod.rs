@@ -3,7 +3,7 @@
 //! It decides what runs where and when: phases as barriers, batches and soak, the width, the failure budget, the order of undo,
 //! interrupts. It knows no clock and no network; the engine does what the actions say and reports back.
 //!
-//! Invariants, property-tested in `tests.rs`: every host settles exactly once; nothing starts after the rollout stopped; at most
+//! Invariants, property-tested in `tests/rules.rs`: every host settles exactly once; nothing starts after the rollout stopped; at most
 //! `parallel` hosts work; undo goes backwards over phases and, on each host, over its steps; a `once` step runs at most once.
 //!
 //! Decisions that could have gone otherwise:
@@ -131,6 +131,14 @@ impl HostState {
         match self.done.last_mut().filter(|last| last.at == done.at) {
             Some(last) => *last = done,
             None => self.done.push(done),
+        }
+    }
+
+    /// It was unknown how a step had ended, and is not any more.
+    fn settle_doubt(&mut self) {
+        if self.frozen == Some(HostOutcome::Unknown) {
+            self.frozen = None;
+            self.doubt = false;
         }
     }
 }

@@ -89,6 +89,8 @@ impl Scheduler {
                         Again::Watch(*at, *attempt)
                     }
                     StepKind::Undo => {
+                        // A person has decided about what was unknown.
+                        state.settle_doubt();
                         state.undos.insert(*at, *attempt);
                         Again::WatchUndo(*at, *attempt)
                     }
@@ -166,6 +168,9 @@ impl Scheduler {
         let state = self.host(host);
         state.again = None;
         state.unknown = again.filter(|_| matches!(outcome, StepOutcome::Unknown { .. }));
+        if state.unknown.is_none() {
+            state.settle_doubt();
+        }
         if outcome.is_success() {
             state.finished.insert(at);
         } else if let (true, Some(Again::Watch(_, attempt))) = (retrying, again) {
@@ -365,10 +370,8 @@ impl Scheduler {
                 HostOutcome::Unknown
             }
             _ => {
-                // It was unknown, and is not any more.
-                if watched && state.frozen == Some(HostOutcome::Unknown) {
-                    state.frozen = None;
-                    state.doubt = false;
+                if watched {
+                    state.settle_doubt();
                 }
                 return false;
             }

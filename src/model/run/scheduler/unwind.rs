@@ -1,6 +1,6 @@
 //! The way back: undo in reverse, and how each host settles.
 
-use super::{Action, Activity, Done, Dropout, Mode, Scheduler, Settlement, StepIndex, Then};
+use super::{Action, Activity, Again, Done, Dropout, Mode, Scheduler, Settlement, StepIndex, Then};
 use crate::model::plan::plan::{HostIndex, OnFailure};
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::text::name::StepPath;
@@ -162,6 +162,7 @@ impl Scheduler {
     pub(super) fn finish(&mut self) {
         let stopped = matches!(self.mode, Mode::Draining | Mode::Unwinding(_));
         for host in self.hosts() {
+            self.note_unwatched(host);
             // Nothing was undone on a host that holds effects after a stop: it is held, whatever the policy was.
             if stopped && self.host(host).frozen.is_none() && !self.in_force(host).is_empty() {
                 let away = self.host(host).activity == Activity::Away;
@@ -177,6 +178,19 @@ impl Scheduler {
         self.ready.clear();
         self.unconnected.clear();
         self.actions.push(Action::Finish);
+    }
+
+    /// Remembers what an earlier controller had begun, and this one has not come to ask for: it may be running.
+    fn note_unwatched(&mut self, host: HostIndex) {
+        let Some(Again::Watch(at, _) | Again::WatchUndo(at, _)) = self.host(host).again else { return };
+        if let Some(Again::Watch(..)) = self.host(host).again {
+            self.note_effect(host, at, &StepOutcome::Unknown { reason: String::new() });
+        }
+        let path = self.step(at).map(|step| step.path.to_string()).unwrap_or_default();
+        let state = self.host(host);
+        state.doubt = true;
+        state.frozen.get_or_insert(HostOutcome::Detached);
+        state.reason.get_or_insert_with(|| format!("let go while {path} was running"));
     }
 
     /// Settles a host early, when nothing lies before it and nothing behind it can be undone.

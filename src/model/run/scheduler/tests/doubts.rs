@@ -1,6 +1,8 @@
 //! Each of these was told or done wrongly once.
 
+use super::known::past_of;
 use super::*;
+use crate::model::run::event::{Direction, Fact};
 
 #[test]
 fn a_failed_ending_leaves_what_it_was_to_end_in_force() {
@@ -54,4 +56,66 @@ fn letting_go_of_a_second_attempt_names_its_step_once() {
     let actions: Vec<Action> = (0..3).flat_map(|_| scheduler.on(Input::Interrupt)).collect();
     let settled = actions.iter().find_map(|a| if let Action::Settle(s) = a { Some(s.in_force.len()) } else { None });
     assert_eq!(settled, Some(1), "{actions:?}");
+}
+
+/// One host, the one step that was begun there, and how a later controller begins.
+fn resumed(ends: &[StepOutcome]) -> Scheduler {
+    let p = plan(1, vec![phase("a", &[&[0]], &["x!"])]);
+    let (host, step) = (p.hosts[0].label.clone(), p.phases[0].steps[0].path.clone());
+    let mut facts = vec![
+        Fact::LockAcquired { host: host.clone() },
+        Fact::StepStarted { host: host.clone(), step: step.clone(), attempt: 1 },
+    ];
+    facts.extend(ends.iter().map(|outcome| Fact::StepFinished {
+        host: host.clone(),
+        step: step.clone(),
+        attempt: 1,
+        outcome: outcome.clone(),
+        retrying: false,
+        millis: 0,
+    }));
+    Scheduler::resume(&p, &past_of(&p, &facts), Direction::Forward)
+}
+
+/// Its host was told as unknown again, and its lock as kept.
+#[test]
+fn a_step_that_was_unknown_and_is_undone_is_in_doubt_no_more() {
+    let p = plan(1, vec![phase("a", &[&[0]], &["x!"])]);
+    let (host, step) = (p.hosts[0].label.clone(), p.phases[0].steps[0].path.clone());
+    let facts = [
+        Fact::StepStarted { host: host.clone(), step: step.clone(), attempt: 1 },
+        Fact::StepFinished {
+            host: host.clone(),
+            step: step.clone(),
+            attempt: 1,
+            outcome: unknown(),
+            retrying: false,
+            millis: 0,
+        },
+        Fact::UndoStarted { host: host.clone(), step: step.clone(), attempt: 1 },
+        Fact::UndoFinished { host, step, outcome: StepOutcome::Succeeded, millis: 0 },
+    ];
+    let mut scheduler = Scheduler::resume(&p, &past_of(&p, &facts), Direction::Cancel);
+    let actions = scheduler.on(Input::Start);
+    let settled = actions.iter().find_map(|a| if let Action::Settle(s) = a { Some(s) } else { None }).unwrap();
+    assert_eq!((settled.outcome, settled.keeps_lock), (HostOutcome::RolledBack, false));
+}
+
+/// It was told as untouched.
+#[test]
+fn a_host_that_was_not_asked_about_its_step_when_the_run_was_let_go_is_detached() {
+    let mut scheduler = resumed(&[]);
+    scheduler.on(Input::Start);
+    let actions: Vec<Action> = (0..3).flat_map(|_| scheduler.on(Input::Interrupt)).collect();
+    let settled = actions.iter().find_map(|a| if let Action::Settle(s) = a { Some(s) } else { None }).unwrap();
+    assert_eq!((settled.outcome, settled.in_force.len(), settled.keeps_lock), (HostOutcome::Detached, 1, true));
+}
+
+/// Its host stayed unknown for every later controller, and was not undone.
+#[test]
+fn a_step_that_was_unknown_is_undone_once_it_is_known_how_it_ended() {
+    let mut scheduler = resumed(&[unknown(), StepOutcome::Succeeded]);
+    scheduler.on(Input::Start);
+    let actions = scheduler.on(Input::Connected(HostIndex(0)));
+    assert_eq!(actions, [Action::Undo(HostIndex(0), StepIndex { phase: 0, step: 0 }, 1)]);
 }
