@@ -41,7 +41,7 @@ pub trait Observer: Send {
     /// Takes an event.
     fn observe(&mut self, event: &Event, summary: &mut Summary);
 
-    /// Comes after events that belong together. When it returns, they are written; with an error, they can not be written any more, and
+    /// Comes after events that belong together. When it returns, they are written; with an error, they cannot be written any more, and
     /// what they announce must not be done.
     fn commit(&mut self, summary: &mut Summary) -> Result<(), Unwritten>;
 

@@ -9,7 +9,6 @@ use crate::model::text::name::SiteName;
 /// What the pinned keys say about an offered key. Lines are counted from 1, and `name` is the host as its line spells it: what
 /// `ssh-keygen -R` takes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "they are the file of pinned keys, a line of it, and what is on that line")]
 pub enum Verdict {
     /// It is pinned for the host. Nothing else lets a connection go on.
     Pinned,
