@@ -16,7 +16,7 @@ use russh::{ChannelMsg, Disconnect, Error};
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
 
-use crate::servers;
+use crate::algorithms::algorithms;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -65,12 +65,8 @@ pub fn run(arguments: &Arguments) {
     let hosts = std::fs::read_to_string(&arguments.hosts).unwrap();
     let hosts: Vec<Ipv4Addr> = hosts.lines().map(|host| host.parse().unwrap()).collect();
     // As fleet has them, but for what only a long or a broken run needs.
-    let config = Config {
-        window_size: 16 << 20,
-        inactivity_timeout: None,
-        preferred: servers::algorithms(),
-        ..Config::default()
-    };
+    let config =
+        Config { window_size: 16 << 20, inactivity_timeout: None, preferred: algorithms(), ..Config::default() };
     let client = Client {
         arguments,
         key: Arc::new(load_secret_key(&arguments.key, None).unwrap()),

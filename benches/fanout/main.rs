@@ -28,10 +28,16 @@
 
 #[cfg(target_os = "linux")]
 #[cfg(test)]
+mod algorithms;
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod client;
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod contenders;
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod figures;
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod machine;
@@ -41,6 +47,9 @@ mod measure;
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod options;
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod parts;
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod rows;
@@ -64,5 +73,5 @@ mod workspace;
 // `cfg(test)` holds in a benchmark, too. It tells clippy that this is no product code.
 fn main() {
     #[cfg(all(test, target_os = "linux"))]
-    options::main();
+    parts::main();
 }

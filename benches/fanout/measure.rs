@@ -6,32 +6,16 @@ use std::process::{Command, Stdio};
 use clap::ValueEnum as _;
 
 use crate::contenders::{Contender, Version};
+use crate::figures::Figures;
 use crate::machine::{busy_seconds, load, number, processors, wait_for_quiet};
-use crate::options::Options;
-use crate::rows::{Kind, Row, missing, rows};
+use crate::options::{Kind, Options};
+use crate::rows::{Row, missing, rows};
 use crate::servers::Fleet;
 use crate::stopwatch::Cost;
 use crate::support::process::stdout_of;
 use crate::support::tools::tool;
 use crate::table;
 use crate::workspace::Workspace;
-
-/// One turn of one contender.
-#[derive(Debug, Clone)]
-pub struct Figures {
-    /// Milliseconds a unit.
-    pub cpu: f64,
-    /// Seconds.
-    pub wall: f64,
-    /// Milliseconds a unit.
-    pub host: f64,
-    /// MiB.
-    pub memory: f64,
-    /// KiB on standard output.
-    pub output: f64,
-    /// Percent of the machine that somebody else had.
-    pub others: f64,
-}
 
 /// All comparisons, printed.
 pub fn all(options: &Options) {

@@ -1,11 +1,8 @@
-//! The command line: of the benchmark, and of the parts of it that run as processes of their own.
+//! The command line of the benchmark.
 
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-
-use crate::rows::Kind;
-use crate::{client, measure, servers, stopwatch};
 
 /// What fleet costs on many hosts at once, beside others.
 #[derive(Debug, Clone, Parser)]
@@ -42,6 +39,25 @@ pub struct Options {
     bench: bool,
 }
 
+/// Rows of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// One command: `fleet SITE run -- true`
+    Run,
+    /// A task of one durable step
+    Step,
+    /// A task of ten durable steps
+    Ten,
+    /// A task of ten steps that are not durable
+    Plain,
+    /// Output into logs
+    Output,
+    /// One command on 10,000 hosts
+    Many,
+    /// What a project of 10,000 hosts costs before anybody is called
+    Plan,
+}
+
 /// What the hosts are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Servers {
@@ -57,25 +73,5 @@ impl Servers {
             Self::Light => "light",
             Self::Sshd => "sshd",
         }
-    }
-}
-
-/// This program as something else than the benchmark.
-#[derive(Debug, Parser)]
-enum Part {
-    Serve(servers::Arguments),
-    Stopwatch(stopwatch::Arguments),
-    Client(client::Arguments),
-}
-
-pub fn main() {
-    let first = std::env::args().nth(1).unwrap_or_default();
-    if !["serve", "stopwatch", "client"].contains(&first.as_str()) {
-        return measure::all(&Options::parse());
-    }
-    match Part::parse() {
-        Part::Serve(arguments) => servers::serve(arguments),
-        Part::Stopwatch(arguments) => stopwatch::run(&arguments),
-        Part::Client(arguments) => client::run(&arguments),
     }
 }

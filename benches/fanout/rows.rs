@@ -1,32 +1,11 @@
 //! What is measured.
 
-use clap::ValueEnum;
-
 use crate::contenders::{self, Contender, Scene, Version, Work, planned};
 use crate::machine::number;
-use crate::options::{Options, Servers};
+use crate::options::{Kind, Options, Servers};
 use crate::servers::{self, Fleet};
 use crate::support::files;
 use crate::workspace::Workspace;
-
-/// Rows of one kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
-    /// One command: `fleet SITE run -- true`
-    Run,
-    /// A task of one durable step
-    Step,
-    /// A task of ten durable steps
-    Ten,
-    /// A task of ten steps that are not durable
-    Plain,
-    /// Output into logs
-    Output,
-    /// One command on 10,000 hosts
-    Many,
-    /// What a project of 10,000 hosts costs before anybody is called
-    Plan,
-}
 
 /// One comparison.
 pub struct Row {

@@ -4,20 +4,18 @@
 //! The port is bound to the loopback interface: nobody else can reach it. With *sshd*, each connection gets a `sshd -i`, which is what sshd's
 //! listener does, too; so all that a host costs is below this process, and its kernel's sums are exact.
 
+mod host;
 mod light;
 mod reaper;
 mod sshd;
 
-use std::borrow::Cow;
-use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
 use nix::sys::resource::{UsageWho, getrusage};
-use russh::{Preferred, cipher, compression, kex};
 use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, set_child_subreaper, setrlimit};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
@@ -28,31 +26,11 @@ use crate::support::process::signal;
 use crate::workspace::Workspace;
 use reaper::Reaper;
 
-/// What everybody has to use. It takes half of what post-quantum key exchange does, and half of what chacha20 does where there are instructions for AES.
-pub const KEX: &str = "curve25519-sha256";
-pub const CIPHER: &str = "aes128-gcm@openssh.com";
-
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     kind: Servers,
     /// The folder of the [`Workspace`].
     folder: PathBuf,
-}
-
-/// A host that was called.
-struct Host {
-    home: PathBuf,
-    workspace: Workspace,
-}
-
-/// [`KEX`] and [`CIPHER`], for russh.
-pub fn algorithms() -> Preferred {
-    Preferred {
-        kex: Cow::Borrowed(&[kex::CURVE25519, kex::EXTENSION_SUPPORT_AS_CLIENT, kex::EXTENSION_SUPPORT_AS_SERVER]),
-        cipher: Cow::Borrowed(&[cipher::AES_128_GCM]),
-        compression: Cow::Borrowed(&[compression::NONE]),
-        ..Preferred::DEFAULT
-    }
 }
 
 /// The server process: says its port, then answers each line with the seconds of CPU that it and all below it have had. The end of standard input ends it.
@@ -95,16 +73,6 @@ fn listen() -> TcpListener {
     TcpListener::from_std(socket.into()).unwrap()
 }
 
-impl Host {
-    /// The host at this address, with its home folder.
-    fn at(address: SocketAddr, workspace: &Workspace) -> Self {
-        let IpAddr::V4(address) = address.ip() else { panic!("{address} is not of loopback") };
-        let home = workspace.home_of(address);
-        fs::create_dir_all(&home).unwrap();
-        Self { home, workspace: workspace.clone() }
-    }
-}
-
 /// The server process, from outside. It ends on drop.
 pub struct Fleet {
     process: Child,
@@ -143,11 +111,6 @@ impl Drop for Fleet {
         self.input = None;
         let _ = self.process.wait();
     }
-}
-
-/// A program's path in the folders where servers are.
-fn sshd_program() -> PathBuf {
-    crate::support::tools::tool("sshd")
 }
 
 /// Is there an sshd?

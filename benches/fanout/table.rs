@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::contenders::{Contender, Role};
-use crate::measure::Figures;
+use crate::figures::Figures;
 use crate::rows::{Row, Unit};
 
 type Measure = fn(&Figures) -> f64;

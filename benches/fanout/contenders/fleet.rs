@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{Contender, Role, Scene, Work, words};
+use super::contender::{Contender, Role, Scene, Work, words};
 use crate::options::Options;
 use crate::support::files;
 use crate::workspace::{Workspace, addresses};

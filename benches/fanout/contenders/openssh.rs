@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{Contender, Role, Scene, Work, words};
-use crate::servers::{CIPHER, KEX};
+use super::contender::{Contender, Role, Scene, Work, words};
+use crate::algorithms::{CIPHER, KEX};
 use crate::support::files;
 use crate::support::tools::tool;
 

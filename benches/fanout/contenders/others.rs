@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use super::contender::{Contender, Role, Scene, Work, words};
 use super::openssh::config;
-use super::{Contender, Role, Scene, Work, words};
 use crate::support::files;
 
 fn find(names: &[&str]) -> Result<PathBuf, String> {

@@ -17,8 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use super::host::Host;
 use super::reaper::Reaper;
-use super::{Host, algorithms};
+use crate::algorithms::algorithms;
 use crate::support::tools::PATH;
 use crate::workspace::Workspace;
 

@@ -9,15 +9,16 @@ use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
 
+use super::host::Host;
 use super::reaper::Reaper;
-use super::{CIPHER, Host, KEX, sshd_program};
+use crate::algorithms::{CIPHER, KEX};
 use crate::support::files;
-use crate::support::tools::PATH;
+use crate::support::tools::{PATH, tool};
 use crate::workspace::Workspace;
 
 /// Takes connections for ever.
 pub async fn serve(listener: TcpListener, workspace: Workspace, reaper: Arc<Reaper>) {
-    let program = sshd_program();
+    let program = tool("sshd");
     if rustix::process::getuid().is_root() {
         // Debian's init script would make it.
         fs::create_dir_all("/run/sshd").unwrap();
