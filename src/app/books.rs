@@ -13,6 +13,7 @@ use crate::model::plan::book::{Book, Proof};
 use crate::model::plan::plan::PlanHost;
 use crate::model::plan::planner::{self, Overrides, PlanError, Request};
 use crate::model::run::exit;
+use crate::model::run::reason::Reason;
 use crate::model::text::name::{HostLabel, HostName, RunId, UserName, VarName};
 use crate::remote::{Connect, HostProof, HostReport, InForce, NoAnswer, Question, Session, newest};
 use crate::ssh::Backoff;
@@ -23,7 +24,7 @@ pub struct Place {
 }
 
 /// A host, and what it says of itself, or why it says nothing.
-pub type Answer<'a> = (&'a Place, Result<HostReport, String>);
+pub type Answer<'a> = (&'a Place, Result<HostReport, Reason>);
 
 /// Hosts of a site as a plan has them, with the folder of the book.
 pub fn site_hosts(
@@ -52,7 +53,7 @@ pub async fn inspect<'a>(connector: &Arc<dyn Connect>, places: &'a [Place], widt
     stream::iter(asked).buffered(width).collect().await
 }
 
-pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, question: Question) -> Result<String, String> {
+pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, question: Question) -> Result<String, Reason> {
     connected(connector, host, async |session: &mut dyn Session| question.ask(session).await.map_err(NoAnswer::reason))
         .await
 }
@@ -61,11 +62,11 @@ pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, question: Quest
 async fn connected<T>(
     connector: &Arc<dyn Connect>,
     host: &PlanHost,
-    talk: impl AsyncFnOnce(&mut dyn Session) -> Result<T, String>,
-) -> Result<T, String> {
+    talk: impl AsyncFnOnce(&mut dyn Session) -> Result<T, Reason>,
+) -> Result<T, Reason> {
     let mut session = Backoff::retry(host.endpoint.connect_retry, || connector.connect(&host.label, &host.endpoint))
         .await
-        .map_err(|error| error.told(&host.site))?;
+        .map_err(|error| error.reason(&host.site))?;
     let answer = talk(session.as_mut()).await;
     session.close().await;
     answer
@@ -106,7 +107,7 @@ pub fn followed(
 pub struct Proven {
     pub proof: Option<Proof>,
     /// Those that could not be asked, and why.
-    pub silent: Vec<(HostLabel, String)>,
+    pub silent: Vec<(HostLabel, Reason)>,
     /// Is nobody left who could know?
     pub nobody: bool,
 }

@@ -12,6 +12,7 @@ use super::context::{Context, say};
 use super::failure::Failure;
 use crate::model::plan::plan::PlanHost;
 use crate::model::recipe::shell::quote;
+use crate::model::text::hint::Hint;
 use crate::ssh::key::{self, KeyError, PublicKeyLine};
 use crate::ssh::known_hosts::KnownHosts;
 use crate::ssh::{
@@ -59,21 +60,18 @@ impl<'a> KeyRing<'a> {
             }
             let named = path.extension().is_some_and(|extension| extension == "pub");
             let private = if named { quote(&private.to_string_lossy()) } else { "FILE".to_owned() };
-            return Err(Failure::environment(KeyError::Public { path: path.to_owned(), private }));
+            return Err(KeyError::Public { path: path.to_owned(), private }.into());
         }
         if let Some(key) = path.to_str().and_then(|path| path.strip_suffix("-cert.pub")) {
-            return Err(Failure::environment(format!(
-                "{} is a certificate\nhint: name its key, beside which it is found: -i {}",
-                path.display(),
-                quote(key)
-            )));
+            let hint = Hint::Advice(format!("name its key, beside which it is found: -i {}", quote(key)));
+            return Err(Failure::environment(format!("{} is a certificate", path.display())).hint(hint));
         }
         let key = match key::load(path, self.passphrase.as_ref()) {
             Err(KeyError::Encrypted { .. }) if self.agent_has(&beside, path).await => return Ok(()),
             Err(KeyError::Encrypted { path: encrypted }) if ask::is_interactive(self.flags) => {
                 let question = format!("Passphrase of {}:", encrypted.display());
                 let passphrase = ask::secret(self.flags, &question, "--passphrase-file")?;
-                let key = key::load(path, Some(&passphrase)).map_err(Failure::environment)?;
+                let key = key::load(path, Some(&passphrase))?;
                 self.passphrase = Some(passphrase);
                 key
             }
@@ -82,12 +80,11 @@ impl<'a> KeyRing<'a> {
                 // Where a key alone is to be proven, the agent is left out.
                 let agent =
                     if self.agent.is_some() { format!("ssh-add {}, or ", path.display()) } else { String::new() };
-                return Err(Failure::environment(format!(
-                    "the private key {} has a passphrase, and {why}\nhint: {agent}--passphrase-file FILE",
-                    path.display()
-                )));
+                let failure =
+                    Failure::environment(format!("the private key {} has a passphrase, and {why}", path.display()));
+                return Err(failure.hint(Hint::Advice(format!("{agent}--passphrase-file FILE"))));
             }
-            loaded => loaded.map_err(Failure::environment)?,
+            loaded => loaded?,
         };
         self.have(name, path, key);
         Ok(())
@@ -181,10 +178,8 @@ pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<SshCo
     }
     let password = password(context.flags)?;
     if ring.identities.is_empty() && password.is_none() && agent().is_none() {
-        return Err(Failure::environment(
-            "there is no key to log in with: no keys/fleet, no agent, no identity\n\
-             hint: fleet generate-keys, then fleet SITE distribute-keys",
-        ));
+        let failure = Failure::environment("there is no key to log in with: no keys/fleet, no agent, no identity");
+        return Err(failure.hint(Hint::advice("fleet generate-keys, then fleet SITE distribute-keys")));
     }
     connector(context, credentials(ring, password.as_ref()))
 }

@@ -16,6 +16,7 @@ use super::flags;
 use crate::model::inventory::inventory::Share;
 use crate::model::inventory::ssh::SshValues;
 use crate::model::plan::planner::{Overrides, StepSelection, parse_assignment};
+use crate::model::recipe::recipe::SettingError;
 use crate::model::text::duration::parse_duration;
 use crate::model::text::name::{UserName, VarName};
 use crate::model::text::printable::printable;
@@ -347,7 +348,8 @@ pub fn parse(argv: Vec<String>) -> Result<Cli, clap::Error> {
     let typed = is_typed(&matches, "assignments");
     let texts = cli.flags.assignments.iter().flat_map(|text| if typed { vec![text.as_str()] } else { listed(text) });
     let read = |text: &str| {
-        let invalid = |e| format!("invalid value '{}' for '--set <NAME=VALUE>': {e}\n", printable(text.as_bytes()));
+        let invalid =
+            |e: SettingError| format!("invalid value '{}' for '--set <NAME=VALUE>': {e}\n", printable(text.as_bytes()));
         parse_assignment(text).map_err(|e| clap::Error::raw(ErrorKind::ValueValidation, invalid(e)))
     };
     cli.flags.set = texts.map(read).collect::<Result<_, _>>()?;

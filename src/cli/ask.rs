@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::interrupts;
 use crate::model::run::event::Signal;
 use crate::model::run::exit;
+use crate::model::text::hint::Hint;
 
 /// Bytes of a secret file that are looked at.
 const LONGEST_SECRET: u64 = 64 << 10;
@@ -32,10 +33,8 @@ pub fn why_not(flags: &Flags) -> &'static str {
 /// Asks for one line. `instead` is the flag that answers without a question.
 pub fn line(flags: &Flags, question: &str, instead: &str) -> Result<String, Failure> {
     if !is_interactive(flags) {
-        return Err(Failure::refused(format!(
-            "not confirmed: {question}\nhint: {}; {instead} answers it",
-            why_not(flags)
-        )));
+        let hint = Hint::Advice(format!("{}; {instead} answers it", why_not(flags)));
+        return Err(Failure::refused(format!("not confirmed: {question}")).hint(hint));
     }
     write!(io::stderr(), "{question} ")?;
     io::stderr().flush()?;
@@ -119,7 +118,7 @@ fn named(answer: &str, name: &str) -> Result<(), Failure> {
 pub fn insist_on(flags: &Flags, question: &str, name: &str) -> Result<(), Failure> {
     if !is_interactive(flags) {
         let hint = format!("{}, and --yes does not answer this", why_not(flags));
-        return Err(Failure::refused(format!("not confirmed: {question}\nhint: {hint}")));
+        return Err(Failure::refused(format!("not confirmed: {question}")).hint(Hint::Advice(hint)));
     }
     named(&line(flags, question, "")?, name)
 }
@@ -127,7 +126,8 @@ pub fn insist_on(flags: &Flags, question: &str, name: &str) -> Result<(), Failur
 /// Asks for a secret, without showing it.
 pub fn secret(flags: &Flags, question: &str, instead: &str) -> Result<SecretString, Failure> {
     if !is_interactive(flags) {
-        return Err(Failure::environment(format!("cannot ask: {question}\nhint: {}; use {instead}", why_not(flags))));
+        let hint = Hint::Advice(format!("{}; use {instead}", why_not(flags)));
+        return Err(Failure::environment(format!("cannot ask: {question}")).hint(hint));
     }
     let asked = format!("{question} ");
     let answer =
@@ -146,8 +146,9 @@ pub fn secret_file(path: &Path) -> Result<SecretString, Failure> {
     let file = File::open(path).map_err(|e| fail(e.to_string()))?;
     let mode = file.metadata().map_err(|e| fail(e.to_string()))?.permissions().mode();
     if mode & 0o077 != 0 {
-        let hint = crate::model::recipe::shell::quote(&path.to_string_lossy());
-        return Err(fail(format!("others can read it (mode {:04o})\nhint: chmod 600 {hint}", mode & 0o7777)));
+        let command = format!("chmod 600 {}", crate::model::recipe::shell::quote(&path.to_string_lossy()));
+        let failure = fail(format!("others can read it (mode {:04o})", mode & 0o7777));
+        return Err(failure.hint(Hint::Command(command)));
     }
     let mut line = String::new();
     io::BufReader::new(file.take(LONGEST_SECRET)).read_line(&mut line).map_err(|e| fail(e.to_string()))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::context::{self, Context, say};
+use super::context::{self, Context, advise};
 use super::failure::Failure;
 use super::{interrupts, run};
 use crate::app::choice::{Purpose, choose};
@@ -14,6 +14,7 @@ use crate::app::resume_error::ResumeError;
 use crate::model::run::event::Signal;
 use crate::model::run::exit;
 use crate::model::run::summary::Summary;
+use crate::model::text::hint::Hint;
 use crate::model::text::name::RunId;
 use crate::record::store::Store as _;
 use crate::report::reporters::Reporters;
@@ -46,7 +47,8 @@ pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
             _ = looks.tick() => {}
             signal = signals.recv() => {
                 drop(reporters);
-                say(&format!("left the view of run {run}, which goes on\nhint: fleet attach {run}"));
+                let back = Hint::Command(format!("fleet attach {run}"));
+                advise(&format!("left the view of run {run}, which goes on"), &[back]);
                 return Ok(if signal == Some(Signal::Term) { exit::TERMINATED } else { exit::INTERRUPTED });
             }
         }
@@ -63,10 +65,8 @@ pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
         }
         let Some(code) = summary.told_exit_code else {
             drop(reporters);
-            return Err(Failure::Message(
-                exit::UNKNOWN,
-                format!("the controller of run {run} is gone; its steps go on\nhint: fleet resume {run}"),
-            ));
+            let failure = Failure::new(exit::UNKNOWN, format!("the controller of run {run} is gone; its steps go on"));
+            return Err(failure.hint(Hint::Command(format!("fleet resume {run}"))));
         };
         let (json, color) = (context.flags.json, context::stdout_colour(context.flags));
         drop(reporters);

@@ -11,6 +11,7 @@ use crate::model::inventory::inventory::Site;
 use crate::model::plan::book::Book;
 use crate::model::plan::plan::PlanHost;
 use crate::model::plan::planner::{Asked, PlanError};
+use crate::model::text::hint::Hint;
 use crate::model::text::name::{HostName, SiteName, VarName};
 use crate::model::text::printable::one_line;
 use crate::remote::Connect;
@@ -62,7 +63,7 @@ pub async fn prove(
     let hosts = followed(context, site)?;
     let width = context.width(hosts.len());
     let Proven { proof, silent, nobody } = books::proven(connector, hosts, variable, width).await;
-    let mut silent = silent.iter().map(|(host, reason)| format!("{host}: {}", one_line(reason)));
+    let mut silent = silent.iter().map(|(host, reason)| format!("{host}: {}", one_line(&reason.in_one_line())));
     asked.proof = proof;
     if asked.proof.is_some() {
         silent.for_each(|reason| say(&format!("note: asked for what `{name}` has proven, {reason}")));
@@ -78,7 +79,7 @@ pub async fn prove(
         Some(given) => accept_unproven(context, site, (variable, given), &why)?,
         None if nobody => {
             let hint = format!("-e {variable}=..., which is then on record as not proven");
-            return Err(Failure::refused(format!("{why}\nhint: {hint}")));
+            return Err(Failure::refused(why).hint(Hint::Advice(hint)));
         }
         None => return Err(unproven.into()),
     }

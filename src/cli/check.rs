@@ -12,6 +12,7 @@ use crate::model::plan::plan::Plan;
 use crate::model::plan::planner::{self, PlanError, Request};
 use crate::model::recipe::recipe::{Recipe, Task};
 use crate::model::run::exit;
+use crate::model::text::hint::Advise as _;
 use crate::model::text::name::{HostName, RunId, TaskName};
 use crate::model::text::printable::printable;
 
@@ -35,7 +36,10 @@ pub fn check(context: &Context<'_>) -> Result<u8, Failure> {
                 // What is not proven yet will be; a task may be for sites with other roles.
                 Ok(_) | Err(PlanError::Unproven { .. } | PlanError::OtherProven { .. } | PlanError::Empty(_)) => {}
                 // It may be set with each run.
-                Err(PlanError::Unset(message)) => drop(notes.insert(message)),
+                Err(unset @ (PlanError::Unset { .. } | PlanError::Open(_))) => {
+                    let hints = unset.hints().into_iter().map(|hint| format!("; hint: {hint}"));
+                    notes.insert(hints.fold(unset.to_string(), |note, hint| note + &hint));
+                }
                 Err(PlanError::Roles(roles)) => {
                     notes.extend(roles.into_iter().map(|role| format!("task `{}`: {}", task.name, role.message)));
                 }
@@ -55,7 +59,7 @@ pub fn check(context: &Context<'_>) -> Result<u8, Failure> {
         return Err(Failure::Diagnostics(diagnostics));
     }
     if !errors.is_empty() {
-        return Err(Failure::Message(exit::INVALID, errors.into_iter().collect::<Vec<_>>().join("\n")));
+        return Err(Failure::new(exit::INVALID, errors.into_iter().collect::<Vec<_>>().join("\n")));
     }
     let hosts: usize = sites.values().map(|site| site.hosts.len()).sum();
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });

@@ -18,9 +18,11 @@ use crate::model::inventory::selector::{Selector, SelectorError, Targets, restri
 use crate::model::plan::planner::DEFAULT_PARALLEL;
 use crate::model::recipe::recipe::Recipe;
 use crate::model::run::exit;
+use crate::model::text::hint::Hint;
 use crate::model::text::name::{HostName, SiteName, UserName};
 use crate::model::text::printable::printable;
 use crate::record::folder::store::FolderStore;
+use crate::report::words::hint_lines;
 use crate::report::words::hosts_in_words;
 
 /// The recipes inside the binary.
@@ -55,13 +57,9 @@ impl<'a> Context<'a> {
     /// The same for a part of the inventory.
     pub fn targets_among(&self, inventory: &Inventory, selector: &str) -> Result<Targets, Failure> {
         if inventory.sites.is_empty() && inventory.broken.is_empty() && inventory.defaults.is_empty() {
-            return Err(Failure::Message(
-                exit::NO_MATCH,
-                format!(
-                    "{} has no sites\nhint: `fleet init` in an empty folder writes one to begin with",
-                    self.project.root.join("hosts").display()
-                ),
-            ));
+            let failure =
+                Failure::new(exit::NO_MATCH, format!("{} has no sites", self.project.root.join("hosts").display()));
+            return Err(failure.hint(Hint::advice("`fleet init` in an empty folder writes one to begin with")));
         }
         let refused = |error| match error {
             SelectorError::Broken(errors) => Failure::Diagnostics(planning::in_the_way(&self.project, errors)),
@@ -86,7 +84,8 @@ impl<'a> Context<'a> {
             1 => "has errors and is",
             _ => "have errors and are",
         };
-        say(&format!("warning: {} {what} left out\nhint: fleet check", printable(files.join(", ").as_bytes())));
+        let warning = format!("warning: {} {what} left out", printable(files.join(", ").as_bytes()));
+        advise(&warning, &[Hint::command("fleet check")]);
     }
 
     /// The targeted sites with their hosts.
@@ -181,6 +180,12 @@ pub fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// Says something, and below it what helps.
+pub fn advise(text: &str, hints: &[Hint]) {
+    let lines: Vec<String> = [text.to_owned()].into_iter().chain(hint_lines(hints)).collect();
+    say(&lines.join("\n"));
+}
+
 /// The person's time zone.
 pub fn zone() -> TimeZone {
     TimeZone::system()
@@ -190,12 +195,14 @@ pub fn zone() -> TimeZone {
 pub fn login_user() -> Result<UserName, Failure> {
     let set = |name: &'static str| Some((name, std::env::var(name).ok().filter(|value| !value.is_empty())?));
     let asked = || Some(("`id -un`", whoami()?));
-    let hint = "hint: set ssh.user in hosts/defaults.toml, or use --user";
-    let Some((from, name)) = set("USER").or_else(|| set("LOGNAME")).or_else(asked) else {
-        return Err(Failure::environment(format!("who are you? USER is not set, and `id -un` does not tell\n{hint}")));
+    let unknown = |why: String| {
+        let hint = Hint::advice("set ssh.user in hosts/defaults.toml, or use --user");
+        Failure::environment(format!("who are you? {why}")).hint(hint)
     };
-    UserName::parse(&name)
-        .map_err(|error| Failure::environment(format!("who are you? {from} is no login user: {error}\n{hint}")))
+    let Some((from, name)) = set("USER").or_else(|| set("LOGNAME")).or_else(asked) else {
+        return Err(unknown("USER is not set, and `id -un` does not tell".to_owned()));
+    };
+    UserName::parse(&name).map_err(|error| unknown(format!("{from} is no login user: {error}")))
 }
 
 /// What `id -un` says. Asked once: a process for each site would cost more than reading its files.

@@ -4,6 +4,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::failure::Failure;
 use crate::model::plan::plan::Plan;
+use crate::model::text::hint::Hint;
 
 /// For the runtime, the terminal, the record, and what a resolver opens for a moment.
 const OWN: usize = 48;
@@ -43,8 +44,8 @@ pub fn suffice_for(plan: &Plan) -> Result<(), Failure> {
     }
     let fewer = if in_turn { "hosts at a time: -P" } else { "hosts: --limit" };
     Err(Failure::environment(format!(
-        "a run on {} hosts may need {needed} open files at once, and the limit is {limit}\n\
-         hint: ulimit -n {needed}, or fewer {fewer}",
+        "a run on {} hosts may need {needed} open files at once, and the limit is {limit}",
         plan.hosts.len()
-    )))
+    ))
+    .hint(Hint::Advice(format!("ulimit -n {needed}, or fewer {fewer}"))))
 }

@@ -3,17 +3,20 @@
 use std::fmt::Display;
 
 use crate::files::project::ProjectError;
+use crate::keys::store::StoreError;
 use crate::model::config::diagnostic::Diagnostic;
 use crate::model::inventory::selector::SelectorError;
 use crate::model::plan::planner::PlanError;
 use crate::model::run::exit;
+use crate::model::text::hint::{Advise, Hint};
 use crate::record::history::HistoryError;
+use crate::ssh::key::KeyError;
 
 /// An error that ends the command.
 #[derive(Debug)]
 pub enum Failure {
-    /// A message, perhaps with lines `hint: ...`, and the exit code.
-    Message(u8, String),
+    /// The exit code, a message, and what helps.
+    Message(u8, String, Vec<Hint>),
     /// Errors in files, with their places.
     Diagnostics(Vec<Diagnostic>),
     /// All has been said; only the exit code is left.
@@ -21,25 +24,40 @@ pub enum Failure {
 }
 
 impl Failure {
-    pub fn usage(message: impl Into<String>) -> Self {
-        Self::Message(exit::USAGE, message.into())
+    pub fn new(code: u8, message: impl Display) -> Self {
+        Self::Message(code, message.to_string(), Vec::new())
+    }
+
+    pub fn usage(message: impl Display) -> Self {
+        Self::new(exit::USAGE, message)
     }
 
     pub fn environment(message: impl Display) -> Self {
-        Self::Message(exit::ENVIRONMENT, message.to_string())
+        Self::new(exit::ENVIRONMENT, message)
     }
 
-    pub fn refused(message: impl Into<String>) -> Self {
-        Self::Message(exit::REFUSED, message.into())
+    /// An error that knows what helps, with its causes.
+    pub fn of(code: u8, error: &impl Advise) -> Self {
+        Self::Message(code, with_cause(error), error.hints())
+    }
+
+    /// The same with a hint more.
+    pub fn hint(mut self, hint: Hint) -> Self {
+        if let Self::Message(.., hints) = &mut self {
+            hints.push(hint);
+        }
+        self
+    }
+
+    pub fn refused(message: impl Display) -> Self {
+        Self::new(exit::REFUSED, message)
     }
 }
 
 impl From<ProjectError> for Failure {
     fn from(error: ProjectError) -> Self {
-        match error {
-            foreign @ (ProjectError::Foreign { .. } | ProjectError::Open { .. }) => Self::refused(foreign.to_string()),
-            other => Self::Message(exit::INVALID, with_cause(&other)),
-        }
+        let foreign = matches!(error, ProjectError::Foreign { .. } | ProjectError::Open { .. });
+        Self::of(if foreign { exit::REFUSED } else { exit::INVALID }, &error)
     }
 }
 
@@ -47,7 +65,7 @@ impl From<SelectorError> for Failure {
     fn from(error: SelectorError) -> Self {
         match error {
             SelectorError::Broken(errors) => Self::Diagnostics(errors),
-            error => Self::Message(exit::NO_MATCH, error.to_string()),
+            error => Self::of(exit::NO_MATCH, &error),
         }
     }
 }
@@ -56,12 +74,12 @@ impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         match error {
             PlanError::Diagnostics(diagnostics) | PlanError::Roles(diagnostics) => Self::Diagnostics(diagnostics),
-            PlanError::UnknownTask { .. } | PlanError::UnknownStep { .. } => Self::usage(error.to_string()),
-            PlanError::Unset(_) | PlanError::Variable(_) | PlanError::Name(_) => {
-                Self::Message(exit::INVALID, error.to_string())
+            PlanError::UnknownTask { .. } | PlanError::UnknownStep { .. } => Self::of(exit::USAGE, &error),
+            PlanError::Unset { .. } | PlanError::Open(_) | PlanError::Variable(_) | PlanError::Name(_) => {
+                Self::of(exit::INVALID, &error)
             }
-            PlanError::Unproven { .. } | PlanError::OtherProven { .. } => Self::refused(error.to_string()),
-            PlanError::Empty(_) => Self::Message(exit::NO_MATCH, error.to_string()),
+            PlanError::Unproven { .. } | PlanError::OtherProven { .. } => Self::of(exit::REFUSED, &error),
+            PlanError::Empty(_) => Self::of(exit::NO_MATCH, &error),
         }
     }
 }
@@ -81,7 +99,7 @@ impl From<HistoryError> for Failure {
             | HistoryError::NotStarted { .. } => exit::NO_MATCH,
             _ => exit::ENVIRONMENT,
         };
-        Self::Message(code, with_cause(&error))
+        Self::new(code, with_cause(&error))
     }
 }
 
@@ -95,6 +113,18 @@ pub fn with_cause(error: &dyn std::error::Error) -> String {
     let message = error.to_string();
     let (first, rest) = message.split_at(message.find('\n').unwrap_or(message.len()));
     format!("{first}{causes}{rest}")
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        Self::of(exit::ENVIRONMENT, &error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::of(exit::ENVIRONMENT, &error)
+    }
 }
 
 /// Standard output or standard error failed. A reader that went away (`| head`) is no trouble.

@@ -9,6 +9,9 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
+use crate::model::text::hint::Hint;
+use crate::report::words::hint_lines;
+
 /// Which hosts.
 const TARGETS: &[&str] = &["limit", "exclude"];
 /// How the keys and passwords are found. What a host's connection is like is in the plan of a run that is resumed.
@@ -70,7 +73,8 @@ pub fn refuse_ignored(command: &Command, matches: &ArgMatches) -> Result<(), cla
         Some(what) => (format!("SITE {what}"), "fleet --help shows what each flag is for".to_owned()),
         None => (verb.clone(), format!("fleet help {verb} shows those that it takes")),
     };
-    let message = format!("`fleet {verb}` does not take the flag --{flag}\nhint: {help}\n");
+    let help = hint_lines(&[Hint::Advice(help)]).join("\n");
+    let message = format!("`fleet {verb}` does not take the flag --{flag}\n{help}\n");
     Err(clap::Error::raw(ErrorKind::UnknownArgument, message))
 }
 

@@ -12,7 +12,7 @@ use crate::app::books::{Answer, Place, in_force, is_unseen, reached};
 use crate::app::site_state::{self, Finding, PastRun, UseOfLeft};
 use crate::model::plan::plan::PlanHost;
 use crate::model::run::exit;
-use crate::model::text::printable::{one_line, printable};
+use crate::model::text::printable::one_line;
 use crate::remote::{Connect, Holder, HostReport, LEAST_ROOM, Left, Scope};
 use crate::report::columns::{Cell, columns, headings};
 use crate::report::paint::Tone;
@@ -29,7 +29,7 @@ pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
         let host = &place.host;
         let label = Cell::plain(host.label.to_string());
         match answer {
-            Err(reason) => rows.push(vec![label, Cell::toned(Tone::Bad, first_line(reason))]),
+            Err(reason) => rows.push(vec![label, Cell::toned(Tone::Bad, one_line(&reason.text))]),
             Ok(report) => {
                 let (lock, steps) = match &report.holder {
                     None if is_unseen(place, report) => (Cell::toned(Tone::Warning, "cannot be seen"), Cell::plain("")),
@@ -98,7 +98,7 @@ pub async fn check(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         let lines = match answer {
             Err(reason) => {
                 troubled = true;
-                vec![(Tone::Bad, format!("cannot be asked: {reason}"))]
+                vec![(Tone::Bad, format!("cannot be asked: {}", reason.in_one_line()))]
             }
             Ok(report) => {
                 let findings = site_state::findings(report);
@@ -123,10 +123,6 @@ async fn inspect<'a>(context: &Context<'_>, places: &'a [Place]) -> Result<Vec<A
     let hosts: Vec<PlanHost> = places.iter().map(|place| place.host.clone()).collect();
     let connector: Arc<dyn Connect> = Arc::new(access::for_runs(context, &hosts).await?);
     Ok(books::inspect(context, &connector, places).await)
-}
-
-fn first_line(text: &str) -> String {
-    printable(text.lines().next().unwrap_or_default().as_bytes())
 }
 
 fn in_words(finding: &Finding<'_>) -> (Tone, String) {

@@ -17,9 +17,11 @@ use crate::keys::store::generate_pair;
 use crate::model::plan::plan::PlanHost;
 use crate::model::run::event::Signal;
 use crate::model::run::exit;
+use crate::model::text::hint::Hint;
 use crate::model::text::printable::printable;
 use crate::report::columns::{Cell, columns};
 use crate::report::paint::Tone;
+use crate::report::words::hint_lines;
 use crate::ssh::ConnectError;
 use crate::ssh::key::PublicKeyLine;
 
@@ -32,7 +34,7 @@ pub fn generate(flags: &Flags, ask_passphrase: bool, file: Option<&Path>) -> Res
         None => None,
     };
     let comment = format!("fleet {}", context::operator());
-    let pair = generate_pair(&folder, &comment, passphrase.as_ref()).map_err(Failure::environment)?;
+    let pair = generate_pair(&folder, &comment, passphrase.as_ref())?;
     say(&format!("made {} (stays here) and {}", pair.private.display(), pair.public.display()));
     print(&format!("{}\n", pair.fingerprint))?;
     say("next: fleet SITE trust, then fleet SITE distribute-keys");
@@ -42,9 +44,8 @@ pub fn generate(flags: &Flags, ask_passphrase: bool, file: Option<&Path>) -> Res
 fn new_passphrase(flags: &Flags) -> Result<SecretString, Failure> {
     let first = ask::secret(flags, "New passphrase:", "--new-passphrase-file FILE")?;
     if first.expose_secret().is_empty() {
-        return Err(Failure::refused(
-            "the passphrase is empty; no key was made\nhint: without --passphrase, the key has none",
-        ));
+        let hint = Hint::advice("without --passphrase, the key has none");
+        return Err(Failure::refused("the passphrase is empty; no key was made").hint(hint));
     }
     let second = ask::secret(flags, "Again:", "--new-passphrase-file FILE")?;
     if first.expose_secret() != second.expose_secret() {
@@ -57,7 +58,7 @@ fn new_passphrase(flags: &Flags) -> Result<SecretString, Failure> {
 pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let hosts = trust::hosts(context, &args.selector)?;
     let public = context.project.root.join("keys/fleet.pub");
-    let key = Arc::new(PublicKeyLine::load(&public).map_err(Failure::environment)?);
+    let key = Arc::new(PublicKeyLine::load(&public)?);
     let ways = access::for_distribution(context, &hosts).await?;
     let (mut outcomes, mut interrupted) = distributed(context, &ways, &key, &hosts).await?;
     let refused: Vec<usize> = (0..hosts.len()).filter(|index| outcomes.get(*index).is_some_and(is_refused)).collect();
@@ -78,7 +79,10 @@ pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Fa
     }
     show(context, &outcomes);
     if outcomes.iter().any(is_refused) {
-        say("hint: a way in that works now: -i KEY, --ask-pass, --password-file FILE, or an agent (ssh-add)");
+        let hint = "a way in that works now: -i KEY, --ask-pass, --password-file FILE, or an agent (ssh-add)";
+        for line in hint_lines(&[Hint::advice(hint)]) {
+            say(&line);
+        }
     }
     Ok(match interrupted {
         Some(Signal::Int | Signal::Cancel) => exit::INTERRUPTED,
@@ -119,16 +123,15 @@ async fn distributed(
 
 fn show(context: &Context<'_>, outcomes: &[HostKeyOutcome]) {
     let rows = outcomes.iter().map(|outcome| {
-        let result = outcome.to_string();
+        let result = printable(outcome.to_string().as_bytes());
         let tone = if outcome.result.is_success() { Tone::Good } else { Tone::Bad };
-        let result = printable(result.lines().next().unwrap_or_default().as_bytes());
         vec![Cell::plain(outcome.host.to_string()), Cell::toned(tone, result)]
     });
     // Whoever closed standard output does not change how it ended.
     let _ = print(&columns(&rows.collect::<Vec<_>>(), context::stdout_colour(context.flags)));
     for outcome in outcomes {
-        for hint in outcome.to_string().lines().skip(1) {
-            say(&format!("{}: {}", outcome.host, printable(hint.as_bytes())));
+        for hint in hint_lines(&outcome.hints()) {
+            say(&format!("{}: {hint}", outcome.host));
         }
         for warning in &outcome.warnings {
             say(&format!("{}: warning: {}", outcome.host, printable(warning.to_string().as_bytes())));

@@ -30,10 +30,11 @@ use crate::demo::{self, DemoOptions};
 use crate::model::config::diagnostic::nearest;
 use crate::model::recipe::shell::quote;
 use crate::model::run::exit;
+use crate::model::text::hint::Hint;
 use crate::model::text::printable::printable;
 use crate::report::diagnostics;
 use args::{Cli, Flags, SiteArgs, Verb};
-use context::{Context, print, say};
+use context::{Context, advise, print, say};
 use failure::Failure;
 
 /// What can be done with a site besides the tasks of its recipe.
@@ -67,7 +68,7 @@ pub fn main() -> ExitCode {
     let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(dispatch(&cli))));
     let code = match ended {
         Ok(ended) => ended.unwrap_or_else(|failure| tell(&cli.flags, failure)),
-        Err(_) => tell(&cli.flags, Failure::Message(exit::BUG, "fleet failed, and that is a bug".to_owned())),
+        Err(_) => tell(&cli.flags, Failure::new(exit::BUG, "fleet failed, and that is a bug".to_owned())),
     };
     // What hangs in a resolver or a terminal does not hold up the end.
     runtime.shutdown_background();
@@ -78,10 +79,10 @@ pub fn main() -> ExitCode {
 fn tell(flags: &Flags, failure: Failure) -> u8 {
     match failure {
         Failure::Told(code) => code,
-        Failure::Message(code, message) => {
+        Failure::Message(code, message, hints) => {
             // Every line on its own: the text may hold what a host or a file said.
             let lines: Vec<String> = message.lines().map(|line| printable(line.as_bytes())).collect();
-            say(&format!("error: {}", lines.join("\n")));
+            advise(&format!("error: {}", lines.join("\n")), &hints);
             code
         }
         Failure::Diagnostics(errors) => {
@@ -127,9 +128,9 @@ async fn site(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let verb = first.replace('_', "-");
     let special = SITE_VERBS.contains(&verb.as_str());
     if special && !rest.is_empty() {
-        let hint =
-            if verb == "run" { "\nhint: a command comes after two dashes: fleet SITE run -- COMMAND" } else { "" };
-        return Err(Failure::usage(format!("`{verb}` stands alone, and here `{}` follows{hint}", rest.join(" "))));
+        let failure = Failure::usage(format!("`{verb}` stands alone, and here `{}` follows", rest.join(" ")));
+        let dashes = Hint::advice("a command comes after two dashes: fleet SITE run -- COMMAND");
+        return Err(if verb == "run" { failure.hint(dashes) } else { failure });
     }
     if verb != "run" && !args.command.is_empty() {
         return Err(Failure::usage(format!("only `run` takes a command after two dashes, `{verb}` does not")));
@@ -155,14 +156,16 @@ fn refuse_order(context: &Context<'_>, args: &SiteArgs, second: &str) -> Result<
     // `check` is a verb of its own and one of a site's.
     let of_site = SITE_VERBS.contains(&second);
     if args::verbs().iter().any(|verb| verb == second) && !of_site && !is_task(second) {
-        return Err(Failure::usage(format!("`{second}` is a verb and stands alone\nhint: fleet {second}")));
+        let failure = Failure::usage(format!("`{second}` is a verb and stands alone"));
+        return Err(failure.hint(Hint::Command(format!("fleet {second}"))));
     }
     let first = args.selector.replace('_', "-");
     let swapped = is_task(&first) || SITE_VERBS.contains(&first.as_str());
     let is_site =
         |word: &str| !matches!(context.targets_among(&context.project.inventory, word), Err(Failure::Message(..)));
     if swapped && !is_site(&args.selector) && is_site(second) {
-        return Err(Failure::usage(format!("the site comes first\nhint: fleet {} {first}", quote(second))));
+        let command = format!("fleet {} {first}", quote(second));
+        return Err(Failure::usage("the site comes first").hint(Hint::Command(command)));
     }
     Ok(())
 }
@@ -199,11 +202,8 @@ fn nothing_to_do(context: &Context<'_>, word: &str) -> Failure {
             None => unknown,
         };
     }
-    let site = quote(word);
-    Failure::usage(format!(
-        "what is to be done with `{word}`?\nhint: fleet tasks {site} shows its tasks; others are {}",
-        SITE_VERBS.join(", ")
-    ))
+    let hint = format!("fleet tasks {} shows its tasks; others are {}", quote(word), SITE_VERBS.join(", "));
+    Failure::usage(format!("what is to be done with `{word}`?")).hint(Hint::Advice(hint))
 }
 
 fn init(flags: &Flags) -> Result<u8, Failure> {
@@ -231,5 +231,5 @@ async fn show_demo(keep: bool, serve: bool) -> Result<u8, Failure> {
     let exe = std::env::current_exe().map_err(Failure::environment)?;
     let options = DemoOptions { keep, serve, exe, out: &mut std::io::stdout() };
     let played = demo::run(options).await.map(|()| exit::SUCCESS);
-    played.map_err(|error| Failure::Message(error.exit_code(), failure::with_cause(&error)))
+    played.map_err(|error| Failure::of(error.exit_code(), &error))
 }

@@ -4,22 +4,23 @@ use super::failure::{Failure, with_cause};
 use crate::app::planning::PlanningError;
 use crate::app::resume_error::ResumeError;
 use crate::model::run::exit;
+use crate::model::text::hint::Hint;
 use crate::record::record_error::RecordError;
 
 impl From<PlanningError> for Failure {
     fn from(error: PlanningError) -> Self {
         let text = error.to_string();
         match error {
-            PlanningError::NoSite(_) => Self::Message(exit::NO_MATCH, text),
+            PlanningError::NoSite(_) => Self::new(exit::NO_MATCH, text),
             PlanningError::NoRecipe { site, file } => {
                 let hint = format!("recipe = \"git-site\" in {file}, or: fleet {site} run -- COMMAND");
-                Self::Message(exit::INVALID, format!("{text}\nhint: {hint}"))
+                Self::new(exit::INVALID, text).hint(Hint::Advice(hint))
             }
             PlanningError::UnknownVariable { meant: Some(meant), .. } => {
-                Self::usage(format!("{text}\nhint: did you mean `{meant}`?"))
+                Self::usage(text).hint(Hint::did_you_mean(meant))
             }
             PlanningError::UnknownVariable { site, .. } => {
-                Self::usage(format!("{text}\nhint: fleet tasks {site} shows its variables"))
+                Self::usage(text).hint(Hint::Advice(format!("fleet tasks {site} shows its variables")))
             }
             PlanningError::Broken(errors) => Self::Diagnostics(errors),
             PlanningError::Plan(error) => error.into(),
@@ -32,9 +33,9 @@ impl From<RecordError> for Failure {
         match &error {
             RecordError::Busy { run, .. } => {
                 let hint = format!("fleet attach {run} shows it, fleet cancel {run} ends it");
-                Self::Message(exit::LOCKED, format!("{error}\nhint: {hint}"))
+                Self::new(exit::LOCKED, &error).hint(Hint::Advice(hint))
             }
-            error => Self::Message(exit::ENVIRONMENT, with_cause(error)),
+            error => Self::new(exit::ENVIRONMENT, with_cause(error)),
         }
     }
 }
@@ -46,24 +47,26 @@ impl From<ResumeError> for Failure {
             ResumeError::History(error) => return error.into(),
             ResumeError::Record(error) => return error.into(),
             ResumeError::Planning(error) => return error.into(),
-            ResumeError::NotOpen { .. } | ResumeError::NoHost { .. } => return Self::Message(exit::NO_MATCH, text),
+            ResumeError::NotOpen { .. } | ResumeError::NoHost { .. } => return Self::new(exit::NO_MATCH, text),
             ResumeError::DecidedTwice(_) | ResumeError::GivenUpAndRerun { .. } => return Self::usage(text),
             ResumeError::AdHoc(_) | ResumeError::NothingToUndo(_) | ResumeError::NothingToCancel(_) => {
                 return Self::refused(text);
             }
-            ResumeError::Over { site, task, .. } => (exit::REFUSED, format!("fleet {site} {task}")),
+            ResumeError::Over { site, task, .. } => (exit::REFUSED, Hint::Command(format!("fleet {site} {task}"))),
             ResumeError::Changed { run, .. } => (
                 exit::REFUSED,
-                format!("--as-planned goes on with what was planned then; fleet undo {run} takes it back"),
+                Hint::Advice(format!(
+                    "--as-planned goes on with what was planned then; fleet undo {run} takes it back"
+                )),
             ),
             ResumeError::OnceInDoubt { run, host, step } => {
                 let command = format!("fleet resume {run} --assume-done {host}:{step} --give-up {host}");
-                (exit::REFUSED, format!("if you know that it is done: {command}"))
+                (exit::REFUSED, Hint::Advice(format!("if you know that it is done: {command}")))
             }
-            ResumeError::TurnedBack(run) => (exit::REFUSED, format!("fleet undo {run}")),
-            ResumeError::Ended(run) => (exit::NO_MATCH, format!("fleet show {run}")),
-            ResumeError::NoController(run) => (exit::UNKNOWN, format!("fleet resume {run}")),
+            ResumeError::TurnedBack(run) => (exit::REFUSED, Hint::Command(format!("fleet undo {run}"))),
+            ResumeError::Ended(run) => (exit::NO_MATCH, Hint::Command(format!("fleet show {run}"))),
+            ResumeError::NoController(run) => (exit::UNKNOWN, Hint::Command(format!("fleet resume {run}"))),
         };
-        Self::Message(code, format!("{text}\nhint: {hint}"))
+        Self::new(code, text).hint(hint)
     }
 }

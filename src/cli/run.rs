@@ -21,6 +21,7 @@ use crate::model::plan::planner::{self, Asked, PlanError};
 use crate::model::recipe::shell::quote;
 use crate::model::run::exit;
 use crate::model::run::summary::Summary;
+use crate::model::text::hint::Hint;
 use crate::model::text::name::{HostName, RunId, SiteName, TaskName};
 use crate::model::text::printable::printable;
 use crate::record::store::{Record, Store as _};
@@ -122,9 +123,10 @@ fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), Failure> {
     });
     match follower {
         None => Ok(()),
-        Some((name, source)) => Err(Failure::usage(format!(
-            "`{name}` gets what is proven on `{source}`, so they cannot go together\nhint: first `{source}`, then `{name}`"
-        ))),
+        Some((name, source)) => {
+            Err(Failure::usage(format!("`{name}` gets what is proven on `{source}`, so they cannot go together"))
+                .hint(Hint::Advice(format!("first `{source}`, then `{name}`"))))
+        }
     }
 }
 
@@ -132,10 +134,8 @@ fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), Failure> {
 pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let command = match args.command.as_slice() {
         [] => {
-            return Err(Failure::usage(format!(
-                "what is to run?\nhint: fleet {} run -- uptime",
-                quote(&args.selector)
-            )));
+            let hint = Hint::Command(format!("fleet {} run -- uptime", quote(&args.selector)));
+            return Err(Failure::usage("what is to run?").hint(hint));
         }
         // One word is shell text, pipes and all; several are words, each quoted.
         [text] => text.clone(),
@@ -144,7 +144,7 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
     let targets = context.targets(&args.selector)?;
     let sites = context.sites(&targets);
     let plan = planner::plan_command(&sites, &command, &context.flags.overrides(), &context::login_user()?)
-        .map_err(|e| Failure::Message(exit::INVALID, e.to_string()))?;
+        .map_err(|e| Failure::new(exit::INVALID, e.to_string()))?;
     if context.flags.dry_run {
         return dry_run(context, [&plan]);
     }
@@ -158,7 +158,7 @@ fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>)
     for plan in plans {
         say_basis(plan);
         if context.flags.json {
-            let json = serde_json::to_string(plan).map_err(|e| Failure::Message(exit::BUG, e.to_string()))?;
+            let json = serde_json::to_string(plan).map_err(|e| Failure::new(exit::BUG, e.to_string()))?;
             print(&format!("{json}\n"))?;
         } else {
             print(&plan_text::plan(plan, context::stdout_colour(context.flags)))?;

@@ -58,8 +58,7 @@ fn explain_site(context: &Context<'_>, site: &Site, names: &[HostName]) -> Resul
                     proof: None,
                     unproven: false,
                 };
-                let variables = Variables::of_host(request, host);
-                let mut variables = variables.map_err(|e| Failure::Message(exit::INVALID, e))?;
+                let mut variables = Variables::of_host(request, host)?;
                 if let Some(followed) = &site.follows {
                     variables.await_proof(recipe, &followed.value);
                 }

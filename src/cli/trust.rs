@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use futures::stream;
 
 use super::args::SiteArgs;
-use super::context::{self, Context, print, say};
+use super::context::{self, Context, advise, print, say};
 use super::failure::Failure;
 use super::{access, ask};
 use crate::files;
@@ -19,6 +19,7 @@ use crate::model::plan::plan::PlanHost;
 use crate::model::plan::planner;
 use crate::model::run::exit;
 use crate::model::text::fold::fold_names;
+use crate::model::text::hint::Hint;
 use crate::model::text::name::HostLabel;
 use crate::model::text::printable::printable;
 use crate::report::columns::{Cell, columns};
@@ -63,7 +64,7 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     }
     for (index, refusal) in &decision.refused {
         if let Some(offer) = offered.get(*index) {
-            say(&format!("{}: not pinned: {refusal}\nhint: {}", offer.host, refusal.hint()));
+            advise(&format!("{}: not pinned: {refusal}", offer.host), &[Hint::Advice(refusal.hint())]);
         }
     }
     pin(context, &decision, &offered, &keys, listed.is_some())?;
@@ -111,7 +112,7 @@ pub fn hosts(context: &Context<'_>, selector: &str) -> Result<Vec<PlanHost>, Fai
     let targets = context.targets(selector)?;
     let sites = context.sites(&targets);
     planner::plan_hosts(&sites, &context.flags.overrides(), &context::login_user()?)
-        .map_err(|e| Failure::Message(exit::INVALID, e.to_string()))
+        .map_err(|e| Failure::new(exit::INVALID, e.to_string()))
 }
 
 async fn scan(host: &Endpoint, known: &KnownHosts, admission: &Admission) -> Result<HostKey, ConnectError> {
@@ -144,6 +145,6 @@ fn read_fingerprints(path: &std::path::Path) -> Result<Fingerprints, Failure> {
         std::fs::read(path).map_err(|e| Failure::environment(format!("cannot read {}: {e}", path.display())))?;
     Fingerprints::parse(&bytes).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(|e| format!("{}: {e}", path.display())).collect();
-        Failure::Message(exit::INVALID, lines.join("\n"))
+        Failure::new(exit::INVALID, lines.join("\n"))
     })
 }

@@ -12,9 +12,12 @@ use super::failure::Failure;
 use super::{access, ask};
 use crate::app::books::{self, Answer, Place};
 use crate::model::run::exit;
+use crate::model::run::reason::Reason;
+use crate::model::text::hint::Hint;
 use crate::model::text::name::{RunId, StepName};
 use crate::model::text::printable::one_line;
 use crate::remote::{Connect, Evidence, Question};
+use crate::report::words::hint_lines;
 
 /// A host whose site is locked.
 struct Held<'a> {
@@ -38,7 +41,7 @@ pub async fn unlock(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
         let label = &place.host.label;
         let report = match answer {
             Err(reason) => {
-                say(&format!("{label}: {}", one_line(reason)));
+                say(&format!("{label}: {}", one_line(&reason.in_one_line())));
                 continue;
             }
             Ok(report) => report,
@@ -77,7 +80,7 @@ pub async fn unlock(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
                     say(&format!("{label}: unlocked; it was locked by run {run}, and the host's history says so"));
                 }
                 Ok(false) => say(&format!("{label}: not unlocked: run {run} does not have the lock any more")),
-                Err(ref reason) => say(&format!("{label}: not unlocked: {}", one_line(reason))),
+                Err(ref reason) => say(&format!("{label}: not unlocked: {}", one_line(&reason.in_one_line()))),
             }
             code = if done == Ok(true) { code } else { exit::worst([code, exit::FAILED]) };
         }
@@ -97,7 +100,10 @@ fn confirm(context: &Context<'_>, held: &[Held<'_>]) -> Result<(), Failure> {
         }
         let (on, back) =
             if any(run, |evidence| evidence.connected) { ("attach", "cancel") } else { ("resume", "undo") };
-        say(&format!("hint: where it was started, `fleet {on} {run}` or `fleet {back} {run}`"));
+        let hint = Hint::Advice(format!("where it was started, `fleet {on} {run}` or `fleet {back} {run}`"));
+        for line in hint_lines(&[hint]) {
+            say(&line);
+        }
     }
     let count = if held.len() == 1 { "1 host".to_owned() } else { format!("{} hosts", held.len()) };
     let question = format!("Take the lock away on {count}?");
@@ -126,7 +132,7 @@ async fn forget(
         let report = match answer {
             Ok(report) => report,
             Err(reason) => {
-                say(&format!("{label}: {}", one_line(reason)));
+                say(&format!("{label}: {}", one_line(&reason.in_one_line())));
                 continue;
             }
         };
@@ -154,7 +160,7 @@ async fn forget(
     if let Some((typed, _)) = typed.iter().zip(&found).find(|(_, found)| !**found) {
         let known: Vec<String> = books::in_force(answers).map(|(_, effect)| effect.effect.name.to_string()).collect();
         let known = if known.is_empty() { "nothing is".to_owned() } else { known.join(", ") };
-        return Err(Failure::Message(exit::NO_MATCH, format!("`{typed}` is not in force there; in force: {known}")));
+        return Err(Failure::new(exit::NO_MATCH, format!("`{typed}` is not in force there; in force: {known}")));
     }
     for (place, names) in &struck {
         let names: Vec<&str> = names.iter().map(StepName::as_str).collect();
@@ -178,7 +184,7 @@ async fn forget(
             Ok(false) => {
                 say(&format!("{label}: not forgotten: a run works on the site, or the book cannot be written"));
             }
-            Err(ref reason) => say(&format!("{label}: not forgotten: {}", one_line(reason))),
+            Err(ref reason) => say(&format!("{label}: not forgotten: {}", one_line(&reason.in_one_line()))),
         }
         code = if done == Ok(true) { code } else { exit::worst([code, exit::FAILED]) };
     }
@@ -190,7 +196,7 @@ async fn carry_out(
     context: &Context<'_>,
     connector: &Arc<dyn Connect>,
     questions: Vec<(&Place, Question)>,
-) -> Vec<Result<bool, String>> {
+) -> Vec<Result<bool, Reason>> {
     let width = context.width(questions.len());
     let told = questions.into_iter().map(|(place, question)| async move {
         let answer = books::tell(connector, &place.host, question).await?;
@@ -207,9 +213,10 @@ fn tell_effects(answers: &[Answer<'_>]) -> bool {
         say(&one_line(&format!("{}: in force: {}", place.host.label, effect.describe())));
     }
     if any {
-        say(
-            "hint: put it right (a task of the recipe does, or `fleet undo RUN`); what was put right by hand: unlock --forget NAME",
-        );
+        let hint = "put it right (a task of the recipe does, or `fleet undo RUN`); what was put right by hand: unlock --forget NAME";
+        for line in hint_lines(&[Hint::advice(hint)]) {
+            say(&line);
+        }
     }
     any
 }

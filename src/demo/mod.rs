@@ -7,6 +7,8 @@
 //! Invariant: nothing is left behind. Whatever way it ends, the processes of the hosts are ended, and its folder is removed
 //! unless it was asked for.
 
+use crate::model::text::hint::Advise;
+use crate::model::text::hint::Hint;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -42,9 +44,7 @@ pub struct DemoOptions<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// A program that the demo's site needs is not there.
-    #[error(
-        "the demo's site needs {tool}, which is not here\nhint: install it ({tool}, of any recent version) and try again"
-    )]
+    #[error("the demo's site needs {tool}, which is not here")]
     Missing { tool: &'static str },
     /// A file of the demo cannot be written.
     #[error("cannot write {}", .path.display())]
@@ -78,7 +78,7 @@ pub enum DemoError {
         source: io::Error,
     },
     /// Something did not happen as told.
-    #[error("expected {expected}, found {found}\nhint: look at it in peace: fleet demo --keep")]
+    #[error("expected {expected}, found {found}")]
     Surprise {
         /// What should be.
         expected: String,
@@ -94,6 +94,18 @@ pub enum DemoError {
         /// Its number.
         signal: u8,
     },
+}
+
+impl Advise for DemoError {
+    fn hints(&self) -> Vec<Hint> {
+        match self {
+            Self::Missing { tool } => {
+                vec![Hint::Advice(format!("install it ({tool}, of any recent version) and try again"))]
+            }
+            Self::Surprise { .. } => vec![Hint::advice("look at it in peace: fleet demo --keep")],
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl DemoError {

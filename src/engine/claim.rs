@@ -7,6 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::contact::{ConnectFailure, Contact};
 use super::message::{Message, Released};
+use crate::model::run::cause::Cause;
+use crate::model::run::reason::Reason;
+use crate::model::text::hint::Hint;
 use crate::remote::{Claim, Farewell, Holder, HostReport, LEAST_ROOM, NoAnswer, Question, UNNAMED};
 
 use crate::model::plan::book::EffectChange;
@@ -26,7 +29,7 @@ impl Contact {
     /// An interrupt does not cut this short: a lock whose answer nobody waits for is one that nobody gives back.
     pub(super) async fn claim(&mut self, claim: &Claim, stop: &CancellationToken) -> Result<(), Message> {
         if stop.is_cancelled() {
-            return Err(Message::ConnectFailed(ConnectFailure::Interrupted.to_string()));
+            return Err(Message::ConnectFailed(ConnectFailure::Interrupted.reason(&claim.book.site)));
         }
         let (mut patience, mut looked_twice) = (PATIENCE.0, false);
         let mut report = loop {
@@ -36,7 +39,7 @@ impl Contact {
                 Err(NoAnswer::NotSent(reason)) if !self.is_connected() => return Err(Message::ConnectFailed(reason)),
                 // An account that may run nothing, for one.
                 Err(NoAnswer::NotSent(reason)) => {
-                    let reason = format!("the site cannot be locked here: {reason}");
+                    let reason = reason.or(Cause::LockFailed).after("the site cannot be locked here: ");
                     return Err(Message::Refused(HostOutcome::Failed, reason));
                 }
             };
@@ -77,12 +80,12 @@ impl Contact {
     }
 
     /// Makes the folders of the other users whose steps the run has.
-    async fn prepare(&mut self, claim: &Claim) -> Option<(HostOutcome, String)> {
+    async fn prepare(&mut self, claim: &Claim) -> Option<(HostOutcome, Reason)> {
         for user in &claim.users {
             // Where sudo does not allow it, the step itself will say so.
             let Ok(answer) = self.ask(&claim.prepare(user)).await else { continue };
             if let Some(exposed) = HostReport::parse(&answer).exposed() {
-                return Some((HostOutcome::Failed, format!("the spool of {user} is not safe: {exposed}")));
+                return Some(failed(Cause::SpoolNotSafe, format!("the spool of {user} is not safe: {exposed}")));
             }
         }
         None
@@ -92,14 +95,14 @@ impl Contact {
     pub(super) async fn release(&mut self, claim: &Claim, farewell: &Farewell) -> Released {
         match self.released(claim, farewell).await {
             Ok(released) => released,
-            Err(reason) => Released::Kept(format!("its lock could not be given back: {reason}")),
+            Err(reason) => Released::Kept(reason.or(Cause::LockKept).after("its lock could not be given back: ")),
         }
     }
 
-    async fn released(&mut self, claim: &Claim, farewell: &Farewell) -> Result<Released, String> {
+    async fn released(&mut self, claim: &Claim, farewell: &Farewell) -> Result<Released, Reason> {
         if !self.is_connected() {
             if self.session.take().is_some() {
-                self.lost("the connection broke after the last step".to_owned(), false).await;
+                self.lost("the connection broke after the last step".into(), false).await;
             }
             self.reconnect_within(ONCE_MORE).await?;
         }
@@ -110,24 +113,28 @@ impl Contact {
         let says = |word: &str| answer.lines().any(|line| line == word);
         let taken = answer.lines().find_map(|line| line.strip_prefix("taken "));
         match taken {
-            Some("-") => Ok(Released::Taken("somebody took its lock away while it ran".to_owned())),
+            Some("-") => {
+                let reason = "somebody took its lock away while it ran";
+                Ok(Released::Taken(Reason::new(Cause::LockTaken, reason)))
+            }
             Some(other) => {
                 let other = printable(other.as_bytes());
-                Ok(Released::Taken(format!("its lock was taken away while it ran, and run {other} has it")))
+                let reason = format!("its lock was taken away while it ran, and run {other} has it");
+                Ok(Released::Taken(Reason::new(Cause::LockTaken, reason)))
             }
             None if says("released") && says("unproven") => Ok(Released::Unproven),
             None if says("released") => Ok(Released::Free),
-            None => Err("the host did not do it".to_owned()),
+            None => Err("the host did not do it".into()),
         }
     }
 
     /// Writes into the site's book what a command has begun to leave in force, or has ended.
-    pub(super) async fn note(&mut self, claim: &Claim, change: &EffectChange) -> Result<(), String> {
+    pub(super) async fn note(&mut self, claim: &Claim, change: &EffectChange) -> Result<(), Reason> {
         let answer = self.insist(&claim.note(change)).await.map_err(NoAnswer::reason)?;
         if answer.lines().any(|line| line == "noted") {
             Ok(())
         } else {
-            Err("the site's book cannot be written".to_owned())
+            Err(Reason::new(Cause::NoBook, "the site's book cannot be written"))
         }
     }
 
@@ -153,32 +160,32 @@ impl Contact {
     async fn ask(&mut self, question: &Question) -> Result<String, NoAnswer> {
         match self.session.as_mut() {
             Some(session) => question.ask(session.as_mut()).await,
-            None => Err(NoAnswer::NotSent("no connection".to_owned())),
+            None => Err(NoAnswer::NotSent("no connection".into())),
         }
     }
 }
 
 /// Why the run cannot begin there, or go on.
-fn refusal(report: &HostReport, claim: &Claim) -> Option<(HostOutcome, String)> {
+fn refusal(report: &HostReport, claim: &Claim) -> Option<(HostOutcome, Reason)> {
     if let Some(other) = &report.superseded {
         let other = printable(other.as_bytes());
         let reason = format!("run {other} has worked on the site here since: what this run left is not there any more");
-        return Some((HostOutcome::Locked, reason));
+        return Some((HostOutcome::Locked, Reason::new(Cause::Superseded, reason)));
     }
     if let Some(holder) = &report.holder {
         return Some((HostOutcome::Locked, held(holder, claim)));
     }
     if let Some(exposed) = report.exposed() {
-        return Some((HostOutcome::Failed, format!("the spool is not safe: {exposed}")));
+        return Some(failed(Cause::SpoolNotSafe, format!("the spool is not safe: {exposed}")));
     }
     if report.no_book {
+        let login = &claim.book.login;
         let reason = format!(
-            "{login} cannot write to {book}, where the site's lock is kept\n\
-             hint: the folder above it must be there, and {login} be one of those who may deploy",
-            book = printable(report.book.as_bytes()),
-            login = claim.book.login,
+            "{login} cannot write to {book}, where the site's lock is kept",
+            book = printable(report.book.as_bytes())
         );
-        return Some((HostOutcome::Failed, reason));
+        let hint = format!("the folder above it must be there, and {login} be one of those who may deploy");
+        return Some((HostOutcome::Failed, Reason::new(Cause::NoBook, reason).hint(Hint::advice(hint))));
     }
     if !report.ready {
         let reason = match report.free {
@@ -190,7 +197,8 @@ fn refusal(report: &HostReport, claim: &Claim) -> Option<(HostOutcome, String)> 
                 printable(report.book.as_bytes()),
             ),
         };
-        return Some((HostOutcome::Failed, format!("{reason}\nhint: free some room there, or make it writable")));
+        let hint = Hint::advice("free some room there, or make it writable");
+        return Some((HostOutcome::Failed, Reason::new(Cause::NoSpool, reason).hint(hint)));
     }
     let free = report.free.filter(|free| *free < LEAST_ROOM && !claim.resumed)?;
     let reason = format!(
@@ -199,11 +207,16 @@ fn refusal(report: &HostReport, claim: &Claim) -> Option<(HostOutcome, String)> 
         report.spool,
         LEAST_ROOM >> 10
     );
-    Some((HostOutcome::Failed, reason))
+    Some(failed(Cause::NoRoom, reason))
+}
+
+fn failed(cause: Cause, text: String) -> (HostOutcome, Reason) {
+    (HostOutcome::Failed, Reason::new(cause, text))
 }
 
 /// Who has the lock, and what to do about it.
-fn held(holder: &Holder, claim: &Claim) -> String {
+fn held(holder: &Holder, claim: &Claim) -> Reason {
+    let by = |who: String, hint: String| Reason::new(Cause::LockHeld, who).hint(Hint::advice(hint));
     let (run, since, evidence) = (&holder.run, &holder.since, holder.evidence.describe());
     let hint = if holder.evidence.connected {
         format!("wait for it; where it was started, `fleet attach {run}` shows it and `fleet cancel {run}` ends it")
@@ -211,13 +224,15 @@ fn held(holder: &Holder, claim: &Claim) -> String {
         format!("where it was started, `fleet resume {run}` goes on with it and `fleet cancel {run}` ends it")
     } else if let Some(path) = &holder.foreign {
         let path = printable(path.as_bytes());
-        return format!(
-            "by {path}, which no run of fleet has made\nhint: look at it, and remove it if nobody needs it"
+        return by(
+            format!("by {path}, which no run of fleet has made"),
+            "look at it, and remove it if nobody needs it".to_owned(),
         );
     } else if run == UNNAMED {
         let site = &claim.book.site;
-        return format!(
-            "by a run without a name: the host stopped while its lock was made\nhint: `fleet {site} unlock`"
+        return by(
+            "by a run without a name: the host stopped while its lock was made".to_owned(),
+            format!("`fleet {site} unlock`"),
         );
     } else if holder.evidence.is_over() {
         let site = &claim.book.site;
@@ -229,5 +244,5 @@ fn held(holder: &Holder, claim: &Claim) -> String {
             "where it was started, `fleet resume {run}` or `fleet undo {run}`; whoever may see all of it can tell more"
         )
     };
-    format!("run {run}, begun {since}; {evidence}\nhint: {hint}")
+    by(format!("run {run}, begun {since}; {evidence}"), hint)
 }

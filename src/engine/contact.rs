@@ -11,6 +11,8 @@ use super::message::Message;
 use super::output::Output;
 use super::task::Task;
 use crate::model::plan::plan::{HostIndex, PlanHost};
+use crate::model::run::cause::Cause;
+use crate::model::run::reason::Reason;
 use crate::model::text::name::SiteName;
 use crate::remote::{Connect, Exec, ExecEnd, OutputChunk, Remote, Scope, Session};
 use crate::ssh::{Backoff, ConnectError};
@@ -71,10 +73,10 @@ pub enum ConnectFailure {
 
 impl ConnectFailure {
     /// What people read of it, on a host of this site.
-    pub fn told(&self, site: &SiteName) -> String {
+    pub fn reason(&self, site: &SiteName) -> Reason {
         match self {
-            Self::Interrupted => self.to_string(),
-            Self::Failed(error) => error.told(site),
+            Self::Interrupted => Reason::new(Cause::Interrupted, self.to_string()),
+            Self::Failed(error) => error.reason(site),
         }
     }
 }
@@ -98,7 +100,7 @@ impl Contact {
         self.session.as_ref().is_some_and(|session| session.is_alive())
     }
 
-    pub async fn lost(&mut self, reason: String, step_goes_on: bool) {
+    pub async fn lost(&mut self, reason: Reason, step_goes_on: bool) {
         self.tell(Message::ConnectionLost { reason, step_goes_on }).await;
     }
 
@@ -110,7 +112,7 @@ impl Contact {
         told: &mut Output,
     ) -> ExecEnd {
         let Some(session) = self.session.as_mut() else {
-            return ExecEnd::NotStarted("no connection".to_owned());
+            return ExecEnd::NotStarted("no connection".into());
         };
         let (output, mut chunks) = mpsc::channel::<OutputChunk>(CHUNKS);
         // The host keeps to a durable step's limit itself.
@@ -132,17 +134,19 @@ impl Contact {
     /// that is another one or a login that is refused, ends it at once.
     ///
     /// An interrupt does not end it: the step is on the host, and there is no other way to end it there.
-    pub async fn reconnect(&mut self) -> Result<(), String> {
+    pub async fn reconnect(&mut self) -> Result<(), Reason> {
         self.reconnect_within(self.host.endpoint.reconnect_timeout).await
     }
 
     /// The same, for another time.
-    pub async fn reconnect_within(&mut self, limit: Duration) -> Result<(), String> {
+    pub async fn reconnect_within(&mut self, limit: Duration) -> Result<(), Reason> {
         self.session = None;
         let (begun, spent) = (Instant::now(), self.reconnecting.spent);
         let mut failure = (self.reconnecting.backoff.attempts() > 0).then(|| {
             let times = self.reconnecting.backoff.attempts();
-            format!("the connection breaks again and again: {times} attempts since the last sign of the step")
+            let text =
+                format!("the connection breaks again and again: {times} attempts since the last sign of the step");
+            Reason::new(Cause::Unstable, text)
         });
         loop {
             let pause = self.reconnecting.backoff.pause();
@@ -157,8 +161,8 @@ impl Contact {
                     self.tell(Message::Reattached).await;
                     return Ok(());
                 }
-                Err(ConnectFailure::Failed(error)) if error.is_final() => return Err(error.told(&self.host.site)),
-                Err(error) => failure = Some(error.told(&self.host.site)),
+                Err(ConnectFailure::Failed(error)) if error.is_final() => return Err(error.reason(&self.host.site)),
+                Err(error) => failure = Some(error.reason(&self.host.site)),
             }
         }
     }

@@ -19,10 +19,12 @@ use super::task::Order;
 use super::worker::Worker;
 use super::{Observer, Run, Unwritten};
 use crate::model::plan::plan::{HostIndex, PlanStep};
+use crate::model::run::cause::Cause;
 use crate::model::run::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Signal};
 use crate::model::run::masking::Masker;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::past::Past;
+use crate::model::run::reason::Reason;
 use crate::model::run::scheduler::{Action, Input, Scheduler, StepIndex};
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{HostLabel, PhaseName, StepPath, VarName};
@@ -428,15 +430,15 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn on_worker_gone(&mut self, host: HostIndex, why: &str) {
+        let reason = Reason::new(Cause::Bug, why);
         match self.host(host).busy.clone() {
-            Some(Busy::Connecting) => self.arrived(host, Input::ConnectFailed(host, why.to_owned())),
+            Some(Busy::Connecting) => self.arrived(host, Input::ConnectFailed(host, reason)),
             Some(Busy::Step(at, _) | Busy::Undo(at, _)) => {
-                let reason = why.to_owned();
                 let durable = self.step(at).durable;
                 let outcome = if durable { StepOutcome::Detached { reason } } else { StepOutcome::Unknown { reason } };
                 self.on_ended(host, outcome, None, Duration::ZERO);
             }
-            Some(Busy::Releasing(_)) => self.on_released(host, Released::Kept(why.to_owned())),
+            Some(Busy::Releasing(_)) => self.on_released(host, Released::Kept(reason)),
             None => {}
         }
     }

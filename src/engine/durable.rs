@@ -31,7 +31,7 @@ impl Contact {
             let end = if self.is_connected() {
                 self.exec(Remote::Durable(&step, entry), task, &stops.stop, output).await
             } else {
-                ExecEnd::NotStarted("the connection broke between two steps".to_owned())
+                ExecEnd::NotStarted("the connection broke between two steps".into())
             };
             let connected = self.is_connected();
             self.lasted(since, output.received() > received);
@@ -62,8 +62,8 @@ impl Contact {
             let again = tokio::select! {
                 again = self.reconnect() => again,
                 // Nothing runs there that would have to be ended.
-                () = stops.stop.cancelled(), if !goes_on => Err(stops.why_not_started().to_owned()),
-                () = stops.no_start.cancelled(), if !goes_on => Err(stops.why_not_started().to_owned()),
+                () = stops.stop.cancelled(), if !goes_on => Err(stops.why_not_started().into()),
+                () = stops.no_start.cancelled(), if !goes_on => Err(stops.why_not_started().into()),
             };
             if let Err(reason) = again {
                 return if goes_on { ExecEnd::Detached(reason) } else { ExecEnd::NotStarted(reason) };

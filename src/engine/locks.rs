@@ -9,8 +9,10 @@ use super::message::Released;
 use super::task::Order;
 use crate::model::plan::book::Proof;
 use crate::model::plan::plan::{HostIndex, PlanStep};
+use crate::model::run::cause::Cause;
 use crate::model::run::event::{Fact, Proven};
 use crate::model::run::outcome::HostOutcome;
+use crate::model::run::reason::Reason;
 use crate::model::run::scheduler::Settlement;
 use crate::model::text::name::{StepPath, UserName};
 use crate::remote::{Claim, Farewell};
@@ -116,7 +118,9 @@ impl Dispatcher<'_> {
         let free = !matches!(released, Released::Kept(_));
         let reason = match released {
             Released::Free => None,
-            Released::Unproven => Some("what it has proven could not be written into the site's book".to_owned()),
+            Released::Unproven => {
+                Some(Reason::new(Cause::NoBook, "what it has proven could not be written into the site's book"))
+            }
             // Nobody knows what the other one has made of it since.
             Released::Taken(reason) => {
                 settled.outcome = HostOutcome::Unknown;
@@ -133,8 +137,7 @@ impl Dispatcher<'_> {
         if let Some(reason) = reason {
             // What is not in the books of all hosts proves nothing.
             self.unproven = true;
-            let before = settled.reason.take().map(|before| format!("{before}; ")).unwrap_or_default();
-            settled.reason = Some(format!("{before}{reason}"));
+            settled.reason = Some(reason.following(settled.reason.take()));
         }
         if free {
             self.host(index).locked = false;
@@ -155,7 +158,10 @@ impl Dispatcher<'_> {
         }
         for index in (0..self.hosts.len()).map(HostIndex) {
             if matches!(self.host(index).busy, Some(Busy::Releasing(_))) {
-                self.on_released(index, Released::Kept("its lock could not be given back: no answer".to_owned()));
+                self.on_released(
+                    index,
+                    Released::Kept(Reason::new(Cause::LockKept, "its lock could not be given back: no answer")),
+                );
             }
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::model::run::event::Stream;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::reason::Reason;
 use crate::model::run::scheduler::StepIndex;
 
 /// What a worker tells.
@@ -14,16 +15,16 @@ pub enum Message {
     /// The lock was taken; the greatest number of a run there.
     Locked(u64),
     /// The lock was asked for, and the connection broke before the answer came.
-    LockUnknown(String),
+    LockUnknown(Reason),
     /// The value that a step of the past registered, and that is on record nowhere.
     Secret(StepIndex, String),
     /// It is connected, locked if need be, and ready for steps.
     Ready,
-    ConnectFailed(String),
+    ConnectFailed(Reason),
     /// The host is there, and cannot take part.
-    Refused(HostOutcome, String),
+    Refused(HostOutcome, Reason),
     ConnectionLost {
-        reason: String,
+        reason: Reason,
         step_goes_on: bool,
     },
     Reattached,
@@ -45,7 +46,7 @@ pub enum Released {
     /// It was, and what the run has proven could not be written down.
     Unproven,
     /// The run had it no more: somebody has taken it away, and another run may have worked beside this one.
-    Taken(String),
+    Taken(Reason),
     /// It was not.
-    Kept(String),
+    Kept(Reason),
 }

@@ -128,7 +128,7 @@ impl Dispatcher<'_> {
         bound.finish().map_err(|name| match self.unread.get(&name) {
             Some(host) => {
                 let reason = format!("the secret value `{name}` is on {} alone, which is away", self.label(*host));
-                StepOutcome::Detached { reason }
+                StepOutcome::Detached { reason: reason.into() }
             }
             None => {
                 not_started(&format!("`{name}` was to be registered by an earlier step, which was skipped or failed"))
@@ -184,5 +184,5 @@ impl Dispatcher<'_> {
 }
 
 fn not_started(reason: &str) -> StepOutcome {
-    StepOutcome::NotStarted { reason: reason.to_owned() }
+    StepOutcome::NotStarted { reason: reason.into() }
 }

@@ -19,6 +19,7 @@ use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, Retry};
 use crate::model::plan::values::Values;
 use crate::model::recipe::template::{Language, Template};
+use crate::model::run::cause::Cause;
 use crate::model::run::event::{Event, Fact, Signal, Stream};
 use crate::model::run::outcome::HostOutcome;
 use crate::model::run::summary::Summary;
@@ -50,7 +51,11 @@ impl Connect for Arc<Network> {
         let host = label.to_string();
         async move {
             if self.unreachable.contains(host.as_str()) {
-                return Err(ConnectError::Tcp { address: host, reason: "connection refused".into(), transient: true });
+                return Err(ConnectError::Tcp {
+                    address: host,
+                    reason: "connection refused".into(),
+                    cause: Cause::ConnectionRefused,
+                });
             }
             {
                 let mut connections = self.connections.lock().unwrap();
@@ -59,7 +64,7 @@ impl Connect for Arc<Network> {
                     return Err(ConnectError::Tcp {
                         address: host,
                         reason: "connection refused".into(),
-                        transient: true,
+                        cause: Cause::ConnectionRefused,
                     });
                 }
                 *count += 1;
@@ -78,7 +83,7 @@ impl Session for ScriptedSession {
             let text = exec.command.text();
             if text == "die" && self.network.connections.lock().unwrap()[&self.host] == 1 {
                 self.alive = false;
-                return ExecEnd::NotStarted("broken pipe".to_owned());
+                return ExecEnd::NotStarted("broken pipe".into());
             }
             // The run comes to the host, or leaves it.
             if text.starts_with("_run=") {
@@ -102,12 +107,12 @@ impl Session for ScriptedSession {
                 }
                 ("lose", _) => {
                     self.alive = false;
-                    ExecEnd::Lost("connection reset by peer".to_owned())
+                    ExecEnd::Lost("connection reset by peer".into())
                 }
                 ("stand", times) if before < times.parse().unwrap() => {
                     tokio::time::sleep(Duration::from_secs(60)).await;
                     self.alive = false;
-                    ExecEnd::Lost("connection reset by peer".to_owned())
+                    ExecEnd::Lost("connection reset by peer".into())
                 }
                 ("cut", rest) => {
                     let (times, status) = rest.split_once(' ').unwrap();
@@ -115,7 +120,7 @@ impl Session for ScriptedSession {
                     let bytes = if cut { b"part\n".to_vec() } else { b"whole\n".to_vec() };
                     exec.output.send(OutputChunk { stream: Stream::Stdout, bytes }).await.unwrap();
                     self.alive = !cut;
-                    let lost = ExecEnd::Lost("connection reset by peer".to_owned());
+                    let lost = ExecEnd::Lost("connection reset by peer".into());
                     if cut { lost } else { ExecEnd::Exited(status.parse().unwrap()) }
                 }
                 ("wait", _) => {

@@ -11,7 +11,9 @@ use super::output::{LONGEST_VALUE, Output};
 use super::task::{Order, ReadyGuard, Recorded, Task, Work};
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{RemoteCommand, signal_of_status};
+use crate::model::run::cause::Cause;
 use crate::model::run::outcome::{StepOutcome, TimeLimit};
+use crate::model::run::reason::Reason;
 use crate::model::run::scheduler::StepIndex;
 use crate::remote::{Claim, Entry, ExecEnd, Farewell, Remote};
 
@@ -43,7 +45,7 @@ impl Worker {
 
     async fn begin(&mut self, stop: &CancellationToken) -> Message {
         if let Err(error) = self.contact.connect(stop, self.contact.host.endpoint.connect_retry).await {
-            return Message::ConnectFailed(error.told(&self.contact.host.site));
+            return Message::ConnectFailed(error.reason(&self.contact.host.site));
         }
         self.contact.tell(Message::Connected).await;
         if let Some(claim) = &self.lock
@@ -71,7 +73,7 @@ impl Worker {
     }
 
     /// Writes into the site's book, if the run has locked it.
-    async fn note(&mut self, change: &EffectChange) -> Result<(), String> {
+    async fn note(&mut self, change: &EffectChange) -> Result<(), Reason> {
         match &self.lock {
             Some(claim) if !change.is_empty() => self.contact.note(claim, change).await,
             Some(_) | None => Ok(()),
@@ -89,7 +91,7 @@ impl Worker {
         let (Some(recorded), Work::Durable(step)) = (task.watch, &task.work) else {
             return match task.watch {
                 Some(_) => {
-                    let reason = "it was sent by a controller that is gone, and is not durable".to_owned();
+                    let reason = "it was sent by a controller that is gone, and is not durable".into();
                     (StepOutcome::Unknown { reason }, None)
                 }
                 None => self.guarded(task, stops).await,
@@ -118,7 +120,7 @@ impl Worker {
             ExecEnd::Exited(_) => self.captured(task, stops).await,
             // Its host did not come back. A guard changes nothing, and the step has certainly not begun.
             ExecEnd::Lost(why) | ExecEnd::Unknown(why) => {
-                (StepOutcome::NotStarted { reason: format!("its guard was lost: {why}") }, None)
+                (StepOutcome::NotStarted { reason: why.after("its guard was lost: ") }, None)
             }
             end @ (ExecEnd::TimedOut
             | ExecEnd::IdleTimedOut
@@ -126,7 +128,7 @@ impl Worker {
             | ExecEnd::NotStarted(_)
             | ExecEnd::Absent
             | ExecEnd::Detached(_)) => {
-                let reason = format!("its guard: {}", outcome_of(end, task).describe());
+                let reason = outcome_of(end, task).reason(Cause::Step, "its guard");
                 (StepOutcome::NotStarted { reason }, None)
             }
         }
@@ -168,7 +170,7 @@ impl Worker {
             let end = if self.contact.is_connected() {
                 self.contact.exec(Remote::Plain(command), task, &stops.stop, &mut output).await
             } else {
-                ExecEnd::NotStarted("the connection broke between two steps".to_owned())
+                ExecEnd::NotStarted("the connection broke between two steps".into())
             };
             self.contact.lasted(since, false);
             let reason = match end {
@@ -195,10 +197,10 @@ impl Worker {
                     output = fresh();
                     continue;
                 }
-                (Some(Err(reason)), Some(cut)) => ExecEnd::Lost(format!("{cut}; then {reason}")),
+                (Some(Err(reason)), Some(cut)) => ExecEnd::Lost(cut.and(reason.after("then "))),
                 (Some(Err(reason)), None) => ExecEnd::NotStarted(reason),
                 (None, Some(_)) => ExecEnd::Stopped,
-                (None, None) => ExecEnd::NotStarted(stops.why_not_started().to_owned()),
+                (None, None) => ExecEnd::NotStarted(stops.why_not_started().into()),
             };
             return (end, output);
         }
@@ -245,7 +247,7 @@ fn outcome_of(end: ExecEnd, task: &Task) -> StepOutcome {
         ExecEnd::Stopped => StepOutcome::Cancelled,
         ExecEnd::NotStarted(reason) => StepOutcome::NotStarted { reason },
         // Both only when nobody asked further: a watch that found nothing is followed by a start.
-        ExecEnd::Absent => StepOutcome::NotStarted { reason: "it was never started".to_owned() },
+        ExecEnd::Absent => StepOutcome::NotStarted { reason: "it was never started".into() },
         ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) => StepOutcome::Unknown { reason },
         ExecEnd::Detached(reason) => StepOutcome::Detached { reason },
     }

@@ -20,6 +20,8 @@ use crate::model::inventory::inventory_file::{Known, read_inventory};
 use crate::model::recipe::recipe::Recipe;
 use crate::model::recipe::recipe_file::read_recipe;
 use crate::model::text::encoding::wide_encoding;
+use crate::model::text::hint::Advise;
+use crate::model::text::hint::Hint;
 use crate::model::text::name::RecipeName;
 
 /// Longest file that is read, in bytes.
@@ -60,22 +62,20 @@ pub struct LoadOptions<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
     /// No folder upward has `hosts/`.
-    #[error(
-        "no project here: neither {start} nor a folder above it has `hosts/`\nhint: `fleet init` makes a project, `--project DIR` names one"
-    )]
+    #[error("no project here: neither {start} nor a folder above it has `hosts/`")]
     NotFound {
         /// Where the search began.
         start: String,
     },
     /// The named folder is no project.
-    #[error("{folder} is no project: it has no folder `hosts/`\nhint: `fleet init` makes a project")]
+    #[error("{folder} is no project: it has no folder `hosts/`")]
     NoHosts {
         /// The folder.
         folder: String,
     },
     /// It is another user's.
     #[error(
-        "{folder} belongs to user {owner}: fleet does not use it, because the recipes of a project run with your keys\nhint: use a copy of your own, or sudo -u '#{owner}' fleet ..."
+        "{folder} belongs to user {owner}: fleet does not use it, because the recipes of a project run with your keys"
     )]
     Foreign {
         /// The folder.
@@ -85,7 +85,7 @@ pub enum ProjectError {
     },
     /// Everybody may write to it.
     #[error(
-        "everybody may write to {folder}: fleet does not use it, because the recipes of a project run with your keys\nhint: check its files, then chmod o-w {quoted}"
+        "everybody may write to {folder}: fleet does not use it, because the recipes of a project run with your keys"
     )]
     Open {
         /// The folder.
@@ -102,6 +102,18 @@ pub enum ProjectError {
         #[source]
         source: io::Error,
     },
+}
+
+impl Advise for ProjectError {
+    fn hints(&self) -> Vec<Hint> {
+        vec![Hint::Advice(match self {
+            Self::NotFound { .. } => "`fleet init` makes a project, `--project DIR` names one".to_owned(),
+            Self::NoHosts { .. } => "`fleet init` makes a project".to_owned(),
+            Self::Foreign { owner, .. } => format!("use a copy of your own, or sudo -u '#{owner}' fleet ..."),
+            Self::Open { quoted, .. } => format!("check its files, then chmod o-w {quoted}"),
+            Self::Folder { .. } => return Vec::new(),
+        })]
+    }
 }
 
 /// The project folder: `named`, or the first from `start` upward that has `hosts/`.

@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use crate::model::plan::command::RemoteCommand;
 use crate::model::recipe::shell::quote;
+use crate::model::run::reason::Reason;
+use crate::model::text::hint::Advise;
+use crate::model::text::hint::Hint;
 use crate::model::text::printable::printable;
 use crate::remote::{ExecEnd, Remote, Session, append_authorized_keys, collect, read_authorized_keys};
 use crate::ssh::key::PublicKeyLine;
@@ -91,7 +94,7 @@ pub enum DistributeError {
     #[error("another run has locked authorized_keys for more than {PATIENCE} s")]
     Locked,
     /// Another fleet works on the file, or a killed one left its lock, on a host without `flock`.
-    #[error("another run has locked authorized_keys for more than {PATIENCE} s\nhint: if none is at work, on the host: rmdir {}", quote(.folder))]
+    #[error("another run has locked authorized_keys for more than {PATIENCE} s")]
     LockFolder {
         /// What is the lock.
         folder: String,
@@ -104,21 +107,21 @@ pub enum DistributeError {
     Failed { status: u8, message: String },
     /// The command did not run.
     #[error("nothing was changed: {reason}")]
-    NotStarted { reason: String },
+    NotStarted { reason: Reason },
     /// Nobody knows how the command ended.
     #[error("{reason}; authorized_keys is as before, or has the key as well: the same again is safe")]
     Unknown {
         /// What was seen last.
-        reason: String,
+        reason: Reason,
     },
 }
 
 /// What is on the host must not be touched, or would not be read by sshd. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("{path} belongs to user number {uid}: sshd would not read keys there\nhint: chown it on the host")]
+    #[error("{path} belongs to user number {uid}: sshd would not read keys there")]
     Foreign { path: String, uid: String },
-    #[error("{path} is writable by others ({mode}): sshd would not read keys there\nhint: on the host, chmod go-w {}", quote(.path))]
+    #[error("{path} is writable by others ({mode}): sshd would not read keys there")]
     Writable { path: String, mode: String },
     #[error("{path} is a symbolic link to {target}: whoever manages that file has to add the key")]
     Link { path: String, target: String },
@@ -198,7 +201,7 @@ fn append_command(before: Option<&HostFile>, addition: &[u8]) -> RemoteCommand {
 }
 
 fn not_understood() -> DistributeError {
-    DistributeError::Unknown { reason: "the host's answer makes no sense".to_owned() }
+    DistributeError::Unknown { reason: "the host's answer makes no sense".into() }
 }
 
 /// What a script said.
@@ -271,18 +274,41 @@ pub(super) async fn run(session: &mut dyn Session, command: &RemoteCommand) -> R
         ExecEnd::Exited(0) => Ok(stdout),
         // A signal may have come after the file got its name.
         ExecEnd::Exited(status @ 129..) => {
-            Err(DistributeError::Unknown { reason: format!("the command was ended, status {status}") })
+            Err(DistributeError::Unknown { reason: format!("the command was ended, status {status}").into() })
         }
         ExecEnd::Exited(status) => Err(DistributeError::Failed { status, message: last_words(&stderr, status) }),
         ExecEnd::TimedOut | ExecEnd::IdleTimedOut => {
-            Err(DistributeError::Unknown { reason: format!("no answer in {} s", TIMEOUT.as_secs()) })
+            Err(DistributeError::Unknown { reason: format!("no answer in {} s", TIMEOUT.as_secs()).into() })
         }
-        ExecEnd::Stopped => Err(DistributeError::Unknown { reason: "stopped".to_owned() }),
+        ExecEnd::Stopped => Err(DistributeError::Unknown { reason: "stopped".into() }),
         ExecEnd::NotStarted(reason) => Err(DistributeError::NotStarted { reason }),
         ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) | ExecEnd::Detached(reason) => {
             Err(DistributeError::Unknown { reason })
         }
-        ExecEnd::Absent => Err(DistributeError::NotStarted { reason: "it was never started".to_owned() }),
+        ExecEnd::Absent => Err(DistributeError::NotStarted { reason: "it was never started".into() }),
+    }
+}
+
+impl Advise for DistributeError {
+    fn hints(&self) -> Vec<Hint> {
+        match self {
+            Self::Refused(refusal) => refusal.hints(),
+            Self::LockFolder { folder } => {
+                vec![Hint::Advice(format!("if none is at work, on the host: rmdir {}", quote(folder)))]
+            }
+            Self::NotStarted { reason } | Self::Unknown { reason } => reason.hints.clone(),
+            Self::Locked | Self::Changing | Self::Failed { .. } => Vec::new(),
+        }
+    }
+}
+
+impl Advise for Refusal {
+    fn hints(&self) -> Vec<Hint> {
+        match self {
+            Self::Foreign { .. } => vec![Hint::advice("chown it on the host")],
+            Self::Writable { path, .. } => vec![Hint::Advice(format!("on the host, chmod go-w {}", quote(path)))],
+            _ => Vec::new(),
+        }
     }
 }
 

@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::plan::command::RemoteCommand;
 use crate::model::plan::plan::PlanHost;
+use crate::model::run::cause::Cause;
+use crate::model::text::hint::{Advise as _, Hint};
 use crate::model::text::name::{HostLabel, SiteName};
 use crate::remote::Connect;
 use crate::ssh::key::PublicKeyLine;
@@ -70,15 +72,10 @@ impl HostKeyResult {
 
 impl fmt::Display for HostKeyOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // To bring the key is what is being done, and no hint.
-        let told = |error: &ConnectError| match error {
-            ConnectError::Auth { .. } => error.to_string(),
-            error => error.told(&self.site),
-        };
         match &self.result {
             HostKeyResult::Proven(Change::Added) => f.write_str("added, and proven by a login"),
             HostKeyResult::Proven(Change::AlreadyThere) => f.write_str("already there, proven by a login"),
-            HostKeyResult::NoLogin(error) => f.write_str(&told(error)),
+            HostKeyResult::NoLogin(error) => error.fmt(f),
             HostKeyResult::NotDistributed(error) => error.fmt(f),
             HostKeyResult::NotProven { change, error } => {
                 let change = match change {
@@ -89,16 +86,34 @@ impl fmt::Display for HostKeyOutcome {
                     ConnectError::Auth { key: KeyAnswer::Accepted, .. } => {
                         write!(f, "the key {change} ~/.ssh/authorized_keys, and alone does not log in: {error}")
                     }
-                    error => write!(
-                        f,
-                        "the key {change} ~/.ssh/authorized_keys, but does not work: {}\n\
-                         hint: does `sshd -T` on the host say `pubkeyauthentication yes` and read that file (authorizedkeysfile)?",
-                        told(error)
-                    ),
+                    error => write!(f, "the key {change} ~/.ssh/authorized_keys, but does not work: {error}"),
                 }
             }
             HostKeyResult::Interrupted => f.write_str("interrupted; the same again is safe"),
             HostKeyResult::Panicked => f.write_str("fleet failed (a bug); the same again is safe"),
+        }
+    }
+}
+
+impl HostKeyOutcome {
+    /// What to do about it.
+    pub fn hints(&self) -> Vec<Hint> {
+        // To bring the key is what is being done, and no hint.
+        let known = |error: &ConnectError| match error {
+            ConnectError::Auth { cause: Cause::LoginRefused, .. } => None,
+            error => error.hint(&self.site),
+        };
+        match &self.result {
+            HostKeyResult::NotDistributed(error) => error.hints(),
+            HostKeyResult::NoLogin(error)
+            | HostKeyResult::NotProven { error: error @ ConnectError::Auth { key: KeyAnswer::Accepted, .. }, .. } => {
+                known(error).into_iter().collect()
+            }
+            HostKeyResult::NotProven { error, .. } => {
+                let sshd = "does `sshd -T` on the host say `pubkeyauthentication yes` and read that file (authorizedkeysfile)?";
+                known(error).into_iter().chain([Hint::advice(sshd)]).collect()
+            }
+            HostKeyResult::Proven(_) | HostKeyResult::Interrupted | HostKeyResult::Panicked => Vec::new(),
         }
     }
 }
@@ -117,7 +132,7 @@ pub async fn prove(connector: &dyn Connect, host: &PlanHost) -> Result<(), Conne
         Err(error) => Err(ConnectError::Auth {
             user: host.endpoint.user.to_string(),
             reason: format!("the login works, but no command runs ({error})"),
-            refused: true,
+            cause: Cause::NoShell,
             key: KeyAnswer::Accepted,
         }),
     }

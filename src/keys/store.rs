@@ -11,6 +11,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::files::{create_new, private_dir};
 use crate::model::recipe::shell::quote;
+use crate::model::text::hint::Advise;
+use crate::model::text::hint::Hint;
 use crate::ssh::key::{KeyError, generate};
 
 /// The name of the private half in the project's `keys/` folder.
@@ -33,18 +35,15 @@ pub struct KeyPair {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is a pair already.
-    #[error(
-        "there is a key pair already: {}\nhint: fleet SITE distribute-keys brings it to the hosts; a new pair needs the old one out of the way",
-        .private.display()
-    )]
+    #[error("there is a key pair already: {}", .private.display())]
     Exists {
         /// Its private half.
         private: PathBuf,
     },
     /// There is one half only: the rest of an interrupted run, or of a move.
     #[error(
-        "{} is there without its private half {}: an interrupted run left it, or the private half was moved away\nhint: rm {}",
-        .public.display(), .private.display(), quote(&.public.to_string_lossy())
+        "{} is there without its private half {}: an interrupted run left it, or the private half was moved away",
+        .public.display(), .private.display()
     )]
     PublicOnly {
         /// What is there.
@@ -53,10 +52,7 @@ pub enum StoreError {
         private: PathBuf,
     },
     /// The private half is there alone.
-    #[error(
-        "{} is there without its public half {}\nhint: ssh-keygen -y -f {} > {}",
-        .private.display(), .public.display(), quote(&.private.to_string_lossy()), quote(&.public.to_string_lossy())
-    )]
+    #[error("{} is there without its public half {}", .private.display(), .public.display())]
     PrivateOnly {
         /// What is there.
         private: PathBuf,
@@ -74,6 +70,23 @@ pub enum StoreError {
     /// No key could be made.
     #[error(transparent)]
     Key(#[from] KeyError),
+}
+
+impl Advise for StoreError {
+    fn hints(&self) -> Vec<Hint> {
+        let quoted = |path: &Path| quote(&path.to_string_lossy());
+        vec![match self {
+            Self::Exists { .. } => Hint::advice(
+                "fleet SITE distribute-keys brings it to the hosts; a new pair needs the old one out of the way",
+            ),
+            Self::PublicOnly { public, .. } => Hint::Command(format!("rm {}", quoted(public))),
+            Self::PrivateOnly { private, public } => {
+                Hint::Command(format!("ssh-keygen -y -f {} > {}", quoted(private), quoted(public)))
+            }
+            Self::Key(error) => return error.hints(),
+            Self::Write { .. } => return Vec::new(),
+        }]
+    }
 }
 
 /// Makes the pair `fleet`, `fleet.pub` in `folder`, which becomes 0700. After an error there is no more than there was before.
@@ -150,7 +163,7 @@ mod tests {
         let refused = |expected: fn(&StoreError) -> bool| {
             let error = generate_pair(folder.path(), "", None).unwrap_err();
             assert!(expected(&error), "{error:?}");
-            assert!(error.to_string().contains("\nhint: "), "{error}");
+            assert!(!error.hints().is_empty(), "{error}");
         };
         refused(|e| matches!(e, StoreError::Exists { .. }));
         assert_eq!((fs::read(&pair.private).unwrap(), fs::read(&pair.public).unwrap()), before);

@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::host_report::{Holder, HostReport};
 use super::question::Question;
 use super::session::{Exec, ExecEnd, OutputChunk, Remote, Session};
+use crate::model::run::cause::Cause;
 use crate::model::run::event::Stream;
+use crate::model::run::reason::Reason;
 use crate::model::text::name::RunId;
 
 /// How long an answer may take.
@@ -19,13 +21,13 @@ const LONGEST_ANSWER: usize = 1 << 20;
 /// Why a question has no answer.
 pub enum NoAnswer {
     /// It was not sent: nothing happened on the host.
-    NotSent(String),
+    NotSent(Reason),
     /// It was sent, and nobody knows what the host made of it.
-    Unheard(String),
+    Unheard(Reason),
 }
 
 impl NoAnswer {
-    pub fn reason(self) -> String {
+    pub fn reason(self) -> Reason {
         match self {
             Self::NotSent(reason) | Self::Unheard(reason) => reason,
         }
@@ -40,9 +42,9 @@ impl Question {
             ExecEnd::Exited(_) => Ok(String::from_utf8_lossy(&answer).into_owned()),
             ExecEnd::NotStarted(reason) => Err(NoAnswer::NotSent(reason)),
             ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) => Err(NoAnswer::Unheard(reason)),
-            ExecEnd::Stopped => Err(NoAnswer::Unheard("interrupted".to_owned())),
+            ExecEnd::Stopped => Err(NoAnswer::Unheard(Reason::new(Cause::Interrupted, "interrupted"))),
             ExecEnd::TimedOut | ExecEnd::IdleTimedOut | ExecEnd::Absent | ExecEnd::Detached(_) => {
-                Err(NoAnswer::Unheard(format!("no answer in {} s", TIMEOUT.as_secs())))
+                Err(NoAnswer::Unheard(format!("no answer in {} s", TIMEOUT.as_secs()).into()))
             }
         }
     }

@@ -31,7 +31,7 @@ impl Session for SshSession {
     fn exec<'a>(&'a mut self, exec: Exec<'a>) -> BoxFuture<'a, ExecEnd> {
         async move {
             if !self.is_alive() {
-                return ExecEnd::NotStarted(self.connection.lost());
+                return ExecEnd::NotStarted(self.connection.lost().into());
             }
             self.usable = false;
             let (end, usable) = conversation::run(&self.connection, &mut self.shells, exec).await;

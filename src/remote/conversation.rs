@@ -25,7 +25,7 @@ const EATEN: &[u8] = b"\n\n\n\n";
 pub async fn run(connection: &Connection, shells: &mut Shells, mut exec: Exec<'_>) -> (ExecEnd, bool) {
     // A step that is only watched may run already: it is ended when the host has been asked for it.
     if exec.stop.is_cancelled() && matches!(exec.command, Remote::Plain(_) | Remote::Durable(_, Entry::Start)) {
-        return (ExecEnd::NotStarted("stopped before it was sent".to_owned()), true);
+        return (ExecEnd::NotStarted("stopped before it was sent".into()), true);
     }
     let nonce = format!("{:032x}", rand::random::<u128>());
     let wire = exec.command.wire(&nonce);
@@ -41,7 +41,7 @@ pub async fn run(connection: &Connection, shells: &mut Shells, mut exec: Exec<'_
     }
     match shells.open(connection, &wire.exec).await {
         Ok(shell) => converse(connection, &mut exec, &wire, shell).await.over(connection, shells, &wire.exec),
-        Err((reason, usable)) => (ExecEnd::NotStarted(reason), usable),
+        Err((reason, usable)) => (ExecEnd::NotStarted(reason.into()), usable),
     }
 }
 
@@ -123,7 +123,7 @@ async fn converse(connection: &Connection, exec: &mut Exec<'_>, wire: &Wire, mut
             }
         }
     }
-    let end = end.unwrap_or_else(|| ExecEnd::Lost(connection.lost()));
+    let end = end.unwrap_or_else(|| ExecEnd::Lost(connection.lost().into()));
     if progress.leaves_its_shell(exec.command) {
         return Talk { end, shell: Some(shell), usable: true };
     }

@@ -9,7 +9,10 @@ use super::command::Wire;
 use super::framing::{self, Framing};
 use super::session::{Exec, ExecEnd, OutputChunk, Remote};
 use super::step::{Entry, LeashOrder, StepEnd, exit_status};
+use crate::model::run::cause::Cause;
 use crate::model::run::event::Stream;
+use crate::model::run::reason::Reason;
+use crate::model::text::hint::Hint;
 use crate::model::text::printable::printable;
 use crate::ssh::{Connection, Heard, Timeouts, in_words};
 
@@ -158,7 +161,7 @@ impl<'a> Progress<'a> {
         if let Some(other) = self.stderr.end() {
             // The host says the same on both.
             let differ =
-                || ExecEnd::Unknown(format!("its two streams say that it ended differently: {words}; {other}"));
+                || ExecEnd::Unknown(format!("its two streams say that it ended differently: {words}; {other}").into());
             return Some(if words == other { self.with_end(words) } else { differ() });
         }
         if !matches!(self.phase, Phase::Ended { .. }) {
@@ -227,9 +230,9 @@ impl<'a> Progress<'a> {
                 Some(StepEnd::IdleTimedOut) => ExecEnd::IdleTimedOut,
                 Some(StepEnd::Cancelled) => ExecEnd::Stopped,
                 Some(StepEnd::Absent) => ExecEnd::Absent,
-                Some(StepEnd::Unknown(reason)) => ExecEnd::Unknown(reason.to_owned()),
-                Some(StepEnd::Fault(reason)) => ExecEnd::NotStarted(reason),
-                None => ExecEnd::Lost(format!("an end that fleet does not know: {words}")),
+                Some(StepEnd::Unknown(reason)) => ExecEnd::Unknown(reason.into()),
+                Some(StepEnd::Fault(reason)) => ExecEnd::NotStarted(reason.into()),
+                None => ExecEnd::Lost(format!("an end that fleet does not know: {words}").into()),
             };
         }
         match self.why() {
@@ -257,39 +260,41 @@ impl<'a> Progress<'a> {
             return self.with_end(words);
         }
         if self.refused {
-            return ExecEnd::NotStarted("the server refuses to run commands".to_owned());
+            return ExecEnd::NotStarted(Reason::new(Cause::NoShell, "the server refuses to run commands"));
         }
         if self.began() {
-            return ExecEnd::Lost(match (lost, &self.exit) {
-                (Some(lost), None) => lost,
-                (_, Some(exit)) => format!("the shell that waited for it is gone ({exit})"),
-                (None, None) => "the server closed the channel".to_owned(),
-            });
+            return ExecEnd::Lost(
+                match (lost, &self.exit) {
+                    (Some(lost), None) => lost,
+                    (_, Some(exit)) => format!("the shell that waited for it is gone ({exit})"),
+                    (None, None) => "the server closed the channel".to_owned(),
+                }
+                .into(),
+            );
         }
         match lost {
             // The command may have arrived, and its begin mark not come back.
-            Some(lost) if self.exit.is_none() => ExecEnd::Lost(lost),
+            Some(lost) if self.exit.is_none() => ExecEnd::Lost(lost.into()),
             _ => ExecEnd::NotStarted(self.noise()),
         }
     }
 
     /// What was printed instead of the begin mark.
-    fn noise(&self) -> String {
+    fn noise(&self) -> Reason {
         // One line, whatever the host says: what stands on lines of their own in an error is fleet's.
         let texts = [self.stderr.noise(), self.stdout.noise()];
         let lines = texts.iter().flat_map(|noise| noise.split(|byte| *byte == b'\n')).map(<[u8]>::trim_ascii);
         let text = lines.filter(|line| !line.is_empty()).map(printable).collect::<Vec<_>>().join(" / ");
         let exit = self.exit.as_deref().unwrap_or("the channel was closed");
-        let hint = if text.contains("sudo:") && text.contains("password") {
-            "\nhint: let sudo run it without a password (NOPASSWD in sudoers), or log in as that user"
-        } else {
-            ""
-        };
         if text.is_empty() {
-            format!("no shell for it ({exit})")
-        } else {
-            format!("no shell for it ({exit}): {text}{hint}")
+            return Reason::new(Cause::NoShell, format!("no shell for it ({exit})"));
         }
+        let reason = Reason::new(Cause::NoShell, format!("no shell for it ({exit}): {text}"));
+        if !(text.contains("sudo:") && text.contains("password")) {
+            return reason;
+        }
+        let hint = "let sudo run it without a password (NOPASSWD in sudoers), or log in as that user";
+        Reason { cause: Some(Cause::SudoNeedsPassword), ..reason.hint(Hint::advice(hint)) }
     }
 
     /// When to look again though nothing came.
@@ -323,7 +328,7 @@ impl<'a> Progress<'a> {
                 } else {
                     "do startup files of the login shell hang, or send its output elsewhere?"
                 };
-                return Some(ExecEnd::Lost(format!("no sign of its shell in {limit}; {why}")));
+                return Some(ExecEnd::Lost(format!("no sign of its shell in {limit}; {why}").into()));
             }
             Phase::Running { since, heard } => {
                 let over = |from: Instant, limit: Option<Duration>| limit.is_some_and(|limit| from + limit <= now);
@@ -338,7 +343,7 @@ impl<'a> Progress<'a> {
             }
             Phase::Terminated { why, .. } => self.phase = Phase::Doomed { why },
             Phase::Killed { give_up_at, .. } if give_up_at <= now => {
-                let reason = "KILL did not end it".to_owned();
+                let reason = "KILL did not end it".into();
                 return Some(if self.polls.is_some() { ExecEnd::Unknown(reason) } else { ExecEnd::Lost(reason) });
             }
             // It was only late.

@@ -12,6 +12,7 @@ use super::step::{DurableStep, Entry};
 use crate::model::inventory::ssh::Endpoint;
 use crate::model::plan::command::RemoteCommand;
 use crate::model::run::event::Stream;
+use crate::model::run::reason::Reason;
 use crate::model::text::name::HostLabel;
 use crate::ssh::ConnectError;
 
@@ -98,13 +99,13 @@ pub enum ExecEnd {
     /// `stop` was cancelled and its process group was ended.
     Stopped,
     /// It was certainly not started.
-    NotStarted(String),
+    NotStarted(Reason),
     /// A durable step that was only to be watched, and the host proves that it was never started.
     Absent,
     /// It may have been started, and nobody listens to it any more. A durable step can be asked for again.
-    Lost(String),
+    Lost(Reason),
     /// A durable step that may have been started, and what became of it cannot be found out.
-    Unknown(String),
+    Unknown(Reason),
     /// A durable step that goes on, and whose host could not be reached again.
-    Detached(String),
+    Detached(Reason),
 }

@@ -48,6 +48,6 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         let read: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(read, events);
-        insta::assert_snapshot!(text.lines().next().unwrap(), @r#"{"v":2,"at":"2026-11-22T08:45:12.123Z","run":"20261122-084512-7f3a","event":"run-started","sites":["mysite"],"task":"deploy","hosts":["web1","web2","web3","web4","web5"],"by":"alice@desk"}"#);
+        insta::assert_snapshot!(text.lines().next().unwrap(), @r#"{"v":3,"at":"2026-11-22T08:45:12.123Z","run":"20261122-084512-7f3a","event":"run-started","sites":["mysite"],"task":"deploy","hosts":["web1","web2","web3","web4","web5"],"by":"alice@desk"}"#);
     }
 }

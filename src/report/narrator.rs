@@ -14,7 +14,9 @@ use super::command_text::{command, failed_silently};
 use super::paint::Tone;
 use super::time::{duration, time_of_day};
 use super::trouble::{Cause, Shared, Trouble, Troubles};
-use super::words::{because, hosts_in_words, interrupt_in_words, last_lines, lines_in_words, reason_and_hints, short};
+use super::words::{
+    because, hint_lines, hosts_in_words, in_words, interrupt_in_words, last_lines, lines_in_words, short,
+};
 use crate::model::plan::plan::Plan;
 use crate::model::run::agenda::Agenda;
 use crate::model::run::event::{Direction, Event, Fact};
@@ -156,7 +158,7 @@ impl Narrator {
             Fact::Reattached { host } => self.trouble(at, host, Tone::Good, "connected again".to_owned(), Vec::new()),
             Fact::ConnectionLost { host, reason, step_goes_on } => {
                 // The reason often begins with the same words.
-                let reason = printable(reason.as_bytes());
+                let reason = in_words(reason);
                 let goes_on = if *step_goes_on { ", step goes on, retrying" } else { ", retrying" };
                 let text = match reason.strip_prefix("connection lost") {
                     Some(rest) => format!("connection lost{goes_on}{rest}"),
@@ -286,8 +288,7 @@ impl Narrator {
         retrying: bool,
     ) -> Vec<String> {
         let took = duration(Duration::from_millis(millis));
-        let outcome_in_words = outcome.describe();
-        let (mut what, hints) = reason_and_hints(&outcome_in_words);
+        let mut what = printable(outcome.describe().as_bytes());
         let text = format!("{what} after {took}");
         if outcome.is_success() {
             return self.about_step(at, place, Detail::Normal, Tone::Good, &text);
@@ -314,7 +315,7 @@ impl Narrator {
         let command = silent.and_then(|_| command(&self.agenda, host, step, kind));
         let unshown = tail.filter(|_| !self.tells(Detail::Normal));
         let text = without_own(&self.agenda, host, &what);
-        let cause = Cause { step: Some((step.clone(), kind)), text, hints };
+        let cause = Cause { step: Some((step.clone(), kind)), text, hints: hint_lines(outcome.hints()) };
         let trouble = Trouble {
             tone: Tone::Bad,
             text: what,
@@ -336,10 +337,9 @@ impl Narrator {
         let mut text = outcome.describe().to_owned();
         let mut hints = Vec::new();
         if let Some(reason) = &known.reason {
-            let (reason, all) = reason_and_hints(reason);
-            text = because(&text, &reason);
+            text = because(&text, &in_words(reason));
             // Those of a failed step were told when it failed.
-            hints = if known.failure.is_none() { all } else { hints };
+            hints = if known.failure.is_none() { hint_lines(&reason.hints) } else { hints };
         }
         if !known.in_force.is_empty() {
             text.push_str("; still in force: ");

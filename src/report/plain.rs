@@ -176,7 +176,7 @@ mod tests {
         // Not at the same time, and in the order in which it happened to each.
         for seconds in [10.0, 0.1, 0.1] {
             for name in &names[20..30] {
-                let (host, reason) = (host(name), "no answer".to_owned());
+                let (host, reason) = (host(name), "no answer".into());
                 script.fact(Fact::ConnectionLost { host, reason, step_goes_on: true });
             }
             script.wait(seconds);

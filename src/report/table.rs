@@ -11,7 +11,7 @@ use super::command_text::{command, failed_silently};
 use super::paint::Tone;
 use super::reporters::RECORD;
 use super::time::duration;
-use super::words::{because, last_lines, lines_in_words, paths, reason_and_hints, short};
+use super::words::{because, hint_lines, in_words, last_lines, lines_in_words, paths, short};
 use crate::model::plan::plan::{AD_HOC, Plan};
 use crate::model::run::agenda::Agenda;
 use crate::model::run::exit;
@@ -126,7 +126,7 @@ fn failure(host: &HostSummary) -> Option<String> {
 
 /// Why a host did not succeed, on one line.
 fn reason(host: &HostSummary) -> Option<String> {
-    Some(reason_and_hints(host.reason.as_deref()?).0)
+    host.reason.as_ref().map(in_words)
 }
 
 fn names(group: &[&HostSummary]) -> String {
@@ -147,9 +147,9 @@ fn failure_in_words(failure: &Failure) -> String {
         StepKind::Run => failure.step.to_string(),
         StepKind::Undo => format!("undo of {}", failure.step),
     };
-    let outcome = failure.outcome.describe();
+    let outcome = printable(failure.outcome.describe().as_bytes());
     let attempts = if failure.attempts > 1 { format!(" in {} attempts", failure.attempts) } else { String::new() };
-    format!("{step}: {}{attempts}", reason_and_hints(&outcome).0)
+    format!("{step}: {outcome}{attempts}")
 }
 
 /// What happened on the hosts that did not succeed; told once for hosts on which the same happened.
@@ -164,7 +164,7 @@ fn troubles(agenda: &Agenda, summary: &Summary, color: bool) -> String {
         let not_undone: Vec<_> = host.not_undone().map(|(step, _)| step.clone()).collect();
         let cause = |text: String| without_own(agenda, &host.host, &text);
         let why = (reason(host).map(cause), failure(host).map(cause));
-        let hints = host.reason.as_ref().map(|reason| reason_and_hints(reason).1);
+        let hints = host.reason.as_ref().map(|reason| &reason.hints);
         (host.outcome, why, hints, undone, not_undone, host.in_force.clone())
     });
     for group in groups {
@@ -181,11 +181,10 @@ fn trouble(text: &mut String, group: &[&HostSummary], agenda: &Agenda, color: bo
     let Some(host) = group.first() else { return };
     let (tone, word) =
         host.outcome.map_or((Tone::Bad, "unfinished"), |outcome| (Tone::of(outcome), outcome.describe()));
-    let (_, hints) = reason_and_hints(host.reason.as_deref().unwrap_or_default());
     let told = because(word, &shared(group, agenda, reason));
     let told = told.strip_prefix(word).unwrap_or_default();
     _ = writeln!(text, "{}: {}{told}", names(group), tone.paint(word, color));
-    for hint in hints {
+    for hint in host.reason.iter().flat_map(|reason| hint_lines(&reason.hints)) {
         _ = writeln!(text, "  {hint}");
     }
     match host.outcome {

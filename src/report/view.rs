@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::paint::Tone;
 use super::time::clock;
-use super::words::{hosts_in_words, interrupt_in_words, reason_and_hints};
+use super::words::{hosts_in_words, in_words, interrupt_in_words};
 use crate::model::run::agenda::{Agenda, Progress};
 use crate::model::run::event::Direction;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
@@ -305,7 +305,7 @@ fn time(host: &HostSummary, now: Timestamp) -> String {
 /// The last line of output, the reason for an end, or what the host waits for.
 fn said(state: State, host: &HostSummary, scene: &Scene<'_>) -> String {
     if host.outcome.is_some() {
-        return host.reason.as_ref().map(|reason| reason_and_hints(reason).0).unwrap_or_default();
+        return host.reason.as_ref().map(in_words).unwrap_or_default();
     }
     let Some(activity) = &host.activity else { return waits_for(state, host, scene) };
     let last = host.tail.last().map(|line| printable_line(&line.bytes)).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! Words and short texts that the live view, the lines and the final table share.
 
+use crate::model::run::reason::Reason;
+use crate::model::text::hint::Hint;
 use crate::model::text::name::StepPath;
 use crate::model::text::printable::{printable, printable_line};
 use crate::model::text::tail::Tail;
@@ -9,11 +11,14 @@ pub(super) fn short(step: &StepPath) -> &str {
     step.as_str().rsplit('/').next().unwrap_or_default()
 }
 
-/// A reason on one line, and its trailing hints. What a host said in it was made one line where it came in, so a host cannot hint.
-pub(super) fn reason_and_hints(text: &str) -> (String, Vec<String>) {
-    let mut parts = text.split("\nhint: ");
-    let reason = printable(parts.next().unwrap_or_default().as_bytes());
-    (reason, parts.map(|hint| format!("hint: {}", printable(hint.as_bytes()))).collect())
+/// A reason on one line.
+pub(super) fn in_words(reason: &Reason) -> String {
+    printable(reason.text.as_bytes())
+}
+
+/// One line each. What a host said was made one line where it came in, so a host cannot hint.
+pub fn hint_lines(hints: &[Hint]) -> Vec<String> {
+    hints.iter().map(|hint| format!("hint: {}", printable(hint.to_string().as_bytes()))).collect()
 }
 
 /// `held: the undo of roll/pull failed`, `locked by run ...`: not `locked: locked by run ...`.

@@ -64,6 +64,7 @@ impl Backoff {
 mod tests {
     use super::*;
     use crate::model::inventory::host_key::{HostKeyRefusal, Verdict};
+    use crate::model::run::cause::Cause;
 
     fn refusal() -> ConnectError {
         let (host, offered, verdict) = (String::new(), String::new(), Verdict::Unknown);
@@ -71,7 +72,11 @@ mod tests {
     }
 
     fn refused() -> ConnectError {
-        ConnectError::Tcp { address: "web1:22".into(), reason: "connection refused".into(), transient: true }
+        ConnectError::Tcp {
+            address: "web1:22".into(),
+            reason: "connection refused".into(),
+            cause: Cause::ConnectionRefused,
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -90,9 +95,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_another_attempt_cannot_change_is_not_retried() {
-        for error in
-            [refusal(), ConnectError::Tcp { address: "web1:22".into(), reason: "no answer".into(), transient: false }]
-        {
+        let (address, reason) = ("web1:22".into(), "no answer".into());
+        for error in [refusal(), ConnectError::Tcp { address, reason, cause: Cause::ConnectTimedOut }] {
             let mut attempts = 0;
             let end: Result<(), _> = Backoff::retry(Duration::from_secs(10), || {
                 attempts += 1;

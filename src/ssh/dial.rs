@@ -16,6 +16,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::ConnectError;
 use super::admission::{Admission, LoginPermit};
 use super::timeouts::in_words;
+use crate::model::run::cause::Cause;
 use crate::model::text::printable::printable;
 
 /// Where to connect to, and for how long to try.
@@ -42,46 +43,44 @@ impl Dial<'_> {
 
     /// The addresses are tried in turn, as the resolver sorts them.
     pub async fn dial(&self) -> Result<Admitted, ConnectError> {
-        let resolve = |reason| ConnectError::Resolve { address: self.address.to_owned(), reason };
+        let resolve = |reason, cause| ConnectError::Resolve { address: self.address.to_owned(), reason, cause };
         let addresses: Vec<SocketAddr> = timeout(self.resolve, tokio::net::lookup_host((self.address, self.port)))
             .await
-            .map_err(|_| resolve(format!("no answer in {}", in_words(self.resolve))))?
-            .map_err(|e| resolve(e.to_string()))?
+            .map_err(|_| resolve(format!("no answer in {}", in_words(self.resolve)), Cause::ResolveTimedOut))?
+            .map_err(|e| resolve(e.to_string(), Cause::Resolve))?
             .collect();
         let mut reasons: Vec<String> = Vec::new();
         // One that had its time had it: the others alone are not worth another attempt.
-        let mut transient = true;
+        let mut cause = None;
         for address in &addresses {
-            let (reason, turned_away) = match self.call(*address).await {
+            let (reason, why) = match self.call(*address).await {
                 Ok(admitted) => return Ok(admitted),
                 Err(failure) => failure,
             };
-            transient &= turned_away;
+            let turned_away = |cause: &Cause| matches!(cause, Cause::ConnectionRefused | Cause::ConnectionReset);
+            cause = cause.filter(|cause| !turned_away(cause)).or(Some(why));
             // One address is what was asked for, or stands for it: naming it again would only repeat.
             reasons.push(if addresses.len() == 1 { reason } else { format!("{}: {reason}", address.ip()) });
         }
-        if reasons.is_empty() {
-            return Err(resolve("the name has no address".to_owned()));
+        match cause {
+            Some(cause) => Err(ConnectError::Tcp { address: self.target(), reason: reasons.join("; "), cause }),
+            None => Err(resolve("the name has no address".to_owned(), Cause::Resolve)),
         }
-        Err(ConnectError::Tcp { address: self.target(), reason: reasons.join("; "), transient })
     }
 
-    /// An error says why, and whether the connection was turned away at once.
-    async fn call(&self, server: SocketAddr) -> Result<Admitted, (String, bool)> {
-        let late = || (format!("no answer in {}", in_words(self.connect)), false);
+    /// An error says why.
+    async fn call(&self, server: SocketAddr) -> Result<Admitted, (String, Cause)> {
+        let late = || (format!("no answer in {}", in_words(self.connect)), Cause::ConnectTimedOut);
         let permit = self.admission.to(server).await.ok_or_else(late)?;
         let stream = match timeout(self.connect, TcpStream::connect(server)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(e)) => {
-                let turned_away = matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset);
-                return Err((in_short(&e), turned_away));
-            }
+            Ok(Err(e)) => return Err(in_short(&e)),
             Err(_) => {
                 self.admission.timed_out(server);
                 return Err(late());
             }
         };
-        tune(&stream).map_err(|e| (e.to_string(), false))?;
+        tune(&stream).map_err(|e| (e.to_string(), Cause::Unreachable))?;
         let handshake = self.admission.handshake().await.ok_or_else(late)?;
         Ok(Admitted { stream, permits: [permit, handshake] })
     }
@@ -92,15 +91,16 @@ pub(super) fn target(address: &str, port: u16) -> String {
     if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
-fn in_short(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::HostUnreachable => "no route to host".to_owned(),
-        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
-        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-        io::ErrorKind::TimedOut => "no answer".to_owned(),
-        _ => error.to_string(),
-    }
+fn in_short(error: &io::Error) -> (String, Cause) {
+    let (text, cause) = match error.kind() {
+        io::ErrorKind::ConnectionRefused => ("connection refused", Cause::ConnectionRefused),
+        io::ErrorKind::HostUnreachable => ("no route to host", Cause::Unreachable),
+        io::ErrorKind::NetworkUnreachable => ("network unreachable", Cause::Unreachable),
+        io::ErrorKind::ConnectionReset => ("connection reset", Cause::ConnectionReset),
+        io::ErrorKind::TimedOut => ("no answer", Cause::ConnectTimedOut),
+        _ => return (error.to_string(), Cause::Unreachable),
+    };
+    (text.to_owned(), cause)
 }
 
 /// `nodelay`: 44 ms a step. The rest finds a dead peer also before the login, where SSH's own keepalive is silent, and while the

@@ -26,6 +26,8 @@ use secrecy::{ExposeSecret, ExposeSecretMut as _, SecretBox, SecretString};
 
 use crate::files;
 use crate::model::recipe::shell::quote;
+use crate::model::text::hint::Advise;
+use crate::model::text::hint::Hint;
 
 pub use public::{PublicKeyError, PublicKeyLine, fingerprint_of};
 
@@ -36,16 +38,13 @@ const LARGEST_KEY_FILE: u64 = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// There is no such file.
-    #[error("there is no key {}\nhint: fleet generate-keys makes keys/fleet", .path.display())]
+    #[error("there is no key {}", .path.display())]
     Missing {
         /// The file.
         path: PathBuf,
     },
     /// Others than its owner may read the private half: OpenSSH would not use it either.
-    #[error(
-        "others can read the private key {} (mode {mode:04o}): it is not used\nhint: chmod 600 {}",
-        .path.display(), quote(&.path.to_string_lossy())
-    )]
+    #[error("others can read the private key {} (mode {mode:04o}): it is not used", .path.display())]
     TooOpen {
         /// The file.
         path: PathBuf,
@@ -53,10 +52,7 @@ pub enum KeyError {
         mode: u32,
     },
     /// It has a passphrase, and none was given.
-    #[error(
-        "the private key {} has a passphrase\nhint: ssh-add {}, or run fleet on a terminal, where it asks",
-        .path.display(), quote(&.path.to_string_lossy())
-    )]
+    #[error("the private key {} has a passphrase", .path.display())]
     Encrypted {
         /// The file.
         path: PathBuf,
@@ -72,14 +68,13 @@ pub enum KeyError {
     NotAKey {
         /// The file.
         path: PathBuf,
-        /// Why, and what to do about it.
+        /// Why.
         reason: String,
+        /// What to do about it.
+        hint: Option<Hint>,
     },
     /// It is the half that everybody may have.
-    #[error(
-        "{} is the public half of a key, and the agent does not hold its private half\nhint: ssh-add {private}, or name the private half: -i {private}",
-        .path.display()
-    )]
+    #[error("{} is the public half of a key, and the agent does not hold its private half", .path.display())]
     Public {
         /// The file.
         path: PathBuf,
@@ -103,6 +98,26 @@ pub enum KeyError {
         /// Why.
         reason: String,
     },
+}
+
+impl Advise for KeyError {
+    fn hints(&self) -> Vec<Hint> {
+        let quoted = |path: &Path| quote(&path.to_string_lossy());
+        vec![match self {
+            Self::Missing { .. } => Hint::advice("fleet generate-keys makes keys/fleet"),
+            Self::TooOpen { path, .. } => Hint::Command(format!("chmod 600 {}", quoted(path))),
+            Self::Encrypted { path } => {
+                Hint::Advice(format!("ssh-add {}, or run fleet on a terminal, where it asks", quoted(path)))
+            }
+            Self::NotAKey { hint, .. } => return hint.iter().cloned().collect(),
+            Self::Public { private, .. } => {
+                Hint::Advice(format!("ssh-add {private}, or name the private half: -i {private}"))
+            }
+            Self::WrongPassphrase { .. } | Self::Unreadable { .. } | Self::Comment | Self::Generate { .. } => {
+                return Vec::new();
+            }
+        }]
+    }
 }
 
 /// A fresh pair.
@@ -197,8 +212,12 @@ pub fn certificate(path: &Path, key: &PublicKeyLine) -> Result<Option<Certificat
     Err(not_a_key(path, "it is the certificate of another key"))
 }
 
+fn useless(path: &Path, reason: impl Into<String>, hint: String) -> KeyError {
+    KeyError::NotAKey { path: path.to_owned(), reason: reason.into(), hint: Some(Hint::Advice(hint)) }
+}
+
 fn not_a_key(path: &Path, reason: impl Into<String>) -> KeyError {
-    KeyError::NotAKey { path: path.to_owned(), reason: reason.into() }
+    KeyError::NotAKey { path: path.to_owned(), reason: reason.into(), hint: None }
 }
 
 /// What the text says about itself, before anything is decoded.
@@ -206,6 +225,8 @@ enum Form {
     Plain,
     Encrypted,
     Refused(String),
+    /// `ssh-keygen -p` makes something of it that can be read.
+    Rewritable(String, &'static str),
 }
 
 /// The decoders below answer an encrypted key without a passphrase, and a plain one with it, with errors about ASN.1 or padding.
@@ -229,14 +250,15 @@ fn form(text: &str) -> Form {
         ("-----BEGIN ENCRYPTED PRIVATE KEY-----", _) | ("-----BEGIN RSA PRIVATE KEY-----", Some("AES-128-CBC")) => {
             Form::Encrypted
         }
-        (_, Some(cipher)) => Form::Refused(format!(
-            "it is encrypted with {cipher} in the old PEM format\nhint: ssh-keygen -p -f FILE rewrites it in OpenSSH's format"
-        )),
+        (_, Some(cipher)) => Form::Rewritable(
+            format!("it is encrypted with {cipher} in the old PEM format"),
+            "rewrites it in OpenSSH's format",
+        ),
         ("-----BEGIN OPENSSH PRIVATE KEY-----", None) => match PrivateKey::from_openssh(text) {
-            Ok(key) if key.cipher() == Cipher::TdesCbc => Form::Refused(format!(
-                "it is encrypted with {}, which fleet does not know\nhint: ssh-keygen -p -f FILE rewrites it",
-                key.cipher()
-            )),
+            Ok(key) if key.cipher() == Cipher::TdesCbc => Form::Rewritable(
+                format!("it is encrypted with {}, which fleet does not know", key.cipher()),
+                "rewrites it",
+            ),
             Ok(key) if key.is_encrypted() => Form::Encrypted,
             // Also what that reader does not take: the decoder is more lenient and names what is wrong.
             Ok(_) | Err(_) => Form::Plain,
@@ -271,11 +293,11 @@ fn decode(path: &Path, text: &str, passphrase: Option<&SecretString>) -> Result<
         let Some(passphrase) = passphrase else { return Err(KeyError::Encrypted { path: path.to_owned() }) };
         russh::keys::decode_secret_key(text, Some(passphrase.expose_secret())).map_err(
             |error| match unknown_encryption(&error) {
-                Some(what) => not_a_key(
+                Some(what) => useless(
                     path,
+                    format!("it is encrypted with {what}, which fleet does not know"),
                     format!(
-                        "it is encrypted with {what}, which fleet does not know\n\
-                         hint: openssl pkcs8 -topk8 -v2 aes-256-cbc -in {} -out {} rewrites it",
+                        "openssl pkcs8 -topk8 -v2 aes-256-cbc -in {} -out {} rewrites it",
                         quote(&path.to_string_lossy()),
                         quote(&added(path, ".new").to_string_lossy()),
                     ),
@@ -285,7 +307,11 @@ fn decode(path: &Path, text: &str, passphrase: Option<&SecretString>) -> Result<
         )
     };
     let key = match form(text) {
-        Form::Refused(reason) => return Err(not_a_key(path, reason.replace("FILE", &quote(&path.to_string_lossy())))),
+        Form::Refused(reason) => return Err(not_a_key(path, reason)),
+        Form::Rewritable(reason, so) => {
+            let hint = format!("ssh-keygen -p -f {} {so}", quote(&path.to_string_lossy()));
+            return Err(useless(path, reason, hint));
+        }
         Form::Encrypted => decrypt()?,
         Form::Plain => match russh::keys::decode_secret_key(text, None) {
             Ok(key) => key,
@@ -294,9 +320,10 @@ fn decode(path: &Path, text: &str, passphrase: Option<&SecretString>) -> Result<
         },
     };
     match key.algorithm() {
-        Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 => Err(not_a_key(
+        Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 => Err(useless(
             path,
-            "its secret lives on a hardware token\nhint: ssh-add it; fleet then signs through the agent",
+            "its secret lives on a hardware token",
+            "ssh-add it; fleet then signs through the agent".to_owned(),
         )),
         _ => Ok(key),
     }
@@ -383,7 +410,7 @@ CUrE7QRAvdVpD5e3zKH/MZjilWrMOm6cyI1LKBCssLztPyvOALtroLAPlp7WYWfu
             let result = load(&path, None);
             assert_eq!(matches!(result, Err(KeyError::TooOpen { mode: m, .. }) if m == mode), refused, "{mode:o}");
             if let Err(e) = result {
-                assert!(e.to_string().ends_with(&format!("hint: chmod 600 '{}'", path.display())), "{e}");
+                assert_eq!(e.hints(), [Hint::Command(format!("chmod 600 '{}'", path.display()))], "{e}");
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Invariant: a key that is not [pinned](Verdict::Pinned) by the [`Judge`] ends the connection inside the key exchange, before a byte of a login is sent.
 //! The server can open no channel: every one of russh's defaults that would accept one is overridden.
 
+use crate::model::run::cause::Cause;
 use std::borrow::Cow;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -70,7 +71,7 @@ pub(super) async fn connect(
     let stream = BufReader::with_capacity(16 << 10, Cuttable::new(stream, cut, heard.clone()));
     let shared = Arc::new(Shared::default());
     let client = Client { host: dial.target(), judge, shared: shared.clone() };
-    let failed = |(reason, transient)| ConnectError::Handshake { address: dial.target(), reason, transient };
+    let failed = |(reason, cause)| ConnectError::Handshake { address: dial.target(), reason, cause };
     match timeout(handshake, client::connect_stream(Arc::new(config(pinned_types, keepalive)), stream, client)).await {
         Ok(Ok(handle)) => Ok(Link { handle, shared, permits: Some(permits), _cut: guard }),
         Ok(Err(e)) => {
@@ -81,39 +82,38 @@ pub(super) async fn connect(
         // Whoever speaks something else waits for us to do so, too.
         Err(_) => {
             let stage = if heard.is_empty() { "no SSH banner in" } else { "key exchange not finished in" };
-            let late = || format!("{stage} {}", in_words(handshake));
-            Err(failed((other_protocol(&heard).unwrap_or_else(late), false)))
+            let late = || (format!("{stage} {}", in_words(handshake)), Cause::HandshakeTimedOut);
+            Err(failed(other_protocol(&heard).unwrap_or_else(late)))
         }
     }
 }
 
-/// Why, and whether another attempt may be let in.
-fn handshake_failure(error: &russh::Error, heard: &Heard) -> (String, bool) {
+fn handshake_failure(error: &russh::Error, heard: &Heard) -> (String, Cause) {
     let closed = match error {
         russh::Error::Disconnect | russh::Error::HUP => None,
         russh::Error::IO(e) if e.kind() == io::ErrorKind::UnexpectedEof => None,
         russh::Error::IO(e) => Some(e.to_string()),
         russh::Error::Version => {
-            let reason = other_protocol(heard).unwrap_or_else(|| "what listens there does not speak SSH 2".to_owned());
-            return (reason, false);
+            let other = || ("what listens there does not speak SSH 2".to_owned(), Cause::NotSsh);
+            return other_protocol(heard).unwrap_or_else(other);
         }
         russh::Error::NoCommonAlgo { kind, ours, theirs } => {
             let theirs = server_words(&theirs.join(", "));
             let reason =
                 format!("no common algorithm ({kind:?}): the server offers {theirs}; fleet knows {}", ours.join(", "));
-            return (reason, false);
+            return (reason, Cause::Handshake);
         }
-        e => return (format!("key exchange: {e}"), false),
+        e => return (format!("key exchange: {e}"), Cause::Handshake),
     };
     if let Some(said) = turned_away(heard) {
-        return (format!("the server takes no connection now; it says: {said}"), true);
+        return (format!("the server takes no connection now; it says: {said}"), Cause::HandshakeClosed);
     }
     if let Some(other) = other_protocol(heard) {
-        return (other, false);
+        return other;
     }
     let stage = if heard.is_empty() { "before an SSH banner came" } else { "during the key exchange" };
     let cause = closed.map(|cause| format!(": {cause}")).unwrap_or_default();
-    (format!("the connection was closed {stage}{cause}"), true)
+    (format!("the connection was closed {stage}{cause}"), Cause::HandshakeClosed)
 }
 
 /// What OpenSSH says in place of a banner to a connection that is one too many (`MaxStartups`, `PerSourceMaxStartups`), or that comes from
@@ -123,18 +123,17 @@ fn turned_away(heard: &Heard) -> Option<String> {
 }
 
 /// What listens there, if it has shown a banner that is not of SSH 2, or something else and no banner.
-fn other_protocol(heard: &Heard) -> Option<String> {
-    match heard.line(|line| line.starts_with(b"SSH-")) {
-        Some(banner) if banner.starts_with("SSH-2.0-") || banner.starts_with("SSH-1.99-") => None,
-        Some(banner) if banner.starts_with("SSH-1.") => Some(format!(
-            "the server speaks only protocol 1 of SSH, which is not safe: {banner}\nhint: it needs a newer sshd"
-        )),
-        Some(other) => Some(format!("what listens there does not speak SSH 2; it says: {other}")),
-        None => {
-            let line = heard.line(|line| !line.trim_ascii().is_empty())?;
-            Some(format!("what listens there does not speak SSH 2; it says: {line}"))
+fn other_protocol(heard: &Heard) -> Option<(String, Cause)> {
+    let says = match heard.line(|line| line.starts_with(b"SSH-")) {
+        Some(banner) if banner.starts_with("SSH-2.0-") || banner.starts_with("SSH-1.99-") => return None,
+        Some(banner) if banner.starts_with("SSH-1.") => {
+            let reason = format!("the server speaks only protocol 1 of SSH, which is not safe: {banner}");
+            return Some((reason, Cause::OldSsh));
         }
-    }
+        Some(other) => other,
+        None => heard.line(|line| !line.trim_ascii().is_empty())?,
+    };
+    Some((format!("what listens there does not speak SSH 2; it says: {says}"), Cause::NotSsh))
 }
 
 /// russh's settings. The numbers were measured: see the comments.

@@ -22,6 +22,7 @@ use super::link::{Client, Link};
 use super::timeouts::in_words;
 use super::{ConnectError, KeyAnswer};
 use crate::model::inventory::ssh::Endpoint;
+use crate::model::run::cause::Cause;
 use crate::model::text::name::HostLabel;
 
 /// A server that never stops asking.
@@ -48,8 +49,13 @@ pub(super) async fn login(
         Ok(()) => Ok(()),
         Err(stop) => Err(ConnectError::Auth {
             user: host.user.to_string(),
-            reason: login.reason(&stop, link, credentials),
-            refused: matches!(stop, Stop::Exhausted),
+            reason: login.reason(&stop, link),
+            cause: match stop {
+                Stop::Exhausted if login.needs_password(credentials) => Cause::PasswordNeeded,
+                Stop::Exhausted => Cause::LoginRefused,
+                Stop::Closed => Cause::LoginClosed,
+                Stop::Silent => Cause::LoginTimedOut,
+            },
             key: login.key_answer(),
         }),
     }
@@ -179,7 +185,12 @@ impl<'a> Login<'a> {
         }
     }
 
-    fn reason(&self, stop: &Stop, link: &Link, credentials: &Credentials) -> String {
+    fn needs_password(&self, credentials: &Credentials) -> bool {
+        let takes_one = self.takes(MethodKind::Password) || self.takes(MethodKind::KeyboardInteractive);
+        self.key_accepted && takes_one && credentials.password.is_none()
+    }
+
+    fn reason(&self, stop: &Stop, link: &Link) -> String {
         let refused: Vec<&str> =
             self.tried.iter().filter(|tried| !self.accepted.contains(tried)).map(String::as_str).collect();
         let mut parts = Vec::new();
@@ -215,13 +226,7 @@ impl<'a> Login<'a> {
             }
             (Stop::Exhausted, None) => Some("the server does not say what it takes".to_owned()),
         });
-        let wants_password = self.takes(MethodKind::Password) || self.takes(MethodKind::KeyboardInteractive);
-        let hint = if self.key_accepted && wants_password && credentials.password.is_none() {
-            "\nhint: --ask-pass, or --password-file FILE"
-        } else {
-            ""
-        };
-        parts.join("; ") + hint
+        parts.join("; ")
     }
 }
 

@@ -23,6 +23,9 @@ mod words;
 use std::time::Duration;
 
 use crate::model::inventory::host_key::HostKeyRefusal;
+use crate::model::run::cause::Cause;
+use crate::model::run::reason::Reason;
+use crate::model::text::hint::Hint;
 use crate::model::text::name::SiteName;
 
 pub use crate::model::inventory::host_key::Verdict;
@@ -52,6 +55,8 @@ pub enum ConnectError {
         address: String,
         /// The resolver's words, or a time-out.
         reason: String,
+        /// [`Cause::Resolve`] or [`Cause::ResolveTimedOut`].
+        cause: Cause,
     },
     /// No TCP connection.
     #[error("cannot connect to {address}: {reason}")]
@@ -60,8 +65,8 @@ pub enum ConnectError {
         address: String,
         /// `connection refused`, `no answer in 10 s`.
         reason: String,
-        /// It was turned away at once: another attempt may be let in.
-        transient: bool,
+        /// Which of the two, or another trouble.
+        cause: Cause,
     },
     /// Something listens, but does not speak SSH in time, or the key exchange failed.
     #[error("no SSH handshake with {address}: {reason}")]
@@ -70,8 +75,8 @@ pub enum ConnectError {
         address: String,
         /// `no SSH banner in 20 s`, `key exchange: …`.
         reason: String,
-        /// The connection was closed: another attempt may be let in.
-        transient: bool,
+        /// What was in the way.
+        cause: Cause,
     },
     /// The host's key is not the pinned one.
     #[error("{0}")]
@@ -83,8 +88,8 @@ pub enum ConnectError {
         user: String,
         /// Which methods were tried and what the server still offers.
         reason: String,
-        /// The server said no. Else the connection broke, or nothing was answered in time.
-        refused: bool,
+        /// The server said no, wants a password as well, closed the connection or did not answer.
+        cause: Cause,
         /// What it said to the keys.
         key: KeyAnswer,
     },
@@ -102,32 +107,48 @@ pub enum KeyAnswer {
 }
 
 impl ConnectError {
-    /// What people read of it: with what to type about a host of this site.
-    pub fn told(&self, site: &SiteName) -> String {
-        let hint = match self {
-            Self::HostKey(refusal) => refusal.hint(site),
-            Self::Auth { reason, refused: true, key: KeyAnswer::Refused, .. } if !reason.contains("\nhint: ") => {
-                Some(format!("`fleet {site} distribute-keys` brings the project's key to hosts that lack it"))
+    /// For a host of this site.
+    pub fn reason(&self, site: &SiteName) -> Reason {
+        Reason { text: self.to_string(), cause: Some(self.cause()), hints: self.hint(site).into_iter().collect() }
+    }
+
+    /// What to do about it on a host of this site.
+    pub fn hint(&self, site: &SiteName) -> Option<Hint> {
+        match self {
+            Self::HostKey(refusal) => refusal.hint(site).map(Hint::Advice),
+            Self::Auth { cause: Cause::PasswordNeeded, .. } => {
+                Some(Hint::advice("--ask-pass, or --password-file FILE"))
             }
+            Self::Auth { cause: Cause::LoginRefused, key: KeyAnswer::Refused, .. } => {
+                let hint = format!("`fleet {site} distribute-keys` brings the project's key to hosts that lack it");
+                Some(Hint::Advice(hint))
+            }
+            Self::Handshake { cause: Cause::OldSsh, .. } => Some(Hint::advice("it needs a newer sshd")),
             Self::Resolve { .. } | Self::Tcp { .. } | Self::Handshake { .. } | Self::Auth { .. } => None,
-        };
-        hint.map_or_else(|| self.to_string(), |hint| format!("{self}\nhint: {hint}"))
+        }
     }
 
     /// Would another attempt only be told the same?
     pub fn is_final(&self) -> bool {
         match self {
             Self::HostKey(_) => true,
-            Self::Auth { refused, .. } => *refused,
+            Self::Auth { cause, .. } => !matches!(cause, Cause::LoginClosed | Cause::LoginTimedOut),
             Self::Resolve { .. } | Self::Tcp { .. } | Self::Handshake { .. } => false,
         }
     }
 
     /// Was it turned away at once, as a server does that is busy or restarts?
     pub fn is_transient(&self) -> bool {
+        matches!(self.cause(), Cause::ConnectionRefused | Cause::ConnectionReset | Cause::HandshakeClosed)
+    }
+
+    fn cause(&self) -> Cause {
         match self {
-            Self::Tcp { transient, .. } | Self::Handshake { transient, .. } => *transient,
-            Self::Resolve { .. } | Self::HostKey(_) | Self::Auth { .. } => false,
+            Self::Resolve { cause, .. }
+            | Self::Tcp { cause, .. }
+            | Self::Handshake { cause, .. }
+            | Self::Auth { cause, .. } => *cause,
+            Self::HostKey(refusal) => refusal.cause(),
         }
     }
 }

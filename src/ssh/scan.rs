@@ -10,6 +10,7 @@ use super::link;
 use super::timeouts::Timeouts;
 use crate::model::inventory::host_key::Verdict;
 use crate::model::inventory::ssh::Endpoint;
+use crate::model::run::cause::Cause;
 
 /// Asks a host for its key. The key exchange proves that it holds the private half. `prefer`: types that are pinned already, so that a
 /// host with several keys shows one that can be compared.
@@ -39,7 +40,7 @@ pub async fn scan_host_key(
         (None, Ok(_)) => Err(ConnectError::Handshake {
             address: dial.target(),
             reason: "the host showed no key".to_owned(),
-            transient: false,
+            cause: Cause::Handshake,
         }),
     }
 }

@@ -67,7 +67,7 @@ async fn a_step_whose_guard_was_cut_on_a_host_that_does_not_come_back_was_not_st
     let network = Arc::new(Network { most: Some(1), ..Network::default() });
     let (summary, memory) = play(after_a(guarded(Guard::Unless(text("lose")))), &network).await;
     let StepOutcome::NotStarted { reason } = end_of_b(&memory) else { panic!("{:?}", end_of_b(&memory)) };
-    assert!(reason.starts_with("its guard was lost: connection reset by peer; then cannot connect"), "{reason}");
+    assert!(reason.text.starts_with("its guard was lost: connection reset by peer; then cannot connect"), "{reason}");
     assert_eq!(sent(&network), ["web1: a", "web1: lose"]);
     // Nothing can be undone there, and that is told.
     assert_eq!(outcomes(&summary), [HostOutcome::Held]);

@@ -14,10 +14,10 @@ use crate::engine::{Observer, Resumed, Run, Unwritten, execute};
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanStep, Retry};
 use crate::model::run::event::{Direction, Event, Fact, Stream};
-use crate::model::run::outcome::HostOutcome;
 use crate::model::run::past::Past;
 use crate::model::run::scheduler::StepIndex;
 use crate::model::run::summary::Summary;
+use crate::model::run::{cause::Cause, outcome::HostOutcome};
 use crate::model::text::name::{HostLabel, RunId, VarName};
 use crate::remote::{Connect, Connecting, Entry, Exec, ExecEnd, OutputChunk, Remote, Session, StepKey};
 use crate::ssh::ConnectError;
@@ -58,10 +58,10 @@ struct Connection {
 
 impl Connect for Shared {
     fn connect<'a>(&'a self, label: &'a HostLabel, _: &'a crate::model::inventory::ssh::Endpoint) -> Connecting<'a> {
-        let host = label.to_string();
+        let (host, cause) = (label.to_string(), Cause::ConnectionRefused);
         async move {
             if self.lock().unwrap().unreachable.contains(host.as_str()) {
-                return Err(ConnectError::Tcp { address: host, reason: "connection refused".into(), transient: true });
+                return Err(ConnectError::Tcp { address: host, reason: "connection refused".into(), cause });
             }
             Ok(Box::new(Connection { host, hosts: Arc::clone(self) }) as Box<dyn Session>)
         }

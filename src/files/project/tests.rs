@@ -48,11 +48,9 @@ fn the_project_is_found_upward() {
     let deep = root.path().join("a/b");
     assert_eq!(find(&deep, None).unwrap(), root.path());
     assert_eq!(find(Path::new("/"), Some(root.path())).unwrap(), root.path());
-    let error = find(root.path(), Some(&deep)).unwrap_err().to_string();
-    assert_eq!(
-        error,
-        format!("{} is no project: it has no folder `hosts/`\nhint: `fleet init` makes a project", deep.display())
-    );
+    let error = find(root.path(), Some(&deep)).unwrap_err();
+    assert_eq!(error.to_string(), format!("{} is no project: it has no folder `hosts/`", deep.display()));
+    assert_eq!(error.hints(), [Hint::advice("`fleet init` makes a project")]);
     let none = TempDir::new().unwrap();
     assert!(matches!(find(none.path(), None), Err(ProjectError::NotFound { .. })));
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::run::event::Stream;
+use crate::model::text::hint::Hint;
 use crate::remote::{Exec, OutputChunk};
 use futures::future::BoxFuture;
 
@@ -75,7 +76,7 @@ async fn a_hosts_words_cannot_play_with_the_terminal() {
     let refused = distribute_with(&[ok(b"writable\t/home/\x1b[2J x\xe2\x80\xae\tdrwx\xff\x07\n")]).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "/home/\\x1b[2J x\\u{202e} is writable by others (drwx\u{fffd}\\x07): sshd would not read keys there\n\
-         hint: on the host, chmod go-w '/home/\\x1b[2J x\\u{202e}'"
+        "/home/\\x1b[2J x\\u{202e} is writable by others (drwx\u{fffd}\\x07): sshd would not read keys there"
     );
+    assert_eq!(refused.hints(), [Hint::advice("on the host, chmod go-w '/home/\\x1b[2J x\\u{202e}'")]);
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::inventory::ssh::Endpoint;
+use crate::model::run::cause::Cause;
 use crate::model::text::name::{Address, HostName, UserName};
 use crate::remote::{Connecting, Exec, ExecEnd, OutputChunk, Session};
 use futures::future::BoxFuture;
@@ -45,7 +46,11 @@ impl Connect for Arc<Hosts> {
             self.most.fetch_max(open, Ordering::SeqCst);
             self.together.wait().await;
             match label.as_str() {
-                "down" => Err(ConnectError::Resolve { address: "down".into(), reason: "no such name".into() }),
+                "down" => Err(ConnectError::Resolve {
+                    address: "down".into(),
+                    reason: "no such name".into(),
+                    cause: Cause::Resolve,
+                }),
                 "bug" => panic!("a bug"),
                 "hangs" => std::future::pending().await,
                 _ => Ok(Box::new(Script(Arc::clone(self))) as Box<dyn Session>),
@@ -140,7 +145,12 @@ async fn the_way_back_in_is_open_until_the_new_key_is_proven() {
             assert_eq!(self.0.open.load(Ordering::SeqCst), 1, "the first session is there");
             let user = host.user.to_string();
             Box::pin(async {
-                Err(ConnectError::Auth { user, reason: "no".into(), refused: true, key: KeyAnswer::Refused })
+                Err(ConnectError::Auth {
+                    user,
+                    reason: "no".into(),
+                    cause: Cause::LoginRefused,
+                    key: KeyAnswer::Refused,
+                })
             })
         }
     }

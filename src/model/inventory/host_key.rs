@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::model::recipe::shell::quote;
+use crate::model::run::cause::Cause;
 use crate::model::text::name::SiteName;
 
 /// What the pinned keys say about an offered key. Lines are counted from 1, and `name` is the host as its line spells it: what
@@ -74,6 +75,15 @@ pub struct HostKeyRefusal {
 }
 
 impl HostKeyRefusal {
+    /// A certificate is no key that is known.
+    pub fn cause(&self) -> Cause {
+        match &self.verdict {
+            Verdict::Pinned | Verdict::Unknown | Verdict::Certificate => Cause::HostKeyUnknown,
+            Verdict::Changed { .. } | Verdict::OtherTypeKnown { .. } => Cause::HostKeyChanged,
+            Verdict::Revoked { .. } => Cause::HostKeyRevoked,
+        }
+    }
+
     /// What to do about it on a host of this site.
     pub fn hint(&self, site: &SiteName) -> Option<String> {
         match &self.verdict {

@@ -208,8 +208,8 @@ fn read_vars(table: &Table<'_>) -> BTreeMap<VarName, Setting<String>> {
         }
         let name = match settable(&name) {
             Ok(name) => name,
-            Err(message) => {
-                item.refuse_key::<()>(message);
+            Err(error) => {
+                item.refuse_key::<()>(error.to_string());
                 continue;
             }
         };

@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 use self::pattern::{Pattern, near};
 use crate::model::config::diagnostic::{Diagnostic, in_order};
 use crate::model::inventory::inventory::{Host, Inventory, Site};
+use crate::model::text::hint::Advise;
+use crate::model::text::hint::Hint;
 use crate::model::text::name::{HostName, RoleName, SiteName};
 use crate::model::text::range::RangeError;
 
@@ -52,7 +54,7 @@ pub enum SelectorError {
     #[error("`{0}` is neither `SITE` nor `SITE:HOST`")]
     Form(String),
     /// Nothing has this name.
-    #[error("no {kind} matches `{name}`{}{}", part(of.as_deref()), hint(near.as_deref()))]
+    #[error("no {kind} matches `{name}`{}", part(of.as_deref()))]
     Unmatched {
         /// `site`, `host or role of site mysite`, …
         kind: String,
@@ -64,7 +66,7 @@ pub enum SelectorError {
         of: Option<String>,
     },
     /// There are only terms that take away.
-    #[error("`{0}` only takes away\nhint: `all,{0}`")]
+    #[error("`{0}` only takes away")]
     OnlyNegative(String),
     /// All hosts were taken away.
     #[error("`{0}` leaves no host")]
@@ -78,8 +80,19 @@ fn part(of: Option<&str>) -> String {
     of.map(|of| format!(", a part of `{of}`")).unwrap_or_default()
 }
 
-fn hint(near: Option<&str>) -> String {
-    near.map(|near| format!("\nhint: did you mean `{near}`?")).unwrap_or_default()
+impl Advise for SelectorError {
+    fn hints(&self) -> Vec<Hint> {
+        match self {
+            Self::Unmatched { near, .. } => near.iter().map(Hint::did_you_mean).collect(),
+            Self::OnlyNegative(typed) => vec![Hint::Advice(format!("`all,{typed}`"))],
+            Self::Empty(_)
+            | Self::Glob { .. }
+            | Self::Range(_)
+            | Self::Form(_)
+            | Self::NothingLeft(_)
+            | Self::Broken(_) => Vec::new(),
+        }
+    }
 }
 
 /// The hosts that a selector means: never none, sites and hosts in the order of the inventory.

@@ -9,7 +9,7 @@ use crate::model::config::diagnostic::Source;
 pub use crate::model::config::setting::Spanned;
 use crate::model::plan::plan::{OnFailure, Retry};
 use crate::model::recipe::template::Template;
-use crate::model::text::name::{PhaseName, RecipeName, RoleName, StepName, TaskName, UserName, VarName};
+use crate::model::text::name::{NameError, PhaseName, RecipeName, RoleName, StepName, TaskName, UserName, VarName};
 
 /// A recipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,15 +198,24 @@ pub fn is_built_in(name: &VarName) -> bool {
     name.as_str().starts_with("fleet.")
 }
 
+/// Why a variable cannot be set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingError {
+    /// It is fleet's.
+    #[error("`{0}`: variables that begin with `fleet.` are set by fleet itself")]
+    BuiltIn(VarName),
+    /// It is no name of a variable.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// There is no value.
+    #[error("`{0}` is not of the form NAME=VALUE")]
+    Form(String),
+}
+
 /// Reads the name of a variable that a file may set or register.
-pub fn settable(name: &str) -> Result<VarName, String> {
-    match VarName::parse(name) {
-        Ok(name) if is_built_in(&name) => {
-            Err(format!("`{name}`: variables that begin with `fleet.` are set by fleet itself"))
-        }
-        Ok(name) => Ok(name),
-        Err(error) => Err(error.to_string()),
-    }
+pub fn settable(name: &str) -> Result<VarName, SettingError> {
+    let name = VarName::parse(name)?;
+    if is_built_in(&name) { Err(SettingError::BuiltIn(name)) } else { Ok(name) }
 }
 
 impl Step {

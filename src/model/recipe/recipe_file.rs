@@ -100,8 +100,8 @@ impl<'a> Reader<'a> {
             }
             let name = match settable(&name) {
                 Ok(name) => name,
-                Err(message) => {
-                    item.refuse_key::<()>(message);
+                Err(error) => {
+                    item.refuse_key::<()>(error.to_string());
                     continue;
                 }
             };

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::plan::book::Basis;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::reason::{self, Reason};
 use crate::model::text::name::{HostLabel, PhaseName, RunId, SiteName, StepPath, VarName};
 
-/// The version of the event format; a reader refuses a higher one, and a fact or a field that it does not know. Version 1 reads as 2: what came
-/// with it has a default.
-pub const EVENT_VERSION: u32 = 2;
+/// The version of the event format; a reader refuses a higher one, and a fact or a field that it does not know. Versions 1 and 2
+/// read as 3: what came with it has a default, and hints in the text of a [`Reason`] are taken out of it.
+pub const EVENT_VERSION: u32 = 3;
 
 /// One fact of one run. One event is one line of `--json` and of `events.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -195,7 +196,8 @@ pub enum Fact {
         /// The host.
         host: HostLabel,
         /// What was seen.
-        reason: String,
+        #[serde(flatten)]
+        reason: Reason,
         /// A durable step goes on there while fleet tries to reach the host again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         step_goes_on: bool,
@@ -232,9 +234,9 @@ pub enum Fact {
         host: HostLabel,
         /// How it ended.
         outcome: HostOutcome,
-        /// Why it did not succeed, in words.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reason: Option<String>,
+        /// Why it did not succeed.
+        #[serde(flatten, deserialize_with = "reason::optional")]
+        reason: Option<Reason>,
         /// What is still there although the run did not succeed: what the recipe says of it, or the step.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         in_force: Vec<String>,

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::model::run::cause::Cause;
 use crate::model::run::event::{Decision, Fact, Stream};
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::reason::Reason;
 use crate::model::text::name::{HostLabel, StepPath, VarName};
 use crate::model::text::tail::Tail;
 
@@ -15,7 +17,7 @@ pub struct HostSummary {
     pub host: HostLabel,
     /// How it ended; none while it is not settled.
     pub outcome: Option<HostOutcome>,
-    pub reason: Option<String>,
+    pub reason: Option<Reason>,
     /// What is still there although the run did not succeed: what the recipe says of it, or the step.
     pub in_force: Vec<String>,
     /// The steps that ran and have no undo although the run did not succeed.
@@ -184,7 +186,7 @@ impl HostSummary {
                     self.tail.clear();
                 }
                 if let Some(left) = self.activity.take() {
-                    let reason = "the run let go of it while it was running".to_owned();
+                    let reason = Reason::new(Cause::LetGo, "the run let go of it while it was running");
                     let outcome = match outcome {
                         HostOutcome::Detached => StepOutcome::Detached { reason },
                         _ => StepOutcome::Unknown { reason },
@@ -228,7 +230,7 @@ impl HostSummary {
         let is_open = |step: &&StepSummary| matches!(step.outcome, None | Some(StepOutcome::Detached { .. }));
         if let Some((step, kind)) = self.steps.last().filter(is_open).map(|open| (open.step.clone(), open.kind)) {
             self.failure.take_if(|failure| failure.step == step);
-            let reason = "its host was given up".to_owned();
+            let reason = Reason::new(Cause::GivenUp, "its host was given up");
             self.end(at, &step, kind, Some(&StepOutcome::Unknown { reason }), None);
         }
     }

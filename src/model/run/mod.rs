@@ -1,12 +1,14 @@
 //! A run: its scheduler, what happened, and how it ended.
 
 pub mod agenda;
+pub mod cause;
 pub mod event;
 pub mod exit;
 pub mod host_summary;
 pub mod masking;
 pub mod outcome;
 pub mod past;
+pub mod reason;
 pub mod scheduler;
 #[cfg(test)]
 pub mod scripted;

@@ -1,8 +1,13 @@
 //! How a step and a host ended: one closed enum per level.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::cause::Cause;
+use super::reason::Reason;
+use crate::model::text::hint::Hint;
 
 /// How one attempt of a step, or of an undo, ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,17 +47,20 @@ pub enum StepOutcome {
     /// The command was never sent: nothing happened on the host.
     NotStarted {
         /// Why.
-        reason: String,
+        #[serde(flatten)]
+        reason: Reason,
     },
     /// The command was sent and nobody knows how it ended, nor can it be found out.
     Unknown {
         /// What was seen last.
-        reason: String,
+        #[serde(flatten)]
+        reason: Reason,
     },
     /// It is running on the host, or has ended there, and nobody listens: `fleet resume` finds out.
     Detached {
         /// What was seen last.
-        reason: String,
+        #[serde(flatten)]
+        reason: Reason,
     },
 }
 
@@ -93,6 +101,29 @@ impl StepOutcome {
             | Self::NotStarted { .. }
             | Self::Unknown { .. }
             | Self::Detached { .. } => false,
+        }
+    }
+
+    /// Why a host did not succeed whose step ended like this: `in words: exit status 3`.
+    pub fn reason(&self, cause: Cause, words: impl Display) -> Reason {
+        let (Self::NotStarted { reason } | Self::Unknown { reason } | Self::Detached { reason }) = self else {
+            return Reason::new(cause, format!("{words}: {}", self.describe()));
+        };
+        let Reason { cause: known, hints, .. } = reason.clone();
+        Reason { text: format!("{words}: {}", self.describe()), cause: known.or(Some(cause)), hints }
+    }
+
+    /// What helps.
+    pub fn hints(&self) -> &[Hint] {
+        match self {
+            Self::NotStarted { reason } | Self::Unknown { reason } | Self::Detached { reason } => &reason.hints,
+            Self::Succeeded
+            | Self::Skipped { .. }
+            | Self::Failed { .. }
+            | Self::Signaled { .. }
+            | Self::TimedOut { .. }
+            | Self::Unusable { .. }
+            | Self::Cancelled => &[],
         }
     }
 

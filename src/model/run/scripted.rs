@@ -14,6 +14,7 @@ use crate::model::plan::values::Values;
 use crate::model::recipe::template::{Language, Template};
 use crate::model::run::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Stream};
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::reason::Reason;
 use crate::model::text::name::{Address, HostLabel, HostName, PhaseName, RunId, SiteName, StepPath, UserName, VarName};
 
 /// The moment at which all scripted runs begin.
@@ -199,7 +200,7 @@ impl Script {
         self.fact(Fact::HostFinished {
             host: host(name),
             outcome,
-            reason: reason.map(str::to_owned),
+            reason: reason.map(Reason::parse),
             in_force,
             kept: Vec::new(),
             locked: false,

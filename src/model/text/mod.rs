@@ -3,6 +3,7 @@
 pub mod duration;
 pub mod encoding;
 pub mod fold;
+pub mod hint;
 pub mod name;
 pub mod printable;
 pub mod range;

@@ -37,7 +37,7 @@ pub fn printable_line(line: &[u8]) -> String {
 
 /// What a host says, or a reason with its hints, on one line.
 pub fn one_line(text: &str) -> String {
-    printable(text.replace("\nhint: ", "; hint: ").as_bytes())
+    printable(text.as_bytes())
 }
 
 /// What a terminal would show in the end of a line that was drawn several times.

@@ -21,7 +21,7 @@ use crate::model::run::event::{Event, Fact};
 use crate::model::run::outcome::StepOutcome;
 use crate::model::text::duration::in_words;
 use crate::model::text::name::{HostLabel, RunId};
-use crate::model::text::printable::{one_line, printable};
+use crate::model::text::printable::printable;
 use crate::record::record_error::RecordError;
 use crate::record::store::Record;
 
@@ -209,18 +209,18 @@ impl FolderRecord {
             Fact::Reattached { .. } => log.say(at, "-", "connected again"),
             Fact::LockAcquired { .. } => log.say(at, "-", "locked"),
             Fact::LockReleased { .. } => log.say(at, "-", "lock given back"),
-            Fact::LessPromised { what, .. } => log.say(at, "-", &format!("warning: {}", one_line(what))),
+            Fact::LessPromised { what, .. } => log.say(at, "-", &format!("warning: {}", printable(what.as_bytes()))),
             Fact::StepDecided { step, decision, .. } => {
                 log.turn(at, step.as_str())?;
                 log.say(at, step.as_str(), decision.describe())
             }
             Fact::ConnectionLost { reason, step_goes_on, .. } => {
                 let goes_on = if *step_goes_on { ", the step goes on" } else { "" };
-                log.say(at, "-", &format!("connection lost{goes_on}: {}", printable(reason.as_bytes())))
+                log.say(at, "-", &format!("connection lost{goes_on}: {}", printable(reason.in_one_line().as_bytes())))
             }
             Fact::HostFinished { outcome, reason, .. } => {
                 log.turn(at, "-")?;
-                let reason = reason.as_deref().map(|reason| format!(": {}", one_line(reason)));
+                let reason = reason.as_ref().map(|reason| format!(": {}", printable(reason.in_one_line().as_bytes())));
                 log.say(at, "-", &format!("{}{}", outcome.describe(), reason.unwrap_or_default()))?;
                 log.close();
                 Ok(())
@@ -325,8 +325,8 @@ fn must_last(fact: &Fact) -> bool {
 }
 
 fn ended(outcome: &StepOutcome, millis: u64) -> String {
-    let outcome = outcome.describe();
-    format!("{} after {}", one_line(&outcome), in_words(Duration::from_millis(millis)))
+    let outcome = outcome.hints().iter().fold(outcome.describe(), |line, hint| format!("{line}; hint: {hint}"));
+    format!("{} after {}", printable(outcome.as_bytes()), in_words(Duration::from_millis(millis)))
 }
 
 #[cfg(test)]

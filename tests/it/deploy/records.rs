@@ -195,12 +195,12 @@ fn a_run_of_a_newer_fleet_is_neither_resumed_nor_undone_nor_called_finished() {
         assert!(listed.contains("damaged: ") && !listed.contains("succeeded"), "{listed}");
     }
     let whole = files::read(&run.join("events.jsonl"));
-    files::write(&run.join("events.jsonl"), format!("{whole}{{\"v\":3,\"event\":\"handed-over\"}}\n"), 0o600);
-    refused("events.jsonl was written by a newer fleet (format 3");
+    files::write(&run.join("events.jsonl"), format!("{whole}{{\"v\":4,\"event\":\"handed-over\"}}\n"), 0o600);
+    refused("events.jsonl was written by a newer fleet (format 4");
     let listed = site.fleet(&["runs"]).expect_code(0).stdout;
     assert!(listed.contains("written by a newer fleet") && !listed.contains("succeeded"), "{listed}");
     // What the version before has written goes on.
-    files::write(&run.join("events.jsonl"), whole.replace("{\"v\":2", "{\"v\":1"), 0o600);
+    files::write(&run.join("events.jsonl"), whole.replace("{\"v\":3", "{\"v\":2"), 0o600);
     site.fleet(&["undo", "--yes"]).expect_code(0);
 }
 
@@ -214,8 +214,8 @@ fn a_run_whose_events_the_version_before_wrote_is_resumed() {
     running.wait();
     let run = runs(&site)[0].clone();
     let text = files::read(&run.join("events.jsonl"));
-    assert!(text.contains("{\"v\":2"), "{text}");
-    files::write(&run.join("events.jsonl"), text.replace("{\"v\":2", "{\"v\":1"), 0o600);
+    assert!(text.contains("{\"v\":3"), "{text}");
+    files::write(&run.join("events.jsonl"), text.replace("{\"v\":3", "{\"v\":2"), 0o600);
     std::fs::remove_file(site.root().join(".fleet/order")).unwrap();
     std::fs::remove_file(site.shared().join("wait")).unwrap();
     let output = site.fleet(&["resume", "--json"]).expect_code(0);
@@ -245,10 +245,10 @@ fn a_run_that_was_killed_is_unfinished_and_damage_is_told_with_its_place() {
         assert!(site.fleet(&["runs"]).expect_code(0).stdout.contains("unfinished"));
         assert!(site.fleet(&["logs", "last", "web1", "--step", "close"]).expect_code(0).stdout.contains("| closing\n"));
     }
-    files::write(&events, whole.replacen("{\"v\":2", "\u{0}garbage", 3), 0o600);
+    files::write(&events, whole.replacen("{\"v\":3", "\u{0}garbage", 3), 0o600);
     let damaged = site.fleet(&["show"]).expect_code(5);
     assert!(damaged.stderr.contains("events.jsonl:1: not written by fleet, or damaged"), "{}", damaged.stderr);
-    files::write(&events, whole.replacen("{\"v\":2", "{\"v\":99", 1), 0o600);
+    files::write(&events, whole.replacen("{\"v\":3", "{\"v\":99", 1), 0o600);
     let newer = site.fleet(&["show"]).expect_code(5);
     assert!(newer.stderr.contains("written by a newer fleet"), "{}", newer.stderr);
     // Logs are read without the events, and whatever is in them.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fleet::keys::store::generate_pair;
+use fleet::model::text::hint::Advise as _;
 use fleet::ssh::key::{KeyError, PublicKeyLine, load};
 use secrecy::SecretString;
 
@@ -71,8 +72,9 @@ fn keys_of_ssh_keygen_load_or_say_why_not() {
         }
     }
     made_by_ssh_keygen(folder.path(), &["-t", "ecdsa", "-m", "PEM"], "").unwrap();
-    let error = made_by_ssh_keygen(folder.path(), &["-t", "ecdsa", "-m", "PEM"], "secret").unwrap_err().to_string();
-    assert!(error.contains("old PEM format\nhint: ssh-keygen -p -f"), "{error}");
+    let error = made_by_ssh_keygen(folder.path(), &["-t", "ecdsa", "-m", "PEM"], "secret").unwrap_err();
+    assert!(error.to_string().ends_with("old PEM format"), "{error}");
+    assert!(error.hints()[0].to_string().starts_with("ssh-keygen -p -f"), "{error:?}");
 }
 
 /// The part of the test below that runs with a file size limit. By itself it does nothing.

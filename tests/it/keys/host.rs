@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use fleet::keys::distribute::{Change, DistributeError, Distributed, Refusal, Warning, distribute};
+use fleet::model::text::hint::Advise as _;
 use fleet::ssh::key::PublicKeyLine;
 
 use super::local::{Shell, ShellSession, TOOLS, busybox_tools, shells};
@@ -314,7 +315,7 @@ async fn a_lock_that_stays_is_told() {
     let mut session = ShellSession::local("/usr/bin/busybox sh", home.folder.path(), &path);
     let error = distribute(&mut session, &key).await.unwrap_err();
     assert!(matches!(&error, DistributeError::LockFolder { folder } if folder.ends_with("/.ssh/.fleet-lock")));
-    assert!(error.to_string().contains("\nhint: if none is at work, on the host: rmdir /"));
+    assert!(error.hints()[0].to_string().starts_with("if none is at work, on the host: rmdir /"));
     assert_eq!(home.content(), FOREIGN.as_bytes());
     assert!(home.dot_ssh().join(".fleet-lock").exists());
 }

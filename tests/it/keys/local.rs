@@ -73,7 +73,7 @@ impl Session for ShellSession {
             a.and(b).unwrap();
             child.wait().await.unwrap();
             let Some((bytes, status)) = between_marks(&stdout, &wire.begin, &wire.end) else {
-                return ExecEnd::Lost(String::from_utf8_lossy(&stderr).into_owned());
+                return ExecEnd::Lost(String::from_utf8_lossy(&stderr).into_owned().into());
             };
             let printed = between_marks(&stderr, &wire.begin, &wire.end).map_or(stderr.clone(), |(bytes, _)| bytes);
             exec.output.send(OutputChunk { stream: Stream::Stdout, bytes }).await.unwrap();

@@ -14,6 +14,7 @@ use fleet::keys::rollout::{Distribution, HostKeyOutcome, HostKeyResult, distribu
 use fleet::keys::store::{KeyPair, generate_pair};
 use fleet::model::inventory::ssh::Endpoint;
 use fleet::model::plan::plan::PlanHost;
+use fleet::model::run::cause::Cause;
 use fleet::model::text::name::{Address, HostLabel, HostName, SiteName, UserName};
 use fleet::remote::{Connect, Connecting, Session};
 use fleet::ssh::ConnectError;
@@ -186,7 +187,7 @@ impl Connect for Ssh {
                 return Err(ConnectError::Auth {
                     user: host.user.to_string(),
                     reason,
-                    refused: true,
+                    cause: Cause::LoginRefused,
                     key: fleet::ssh::KeyAnswer::Refused,
                 });
             }

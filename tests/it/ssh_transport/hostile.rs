@@ -9,6 +9,8 @@ use std::time::Duration;
 use fleet::model::plan::book::EffectChange;
 use fleet::model::plan::command::RemoteCommand;
 use fleet::model::plan::plan::HostIndex;
+use fleet::model::run::cause::Cause;
+use fleet::model::run::reason::Reason;
 use fleet::model::run::scheduler::StepIndex;
 use fleet::model::text::name::RunId;
 use fleet::remote::{Connect, DurableStep, Entry, ExecEnd, Remote, Scope, Session, StepKey};
@@ -179,7 +181,7 @@ async fn a_server_can_open_no_channel_to_us() {
     assert!(opened.iter().all(|(_, opened)| !opened), "{opened:?}");
     // The connection is none the worse for it.
     let end = run_text(&mut *session, "true").await.end;
-    assert_eq!(end, ExecEnd::NotStarted("the server refuses to run commands".to_owned()));
+    assert_eq!(end, ExecEnd::NotStarted(Reason::new(Cause::NoShell, "the server refuses to run commands")));
     assert!(session.is_alive());
 }
 
@@ -241,7 +243,7 @@ async fn a_server_that_says_good_bye_is_quoted() {
         tokio::task::yield_now().await;
     }
     let end = run_text(&mut *session, "true").await.end;
-    assert_eq!(end, ExecEnd::NotStarted("the server closed the connection: maintenance".to_owned()));
+    assert_eq!(end, ExecEnd::NotStarted("the server closed the connection: maintenance".into()));
 }
 
 /// Both streams carry the same end: one that says something else is no success, and no failure either.
@@ -272,7 +274,7 @@ async fn ends_that_disagree_are_no_end() {
         let meeting = meet_one(Asks::Nothing, Credentials::default(), Some(ends)).await;
         let mut session = meeting.connection.unwrap();
         let end = run_remote(&mut *session, command, Limits::default()).await.end;
-        let unknown = |ends| ExecEnd::Unknown(format!("its two streams say that it ended differently: {ends}"));
+        let unknown = |ends| ExecEnd::Unknown(format!("its two streams say that it ended differently: {ends}").into());
         assert_eq!(end, told.map_or(ExecEnd::Exited(0), unknown), "{ends:?}");
     }
 }

@@ -118,7 +118,7 @@ async fn a_step_that_is_not_answered_is_lost() {
     steps.supervisor(None).await;
     proxy.black_hole();
     let end = steps.run("true", None).await.end;
-    assert!(matches!(&end, ExecEnd::Lost(reason) if reason.contains("no sign of its shell")), "{end:?}");
+    assert!(matches!(&end, ExecEnd::Lost(reason) if reason.text.contains("no sign of its shell")), "{end:?}");
 }
 
 /// Nothing of it may be lost without a word, and no step may wait for what never comes.

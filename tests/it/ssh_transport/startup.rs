@@ -43,7 +43,7 @@ async fn a_command_whose_standard_output_goes_elsewhere_is_lost_and_it_is_told_w
         let mut session = connector.connect(&web1(), &endpoint(sshd.port())).await.unwrap();
         // Longer than the wait, so that its shell says nothing.
         let end = run_command(&mut *session, &RemoteCommand::shell("sleep 60")).await.end;
-        assert_eq!(end, ExecEnd::Lost(format!("no sign of its shell in 5 s{why}")), "{bashrc}");
+        assert_eq!(end, ExecEnd::Lost(format!("no sign of its shell in 5 s{why}").into()), "{bashrc}");
     }
 }
 

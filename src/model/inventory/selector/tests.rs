@@ -36,7 +36,7 @@ fn shops() -> Inventory {
 fn told(targets: Result<Targets, SelectorError>) -> String {
     match targets {
         Ok(targets) => targets.hosts().map(|(site, host)| format!("{site}:{host}")).collect::<Vec<_>>().join(" "),
-        Err(error) => error.to_string(),
+        Err(error) => refused(&error),
     }
 }
 
@@ -134,6 +134,10 @@ fn limits_name_hosts_roles_or_sites_among_the_targets() {
     `!web1` only takes away
     hint: `all,!web1`
     ");
+}
+
+fn refused(error: &SelectorError) -> String {
+    error.hints().iter().fold(error.to_string(), |told, hint| format!("{told}\nhint: {hint}"))
 }
 
 fn hosts_of(text: &str) -> Option<BTreeSet<(String, String)>> {

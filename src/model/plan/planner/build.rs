@@ -70,7 +70,7 @@ impl<'a> Builder<'a> {
         let mut hosts = Vec::new();
         for ((host, class), _) in classes.hosts().zip(chosen).filter(|(_, chosen)| *chosen) {
             if let Some(of_class @ None) = variables.get_mut(class) {
-                *of_class = Some(Variables::of_class(request, host).map_err(PlanError::Unset)?);
+                *of_class = Some(Variables::of_class(request, host)?);
             }
             hosts.push((host, class));
         }

@@ -2,7 +2,8 @@
 
 use super::Proof;
 use crate::model::config::diagnostic::Diagnostic;
-use crate::model::text::name::{NameError, SiteName, VarName};
+use crate::model::text::hint::{Advise, Hint};
+use crate::model::text::name::{HostName, NameError, SiteName, VarName};
 
 /// Why there is no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,16 +39,27 @@ pub enum PlanError {
     #[error("{} phases on a role that no host has", .0.len())]
     Roles(Vec<Diagnostic>),
     /// A variable that the recipe requires and nobody sets.
-    #[error("{0}")]
-    Unset(String),
+    #[error("recipe `{recipe}` needs the variable `{name}` ({doc}), and host `{host}` of site `{site}` has none")]
+    Unset {
+        /// The recipe.
+        recipe: String,
+        /// The variable.
+        name: VarName,
+        /// What the recipe says of it.
+        doc: String,
+        /// The host.
+        host: HostName,
+        /// The site.
+        site: SiteName,
+    },
+    /// What the recipe makes of variables uses one without a value.
+    #[error("{0}, which has no value")]
+    Open(String),
     /// A misspelt variable in a site's file.
     #[error("{0}")]
     Variable(String),
     /// The site follows another one, and nothing has been proven there.
-    #[error(
-        "site `{site}` follows `{followed}`, and no whole run has proven a {variable} there\nhint: fleet {followed} {task}; \
-         or -e {variable}=..., which is then on record as not proven"
-    )]
+    #[error("site `{site}` follows `{followed}`, and no whole run has proven a {variable} there")]
     Unproven {
         /// The site.
         site: SiteName,
@@ -59,10 +71,7 @@ pub enum PlanError {
         task: String,
     },
     /// `--set` asks for something else than what the followed site has proven.
-    #[error(
-        "{variable} {given} is not what `{followed}` has proven: {} (run {})\nhint: leave out --set {variable}=..., or prove {given} there first",
-        .proof.value, .proof.run
-    )]
+    #[error("{variable} {given} is not what `{followed}` has proven: {} (run {})", .proof.value, .proof.run)]
     OtherProven {
         /// The site that is followed.
         followed: SiteName,
@@ -79,6 +88,31 @@ pub enum PlanError {
     /// A name that grew too long.
     #[error(transparent)]
     Name(#[from] NameError),
+}
+
+impl Advise for PlanError {
+    fn hints(&self) -> Vec<Hint> {
+        let hint = match self {
+            Self::Unset { name, site, .. } => {
+                format!("set it in hosts/{site}.toml, below [vars]: {name} = \"...\"")
+            }
+            Self::Unproven { followed, variable, task, .. } => {
+                format!("fleet {followed} {task}; or -e {variable}=..., which is then on record as not proven")
+            }
+            Self::OtherProven { variable, given, .. } => {
+                format!("leave out --set {variable}=..., or prove {given} there first")
+            }
+            Self::UnknownTask { .. }
+            | Self::UnknownStep { .. }
+            | Self::Diagnostics(_)
+            | Self::Roles(_)
+            | Self::Open(_)
+            | Self::Variable(_)
+            | Self::Empty(_)
+            | Self::Name(_) => return Vec::new(),
+        };
+        vec![Hint::Advice(hint)]
+    }
 }
 
 fn hint(nearest: Option<&String>, known: &[String]) -> String {

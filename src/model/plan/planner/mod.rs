@@ -28,7 +28,7 @@ use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::{AD_HOC, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep};
 use crate::model::plan::values::Values;
-use crate::model::recipe::recipe::{Recipe, Spanned, settable};
+use crate::model::recipe::recipe::{Recipe, SettingError, Spanned, settable};
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{
     HostLabel, HostName, NameError, PhaseName, RunId, SiteName, StepPath, TaskName, UserName, VarName,
@@ -129,7 +129,7 @@ pub fn site_hosts(request: Request<'_>, single: bool) -> Result<Vec<PlanHost>, P
     let names: BTreeSet<&HostName> = request.hosts.iter().collect();
     let hosts = request.site.hosts.iter().filter(|host| names.contains(&host.name));
     let plan = |host| {
-        let variables = Variables::of_host(request, host).map_err(PlanError::Unset)?;
+        let variables = Variables::of_host(request, host)?;
         let book = bind_book(request.recipe, &variables, host)?;
         Ok(PlanHost { book, ..plan_host(request.site, host, request.overrides, request.login, single)? })
     };
@@ -139,9 +139,9 @@ pub fn site_hosts(request: Request<'_>, single: bool) -> Result<Vec<PlanHost>, P
 /// The folder of the site's book on a host.
 fn bind_book(recipe: &Recipe, variables: &Variables, host: &Host) -> Result<Option<String>, PlanError> {
     let bind = |lock: &Spanned<Template>| {
-        variables.finish(&lock.value, host).map_err(|name| {
-            PlanError::Unset(format!("`lock` of recipe `{}` uses `{name}`, which has no value", recipe.name))
-        })
+        variables
+            .finish(&lock.value, host)
+            .map_err(|name| PlanError::Open(format!("`lock` of recipe `{}` uses `{name}`", recipe.name)))
     };
     recipe.lock.as_ref().map(bind).transpose()
 }
@@ -251,7 +251,7 @@ pub fn batches(hosts: &[HostIndex], sizes: &[Share]) -> Vec<Vec<HostIndex>> {
 }
 
 /// Reads the value of `-e K=V`.
-pub fn parse_assignment(text: &str) -> Result<(VarName, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form NAME=VALUE"))?;
+pub fn parse_assignment(text: &str) -> Result<(VarName, String), SettingError> {
+    let (name, value) = text.split_once('=').ok_or_else(|| SettingError::Form(text.to_owned()))?;
     Ok((settable(name)?, value.to_owned()))
 }

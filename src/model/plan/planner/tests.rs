@@ -5,6 +5,7 @@ use crate::model::config::diagnostic::Source;
 use crate::model::inventory::inventory::Inventory;
 use crate::model::inventory::inventory_file::{Known, read_inventory};
 use crate::model::recipe::recipe_file::read_recipe;
+use crate::model::text::hint::Advise as _;
 use crate::model::text::name::RecipeName;
 
 const SITES: &str = r#"
@@ -203,8 +204,8 @@ fn a_role_that_no_host_of_the_site_has_is_an_error() {
 fn a_site_that_follows_gets_what_was_proven_there_or_nothing() {
     let follows = SITES.replace("stage", "follows = \"s-test\"\nstage");
     let mut case = Case::of(&follows, RECIPE);
-    let error = case.plan(&["deploy"]).unwrap_err().to_string();
-    assert!(error.contains("hint: fleet s-test deploy"), "{error}");
+    let error = case.plan(&["deploy"]).unwrap_err();
+    assert!(error.hints()[0].to_string().starts_with("fleet s-test deploy"), "{error}");
     // Nothing of these uses the revision.
     case.plan(&["close"]).unwrap();
 
@@ -241,8 +242,9 @@ fn an_undefined_variable_is_told_once_with_its_place_and_the_nearest_name() {
 #[test]
 fn a_required_variable_that_nobody_sets_is_an_error_with_a_hint() {
     let case = Case::of(&SITES.replace("home = \"/srv/site\"", "x = 1"), RECIPE);
-    let error = case.plan(&["close"]).unwrap_err().to_string();
-    insta::assert_snapshot!(error, @r#"
+    let error = case.plan(&["close"]).unwrap_err();
+    let hint = &error.hints()[0];
+    insta::assert_snapshot!(format!("{error}\nhint: {hint}"), @r#"
     recipe `r` needs the variable `home` (where), and host `web1` of site `s` has none
     hint: set it in hosts/s.toml, below [vars]: home = "..."
     "#);
@@ -290,8 +292,8 @@ fn batches_repeat_the_last_size_and_are_never_empty() {
 fn no_task_of_a_following_site_gets_around_the_proof() {
     let more = format!("{RECIPE}[task.pull]\n[[task.pull.step]]\nname = \"pull\"\nrun = \"pull {{{{revision}}}}\"\n");
     let mut case = Case::of(&format!("follows = \"s-test\"\n{SITES}"), &more);
-    let refused = case.plan(&["pull"]).unwrap_err().to_string();
-    assert!(refused.contains("hint: fleet s-test deploy"), "{refused}");
+    let refused = case.plan(&["pull"]).unwrap_err();
+    assert!(refused.hints()[0].to_string().starts_with("fleet s-test deploy"), "{refused}");
     case.overrides.vars.insert(VarName::parse("revision").unwrap(), "evil".to_owned());
     assert!(matches!(case.plan(&["pull"]), Err(PlanError::Unproven { .. })));
     assert!(case.plan(&["close"]).is_ok(), "a task that does not use it needs no proof");

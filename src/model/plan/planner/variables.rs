@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Request;
+use super::{PlanError, Request};
 use crate::model::config::diagnostic::nearest;
 use crate::model::config::setting::{Origin, Setting};
 use crate::model::inventory::inventory::{Host, Site};
@@ -50,17 +50,17 @@ pub fn misspelt_in_site(site: &Site, recipe: &Recipe) -> Vec<String> {
 
 impl Variables {
     /// All variables of a host, defaults expanded.
-    pub fn of_host(request: Request<'_>, host: &Host) -> Result<Self, String> {
+    pub fn of_host(request: Request<'_>, host: &Host) -> Result<Self, PlanError> {
         let own = [(HOST, host.name.as_str()), (ADDRESS, host.address.value.as_str())];
         Self::new(request, host, &own)
     }
 
     /// Those of all hosts that share the roles and the variables of this one.
-    pub fn of_class(request: Request<'_>, host: &Host) -> Result<Self, String> {
+    pub fn of_class(request: Request<'_>, host: &Host) -> Result<Self, PlanError> {
         Self::new(request, host, &[])
     }
 
-    fn new(request: Request<'_>, host: &Host, own: &[(&str, &str)]) -> Result<Self, String> {
+    fn new(request: Request<'_>, host: &Host, own: &[(&str, &str)]) -> Result<Self, PlanError> {
         let site = request.site;
         let literal = |value: &str, origin: Origin| Setting { value: Template::literal(value), origin };
         let settings = site.vars.iter().chain(&host.vars);
@@ -76,7 +76,7 @@ impl Variables {
         let of_site =
             [("fleet.run", request.run.as_str()), ("fleet.site", site.name.as_str()), ("fleet.stage", &stage)];
         for (name, value) in of_site.iter().chain(own) {
-            let name = VarName::parse(name).map_err(|e| e.to_string())?;
+            let name = VarName::parse(name)?;
             values.insert(name, literal(value, Origin::Default));
         }
         let mut variables = Self { values, registered: BTreeSet::new() };
@@ -87,19 +87,20 @@ impl Variables {
     }
 
     /// Gives the recipe's default to a variable that has no value yet. A recipe whose defaults go in a circle was not read at all.
-    fn expand(&mut self, name: &VarName, request: Request<'_>, host: &Host) -> Result<(), String> {
+    fn expand(&mut self, name: &VarName, request: Request<'_>, host: &Host) -> Result<(), PlanError> {
         if self.values.contains_key(name) {
             return Ok(());
         }
         let Some(declared) = request.recipe.vars.get(name) else { return Ok(()) };
         let Some(default) = &declared.default else {
             if declared.required {
-                let site = &request.site.name;
-                return Err(format!(
-                    "recipe `{}` needs the variable `{name}` ({}), and host `{}` of site `{site}` has none\n\
-                     hint: set it in hosts/{site}.toml, below [vars]: {name} = \"...\"",
-                    request.recipe.name, declared.doc, host.name
-                ));
+                return Err(PlanError::Unset {
+                    recipe: request.recipe.name.to_string(),
+                    name: name.clone(),
+                    doc: declared.doc.clone(),
+                    host: host.name.clone(),
+                    site: request.site.name.clone(),
+                });
             }
             return Ok(());
         };
@@ -107,7 +108,7 @@ impl Variables {
             self.expand(used, request, host)?;
         }
         let value = self.bind(default).map_err(|open| {
-            format!("the default of `{name}` in recipe `{}` uses `{open}`, which has no value", request.recipe.name)
+            PlanError::Open(format!("the default of `{name}` in recipe `{}` uses `{open}`", request.recipe.name))
         })?;
         let line =
             request.recipe.source.text.get(..declared.span.start).map_or(1, |before| before.matches('\n').count() + 1);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::model::plan::plan::{HostIndex, StepIndex};
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::reason::Reason;
 use crate::model::text::name::StepPath;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,12 +12,12 @@ pub enum Input {
     Start,
     /// A host is ready for steps.
     Connected(HostIndex),
-    /// A host could not be reached, trusted or logged in to; the reason in words.
-    ConnectFailed(HostIndex, String),
-    /// A host was reached, and can not take part: it is locked by another run, or has no room. The reason in words.
-    Refused(HostIndex, HostOutcome, String),
-    /// The host was asked for the lock of the site, and the connection broke before it answered: the run may have it. The reason in words.
-    LockUnknown(HostIndex, String),
+    /// A host could not be reached, trusted or logged in to.
+    ConnectFailed(HostIndex, Reason),
+    /// A host was reached, and can not take part: it is locked by another run, or has no room.
+    Refused(HostIndex, HostOutcome, Reason),
+    /// The host was asked for the lock of the site, and the connection broke before it answered: the run may have it.
+    LockUnknown(HostIndex, Reason),
     /// An attempt of the host's running step ended.
     StepEnded(HostIndex, StepOutcome),
     RetryDue(HostIndex),
@@ -62,7 +63,7 @@ pub enum Action {
 pub struct Settlement {
     pub host: HostIndex,
     pub outcome: HostOutcome,
-    pub reason: Option<String>,
+    pub reason: Option<Reason>,
     /// What this run did on it and is still there, unless it succeeded.
     pub in_force: Vec<StepPath>,
     /// What ran and has no undo, unless it succeeded.

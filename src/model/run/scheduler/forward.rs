@@ -2,6 +2,7 @@
 
 use super::{Action, Activity, Done, Dropout, Mode, Scheduler, StepIndex};
 use crate::model::plan::plan::{HostIndex, OnFailure, PlanStep};
+use crate::model::run::cause::Cause;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 
 impl Scheduler {
@@ -161,7 +162,7 @@ impl Scheduler {
             return;
         }
         let path = self.step(at).map(|s| s.path.to_string()).unwrap_or_default();
-        let reason = format!("{path}: {}", outcome.describe());
+        let reason = outcome.reason(Cause::Step, &path);
         let stopped = self.mode != Mode::Rolling;
         let state = self.host(host);
         state.reason = Some(reason.clone());
@@ -175,7 +176,7 @@ impl Scheduler {
             StepOutcome::Cancelled => {
                 state.dropped = None;
                 if self.mode == Mode::Rolling {
-                    self.stop(reason);
+                    self.stop(reason.text);
                 }
                 return;
             }

@@ -39,7 +39,9 @@ use std::sync::Arc;
 
 pub use crate::model::plan::plan::StepIndex;
 use crate::model::plan::plan::{HostIndex, Plan, PlanPhase, PlanStep};
+use crate::model::run::cause::Cause;
 use crate::model::run::outcome::HostOutcome;
+use crate::model::run::reason::Reason;
 pub use action::{Action, Input, Settlement};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,7 +89,7 @@ struct HostState {
     dropped: Option<Dropout>,
     /// No undo may run on it.
     frozen: Option<HostOutcome>,
-    reason: Option<String>,
+    reason: Option<Reason>,
     settled: bool,
     /// Steps that an earlier controller has brought to a good end.
     finished: BTreeSet<StepIndex>,
@@ -295,7 +297,7 @@ impl Scheduler {
     }
 
     /// The host cannot take part.
-    fn on_missing(&mut self, host: HostIndex, why: Dropout, reason: String) {
+    fn on_missing(&mut self, host: HostIndex, why: Dropout, reason: Reason) {
         if self.host(host).activity != Activity::Connecting {
             return;
         }
@@ -335,7 +337,7 @@ impl Scheduler {
     }
 
     /// It may be locked for the run, which only a later controller can find out: nothing else may come there, and the host is not forgotten.
-    fn on_lock_unknown(&mut self, host: HostIndex, reason: String) {
+    fn on_lock_unknown(&mut self, host: HostIndex, reason: Reason) {
         if self.host(host).activity == Activity::Connecting {
             let state = self.host(host);
             state.frozen = Some(HostOutcome::Detached);
@@ -345,7 +347,7 @@ impl Scheduler {
     }
 
     /// A resumed run has lost a host for now, or to another run.
-    fn on_away_again(&mut self, host: HostIndex, reason: String, outcome: HostOutcome) {
+    fn on_away_again(&mut self, host: HostIndex, reason: Reason, outcome: HostOutcome) {
         self.active -= 1;
         self.pending -= 1;
         let state = self.host(host);
@@ -362,7 +364,7 @@ impl Scheduler {
     }
 
     /// The host is there, and cannot take part. One that another run works on stops this one, whatever the budget.
-    fn on_refused(&mut self, host: HostIndex, outcome: HostOutcome, reason: String) {
+    fn on_refused(&mut self, host: HostIndex, outcome: HostOutcome, reason: Reason) {
         if self.host(host).activity != Activity::Connecting {
             return;
         }
@@ -469,7 +471,8 @@ impl Scheduler {
             if let Activity::Pausing(..) = state.activity {
                 state.activity = Activity::Idle;
                 state.dropped = Some(Dropout::Failed);
-                state.reason = Some("a step failed, and the run stopped before another attempt".to_owned());
+                state.reason =
+                    Some(Reason::new(Cause::Step, "a step failed, and the run stopped before another attempt"));
             }
             // What would be run again would only be undone; what may be running is brought to its end.
             state.again = state.again.filter(|again| !matches!(again, Again::Rerun(..)));

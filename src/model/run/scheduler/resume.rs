@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use super::{Action, Activity, Again, Dropout, Mode, Scheduler, StepIndex, Then};
 use crate::model::plan::plan::{HostIndex, OnFailure, Plan};
+use crate::model::run::cause::Cause;
 use crate::model::run::event::{Decision, Direction};
 use crate::model::run::host_summary::StepKind;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::past::{Past, PastFact};
+use crate::model::run::reason::Reason;
 
 impl Scheduler {
     /// A scheduler that goes on where another one ended.
@@ -111,7 +113,8 @@ impl Scheduler {
                 let state = self.host(host);
                 state.locked = false;
                 state.frozen.get_or_insert(HostOutcome::Unknown);
-                state.reason.get_or_insert_with(|| "its lock was taken away while the run worked there".to_owned());
+                let taken = "its lock was taken away while the run worked there";
+                state.reason.get_or_insert_with(|| Reason::new(Cause::LockTaken, taken));
             }
             PastFact::Registered { .. } => {}
         }
@@ -127,13 +130,13 @@ impl Scheduler {
         };
         let step = step.map(|path| format!("; nobody knows how {path} stands")).unwrap_or_default();
         if let Some(Again::Watch(at, _)) = open {
-            self.note_effect(host, at, &StepOutcome::Unknown { reason: String::new() });
+            self.note_effect(host, at, &StepOutcome::Unknown { reason: "".into() });
         }
         let state = self.host(host);
         state.given_up = true;
         state.dropped = Some(Dropout::Unreachable);
         state.frozen = Some(HostOutcome::Unreachable);
-        state.reason = Some(format!("given up{step}{lock}"));
+        state.reason = Some(Reason::new(Cause::GivenUp, format!("given up{step}{lock}")));
     }
 
     fn given_up(&self) -> impl Iterator<Item = HostIndex> {
@@ -171,7 +174,7 @@ impl Scheduler {
         } else if let (true, Some(Again::Watch(_, attempt))) = (retrying, again) {
             state.again = Some(Again::Rerun(at, attempt + 1));
         } else {
-            state.reason = Some(format!("{path}: {}", outcome.describe()));
+            state.reason = Some(outcome.reason(Cause::Step, path));
             state.dropped = Some(Dropout::Failed);
             if let StepOutcome::Unknown { .. } = outcome {
                 state.frozen = Some(HostOutcome::Unknown);
@@ -192,7 +195,7 @@ impl Scheduler {
                 }
             }
             // It runs again.
-            outcome => state.reason = Some(format!("undo of {path}: {}", outcome.describe())),
+            outcome => state.reason = Some(outcome.reason(Cause::Undo, format_args!("undo of {path}"))),
         }
         state.again = None;
         state.unknown = again.filter(|_| matches!(outcome, StepOutcome::Unknown { .. }));
@@ -373,7 +376,7 @@ impl Scheduler {
             }
         };
         let path = self.step(at).map(|step| step.path.to_string()).unwrap_or_default();
-        self.host(host).reason = Some(format!("{path}: {}", outcome.describe()));
+        self.host(host).reason = Some(outcome.reason(Cause::Step, path));
         self.wait_for(host, outcome_of_host);
         true
     }

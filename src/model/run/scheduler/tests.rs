@@ -88,7 +88,7 @@ fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
 const FAILED: StepOutcome = StepOutcome::Failed { status: 3 };
 
 fn unknown() -> StepOutcome {
-    StepOutcome::Unknown { reason: "connection lost".to_owned() }
+    StepOutcome::Unknown { reason: "connection lost".into() }
 }
 
 /// Plays a run: every host answers at once, in the order in which it was asked, by the given rules. The log holds one word a fact.
@@ -158,7 +158,7 @@ impl Play {
         };
         match action {
             Action::Connect(h) if self.unreachable.contains(&h.0) => {
-                inputs.push_back(Input::ConnectFailed(h, "refused".to_owned()));
+                inputs.push_back(Input::ConnectFailed(h, "refused".into()));
             }
             Action::Connect(h) => inputs.push_back(Input::Connected(h)),
             Action::Run(h, at, _) | Action::Watch(h, at, _) => {

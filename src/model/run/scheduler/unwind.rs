@@ -2,7 +2,9 @@
 
 use super::{Action, Activity, Done, Dropout, Mode, Scheduler, Settlement, StepIndex, Then};
 use crate::model::plan::plan::{HostIndex, OnFailure};
+use crate::model::run::cause::Cause;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::reason::Reason;
 use crate::model::text::name::StepPath;
 
 impl Scheduler {
@@ -52,8 +54,8 @@ impl Scheduler {
             if undoable && state.frozen.is_none() && !state.settled {
                 state.frozen = Some(HostOutcome::Held);
                 state.doubt = true;
-                let before = state.reason.take().map(|reason| format!("{reason}; ")).unwrap_or_default();
-                state.reason = Some(format!("{before}not undone: a step that runs once for the site is in doubt"));
+                let doubt = Reason::new(Cause::Stopped, "not undone: a step that runs once for the site is in doubt");
+                state.reason = Some(doubt.following(state.reason.take()));
             }
         }
     }
@@ -110,8 +112,8 @@ impl Scheduler {
             }
             return;
         }
-        let before = state.reason.take().map(|r| format!("{r}; ")).unwrap_or_default();
-        state.reason = Some(format!("{before}undo of {path}: {}", outcome.describe()));
+        let undo = outcome.reason(Cause::Undo, format_args!("undo of {path}"));
+        state.reason = Some(undo.following(state.reason.take()));
         state.doubt = true;
         state.frozen = Some(match outcome {
             StepOutcome::Unknown { .. } => HostOutcome::Unknown,
@@ -153,7 +155,7 @@ impl Scheduler {
             let state = self.host(host);
             state.frozen = Some(if durable { HostOutcome::Detached } else { HostOutcome::Unknown });
             state.doubt = true;
-            state.reason = Some(format!("let go while {path} was running"));
+            state.reason = Some(Reason::new(Cause::LetGo, format!("let go while {path} was running")));
         }
         self.finish();
     }
@@ -169,7 +171,8 @@ impl Scheduler {
                 let state = self.host(host);
                 state.doubt |= resumed && away;
                 state.frozen = Some(HostOutcome::Held);
-                state.reason.get_or_insert_with(|| "the rollout stopped, and what was done is held".to_owned());
+                let held = "the rollout stopped, and what was done is held";
+                state.reason.get_or_insert_with(|| Reason::new(Cause::Stopped, held));
             }
             self.settle_as(host, stopped);
         }
@@ -218,7 +221,8 @@ impl Scheduler {
             state.doubt = true;
             if has_run {
                 state.frozen = Some(HostOutcome::Held);
-                state.reason.get_or_insert_with(|| "the run is not through, and waits to be resumed".to_owned());
+                let waits = "the run is not through, and waits to be resumed";
+                state.reason.get_or_insert_with(|| Reason::new(Cause::Stopped, waits));
             }
         }
         let stopped = stopped || suspended;
@@ -231,7 +235,8 @@ impl Scheduler {
             (None, None) if undone => HostOutcome::RolledBack,
             (None, None) if !has_run => HostOutcome::Untouched,
             (None, None) => {
-                state.reason.get_or_insert_with(|| "the run stopped, and what ran here has no undo".to_owned());
+                let stays = "the run stopped, and what ran here has no undo";
+                state.reason.get_or_insert_with(|| Reason::new(Cause::Stopped, stays));
                 HostOutcome::Held
             }
         };

@@ -3,9 +3,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::run::cause::Cause;
 use crate::model::run::event::{EVENT_VERSION, OutputData, Stream};
 use crate::model::run::outcome::{StepOutcome, TimeLimit};
+use crate::model::run::reason::Reason;
 use crate::model::run::scripted::{Script, host, phase, rolling_deployment, run, step};
+use crate::model::text::hint::Hint;
 use crate::model::text::name::{StepPath, VarName};
 use crate::model::text::tail::{LINE_BYTES, TAIL_LINES};
 
@@ -180,6 +183,12 @@ fn mixed_codes() {
     assert_eq!(worst([0, 6]), 6);
 }
 
+fn any_reason() -> impl Strategy<Value = Reason> {
+    let hints = prop::collection::vec(any::<String>().prop_map(Hint::Command), 0..2);
+    let cause = prop::sample::select(vec![None, Some(Cause::Resolve), Some(Cause::LockHeld)]);
+    (any::<String>(), cause, hints).prop_map(|(text, cause, hints)| Reason { text, cause, hints })
+}
+
 fn any_step_outcome() -> impl Strategy<Value = StepOutcome> {
     prop_oneof![
         Just(StepOutcome::Succeeded),
@@ -188,8 +197,8 @@ fn any_step_outcome() -> impl Strategy<Value = StepOutcome> {
         Just(StepOutcome::Signaled { signal: "TERM".into() }),
         any::<u64>().prop_map(|millis| StepOutcome::TimedOut { limit: TimeLimit::IdleTimeout, millis }),
         Just(StepOutcome::Cancelled),
-        any::<String>().prop_map(|reason| StepOutcome::NotStarted { reason }),
-        any::<String>().prop_map(|reason| StepOutcome::Unknown { reason }),
+        any_reason().prop_map(|reason| StepOutcome::NotStarted { reason }),
+        any_reason().prop_map(|reason| StepOutcome::Unknown { reason }),
     ]
 }
 
@@ -242,11 +251,11 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
             name: VarName::parse("x").unwrap(),
             value
         }),
-        (hosts(), any::<String>()).prop_map(|(host, reason)| Fact::ConnectionLost { host, reason, step_goes_on: true }),
+        (hosts(), any_reason()).prop_map(|(host, reason)| Fact::ConnectionLost { host, reason, step_goes_on: true }),
         (hosts(), steps()).prop_map(|(host, step)| Fact::UndoStarted { host, step, attempt: 1 }),
         (hosts(), steps(), any_step_outcome(), any::<u64>())
             .prop_map(|(host, step, outcome, millis)| Fact::UndoFinished { host, step, outcome, millis }),
-        (hosts(), any_host_outcome(), any::<Option<String>>(), prop::collection::vec(steps(), 0..3)).prop_map(
+        (hosts(), any_host_outcome(), prop::option::of(any_reason()), prop::collection::vec(steps(), 0..3)).prop_map(
             |(host, outcome, reason, in_force)| Fact::HostFinished {
                 host,
                 outcome,

@@ -196,7 +196,7 @@ fn events_and_plans_of_a_newer_fleet_are_refused_everywhere() {
     append(&run.join(EVENTS_FILE), b"{\"v\":99,\"what\":\"ever\"}\n");
     assert_eq!(store(&folder).list().unwrap()[0].result, RunResult::Newer);
     let told = store(&folder).shown("last").unwrap_err().to_string();
-    assert!(told.contains("events.jsonl was written by a newer fleet (format 99, this one reads up to 2)\n"), "{told}");
+    assert!(told.contains("events.jsonl was written by a newer fleet (format 99, this one reads up to 3)\n"), "{told}");
     assert!(matches!(store(&folder).known(&id("20261122-084512-7f3a")), Err(HistoryError::Newer { .. })));
 
     let run = record(folder.path(), "20261123-084512-7f3a", &proving("3f2a91c"));
@@ -253,7 +253,7 @@ fn what_is_not_known_is_refused_and_not_passed_over() {
     crate::files::replace(&run.join(PLAN_FILE), 0o600, old.as_bytes()).unwrap();
     assert!(matches!(store(&folder).shown("last"), Err(HistoryError::Older { .. })));
     crate::files::replace(&run.join(PLAN_FILE), 0o600, plan.as_bytes()).unwrap();
-    crate::files::replace(&run.join(EVENTS_FILE), 0o600, whole.replace("{\"v\":2", "{\"v\":1").as_bytes()).unwrap();
+    crate::files::replace(&run.join(EVENTS_FILE), 0o600, whole.replace("{\"v\":3", "{\"v\":1").as_bytes()).unwrap();
     assert_eq!(store(&folder).shown("last").unwrap().0, self::plan());
 }
 
@@ -297,7 +297,7 @@ fn a_run_that_was_not_started_is_told_as_such() {
         assert!(told.iter().all(|told| matches!(told, HistoryError::NotStarted { .. })), "{told:?}");
         _ = std::fs::remove_file(run.join(left));
     }
-    crate::files::create_new(&run.join(EVENTS_FILE), 0o600, b"{\"v\":2,\"at\":").unwrap();
+    crate::files::create_new(&run.join(EVENTS_FILE), 0o600, b"{\"v\":3,\"at\":").unwrap();
     assert_eq!(store(&folder).list().unwrap()[0].result, RunResult::NotStarted);
 }
 
