@@ -6,6 +6,7 @@ use crate::model::inventory::inventory::Site;
 use crate::model::plan::plan::Plan;
 use crate::model::plan::planner::{self, Asked, PlanError, Request};
 use crate::model::recipe::recipe::Recipe;
+use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::name::{RecipeName, RunId, SiteName, VarName};
 
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,21 @@ impl PlanningError {
             }
             error => error.to_string().lines().next().unwrap_or_default().to_owned(),
         }
+    }
+}
+
+impl Advise for PlanningError {
+    fn hints(&self) -> Vec<Hint> {
+        let hint = match self {
+            Self::NoRecipe { site, file } => {
+                Hint::Advice(format!("recipe = \"git-site\" in {file}, or: fleet {site} run -- COMMAND"))
+            }
+            Self::UnknownVariable { meant: Some(meant), .. } => Hint::did_you_mean(meant),
+            Self::UnknownVariable { site, .. } => Hint::Advice(format!("fleet tasks {site} shows its variables")),
+            Self::Plan(error) => return error.hints(),
+            Self::NoSite(_) | Self::Broken(_) => return Vec::new(),
+        };
+        vec![hint]
     }
 }
 

@@ -1,6 +1,7 @@
 //! Why a run cannot be gone on with as somebody asked.
 
 use super::planning::PlanningError;
+use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::name::RunId;
 use crate::record::history::HistoryError;
 use crate::record::record_error::RecordError;
@@ -40,4 +41,32 @@ pub enum ResumeError {
     Ended(RunId),
     #[error("run {0} has no controller any more")]
     NoController(RunId),
+}
+
+impl Advise for ResumeError {
+    fn hints(&self) -> Vec<Hint> {
+        let hint = match self {
+            Self::History(error) => return error.hints(),
+            Self::Record(error) => return error.hints(),
+            Self::Planning(error) => return error.hints(),
+            Self::Over { site, task, .. } => Hint::Command(format!("fleet {site} {task}")),
+            Self::Changed { run, .. } => Hint::Advice(format!(
+                "--as-planned goes on with what was planned then; fleet undo {run} takes it back"
+            )),
+            Self::OnceInDoubt { run, host, step } => Hint::Advice(format!(
+                "if you know that it is done: fleet resume {run} --assume-done {host}:{step} --give-up {host}"
+            )),
+            Self::TurnedBack(run) => Hint::Command(format!("fleet undo {run}")),
+            Self::Ended(run) => Hint::Command(format!("fleet show {run}")),
+            Self::NoController(run) => Hint::Command(format!("fleet resume {run}")),
+            Self::AdHoc(_)
+            | Self::NothingToUndo(_)
+            | Self::NothingToCancel(_)
+            | Self::NotOpen { .. }
+            | Self::DecidedTwice(_)
+            | Self::NoHost { .. }
+            | Self::GivenUpAndRerun { .. } => return Vec::new(),
+        };
+        vec![hint]
+    }
 }

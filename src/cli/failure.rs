@@ -99,20 +99,14 @@ impl From<HistoryError> for Failure {
             | HistoryError::NotStarted { .. } => exit::NO_MATCH,
             _ => exit::ENVIRONMENT,
         };
-        Self::new(code, with_cause(&error))
+        Self::of(code, &error)
     }
 }
 
-/// The error and its causes, each said once, before the hints.
-pub fn with_cause(error: &dyn std::error::Error) -> String {
-    let mut causes = String::new();
-    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
-        causes.push_str(": ");
-        causes.push_str(&cause.to_string());
-    }
-    let message = error.to_string();
-    let (first, rest) = message.split_at(message.find('\n').unwrap_or(message.len()));
-    format!("{first}{causes}{rest}")
+/// The error and its causes, each said once.
+fn with_cause(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |cause| cause.source())
+        .fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }
 
 impl From<KeyError> for Failure {

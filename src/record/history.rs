@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::name::{RunId, SiteName};
 
 /// Why a record could not be read.
@@ -12,9 +13,9 @@ use crate::model::text::name::{RunId, SiteName};
 pub enum HistoryError {
     #[error("no run is on record in {place}")]
     Empty { place: String },
-    #[error("no run `{typed}` is on record{}\n  hint: `fleet runs` lists them; `last` is the newest", did_you_mean(nearest.as_deref()))]
+    #[error("no run `{typed}` is on record{}", did_you_mean(nearest.as_deref()))]
     NotFound { typed: String, nearest: Option<String> },
-    #[error("`{typed}` could be {count} runs, among them {first} and {last}\n  hint: type more of it")]
+    #[error("`{typed}` could be {count} runs, among them {first} and {last}")]
     Ambiguous { typed: String, count: usize, first: RunId, last: RunId },
     #[error("run {run} has no host `{host}`{}", did_you_mean(nearest.as_deref()))]
     NoHost { run: RunId, host: String, nearest: Option<String> },
@@ -37,22 +38,40 @@ pub enum HistoryError {
         #[source]
         source: serde_json::Error,
     },
-    #[error("{path} was written by a newer fleet (format {found}, this one reads up to {known})\n  hint: use that version of fleet for this run", path = path.display())]
+    #[error("{path} was written by a newer fleet (format {found}, this one reads up to {known})", path = path.display())]
     Newer { path: PathBuf, found: u32, known: u32 },
     /// This one cannot go on with it.
-    #[error("{path} was written by an older fleet (format {found}, this one reads {known})\n  hint: use that version of fleet for this run", path = path.display())]
+    #[error("{path} was written by an older fleet (format {found}, this one reads {known})", path = path.display())]
     Older { path: PathBuf, found: u32, known: u32 },
     /// A blob is not what its name says.
-    #[error("{path} has been altered since the run began: its SHA-256 is not its name\n  hint: fleet does not run it; bring the file back from a backup", path = path.display())]
+    #[error("{path} has been altered since the run began: its SHA-256 is not its name", path = path.display())]
     Altered { path: PathBuf },
     /// Its controller ended before the first event was written.
-    #[error(
-        "run {run} was not started: fleet ended while its record was being made, and no host was contacted\n  hint: start it again; its record can be deleted"
-    )]
+    #[error("run {run} was not started: fleet ended while its record was being made, and no host was contacted")]
     NotStarted { run: RunId },
     /// What was read could not be written out.
     #[error("cannot write the log out")]
     Output(#[source] io::Error),
+}
+
+impl Advise for HistoryError {
+    fn hints(&self) -> Vec<Hint> {
+        let hint = match self {
+            Self::NotFound { .. } => "`fleet runs` lists them; `last` is the newest",
+            Self::Ambiguous { .. } => "type more of it",
+            Self::Newer { .. } | Self::Older { .. } => "use that version of fleet for this run",
+            Self::Altered { .. } => "fleet does not run it; bring the file back from a backup",
+            Self::NotStarted { .. } => "start it again; its record can be deleted",
+            Self::Empty { .. }
+            | Self::NoHost { .. }
+            | Self::NoLog { .. }
+            | Self::NoStep { .. }
+            | Self::Unreadable { .. }
+            | Self::Damaged { .. }
+            | Self::Output(_) => return Vec::new(),
+        };
+        vec![Hint::advice(hint)]
+    }
 }
 
 fn did_you_mean(nearest: Option<&str>) -> String {
