@@ -252,7 +252,7 @@ fn a_step_that_runs_as_another_user_is_seen_as_root() {
     fs::remove_file(site["web1"].bin().join("sudo")).unwrap();
     let output = site.fleet(&["cancel"]).expect_code(10);
     assert!(output.stdout.contains("rolled back") || output.stdout.contains("held"), "{}", output.stdout);
-    assert!(site["web1"].commands().is_empty(), "{:?}", site["web1"].commands());
+    wait_for("the end of all commands", || site["web1"].commands().is_empty().then_some(()));
 }
 
 #[test]
