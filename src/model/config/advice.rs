@@ -161,7 +161,6 @@ fn blank_in_command(text: &str) -> Option<(Blank, String)> {
     None
 }
 
-/// Is it a script for a shell?
 fn is_shell(script: &str) -> bool {
     let first = script.lines().next().unwrap_or_default();
     let Some(interpreter) = first.strip_prefix("#!") else { return true };

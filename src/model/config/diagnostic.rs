@@ -8,18 +8,14 @@ use std::sync::Arc;
 pub struct Source {
     /// The path as a person would type it, from the project folder: `hosts/mysite.toml`.
     pub path: String,
-    /// The content.
     pub text: String,
 }
 
-/// Something wrong in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The file.
     pub source: Arc<Source>,
     /// The bytes that the message is about.
     pub span: Range<usize>,
-    /// What is wrong.
     pub message: String,
     /// What stands beside the caret: `did you mean `address`?`
     pub label: Option<String>,
@@ -28,19 +24,16 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// A diagnostic without a label.
     pub fn new(source: &Arc<Source>, span: Range<usize>, message: impl Into<String>) -> Self {
         Self { source: Arc::clone(source), span, message: message.into(), label: None, also: None }
     }
 
-    /// The same with a text beside the caret.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// The same with another place shown.
     #[must_use]
     pub fn also(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
         self.also = Some((span, label.into()));

@@ -73,22 +73,18 @@ impl Document<'_> {
         (value, document.finish())
     }
 
-    /// The table that is the file.
     pub fn root(&self) -> Table<'_> {
         Table { document: self, entries: &self.root, span: 0..0, asked: RefCell::default() }
     }
 
-    /// The file.
     pub fn source(&self) -> &Arc<Source> {
         self.source
     }
 
-    /// Reports an error.
     pub fn report(&self, span: Range<usize>, message: impl Into<String>) {
         self.push(Diagnostic::new(self.source, span, message));
     }
 
-    /// Reports an error.
     pub fn push(&self, diagnostic: Diagnostic) {
         self.problems.borrow_mut().push(Problem { diagnostic, absence: false });
     }
@@ -150,7 +146,6 @@ fn without_lines(text: &str, errors: &[Diagnostic]) -> String {
     kept
 }
 
-/// A table of a [`Document`].
 pub struct Table<'d> {
     document: &'d Document<'d>,
     entries: &'d DeTable<'d>,
@@ -159,7 +154,6 @@ pub struct Table<'d> {
 }
 
 impl<'d> Table<'d> {
-    /// The document.
     pub fn document(&self) -> &'d Document<'d> {
         self.document
     }
@@ -174,12 +168,10 @@ impl<'d> Table<'d> {
         Setting { origin: self.document.origin(&spanned.span), value: spanned.value }
     }
 
-    /// Is nothing in it?
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The value of a key, when it is there.
     pub fn item(&self, key: &'static str) -> Option<Item<'d>> {
         self.asked.borrow_mut().insert(key);
         let (name, value) = self.entries.get_key_value(key)?;
@@ -202,37 +194,30 @@ impl<'d> Table<'d> {
         (!placeholder).then_some(item)
     }
 
-    /// A string.
     pub fn string(&self, key: &'static str) -> Option<Spanned<&'d str>> {
         self.item(key)?.string()
     }
 
-    /// A string that `parse` understands.
     pub fn parsed<T, E: Display>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Option<Spanned<T>> {
         self.item(key)?.parsed(parse)
     }
 
-    /// `true` or `false`.
     pub fn boolean(&self, key: &'static str) -> Option<Spanned<bool>> {
         self.item(key)?.boolean()
     }
 
-    /// A table.
     pub fn table(&self, key: &'static str) -> Option<Table<'d>> {
         self.item(key)?.table()
     }
 
-    /// An array's elements.
     pub fn array(&self, key: &'static str) -> Option<Vec<Item<'d>>> {
         self.item(key)?.array()
     }
 
-    /// The tables of `[[key]]`.
     pub fn tables(&self, key: &'static str) -> Option<Vec<Table<'d>>> {
         self.item(key)?.tables()
     }
 
-    /// Reports that a key is missing.
     pub fn missing(&self, key: &'static str, label: &str) {
         // A key that is there but wrong was reported already.
         if !self.entries.contains_key(key) {

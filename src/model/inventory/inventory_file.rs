@@ -15,7 +15,6 @@ use crate::model::inventory::ssh::SshSettings;
 use crate::model::recipe::recipe::settable;
 use crate::model::text::name::{RecipeName, SiteName, VarName};
 
-/// How many hosts an inventory may have.
 pub const MOST_HOSTS: usize = 100_000;
 
 /// What the inventory is checked against.

@@ -33,42 +33,27 @@ struct Term {
     hosts: Option<Pattern>,
 }
 
-/// Why a selector was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
-    /// There is nothing between two commas, or nothing at all.
     #[error("{}", if .0.is_empty() { "the selector is empty".to_owned() } else { format!("`{}` has an empty term", .0) })]
     Empty(String),
-    /// A glob that can not be read.
     #[error("`{term}` is no glob: {reason}")]
-    Glob {
-        /// The term.
-        term: String,
-        /// Why.
-        reason: String,
-    },
-    /// A range that can not be read.
+    Glob { term: String, reason: String },
     #[error(transparent)]
     Range(#[from] RangeError),
-    /// Too many or too few colons.
     #[error("`{0}` is neither `SITE` nor `SITE:HOST`")]
     Form(String),
-    /// Nothing has this name.
     #[error("no {kind} matches `{name}`{}", part(of.as_deref()))]
     Unmatched {
         /// `site`, `host or role of site mysite`, …
         kind: String,
-        /// What was typed.
         name: String,
-        /// The nearest name.
         near: Option<String>,
         /// The range that it is a part of.
         of: Option<String>,
     },
-    /// There are only terms that take away.
     #[error("`{0}` only takes away")]
     OnlyNegative(String),
-    /// All hosts were taken away.
     #[error("`{0}` leaves no host")]
     NothingLeft(String),
     /// What it names, or may name, is in files with errors.
@@ -102,12 +87,10 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// The sites with their hosts.
     pub fn sites(&self) -> &[(SiteName, Vec<HostName>)] {
         &self.sites
     }
 
-    /// All hosts.
     pub fn hosts(&self) -> impl Iterator<Item = (&SiteName, &HostName)> {
         self.sites.iter().flat_map(|(site, hosts)| hosts.iter().map(move |host| (site, host)))
     }
@@ -132,7 +115,6 @@ impl Targets {
 type Chosen<'a> = BTreeSet<(&'a str, &'a str)>;
 
 impl Selector {
-    /// Reads a selector.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
         let terms =
             pattern::split(text, ',').into_iter().map(|term| Term::parse(text, term)).collect::<Result<_, _>>()?;

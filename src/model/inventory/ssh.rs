@@ -22,7 +22,6 @@ pub const SSH_PORT: u16 = 22;
 pub enum Shown {
     /// A text, or a number.
     Text(String),
-    /// A length of time.
     Time(Duration),
 }
 
@@ -116,7 +115,6 @@ macro_rules! lowest {
 }
 
 settings! { |login|
-    /// TCP port.
     "port" port: #[serde(skip_serializing_if = "Option::is_none")] u16 => u16, default SSH_PORT, port => text;
     /// Login user; when nobody sets it, the one who runs `fleet`.
     "user" user: UserName => UserName, else login.clone(), user => text;

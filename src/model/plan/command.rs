@@ -19,7 +19,6 @@ pub struct CommandTemplate {
     /// Folder to run in; the login folder when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<Template>,
-    /// Environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, Template>,
     /// Run as this user, through `sudo -n`.
@@ -33,7 +32,6 @@ impl CommandTemplate {
         Self { text, interpreter: None, cwd: None, env: BTreeMap::new(), as_user: None }
     }
 
-    /// All templates of the command.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         std::iter::once(&self.text).chain(&self.cwd).chain(self.env.values())
     }
@@ -75,7 +73,6 @@ pub struct RemoteCommand {
     pub interpreter: Option<String>,
     /// Folder to run in.
     pub cwd: Option<String>,
-    /// Environment.
     pub env: BTreeMap<String, String>,
     /// Run as this user, through `sudo -n`.
     pub as_user: Option<UserName>,

@@ -11,10 +11,8 @@ use crate::model::plan::plan::{OnFailure, Retry};
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{NameError, PhaseName, RecipeName, RoleName, StepName, TaskName, UserName, VarName};
 
-/// A recipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
-    /// Its name.
     pub name: RecipeName,
     /// Its file; the path of a built-in one is `recipe git-site (built in)`.
     pub source: Arc<Source>,
@@ -22,13 +20,11 @@ pub struct Recipe {
     pub doc: String,
     /// The folder of a site's book on a host ([`crate::model::plan::book`]); in the login user's spool when there is none.
     pub lock: Option<Spanned<Template>>,
-    /// The variables that it declares.
     pub vars: BTreeMap<VarName, RecipeVar>,
     /// Its tasks, in the order of the file.
     pub tasks: Vec<Task>,
 }
 
-/// A variable that a recipe declares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecipeVar {
     /// What it is.
@@ -44,7 +40,6 @@ pub struct RecipeVar {
 /// A named, ordered procedure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
-    /// Its name.
     pub name: TaskName,
     /// What it does, in one line.
     pub doc: String,
@@ -52,7 +47,6 @@ pub struct Task {
     pub on_failure: Option<OnFailure>,
     /// The variable that its success proves for sites that follow this one.
     pub proves: Option<VarName>,
-    /// What it is made of.
     pub body: TaskBody,
     /// Where its name stands.
     pub span: Range<usize>,
@@ -72,16 +66,13 @@ pub enum TaskBody {
 /// A task's name, where another one uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskRef {
-    /// The name.
     pub name: TaskName,
-    /// Where it stands.
     pub span: Range<usize>,
 }
 
 /// A part of a task with one set of hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phase {
-    /// Its name.
     pub name: PhaseName,
     /// Only hosts with this role.
     pub on: Option<RoleName>,
@@ -89,7 +80,6 @@ pub struct Phase {
     pub once: bool,
     /// In the site's batches.
     pub rolling: bool,
-    /// What it is made of.
     pub body: PhaseBody,
     /// Where its name stands.
     pub span: Range<usize>,
@@ -108,21 +98,17 @@ pub enum PhaseBody {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "they are what the author of a recipe says of a step")]
 pub struct Step {
-    /// Its name.
     pub name: StepName,
     /// What it does; none of a step that is only an `undo`.
     pub action: Option<Action>,
     /// What takes it back. Runs in the same folder, environment and user.
     pub undo: Option<Spanned<Template>>,
-    /// Asked first.
     pub guard: Option<StepGuard>,
     /// Only hosts with this role.
     pub on: Option<RoleName>,
     /// Run as this user, through `sudo -n`.
     pub as_user: Option<UserName>,
-    /// Folder to run in.
     pub cwd: Option<Spanned<Template>>,
-    /// Environment.
     pub env: BTreeMap<String, Spanned<Template>>,
     /// Longest running time.
     pub timeout: Option<Duration>,
@@ -148,7 +134,6 @@ pub struct Step {
     pub span: Range<usize>,
 }
 
-/// What a step does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Shell text.
@@ -174,7 +159,6 @@ pub enum StepGuard {
 }
 
 impl Recipe {
-    /// The task of that name.
     pub fn task(&self, name: &str) -> Option<&Task> {
         self.tasks.iter().find(|task| task.name.as_str() == name)
     }
@@ -198,16 +182,12 @@ pub fn is_built_in(name: &VarName) -> bool {
     name.as_str().starts_with("fleet.")
 }
 
-/// Why a variable cannot be set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
-    /// It is fleet's.
     #[error("`{0}`: variables that begin with `fleet.` are set by fleet itself")]
     BuiltIn(VarName),
-    /// It is no name of a variable.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// There is no value.
     #[error("`{0}` is not of the form NAME=VALUE")]
     Form(String),
 }
@@ -219,7 +199,6 @@ pub fn settable(name: &str) -> Result<VarName, SettingError> {
 }
 
 impl Step {
-    /// All its texts with placeholders.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let action = match &self.action {
             Some(Action::Run(text)) => Some(text),

@@ -26,7 +26,6 @@ pub const SITE_VERBS: [&str; 8] =
 /// Fetches a script by its path, relative to the recipe's folder.
 pub type FetchScript<'a> = &'a dyn Fn(&str) -> Result<String, String>;
 
-/// Reads a recipe.
 pub fn read_recipe(name: RecipeName, source: &Arc<Source>, script: FetchScript<'_>) -> Result<Recipe, Vec<Diagnostic>> {
     let (recipe, diagnostics) = Document::read(source, |document| {
         let reader = Reader { document, script, later: RefCell::default() };

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use crate::model::recipe::shell::{self, Context, Scanner};
 use crate::model::text::name::{NameError, VarName};
 
-/// Text with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Template {
@@ -63,34 +62,22 @@ pub enum Language {
 pub struct TemplateError {
     /// Offset in bytes.
     pub offset: usize,
-    /// What is wrong there.
     pub problem: TemplateProblem,
 }
 
-/// What is wrong with a template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateProblem {
-    /// `{{` without `}}`.
     #[error("`{{{{` without `}}}}`; a literal `{{{{` is written `\\{{{{`")]
     Unclosed,
-    /// Not a variable's name.
     #[error("{0}; a literal `{{{{` is written `\\{{{{`")]
     Name(#[from] NameError),
-    /// A filter other than `raw`.
     #[error("unknown filter `{0}`; the only one is `raw`")]
     Filter(String),
-    /// A placeholder where quoting does not hold.
     #[error("`{{{{{name}}}}}` stands {}, where its own quotes would not hold; it is quoted by itself, so move it out", .context.describe())]
-    Context {
-        /// The variable.
-        name: VarName,
-        /// Where it stands.
-        context: Context,
-    },
+    Context { name: VarName, context: Context },
 }
 
 impl Template {
-    /// Reads a template.
     pub fn parse(text: &str, language: Language) -> Result<Self, TemplateError> {
         let mut pieces = Vec::new();
         let mut literal = String::new();

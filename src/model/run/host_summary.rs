@@ -27,7 +27,6 @@ pub struct HostSummary {
     pub finished: Option<Timestamp>,
     /// Is there a connection, as far as is known?
     pub connected: bool,
-    /// How often the connection broke.
     pub connections_lost: u32,
     /// The run holds the site's lock there, or may hold it.
     pub locked: bool,
@@ -70,17 +69,14 @@ pub enum StepKind {
 pub struct StepSummary {
     pub step: StepPath,
     pub kind: StepKind,
-    /// How many attempts began.
     pub attempts: u32,
     /// When the last attempt began.
     pub started: Timestamp,
     /// How the last attempt ended; none while it runs, or while it will be tried again.
     pub outcome: Option<StepOutcome>,
-    /// How long the last attempt took.
     pub duration: Duration,
 }
 
-/// A step that did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub step: StepPath,

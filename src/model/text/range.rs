@@ -10,7 +10,6 @@ const LONGEST: usize = 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
-    /// What stands in brackets is no range.
     #[error("`[{0}]` is not a range such as `[1-20]` or `[01:20]`")]
     Form(String),
     #[error("a name of {0} bytes; none may be longer than {LONGEST}")]

@@ -12,7 +12,6 @@ use crate::model::config::diagnostic::Diagnostic;
 use crate::model::config::setting::Spanned;
 use crate::model::text::duration::parse_duration;
 
-/// A value of a [`Document`].
 pub struct Item<'d> {
     pub(super) document: &'d Document<'d>,
     /// Its key; of an array's element the array's.
@@ -22,7 +21,6 @@ pub struct Item<'d> {
     /// Where the value stands; of `[table]` its header.
     pub span: Range<usize>,
     pub(super) value: &'d DeValue<'d>,
-    /// Is it an element of an array?
     pub(super) element: bool,
 }
 
@@ -44,7 +42,6 @@ impl<'d> Item<'d> {
         format!("{}`{}`", if self.element { "an element of " } else { "" }, self.key)
     }
 
-    /// Reports something about the value.
     pub fn report(&self, message: impl Into<String>) {
         self.document.report(self.span.clone(), message);
     }
@@ -113,7 +110,6 @@ impl<'d> Item<'d> {
         }
     }
 
-    /// `true` or `false`.
     pub fn boolean(&self) -> Option<Spanned<bool>> {
         match self.value {
             DeValue::Boolean(value) => Some(self.spanned(*value)),
@@ -151,7 +147,6 @@ impl<'d> Item<'d> {
         Some(duration)
     }
 
-    /// A table.
     pub fn table(&self) -> Option<Table<'d>> {
         match self.value {
             DeValue::Table(entries) => {
@@ -161,17 +156,14 @@ impl<'d> Item<'d> {
         }
     }
 
-    /// Is it a table?
     pub fn is_table(&self) -> bool {
         self.value.is_table()
     }
 
-    /// Is it a string?
     pub fn is_string(&self) -> bool {
         self.value.is_str()
     }
 
-    /// An array's elements.
     pub fn array(&self) -> Option<Vec<Self>> {
         let DeValue::Array(elements) = self.value else { return self.expected("an array") };
         let element = |value: &'d toml::Spanned<DeValue<'d>>| Self {

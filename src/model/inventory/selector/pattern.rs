@@ -13,7 +13,6 @@ use crate::model::text::range;
 /// Names that a range inside a glob may stand for: each is a glob of its own.
 const MOST_GLOBS: usize = 1000;
 
-/// One name, glob or range.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     pub(super) text: String,
@@ -107,7 +106,6 @@ pub(super) fn split(text: &str, at: char) -> Vec<&str> {
     text.split(outside).collect()
 }
 
-/// The name nearest to what was typed.
 pub(super) fn near<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
     let names: BTreeSet<&str> = names.collect();
     nearest(typed, names).map(ToOwned::to_owned)

@@ -21,7 +21,6 @@ use crate::model::recipe::recipe::{Action, Spanned, Step, StepGuard};
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{HostName, TaskName, VarName};
 
-/// Builds one plan.
 pub struct Builder<'a> {
     request: Request<'a>,
     classes: Classes<'a>,

@@ -40,13 +40,10 @@ pub use variables::{Variables, misspelt};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Asked {
-    /// The site.
     pub site: SiteName,
-    /// The targeted hosts of the site.
     pub hosts: Vec<HostName>,
     /// The tasks, in order.
     pub tasks: Vec<TaskName>,
-    /// What the command line set.
     pub overrides: Overrides,
     /// The login user when nobody sets one.
     pub login: UserName,
@@ -62,7 +59,6 @@ pub struct Asked {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Overrides {
-    /// How hosts are reached.
     #[serde(flatten)]
     pub ssh: SshValues,
     /// `--set`
@@ -75,7 +71,6 @@ pub struct Overrides {
     pub max_fail: Option<Share>,
     /// `--timeout`: the limit of steps that have none of their own.
     pub timeout: Option<Duration>,
-    /// Which steps.
     pub steps: StepSelection,
 }
 
@@ -103,15 +98,12 @@ pub const DEFAULT_PARALLEL: usize = 32;
 /// What is to be planned.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The site.
     pub site: &'a Site,
-    /// The targeted hosts of the site.
     pub hosts: &'a [HostName],
     /// The site's recipe.
     pub recipe: &'a Recipe,
     /// The tasks, in order.
     pub tasks: &'a [TaskName],
-    /// What the command line sets.
     pub overrides: &'a Overrides,
     /// The run that will carry it out.
     pub run: &'a RunId,
@@ -146,7 +138,6 @@ fn bind_book(recipe: &Recipe, variables: &Variables, host: &Host) -> Result<Opti
     recipe.lock.as_ref().map(bind).transpose()
 }
 
-/// Plans tasks on one site.
 pub fn plan(request: Request<'_>) -> Result<Plan, PlanError> {
     let mut flat = phases::flatten(request.recipe, request.tasks)?;
     phases::select(&mut flat, &request.overrides.steps)?;

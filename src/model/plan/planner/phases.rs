@@ -65,7 +65,6 @@ fn number_steps(phases: &mut [FlatPhase<'_>]) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// The task of that name.
 pub fn find<'a>(recipe: &'a Recipe, name: &str) -> Result<&'a Task, PlanError> {
     // Old fingers know the underscores.
     let dashed = name.replace('_', "-");
