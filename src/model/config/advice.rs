@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::model::config::setting::Setting;
 use crate::model::inventory::inventory::Site;
-use crate::model::recipe::recipe::{Action, Recipe, Spanned, Step, StepGuard};
+use crate::model::recipe::recipe::{Action, Recipe, Spanned, Step};
 use crate::model::recipe::shell::{Context, Scanner};
 use crate::model::recipe::template::Template;
 use crate::model::text::encoding::{code_point, false_blank};
@@ -33,7 +33,7 @@ pub fn of_recipe(recipe: &Recipe) -> Vec<String> {
                 notes.found.push((value.span.start, not_expanded(home.word, &format!("env.{name}"), &instead)));
             }
         }
-        for (key, text) in shell_texts(step) {
+        for (key, text) in step.shell_texts() {
             if let Some((at, note)) = blank_in_command(&text.value.to_string()) {
                 notes.found.push((notes.place(&text.span, at), format!("`{key}` {note}")));
             }
@@ -167,22 +167,9 @@ fn is_shell(script: &str) -> bool {
     interpreter.split([' ', '/']).any(|word| ["sh", "dash", "bash", "ksh", "zsh", "ash"].contains(&word))
 }
 
-fn shell_texts(step: &Step) -> impl Iterator<Item = (&'static str, &Spanned<Template>)> {
-    let run = match &step.action {
-        Some(Action::Run(text)) => Some(("run", text)),
-        Some(Action::Script { .. }) | None => None,
-    };
-    let guard = step.guard.as_ref().map(|guard| match guard {
-        StepGuard::Unless(text) => ("unless", text),
-        StepGuard::OnlyIf(text) => ("only-if", text),
-    });
-    let undo = step.undo.as_ref().map(|undo| ("undo", undo));
-    [run, guard, undo].into_iter().flatten()
-}
-
 /// The variables that hold shell text: a command takes them `|raw`, or one that it takes is made of them. All others are words.
 fn shell_variables(recipe: &Recipe) -> BTreeSet<VarName> {
-    let of_steps = recipe.steps().flat_map(shell_texts).flat_map(|(_, text)| text.value.raw_names());
+    let of_steps = recipe.steps().flat_map(Step::shell_texts).flat_map(|(_, text)| text.value.raw_names());
     let mut open: Vec<&VarName> = of_steps.collect();
     let mut found = BTreeSet::new();
     while let Some(name) = open.pop() {

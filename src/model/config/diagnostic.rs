@@ -34,6 +34,15 @@ impl Diagnostic {
         self
     }
 
+    /// The same with the nearest of these names beside the caret, when one is near enough to be meant.
+    #[must_use]
+    pub fn did_you_mean<'a>(self, typed: &str, names: impl IntoIterator<Item = &'a str>) -> Self {
+        match nearest(typed, names) {
+            Some(near) => self.label(format!("did you mean `{near}`?")),
+            None => self,
+        }
+    }
+
     #[must_use]
     pub fn also(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
         self.also = Some((span, label.into()));

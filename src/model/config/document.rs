@@ -18,7 +18,7 @@ use toml::de::{DeTable, DeValue};
 
 use self::blanks::with_plain_blanks;
 pub use self::item::Item;
-use crate::model::config::diagnostic::{Diagnostic, Source, nearest};
+use crate::model::config::diagnostic::{Diagnostic, Source};
 use crate::model::config::setting::{Origin, Setting, Spanned};
 
 /// A file that is being read.
@@ -83,6 +83,16 @@ impl Document<'_> {
 
     pub fn report(&self, span: Range<usize>, message: impl Into<String>) {
         self.push(Diagnostic::new(self.source, span, message));
+    }
+
+    /// Reports an error with a text beside the caret.
+    pub fn tell(&self, span: Range<usize>, message: impl Into<String>, label: impl Into<String>) {
+        self.push(Diagnostic::new(self.source, span, message).label(label));
+    }
+
+    /// Reports that something is there again.
+    pub fn report_again(&self, span: Range<usize>, first: &Range<usize>, message: impl Into<String>) {
+        self.push(Diagnostic::new(self.source, span, message).also(first.clone(), "first here"));
     }
 
     pub fn push(&self, diagnostic: Diagnostic) {
@@ -163,6 +173,11 @@ impl<'d> Table<'d> {
         self.span.clone()
     }
 
+    /// The value of a key, as `read` understands it.
+    pub fn read<T>(&self, key: &'static str, read: impl FnOnce(&Item<'d>) -> Option<Spanned<T>>) -> Option<Setting<T>> {
+        Some(self.setting(read(&self.item(key)?)?))
+    }
+
     /// The value, and its place in the file.
     pub fn setting<T>(&self, spanned: Spanned<T>) -> Setting<T> {
         Setting { origin: self.document.origin(&spanned.span), value: spanned.value }
@@ -231,12 +246,10 @@ impl<'d> Table<'d> {
         let asked = self.asked.take();
         for item in self.items() {
             if !asked.contains(item.key) {
-                let label = match nearest(item.key, asked.iter().copied()) {
-                    Some(name) => format!("did you mean `{name}`?"),
-                    None => format!("known here: {}", asked.iter().copied().collect::<Vec<_>>().join(", ")),
-                };
+                let known = format!("known here: {}", asked.iter().copied().collect::<Vec<_>>().join(", "));
                 let message = format!("unknown key `{}`", item.key);
-                self.document.push(Diagnostic::new(self.document.source, item.key_span, message).label(label));
+                let unknown = Diagnostic::new(self.document.source, item.key_span, message).label(known);
+                self.document.push(unknown.did_you_mean(item.key, asked.iter().copied()));
             }
         }
     }

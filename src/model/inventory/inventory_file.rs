@@ -101,10 +101,7 @@ struct Common {
 
 impl Common {
     fn read(root: &Table<'_>, known: Known<'_>) -> Self {
-        let mut common = Self {
-            recipe: root.item("recipe").and_then(|item| recipe(&item, known)).map(|name| root.setting(name)),
-            ..Self::default()
-        };
+        let mut common = Self { recipe: root.read("recipe", |item| recipe(item, known)), ..Self::default() };
         if let Some(ssh) = root.table("ssh") {
             common.ssh = SshSettings::read(&ssh);
             ssh.finish();
@@ -113,11 +110,9 @@ impl Common {
             common.vars = read_vars(&vars);
         }
         if let Some(rollout) = root.table("rollout") {
-            common.batches =
-                rollout.item("batches").and_then(|item| batches(&item)).map(|value| rollout.setting(value));
-            common.max_failures =
-                rollout.item("max-failures").and_then(|item| share(&item)).map(|value| rollout.setting(value));
-            common.soak = rollout.item("soak").and_then(|item| item.duration()).map(|value| rollout.setting(value));
+            common.batches = rollout.read("batches", batches);
+            common.max_failures = rollout.read("max-failures", share);
+            common.soak = rollout.read("soak", Item::duration);
             rollout.finish();
         }
         common
@@ -215,8 +210,7 @@ fn read_vars(table: &Table<'_>) -> BTreeMap<VarName, Setting<String>> {
         let Some(value) = item.text() else { continue };
         if let Some(first) = found.get(&name) {
             let message = format!("variable `{name}` is set twice");
-            let diagnostic = Diagnostic::new(table.document().source(), item.span, message);
-            table.document().push(diagnostic.also(first.span.clone(), "first here"));
+            table.document().report_again(item.span, &first.span, message);
         } else {
             found.insert(name, value);
         }
@@ -253,20 +247,14 @@ impl SiteReader<'_> {
         let table = self.document.root();
         let name = self.name();
         let common = Common::read(&table, self.known).over(shared);
-        let stage = table.parsed("stage", stage);
+        let stage = table.read("stage", |item| item.parsed(stage));
         let follows = table.parsed("follows", SiteName::parse);
         if let Some(target) = &follows
             && !self.stems.contains(&target.value.as_str())
         {
-            let diagnostic = Diagnostic::new(
-                self.document.source(),
-                target.span.clone(),
-                format!("there is no site `{}`", target.value),
-            );
-            self.document.push(match nearest(target.value.as_str(), self.stems.iter().copied()) {
-                Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
-                None => diagnostic,
-            });
+            let message = format!("there is no site `{}`", target.value);
+            let diagnostic = Diagnostic::new(self.document.source(), target.span.clone(), message);
+            self.document.push(diagnostic.did_you_mean(target.value.as_str(), self.stems.iter().copied()));
         }
         let hosts = host::read_hosts(&table, &common.ssh, left);
         table.finish();
@@ -275,7 +263,7 @@ impl SiteReader<'_> {
             name,
             source: Arc::clone(self.document.source()),
             recipe: common.recipe.clone(),
-            stage: stage.map(|stage| table.setting(stage)),
+            stage,
             follows: follows.map(|target| table.setting(target)),
             rollout: common.rollout(),
             vars: common.vars,
@@ -289,14 +277,14 @@ impl SiteReader<'_> {
         let as_verb = self.stem.replace('_', "-");
         if as_verb == "all" || self.known.verbs.contains(&as_verb.as_str()) {
             let message = format!("a site can not be called `{}`: that is a word of the command line", self.stem);
-            self.document.push(Diagnostic::new(self.document.source(), 0..0, message).label("rename the file"));
+            self.document.tell(0..0, message, "rename the file");
             return None;
         }
         match SiteName::parse(self.stem) {
             Ok(name) => Some(name),
             Err(error) => {
-                let diagnostic = Diagnostic::new(self.document.source(), 0..0, error.to_string());
-                self.document.push(diagnostic.label("the file's name is the site's: rename the file"));
+                let label = "the file's name is the site's: rename the file";
+                self.document.tell(0..0, error.to_string(), label);
                 None
             }
         }

@@ -43,7 +43,7 @@ macro_rules! settings {
                 if let Some(jump) = table.item("jump") {
                     jump.report("jump hosts are not supported yet");
                 }
-                Self { $($field: table.item($key).and_then(|item| $read(&item)).map(|value| table.setting(value)),)* }
+                Self { $($field: table.read($key, $read),)* }
             }
 
             /// What holds where no file says otherwise.

@@ -146,15 +146,15 @@ pub struct Retry {
 /// A command that decides whether a step has anything to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Guard {
+pub enum Guard<C = CommandTemplate> {
     /// Exit status 0 skips the step.
-    Unless(CommandTemplate),
+    Unless(C),
     /// Any other exit status skips the step.
-    OnlyIf(CommandTemplate),
+    OnlyIf(C),
 }
 
-impl Guard {
-    pub fn command(&self) -> &CommandTemplate {
+impl<C> Guard<C> {
+    pub fn command(&self) -> &C {
         match self {
             Self::Unless(command) | Self::OnlyIf(command) => command,
         }
@@ -162,10 +162,10 @@ impl Guard {
 
     /// The same question by another command.
     #[must_use]
-    pub fn map(&self, change: impl FnOnce(&CommandTemplate) -> CommandTemplate) -> Self {
+    pub fn map<D>(&self, change: impl FnOnce(&C) -> D) -> Guard<D> {
         match self {
-            Self::Unless(command) => Self::Unless(change(command)),
-            Self::OnlyIf(command) => Self::OnlyIf(change(command)),
+            Self::Unless(command) => Guard::Unless(change(command)),
+            Self::OnlyIf(command) => Guard::OnlyIf(change(command)),
         }
     }
 }

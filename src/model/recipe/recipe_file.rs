@@ -13,9 +13,7 @@ use std::sync::Arc;
 use crate::model::config::diagnostic::{Diagnostic, Source};
 use crate::model::config::document::{Document, Item, Table};
 use crate::model::plan::plan::OnFailure;
-use crate::model::recipe::recipe::{
-    Phase, PhaseBody, Recipe, RecipeVar, Spanned, Step, Task, TaskBody, TaskRef, settable,
-};
+use crate::model::recipe::recipe::{Body, Phase, Recipe, RecipeVar, Spanned, Step, Task, TaskBody, settable};
 use crate::model::recipe::template::{Language, Template};
 use crate::model::text::name::{PhaseName, RecipeName, RoleName, StepName, TaskName, VarName};
 
@@ -105,7 +103,8 @@ impl<'a> Reader<'a> {
                 }
             };
             if let Some(first) = vars.get(&name) {
-                self.twice(item.key_span.clone(), first.span.clone(), &format!("variable `{name}` is declared twice"));
+                let message = format!("variable `{name}` is declared twice");
+                self.document.report_again(item.key_span, &first.span, message);
                 continue;
             }
             vars.insert(name, Self::var(&inner, item.key_span));
@@ -153,10 +152,8 @@ impl<'a> Reader<'a> {
         self.exactly_one(&item.key_span, &[("phase", &phases), ("step", &steps), ("tasks", &tasks)]);
         let body = if let Some(phases) = phases {
             TaskBody::Phases(self.phases(&phases))
-        } else if let Some(tasks) = tasks {
-            TaskBody::Tasks(task_refs(&tasks))
         } else {
-            TaskBody::Steps(steps.map(|steps| self.steps(&steps)).unwrap_or_default())
+            TaskBody::Plain(self.body(tasks, steps))
         };
         let task = Task {
             name,
@@ -179,7 +176,7 @@ impl<'a> Reader<'a> {
             if let Some(phase) = self.phase(&table) {
                 if let Some(first) = phases.iter().find(|other| other.name == phase.name) {
                     let message = format!("the task has two phases called `{}`", phase.name);
-                    self.twice(phase.span.clone(), first.span.clone(), &message);
+                    self.document.report_again(phase.span.clone(), &first.span, message);
                 }
                 phases.push(phase);
             }
@@ -198,10 +195,7 @@ impl<'a> Reader<'a> {
         }
         let (steps, tasks) = (table.item("step"), table.item("tasks"));
         self.exactly_one(&table.span(), &[("step", &steps), ("tasks", &tasks)]);
-        let body = match tasks {
-            Some(tasks) => PhaseBody::Tasks(task_refs(&tasks)),
-            None => PhaseBody::Steps(steps.map(|steps| self.steps(&steps)).unwrap_or_default()),
-        };
+        let body = self.body(tasks, steps);
         // Read all of it before a bad name ends the reading.
         table.finish();
         let name = name?;
@@ -215,13 +209,20 @@ impl<'a> Reader<'a> {
         })
     }
 
+    fn body(&self, tasks: Option<Item<'a>>, steps: Option<Item<'a>>) -> Body {
+        match tasks {
+            Some(tasks) => Body::Tasks(task_names(&tasks)),
+            None => Body::Steps(steps.map(|steps| self.steps(&steps)).unwrap_or_default()),
+        }
+    }
+
     fn steps(&self, item: &Item<'a>) -> Vec<Step> {
         let mut steps: Vec<Step> = Vec::new();
         for table in tables(item) {
             if let Some(step) = self.step(&table) {
                 if let Some(first) = steps.iter().find(|other: &&Step| other.name == step.name) {
                     let message = format!("two steps are called `{}`", step.name);
-                    self.twice(step.span.clone(), first.span.clone(), &message);
+                    self.document.report_again(step.span.clone(), &first.span, message);
                 }
                 steps.push(step);
             }
@@ -232,23 +233,17 @@ impl<'a> Reader<'a> {
     fn exactly_one(&self, span: &Range<usize>, keys: &[(&'static str, &Option<Item<'a>>)]) {
         let given: Vec<_> = keys.iter().filter_map(|(_, item)| item.as_ref()).collect();
         let names: Vec<_> = keys.iter().map(|(name, _)| format!("`{name}`")).collect();
-        let source = self.document.source();
         match given.as_slice() {
             [_] => {}
             [] => {
-                let diagnostic = Diagnostic::new(source, span.clone(), "nothing to do here");
+                let diagnostic = Diagnostic::new(self.document.source(), span.clone(), "nothing to do here");
                 self.document.push_absence(diagnostic.label(format!("it needs {}", names.join(" or "))));
             }
             [first, second, ..] => {
                 let message = format!("`{}` and `{}` exclude each other", first.key, second.key);
-                let diagnostic = Diagnostic::new(source, second.key_span.clone(), message);
-                self.document.push(diagnostic.also(first.key_span.clone(), "first here"));
+                self.document.report_again(second.key_span.clone(), &first.key_span, message);
             }
         }
-    }
-
-    fn twice(&self, span: Range<usize>, first: Range<usize>, message: &str) {
-        self.document.push(Diagnostic::new(self.document.source(), span, message).also(first, "first here"));
     }
 }
 
@@ -261,13 +256,12 @@ fn tables<'a>(item: &Item<'a>) -> Vec<Table<'a>> {
     tables.unwrap_or_default()
 }
 
-fn task_refs(item: &Item<'_>) -> Vec<TaskRef> {
+fn task_names(item: &Item<'_>) -> Vec<Spanned<TaskName>> {
     let Some(elements) = item.array() else { return Vec::new() };
     if elements.is_empty() {
         item.report(format!("`{}` is empty", item.key));
     }
-    let refs = elements.iter().filter_map(|element| element.parsed(TaskName::parse));
-    refs.map(|name| TaskRef { name: name.value, span: name.span }).collect()
+    elements.iter().filter_map(|element| element.parsed(TaskName::parse)).collect()
 }
 
 /// One line of text about something; empty when there is none.

@@ -8,7 +8,6 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::{Document, Table};
-use crate::model::config::diagnostic::Diagnostic;
 use crate::model::config::setting::Spanned;
 use crate::model::text::duration::parse_duration;
 
@@ -63,7 +62,7 @@ impl<'d> Item<'d> {
 
     /// Reports something about the value, with a text beside the caret.
     pub fn tell(&self, message: impl Into<String>, label: impl Into<String>) {
-        self.document.push(Diagnostic::new(self.document.source, self.span.clone(), message).label(label));
+        self.document.tell(self.span.clone(), message, label);
     }
 
     /// Reports something about a part of the value, or another place that has to do with it.
@@ -73,7 +72,7 @@ impl<'d> Item<'d> {
 
     /// Reports something about the key, with a text beside the caret.
     pub fn tell_key(&self, message: impl Into<String>, label: impl Into<String>) {
-        self.document.push(Diagnostic::new(self.document.source, self.key_span.clone(), message).label(label));
+        self.document.tell(self.key_span.clone(), message, label);
     }
 
     /// Reports something about the key. Always `None`.
@@ -191,12 +190,10 @@ impl<'d> Item<'d> {
             DeValue::String(_) => self.string()?.value.to_owned(),
             DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
             DeValue::Integer(number) => {
-                let diagnostic = Diagnostic::new(
-                    self.document.source,
-                    self.span.clone(),
+                self.tell(
                     format!("`{}` is a number that commands may read otherwise", self.key),
+                    format!("write \"{number}\", or the decimal number"),
                 );
-                self.document.push(diagnostic.label(format!("write \"{number}\", or the decimal number")));
                 return None;
             }
             DeValue::Float(number) => number.as_str().to_owned(),

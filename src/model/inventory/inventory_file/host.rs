@@ -112,8 +112,8 @@ fn unfold(
             (true, false) => format!("{count} hosts would share one address"),
             _ => format!("{count} {} but {address_count} addresses", if count == 1 { "name" } else { "names" }),
         };
-        let diagnostic = Diagnostic::new(document.source(), address.span.clone(), message);
-        document.push(diagnostic.label("give it a range of the same length as the name's, or leave it out"));
+        let label = "give it a range of the same length as the name's, or leave it out";
+        document.tell(address.span.clone(), message, label);
         return None;
     }
     let names = |pattern: &Spanned<Pattern>| match pattern.value.names(left) {
