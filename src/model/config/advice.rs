@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use crate::model::config::diagnostic::line_at;
 use crate::model::config::setting::Setting;
 use crate::model::inventory::inventory::Site;
 use crate::model::recipe::recipe::{Action, Recipe, Spanned, Step};
@@ -42,8 +43,7 @@ pub fn of_recipe(recipe: &Recipe) -> Vec<String> {
             && is_shell(content)
             && let Some((at, note)) = blank_in_command(content)
         {
-            let line = content.get(..at.offset).map_or(1, |before| before.matches('\n').count() + 1);
-            notes.found.push((span.start, format!("line {line} of `{path}` {note}")));
+            notes.found.push((span.start, format!("line {} of `{path}` {note}", line_at(content, at.offset))));
         }
     }
     notes.told()
@@ -80,7 +80,7 @@ impl Notes<'_> {
     fn told(mut self) -> Vec<String> {
         self.found.sort();
         let source = &self.recipe.source;
-        let line = |place: usize| source.text.get(..place).map_or(1, |before| before.matches('\n').count() + 1);
+        let line = |place: usize| line_at(&source.text, place);
         self.found.iter().map(|(place, note)| format!("{}:{}: {note}", source.path, line(*place))).collect()
     }
 }

@@ -56,10 +56,14 @@ impl Diagnostic {
             .find(|&i| self.source.text.is_char_boundary(i))
             .unwrap_or(0);
         let before = self.source.text.get(..start).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        (line, column)
+        (line_at(&self.source.text, start), column)
     }
+}
+
+/// The line of a byte of the text, from 1.
+pub fn line_at(text: &str, offset: usize) -> usize {
+    text.get(..offset).map_or(1, |before| before.matches('\n').count() + 1)
 }
 
 /// Diagnostics in the order of the files and of their lines, each once: one that is about several files is kept with each.

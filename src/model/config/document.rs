@@ -40,7 +40,8 @@ impl Document<'_> {
     /// Reads a file with `read` and tells all that is wrong with it, in the file's order.
     pub fn read<T>(source: &Arc<Source>, read: impl FnOnce(&Document<'_>) -> T) -> (T, Vec<Diagnostic>) {
         let (text, blanks) = with_plain_blanks(source);
-        let (root, errors) = DeTable::parse_recoverable(&text);
+        let blanked;
+        let (mut root, errors) = DeTable::parse_recoverable(&text);
         let parser = errors
             .iter()
             .map(|error| Diagnostic::new(source, error.span().unwrap_or_default(), error.message()))
@@ -52,23 +53,15 @@ impl Document<'_> {
         let lines: BTreeSet<usize> = blanks.iter().map(line).collect();
         let own = parser.iter().filter(|error| !lines.contains(&line(error))).cloned();
         let syntax: Vec<_> = blanks.iter().cloned().chain(own).collect();
-        if parser.is_empty() {
-            return Self::read_parsed((source, line_starts), root.into_inner(), syntax, read);
+        if !parser.is_empty() {
+            // The parser gives up the rest of the file after some errors. Without the lines in error it may read all of it.
+            blanked = without_lines(&text, &parser);
+            let (rest, errors) = DeTable::parse_recoverable(&blanked);
+            if errors.is_empty() {
+                root = rest;
+            }
         }
-        // The parser gives up the rest of the file after some errors. Without the lines in error it may read all of it.
-        let blanked = without_lines(&text, &parser);
-        let (rest, errors) = DeTable::parse_recoverable(&blanked);
-        let root = if errors.is_empty() { rest } else { root };
-        Self::read_parsed((source, line_starts), root.into_inner(), syntax, read)
-    }
-
-    fn read_parsed<T>(
-        (source, line_starts): (&Arc<Source>, Vec<usize>),
-        root: DeTable<'_>,
-        syntax: Vec<Diagnostic>,
-        read: impl FnOnce(&Document<'_>) -> T,
-    ) -> (T, Vec<Diagnostic>) {
-        let document = Document { source, root, line_starts, syntax, problems: RefCell::default() };
+        let document = Document { source, root: root.into_inner(), line_starts, syntax, problems: RefCell::default() };
         let value = read(&document);
         (value, document.finish())
     }
@@ -183,10 +176,6 @@ impl<'d> Table<'d> {
         Setting { origin: self.document.origin(&spanned.span), value: spanned.value }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     pub fn item(&self, key: &'static str) -> Option<Item<'d>> {
         self.asked.borrow_mut().insert(key);
         let (name, value) = self.entries.get_key_value(key)?;
@@ -207,10 +196,6 @@ impl<'d> Table<'d> {
         let item =
             Item { document: self.document, key, key_span, value: value.get_ref(), span: value.span(), element: false };
         (!placeholder).then_some(item)
-    }
-
-    pub fn string(&self, key: &'static str) -> Option<Spanned<&'d str>> {
-        self.item(key)?.string()
     }
 
     pub fn parsed<T, E: Display>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Option<Spanned<T>> {

@@ -137,11 +137,10 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// All stages, as they are written in a site's file.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("test", Self::Test), ("demo", Self::Demo), ("production", Self::Production)];
+    pub const ALL: [Self; 3] = [Self::Test, Self::Demo, Self::Production];
 }
 
+/// As it is written in a site's file.
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

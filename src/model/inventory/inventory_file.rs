@@ -292,8 +292,8 @@ impl SiteReader<'_> {
 }
 
 fn stage(text: &str) -> Result<Stage, String> {
-    Stage::ALL.iter().find(|(name, _)| *name == text).map(|(_, stage)| *stage).ok_or_else(|| {
-        let names: Vec<_> = Stage::ALL.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+    Stage::ALL.into_iter().find(|stage| stage.to_string() == text).ok_or_else(|| {
+        let names = Stage::ALL.map(|stage| format!("\"{stage}\""));
         format!("there is no stage \"{text}\", only {}", names.join(", "))
     })
 }

@@ -32,17 +32,10 @@ enum Piece {
 const UNKNOWN: char = '\0';
 
 impl Piece {
-    fn first_char(&self) -> char {
+    fn known_text(&self) -> &str {
         match self {
-            Self::Text(text) => text.chars().next().unwrap_or(UNKNOWN),
-            Self::Quoted(_) | Self::Raw(_) => UNKNOWN,
-        }
-    }
-
-    fn last_char(&self) -> char {
-        match self {
-            Self::Text(text) => text.chars().next_back().unwrap_or(UNKNOWN),
-            Self::Quoted(_) | Self::Raw(_) => UNKNOWN,
+            Self::Text(text) => text,
+            Self::Quoted(_) | Self::Raw(_) => "",
         }
     }
 }
@@ -95,14 +88,11 @@ impl Template {
             }
             literal.push_str(before);
             let error = |problem| TemplateError { offset: start, problem };
-            let inside = text.get(start + 2..).unwrap_or_default();
-            let end = inside.find("}}").ok_or_else(|| error(TemplateProblem::Unclosed))?;
-            let (name, filter) = match inside.get(..end).unwrap_or_default().split_once('|') {
-                Some((name, filter)) => (name.trim(), Some(filter.trim())),
-                None => (inside.get(..end).unwrap_or_default().trim(), None),
-            };
-            let name = VarName::parse(name).map_err(|e| error(e.into()))?;
-            let raw = match filter {
+            let inside = text.get(start + 2..).and_then(|rest| rest.split_once("}}"));
+            let (inside, _) = inside.ok_or_else(|| error(TemplateProblem::Unclosed))?;
+            let (name, filter) = inside.split_once('|').map_or((inside, None), |(name, filter)| (name, Some(filter)));
+            let name = VarName::parse(name.trim()).map_err(|e| error(e.into()))?;
+            let raw = match filter.map(str::trim) {
                 None => language == Language::Plain,
                 Some("raw") => true,
                 Some(other) => return Err(error(TemplateProblem::Filter(other.to_owned()))),
@@ -115,7 +105,7 @@ impl Template {
             scanner.read_word();
             push_text(&mut pieces, &std::mem::take(&mut literal));
             pieces.push(if raw { Piece::Raw(name) } else { Piece::Quoted(name) });
-            offset = start + 2 + end + 2;
+            offset = start + 2 + inside.len() + 2;
         }
         literal.push_str(text.get(offset..).unwrap_or_default());
         push_text(&mut pieces, &literal);
@@ -153,8 +143,10 @@ impl Template {
             let bound = match piece {
                 Piece::Text(text) => Some(text.clone()),
                 Piece::Quoted(name) => value(name).map(|v| {
-                    let before = at.checked_sub(1).and_then(|i| self.pieces.get(i)).map(Piece::last_char);
-                    shell::quote_beside(before, &v, self.pieces.get(at + 1).map(Piece::first_char))
+                    let before = at.checked_sub(1).and_then(|i| self.pieces.get(i)).map(Piece::known_text);
+                    let after = self.pieces.get(at + 1).map(Piece::known_text);
+                    let before = before.map(|text| text.chars().next_back().unwrap_or(UNKNOWN));
+                    shell::quote_beside(before, &v, after.map(|text| text.chars().next().unwrap_or(UNKNOWN)))
                 }),
                 Piece::Raw(name) => value(name),
             };

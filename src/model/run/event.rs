@@ -225,14 +225,9 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sequence: Option<u64>,
         /// What it was to do was to take the run back.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         undone: bool,
     },
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
-fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 fn first() -> u32 {

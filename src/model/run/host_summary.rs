@@ -192,7 +192,7 @@ impl HostSummary {
             }
             // Nothing ran.
             Fact::UndoPlanned { .. }
-            // Not about a host; `Summary::apply` keeps them.
+            // Not about a host: `Summary::apply` keeps each of them.
             | Fact::RunStarted { .. }
             | Fact::RunResumed { .. }
             | Fact::PhaseStarted { .. }
@@ -274,13 +274,13 @@ impl HostSummary {
         let attempts = record.attempts;
         self.retrying = outcome.is_none().then(|| step.clone());
         let Some(outcome) = outcome.filter(|outcome| !outcome.is_success()) else { return };
+        let (step, outcome, tail) = (step.clone(), outcome.clone(), self.tail.clone());
+        let failure = Failure { step, kind, outcome, attempts, tail };
         // What failed first is the cause, unless it was only cancelled because of another trouble.
         if self.failure.as_ref().is_none_or(|failure| failure.outcome == StepOutcome::Cancelled) {
-            let (step, outcome, tail) = (step.clone(), outcome.clone(), self.tail.clone());
-            self.failure = Some(Failure { step, kind, outcome, attempts, tail });
+            self.failure = Some(failure);
         } else if kind == StepKind::Undo {
-            let (step, outcome, tail) = (step.clone(), outcome.clone(), self.tail.clone());
-            self.undo_failure = Some(Failure { step, kind, outcome, attempts, tail });
+            self.undo_failure = Some(failure);
         }
     }
 

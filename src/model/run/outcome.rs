@@ -104,16 +104,10 @@ impl StepOutcome {
     }
 
     pub fn hints(&self) -> &[Hint] {
-        match self {
-            Self::NotStarted { reason } | Self::Unknown { reason } | Self::Detached { reason } => &reason.hints,
-            Self::Succeeded
-            | Self::Skipped { .. }
-            | Self::Failed { .. }
-            | Self::Signaled { .. }
-            | Self::TimedOut { .. }
-            | Self::Unusable { .. }
-            | Self::Cancelled => &[],
-        }
+        let (Self::NotStarted { reason } | Self::Unknown { reason } | Self::Detached { reason }) = self else {
+            return &[];
+        };
+        &reason.hints
     }
 
     /// The outcome in words, for people: `exit status 3`.

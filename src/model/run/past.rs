@@ -149,10 +149,8 @@ impl<'p> PastReader<'p> {
     /// Reads events of that plan.
     pub fn new(plan: &'p Plan) -> Self {
         let hosts = plan.hosts.iter().enumerate().map(|(index, host)| (&host.label, HostIndex(index))).collect();
-        let steps = plan.phases.iter().enumerate().flat_map(|(phase, p)| {
-            p.steps.iter().enumerate().map(move |(step, s)| (&s.path, StepIndex { phase, step }))
-        });
-        Self { hosts, steps: steps.collect(), past: Past::default() }
+        let steps = plan.steps().map(|(at, _, step)| (&step.path, at)).collect();
+        Self { hosts, steps, past: Past::default() }
     }
 
     pub fn apply(&mut self, event: &Event) {

@@ -139,7 +139,6 @@ fn unfold(
     Some(host_names.into_iter().zip(addresses).collect())
 }
 
-/// Parses all names; the first that is wrong is told, as the others are wrong in the same way.
 /// A colon is part of an IPv6 address and of nothing else.
 fn parse_address(text: &str) -> Result<Address, String> {
     let without_zone = text.split('%').next().unwrap_or_default();
@@ -149,6 +148,7 @@ fn parse_address(text: &str) -> Result<Address, String> {
     Address::parse(text).map_err(|error| error.to_string())
 }
 
+/// Parses all names; the first that is wrong is told, as the others are wrong in the same way.
 fn parse_all<T, E: ToString>(
     entry: &Table<'_>,
     span: &Range<usize>,

@@ -36,7 +36,7 @@ impl Pattern {
         }
         let names = range::Pattern::parse_glob(text)?;
         // `web[1-3]` is a range, of which every host must exist; `web[ab]` and `web[!1-3]` are globs.
-        let spelt_out = !without_ranges(text).contains(['*', '?', '[', ']', '{', '}', '\\']);
+        let spelt_out = !names.texts().any(|text| text.contains(['*', '?', '[', ']', '{', '}', '\\']));
         let names = names.names(if spelt_out { MOST_HOSTS } else { MOST_GLOBS })?;
         if spelt_out {
             return pattern(Form::Names(names.into_iter().collect()));
@@ -75,21 +75,6 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
-}
-
-/// The text without its ranges of numbers.
-fn without_ranges(text: &str) -> String {
-    let mut kept = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('[') {
-        kept.push_str(before);
-        rest = after;
-        match after.split_once(']') {
-            Some((inside, after)) if range::Pattern::parse(&format!("[{inside}]")).is_ok() => rest = after,
-            _ => kept.push('['),
-        }
-    }
-    kept + rest
 }
 
 /// Splits at a character, but not inside `[…]` and `{…}`: `web[1:20]` is one name.
