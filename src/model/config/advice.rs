@@ -130,7 +130,6 @@ fn literal_home(text: &str) -> Option<Home<'_>> {
     Some(Home { word, rest })
 }
 
-/// A character that looks like a blank.
 #[derive(Clone, Copy)]
 struct Blank {
     c: char,

@@ -101,7 +101,6 @@ impl Document<'_> {
         line_at(&self.line_starts, offset)
     }
 
-    /// File and line of a place.
     pub fn origin(&self, span: &Range<usize>) -> Origin {
         Origin::File { path: self.source.path.clone(), line: self.line(span.start) }
     }
@@ -171,7 +170,6 @@ impl<'d> Table<'d> {
         Some(self.setting(read(&self.item(key)?)?))
     }
 
-    /// The value, and its place in the file.
     pub fn setting<T>(&self, spanned: Spanned<T>) -> Setting<T> {
         Setting { origin: self.document.origin(&spanned.span), value: spanned.value }
     }

@@ -90,6 +90,16 @@ pub struct Rollout {
     pub soak: Setting<Duration>,
 }
 
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            batches: Setting::default_of(vec![Share::Percent(100)]),
+            max_failures: Setting::default_of(Share::Hosts(0)),
+            soak: Setting::default_of(Duration::ZERO),
+        }
+    }
+}
+
 /// A number of hosts, or a percentage of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

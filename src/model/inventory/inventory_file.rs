@@ -4,7 +4,6 @@ mod host;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::model::config::diagnostic::{Diagnostic, Source, nearest};
 use crate::model::config::document::{Document, Item, Table};
@@ -94,49 +93,33 @@ struct Common {
     recipe: Option<Setting<RecipeName>>,
     ssh: SshSettings,
     vars: BTreeMap<VarName, Setting<String>>,
-    batches: Option<Setting<Vec<Share>>>,
-    max_failures: Option<Setting<Share>>,
-    soak: Option<Setting<Duration>>,
+    rollout: Rollout,
 }
 
 impl Common {
-    fn read(root: &Table<'_>, known: Known<'_>) -> Self {
-        let mut common = Self { recipe: root.read("recipe", |item| recipe(item, known)), ..Self::default() };
+    /// What a file says, over what holds where it says nothing.
+    fn read(root: &Table<'_>, known: Known<'_>, below: &Self) -> Self {
+        let mut common = below.clone();
+        if let Some(recipe) = root.read("recipe", |item| recipe(item, known)) {
+            common.recipe = Some(recipe);
+        }
         if let Some(ssh) = root.table("ssh") {
-            common.ssh = SshSettings::read(&ssh);
+            common.ssh = SshSettings::read(&ssh).over(&below.ssh);
             ssh.finish();
         }
         if let Some(vars) = root.table("vars") {
-            common.vars = read_vars(&vars);
+            common.vars.extend(read_vars(&vars));
         }
         if let Some(rollout) = root.table("rollout") {
-            common.batches = rollout.read("batches", batches);
-            common.max_failures = rollout.read("max-failures", share);
-            common.soak = rollout.read("soak", Item::duration);
+            let Rollout { batches: sizes, max_failures, soak } = common.rollout;
+            common.rollout = Rollout {
+                batches: rollout.read("batches", batches).unwrap_or(sizes),
+                max_failures: rollout.read("max-failures", share).unwrap_or(max_failures),
+                soak: rollout.read("soak", Item::duration).unwrap_or(soak),
+            };
             rollout.finish();
         }
         common
-    }
-
-    fn over(self, below: &Self) -> Self {
-        let mut vars = below.vars.clone();
-        vars.extend(self.vars);
-        Self {
-            recipe: self.recipe.or_else(|| below.recipe.clone()),
-            ssh: self.ssh.over(&below.ssh),
-            vars,
-            batches: self.batches.or_else(|| below.batches.clone()),
-            max_failures: self.max_failures.or_else(|| below.max_failures.clone()),
-            soak: self.soak.or_else(|| below.soak.clone()),
-        }
-    }
-
-    fn rollout(&self) -> Rollout {
-        Rollout {
-            batches: self.batches.clone().unwrap_or_else(|| Setting::default_of(vec![Share::Percent(100)])),
-            max_failures: self.max_failures.clone().unwrap_or_else(|| Setting::default_of(Share::Hosts(0))),
-            soak: self.soak.clone().unwrap_or_else(|| Setting::default_of(Duration::ZERO)),
-        }
     }
 }
 
@@ -200,13 +183,7 @@ fn read_vars(table: &Table<'_>) -> BTreeMap<VarName, Setting<String>> {
             open.extend(inner.into_iter().rev().map(|item| (format!("{name}.{}", item.key), item)));
             continue;
         }
-        let name = match settable(&name) {
-            Ok(name) => name,
-            Err(error) => {
-                item.refuse_key::<()>(error.to_string());
-                continue;
-            }
-        };
+        let Some(name) = item.parsed_key(&name, settable) else { continue };
         let Some(value) = item.text() else { continue };
         if let Some(first) = found.get(&name) {
             let message = format!("variable `{name}` is set twice");
@@ -220,7 +197,7 @@ fn read_vars(table: &Table<'_>) -> BTreeMap<VarName, Setting<String>> {
 
 fn read_defaults(document: &Document<'_>, known: Known<'_>) -> Common {
     let root = document.root();
-    let common = Common::read(&root, known);
+    let common = Common::read(&root, known, &Common::default());
     for key in ["host", "stage", "follows"] {
         if let Some(item) = root.item(key) {
             item.refuse_key::<()>(format!("`{key}` belongs in the file of a site, not in the defaults of all"));
@@ -246,7 +223,7 @@ impl SiteReader<'_> {
     fn read(&self, shared: &Common, left: &mut usize) -> ReadSite {
         let table = self.document.root();
         let name = self.name();
-        let common = Common::read(&table, self.known).over(shared);
+        let common = Common::read(&table, self.known, shared);
         let stage = table.read("stage", |item| item.parsed(stage));
         let follows = table.parsed("follows", SiteName::parse);
         if let Some(target) = &follows
@@ -262,10 +239,10 @@ impl SiteReader<'_> {
         let site = name.map(|name| Site {
             name,
             source: Arc::clone(self.document.source()),
-            recipe: common.recipe.clone(),
+            recipe: common.recipe,
             stage,
             follows: follows.map(|target| table.setting(target)),
-            rollout: common.rollout(),
+            rollout: common.rollout,
             vars: common.vars,
             hosts,
         });

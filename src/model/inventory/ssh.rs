@@ -14,7 +14,6 @@ use crate::model::config::document::{Item, Table};
 use crate::model::config::setting::{Origin, Setting, Spanned};
 use crate::model::text::name::{Address, UserName};
 
-/// Where sshd listens when nobody says otherwise.
 pub const SSH_PORT: u16 = 22;
 
 /// A value for people.
@@ -76,7 +75,6 @@ macro_rules! settings {
         }
 
         impl SshValues {
-            /// These settings, and where there are none those of `below`.
             #[must_use]
             pub fn over(self, below: Self) -> Self {
                 Self { $($field: self.$field.or(below.$field),)* }

@@ -23,7 +23,6 @@ pub struct PlanHost {
 }
 
 impl PlanHost {
-    /// The book of its site on it.
     pub fn site_book(&self) -> Book {
         Book { site: self.site.clone(), folder: self.book.clone(), login: self.endpoint.user.clone(), lost: false }
     }

@@ -27,7 +27,6 @@ pub struct Recipe {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecipeVar {
-    /// What it is.
     pub doc: String,
     /// Somebody must set it.
     pub required: bool,
@@ -126,13 +125,11 @@ pub struct Step {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Shell text.
     Run(Spanned<Template>),
     /// A file beside the recipe, sent along as it is; its first line may name an interpreter.
     Script {
         /// Its path, relative to the recipe's folder.
         path: String,
-        /// Where it is named.
         span: Range<usize>,
         /// Its content. Placeholders are not read in it: values come by `env`.
         content: String,

@@ -95,13 +95,7 @@ impl<'a> Reader<'a> {
                 self.vars(vars, &inner, &format!("{name}."));
                 continue;
             }
-            let name = match settable(&name) {
-                Ok(name) => name,
-                Err(error) => {
-                    item.refuse_key::<()>(error.to_string());
-                    continue;
-                }
-            };
+            let Some(name) = item.parsed_key(&name, settable) else { continue };
             if let Some(first) = vars.get(&name) {
                 let message = format!("variable `{name}` is declared twice");
                 self.document.report_again(item.key_span, &first.span, message);
@@ -134,10 +128,7 @@ impl<'a> Reader<'a> {
     }
 
     fn task(&self, item: &Item<'a>) -> Option<Task> {
-        let name = match TaskName::parse(item.key) {
-            Ok(name) => name,
-            Err(error) => return item.refuse_key(error.to_string()),
-        };
+        let name = item.parsed_key(item.key, TaskName::parse)?;
         if SITE_VERBS.contains(&item.key.replace('_', "-").as_str()) {
             return item.refuse_key(format!("a task can not be called `{name}`: that is a word of the command line"));
         }
@@ -170,18 +161,32 @@ impl<'a> Reader<'a> {
         Some(task)
     }
 
-    fn phases(&self, item: &Item<'a>) -> Vec<Phase> {
-        let mut phases: Vec<Phase> = Vec::new();
-        for table in tables(item) {
-            if let Some(phase) = self.phase(&table) {
-                if let Some(first) = phases.iter().find(|other| other.name == phase.name) {
-                    let message = format!("the task has two phases called `{}`", phase.name);
-                    self.document.report_again(phase.span.clone(), &first.span, message);
-                }
-                phases.push(phase);
-            }
+    /// The tables of `[[key]]`, each of which has a name of its own; `two` says what another one of that name is.
+    fn named<T>(
+        &self,
+        item: &Item<'a>,
+        read: impl Fn(&Table<'a>) -> Option<T>,
+        name: impl Fn(&T) -> (&str, &Range<usize>),
+        two: &str,
+    ) -> Vec<T> {
+        let tables = item.tables();
+        if tables.as_ref().is_some_and(Vec::is_empty) {
+            item.report(format!("`{}` is empty", item.key));
         }
-        phases
+        let mut all: Vec<T> = Vec::new();
+        for one in tables.iter().flatten().filter_map(read) {
+            let (own, span) = name(&one);
+            if let Some((_, first)) = all.iter().map(&name).find(|(other, _)| *other == own) {
+                self.document.report_again(span.clone(), first, format!("{two} called `{own}`"));
+            }
+            all.push(one);
+        }
+        all
+    }
+
+    fn phases(&self, item: &Item<'a>) -> Vec<Phase> {
+        let two = "the task has two phases";
+        self.named(item, |table| self.phase(table), |phase| (phase.name.as_str(), &phase.span), two)
     }
 
     fn phase(&self, table: &Table<'a>) -> Option<Phase> {
@@ -217,17 +222,7 @@ impl<'a> Reader<'a> {
     }
 
     fn steps(&self, item: &Item<'a>) -> Vec<Step> {
-        let mut steps: Vec<Step> = Vec::new();
-        for table in tables(item) {
-            if let Some(step) = self.step(&table) {
-                if let Some(first) = steps.iter().find(|other: &&Step| other.name == step.name) {
-                    let message = format!("two steps are called `{}`", step.name);
-                    self.document.report_again(step.span.clone(), &first.span, message);
-                }
-                steps.push(step);
-            }
-        }
-        steps
+        self.named(item, |table| self.step(table), |step| (step.name.as_str(), &step.span), "two steps are")
     }
 
     fn exactly_one(&self, span: &Range<usize>, keys: &[(&'static str, &Option<Item<'a>>)]) {
@@ -245,15 +240,6 @@ impl<'a> Reader<'a> {
             }
         }
     }
-}
-
-/// The tables of `[[…step]]`.
-fn tables<'a>(item: &Item<'a>) -> Vec<Table<'a>> {
-    let tables = item.tables();
-    if tables.as_ref().is_some_and(Vec::is_empty) {
-        item.report(format!("`{}` is empty", item.key));
-    }
-    tables.unwrap_or_default()
 }
 
 fn task_names(item: &Item<'_>) -> Vec<Spanned<TaskName>> {

@@ -74,7 +74,6 @@ pub enum Fact {
     LockRequested {
         host: HostLabel,
     },
-    /// The run holds the lock of the site on the host.
     LockAcquired {
         host: HostLabel,
     },
@@ -84,7 +83,6 @@ pub enum Fact {
         /// What is not promised, in words.
         what: String,
     },
-    /// The lock of the site is given back.
     LockReleased {
         host: HostLabel,
     },
@@ -142,7 +140,6 @@ pub enum Fact {
         /// Attempt, from 1.
         attempt: u32,
         outcome: StepOutcome,
-        /// Will it be tried again?
         retrying: bool,
         millis: u64,
     },
@@ -153,7 +150,6 @@ pub enum Fact {
         /// Its value, without the final newline.
         value: String,
     },
-    /// The connection to a host broke.
     ConnectionLost {
         host: HostLabel,
         #[serde(flatten)]

@@ -15,7 +15,6 @@ pub struct Item<'d> {
     pub(super) document: &'d Document<'d>,
     /// Its key; of an array's element the array's.
     pub key: &'d str,
-    /// Where the key stands.
     pub key_span: Range<usize>,
     /// Where the value stands; of `[table]` its header.
     pub span: Range<usize>,
@@ -70,7 +69,6 @@ impl<'d> Item<'d> {
         self.document.report(span, message);
     }
 
-    /// Reports something about the key, with a text beside the caret.
     pub fn tell_key(&self, message: impl Into<String>, label: impl Into<String>) {
         self.document.tell(self.key_span.clone(), message, label);
     }
@@ -79,6 +77,11 @@ impl<'d> Item<'d> {
     pub fn refuse_key<T>(&self, message: impl Into<String>) -> Option<T> {
         self.document.report(self.key_span.clone(), message);
         None
+    }
+
+    /// The name that its key is, or is a part of, as `parse` understands it.
+    pub fn parsed_key<T, E: Display>(&self, name: &str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+        parse(name).map_or_else(|error| self.refuse_key(error.to_string()), Some)
     }
 
     fn spanned<T>(&self, value: T) -> Spanned<T> {

@@ -37,7 +37,6 @@ pub struct Builder<'a> {
     takes_proof: Option<VarName>,
     /// For each class that has hosts in the plan.
     variables: Vec<Option<Variables>>,
-    /// The variables that the steps use.
     used: BTreeSet<VarName>,
     blobs: Blobs,
     problems: Vec<Diagnostic>,

@@ -65,9 +65,7 @@ pub struct Overrides {
     pub vars: BTreeMap<VarName, String>,
     /// `--parallel`; 0 is all.
     pub parallel: Option<usize>,
-    /// `--serial`
     pub serial: Option<Vec<Share>>,
-    /// `--max-fail`
     pub max_fail: Option<Share>,
     /// `--timeout`: the limit of steps that have none of their own.
     pub timeout: Option<Duration>,
@@ -80,9 +78,7 @@ pub struct Overrides {
 pub struct StepSelection {
     /// `--start-at`: leave out all before it.
     pub start_at: Option<String>,
-    /// `--only`
     pub only: Vec<String>,
-    /// `--skip`
     pub skip: Vec<String>,
 }
 
@@ -95,19 +91,16 @@ impl StepSelection {
 /// How many hosts work at the same time when nobody says otherwise.
 pub const DEFAULT_PARALLEL: usize = 32;
 
-/// What is to be planned.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     pub site: &'a Site,
     pub hosts: &'a [HostName],
-    /// The site's recipe.
     pub recipe: &'a Recipe,
     /// The tasks, in order.
     pub tasks: &'a [TaskName],
     pub overrides: &'a Overrides,
     /// The run that will carry it out.
     pub run: &'a RunId,
-    /// The login user when nobody sets one.
     pub login: &'a UserName,
     /// What the followed site proved.
     pub proof: Option<&'a Proof>,

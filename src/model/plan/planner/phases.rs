@@ -8,7 +8,6 @@ use crate::model::config::diagnostic::nearest;
 use crate::model::recipe::recipe::{Body, Recipe, Step, Task, TaskBody};
 use crate::model::text::name::{PhaseName, RoleName, StepPath, TaskName};
 
-/// A phase with all its steps.
 #[derive(Debug, Clone)]
 pub struct FlatPhase<'a> {
     pub name: PhaseName,
@@ -28,7 +27,6 @@ pub struct FlatStep<'a> {
 }
 
 impl FlatStep<'_> {
-    /// Is it for hosts of these roles?
     pub fn is_for(&self, roles: &[RoleName]) -> bool {
         self.roles.iter().chain(&self.step.on).all(|role| roles.contains(role))
     }
