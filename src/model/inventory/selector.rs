@@ -11,14 +11,13 @@ mod pattern;
 
 use std::collections::BTreeSet;
 
-use self::pattern::{Pattern, near};
-use crate::model::config::diagnostic::{Diagnostic, in_order};
+use self::pattern::Pattern;
+use crate::model::config::diagnostic::{Diagnostic, in_order, nearest};
 use crate::model::inventory::inventory::{Host, Inventory, Site};
 use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::name::{HostName, RoleName, SiteName};
 use crate::model::text::range::RangeError;
 
-/// What was asked for.
 #[derive(Debug, Clone)]
 pub struct Selector {
     terms: Vec<Term>,
@@ -187,13 +186,12 @@ pub fn restrict(
     limit: Option<&Selector>,
     exclude: Option<&Selector>,
 ) -> Result<Targets, SelectorError> {
-    let all = || inventory.sites.values().flat_map(|site| site.hosts.iter().map(move |host| (site, host)));
     let targeted: Chosen<'_> = targets.hosts().map(|(site, host)| (site.as_str(), host.as_str())).collect();
     let mut chosen = targeted.clone();
     if let Some(limit) = limit {
         let is_target = |(site, host): &(&Site, &Host)| targeted.contains(&(site.name.as_str(), host.name.as_str()));
         let pool = Pool {
-            hosts: all().filter(is_target).collect(),
+            hosts: all_hosts(inventory).filter(is_target).collect(),
             broken: Vec::new(),
             called: "targeted host, role or site",
         };
@@ -202,7 +200,7 @@ pub fn restrict(
     }
     if let Some(exclude) = exclude {
         let broken = inventory.broken.keys().map(String::as_str).collect();
-        let pool = Pool { hosts: all().collect(), broken, called: "host, role or site" };
+        let pool = Pool { hosts: all_hosts(inventory).collect(), broken, called: "host, role or site" };
         // A host of a site that is broken cannot be known.
         let (excluded, spared) =
             exclude.chosen_and_removed(|term| term.hosts_within(&pool)).map_err(|error| match error {
@@ -242,9 +240,7 @@ impl Term {
     fn hosts_by_site<'a>(&self, inventory: &'a Inventory) -> Result<Chosen<'a>, SelectorError> {
         let names = || inventory.sites.keys().map(SiteName::as_str).chain(inventory.broken.keys().map(String::as_str));
         self.first.check("site", names).map_err(|error| self.with_site(error, inventory))?;
-        let sites = inventory.sites.values().filter(|site| self.first.matches(site.name.as_str()));
-        let hosts: Vec<_> = sites.flat_map(|site| site.hosts.iter().map(move |host| (site, host))).collect();
-        self.hosts_among(&hosts, &format!("host or role of `{}`", self.first))
+        self.hosts_of_sites(all_hosts(inventory), "host or role")
     }
 
     /// A host's name typed for a site's: says how to name the host.
@@ -255,10 +251,17 @@ impl Term {
         SelectorError::Unmatched { kind, name, near, of }
     }
 
-    /// Of these hosts, those that the part after the colon names.
-    fn hosts_among<'a>(&self, hosts: &[(&'a Site, &'a Host)], kind: &str) -> Result<Chosen<'a>, SelectorError> {
-        let Some(pattern) = &self.hosts else { return Ok(names_of(hosts.iter().copied())) };
-        pattern.check(kind, || hosts.iter().flat_map(|(_, host)| own_names(host)))?;
+    /// Of these hosts, those of the sites before the colon that the part after it names.
+    fn hosts_of_sites<'a>(
+        &self,
+        hosts: impl Iterator<Item = (&'a Site, &'a Host)>,
+        called: &str,
+    ) -> Result<Chosen<'a>, SelectorError> {
+        let hosts = hosts.filter(|(site, _)| self.first.matches(site.name.as_str()));
+        let Some(pattern) = &self.hosts else { return Ok(names_of(hosts)) };
+        let hosts: Vec<_> = hosts.collect();
+        let names = || hosts.iter().flat_map(|(_, host)| own_names(host));
+        pattern.check(&format!("{called} of `{}`", self.first), names)?;
         Ok(names_of(hosts.iter().copied().filter(|(_, host)| own_names(host).any(|name| pattern.matches(name)))))
     }
 
@@ -266,15 +269,17 @@ impl Term {
     fn hosts_within<'a>(&self, pool: &Pool<'a>) -> Result<Chosen<'a>, SelectorError> {
         if self.hosts.is_some() {
             self.first.check("site", || pool.hosts.iter().map(|(site, _)| site.name.as_str()))?;
-            let of_sites = pool.hosts.iter().copied().filter(|(site, _)| self.first.matches(site.name.as_str()));
-            let of_sites: Vec<_> = of_sites.collect();
-            return self.hosts_among(&of_sites, &format!("{} of `{}`", pool.called, self.first));
+            return self.hosts_of_sites(pool.hosts.iter().copied(), pool.called);
         }
         let names = |(site, host): &(&'a Site, &'a Host)| own_names(host).chain([site.name.as_str()]);
         self.first.check(pool.called, || pool.hosts.iter().flat_map(names).chain(pool.broken.iter().copied()))?;
         let matching = |pair: &(&'a Site, &'a Host)| names(pair).any(|name| self.first.matches(name));
         Ok(names_of(pool.hosts.iter().copied().filter(matching)))
     }
+}
+
+fn all_hosts(inventory: &Inventory) -> impl Iterator<Item = (&Site, &Host)> {
+    inventory.sites.values().flat_map(|site| site.hosts.iter().map(move |host| (site, host)))
 }
 
 /// What a host may be called by: its name and its roles.
@@ -294,7 +299,7 @@ impl Pattern {
             Some(name) => {
                 // A number beyond the last host is no slip of the pen.
                 let of = (name != self.text).then(|| self.text.clone());
-                let near = if of.is_none() { near(&name, names()) } else { None };
+                let near = if of.is_none() { nearest(&name, names()).map(ToOwned::to_owned) } else { None };
                 Err(SelectorError::Unmatched { kind: kind.to_owned(), name, near, of })
             }
         }

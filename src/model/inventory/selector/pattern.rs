@@ -6,7 +6,6 @@ use std::fmt;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::SelectorError;
-use crate::model::config::diagnostic::nearest;
 use crate::model::inventory::inventory_file::MOST_HOSTS;
 use crate::model::text::range;
 
@@ -89,9 +88,4 @@ pub(super) fn split(text: &str, at: char) -> Vec<&str> {
         depth == 0 && c == at
     };
     text.split(outside).collect()
-}
-
-pub(super) fn near<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
-    let names: BTreeSet<&str> = names.collect();
-    nearest(typed, names).map(ToOwned::to_owned)
 }
