@@ -1,6 +1,7 @@
 //! From flat phases to the phases of a plan: hosts, batches, steps with their texts, and the values for these.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::classes::Classes;
@@ -36,7 +37,7 @@ pub struct Builder<'a> {
     /// plan registers it.
     takes_proof: Option<VarName>,
     /// For each class that has hosts in the plan.
-    variables: Vec<Option<Variables>>,
+    variables: BTreeMap<usize, Variables>,
     used: BTreeSet<VarName>,
     blobs: Blobs,
     problems: Vec<Diagnostic>,
@@ -52,23 +53,19 @@ impl<'a> Builder<'a> {
         }
         let targeted: BTreeSet<&HostName> = request.hosts.iter().collect();
         let classes = Classes::of(request.site, &targeted);
-        let (mut chosen, mut left_out) = (vec![false; request.site.hosts.len()], Vec::new());
+        let (mut chosen, mut left_out) = (BTreeSet::new(), Vec::new());
         for phase in flat {
             match classes.choose(phase) {
-                Ok(places) => places.for_each(|place| {
-                    if let Some(chosen) = chosen.get_mut(place) {
-                        *chosen = true;
-                    }
-                }),
+                Ok(places) => chosen.extend(places),
                 Err(reason) => left_out.push(format!("phase `{}` is left out: {reason}", phase.name)),
             }
         }
-        let mut variables = vec![None; classes.len()];
+        let mut variables = BTreeMap::new();
         // A host for which nothing is planned is not even connected to.
         let mut hosts = Vec::new();
-        for ((host, class), _) in classes.hosts().zip(chosen).filter(|(_, chosen)| *chosen) {
-            if let Some(of_class @ None) = variables.get_mut(class) {
-                *of_class = Some(Variables::of_class(request, host)?);
+        for (_, (host, class)) in classes.hosts().enumerate().filter(|(place, _)| chosen.contains(place)) {
+            if let Entry::Vacant(unknown) = variables.entry(class) {
+                unknown.insert(Variables::of_class(request, host)?);
             }
             hosts.push((host, class));
         }
@@ -138,21 +135,22 @@ impl<'a> Builder<'a> {
     /// The values that the steps use: those that all hosts share, and the hosts with the others.
     fn hosts_and_values(&self) -> Result<(Values, Vec<PlanHost>), PlanError> {
         let Request { site, recipe, overrides, login, .. } = self.request;
-        let of_class = |variables: &Option<Variables>| {
+        let of_class = |(class, variables): (&usize, &Variables)| {
             let mut values = Values::new();
-            let variables = variables.as_ref()?;
             self.used.iter().for_each(|name| variables.collect(name, &mut values));
-            Some(values)
+            (*class, values)
         };
-        let mut values: Vec<Option<Values>> = self.variables.iter().map(of_class).collect();
-        let mut shared = values.iter().flatten().next().cloned().unwrap_or_default();
-        shared.retain(|name, value| values.iter().flatten().all(|values| values.get(name) == Some(value)));
-        values.iter_mut().flatten().for_each(|values| values.retain(|name, _| !shared.contains_key(name)));
-        let values: Vec<Option<Arc<Values>>> = values.into_iter().map(|values| values.map(Arc::new)).collect();
+        let mut values: BTreeMap<usize, Values> = self.variables.iter().map(of_class).collect();
+        let mut shared = values.values().next().cloned().unwrap_or_default();
+        shared.retain(|name, value| values.values().all(|values| values.get(name) == Some(value)));
+        for values in values.values_mut() {
+            values.retain(|name, _| !shared.contains_key(name));
+        }
+        let values: BTreeMap<_, _> = values.into_iter().map(|(class, values)| (class, Arc::new(values))).collect();
         let host = |(host, class): &(&Host, usize)| {
-            let variables = self.variables.get(*class).and_then(Option::as_ref);
+            let variables = self.variables.get(class);
             let book = variables.map(|variables| bind_book(recipe, variables, host)).transpose()?.flatten();
-            let values = values.get(*class).cloned().flatten().unwrap_or_default();
+            let values = values.get(class).cloned().unwrap_or_default();
             Ok(PlanHost { book, values, ..plan_host(site, host, overrides, login, true)? })
         };
         Ok((shared, self.hosts.iter().map(host).collect::<Result<_, PlanError>>()?))
@@ -211,18 +209,12 @@ impl<'a> Builder<'a> {
 
     /// The hosts of the plan that a phase is for.
     fn chosen(&self, flat: &FlatPhase<'_>) -> Vec<HostIndex> {
-        let mut names =
-            self.classes.choose(flat).into_iter().flatten().filter_map(|place| self.request.site.hosts.get(place));
+        let places = self.classes.choose(flat).into_iter().flatten();
+        let mut chosen = places.filter_map(|place| self.request.site.hosts.get(place)).peekable();
         // Both are in the order of the inventory.
-        let mut next = names.next();
-        let mut chosen = Vec::new();
-        for (index, (host, _)) in self.hosts.iter().enumerate() {
-            if next.is_some_and(|next| std::ptr::eq(next, *host)) {
-                chosen.push(HostIndex(index));
-                next = names.next();
-            }
-        }
-        chosen
+        let mut is_chosen = |host: &Host| chosen.next_if(|next| std::ptr::eq(*next, host)).is_some();
+        let hosts = self.hosts.iter().enumerate().filter(|(_, (host, _))| is_chosen(host));
+        hosts.map(|(index, _)| HostIndex(index)).collect()
     }
 
     fn step(
@@ -249,11 +241,9 @@ impl<'a> Builder<'a> {
                 .for_each(|text| self.check(text, *class));
         }
         if let Some(name) = &step.register {
-            for (class, variables) in self.variables.iter_mut().enumerate() {
-                // What a `once` step registers is known to all hosts.
-                if let Some(variables) = variables.as_mut().filter(|_| phase.once || classes.contains(&class)) {
-                    variables.register(name.clone());
-                }
+            // What a `once` step registers is known to all hosts.
+            for (_, variables) in self.variables.iter_mut().filter(|(class, _)| phase.once || classes.contains(class)) {
+                variables.register(name.clone());
             }
         }
         for class in &classes {
@@ -302,7 +292,7 @@ impl<'a> Builder<'a> {
 
     /// Is all known in it for the hosts of the class? What stays open is registered by an earlier step, or a problem.
     fn check(&mut self, text: &Spanned<Template>, class: usize) {
-        let Some(variables) = self.variables.get(class).and_then(Option::as_ref) else { return };
+        let Some(variables) = self.variables.get(&class) else { return };
         let given = || text.value.names().filter(|name| !variables.is_registered(name));
         let is_proven =
             |name: &&VarName| self.request.recipe.tasks.iter().any(|task| task.proves.as_ref() == Some(*name));

@@ -33,10 +33,6 @@ impl<'a> Classes<'a> {
         Self { site, class_of, targeted, roles }
     }
 
-    pub fn len(&self) -> usize {
-        self.roles.len()
-    }
-
     /// The hosts of the site, each with its class.
     pub fn hosts(&self) -> impl Iterator<Item = (&'a Host, usize)> {
         self.site.hosts.iter().zip(self.class_of.iter().copied())

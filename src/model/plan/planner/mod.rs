@@ -91,34 +91,35 @@ impl StepSelection {
 /// How many hosts work at the same time when nobody says otherwise.
 pub const DEFAULT_PARALLEL: usize = 32;
 
+/// What is to be planned: see [`Asked`].
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     pub site: &'a Site,
     pub hosts: &'a [HostName],
     pub recipe: &'a Recipe,
-    /// The tasks, in order.
     pub tasks: &'a [TaskName],
     pub overrides: &'a Overrides,
     /// The run that will carry it out.
     pub run: &'a RunId,
     pub login: &'a UserName,
-    /// What the followed site proved.
     pub proof: Option<&'a Proof>,
-    /// What the command line sets need not be proven.
     pub unproven: bool,
 }
 
 /// All hosts of a site, as they are asked how things stand there. The recipe says where the site's book is; without one, or when a
 /// variable has no value, that is not known, and the reason is told.
 pub fn site_hosts(request: Request<'_>, single: bool) -> Result<Vec<PlanHost>, PlanError> {
-    let names: BTreeSet<&HostName> = request.hosts.iter().collect();
-    let hosts = request.site.hosts.iter().filter(|host| names.contains(&host.name));
     let plan = |host| {
         let variables = Variables::of_host(request, host)?;
         let book = bind_book(request.recipe, &variables, host)?;
         Ok(PlanHost { book, ..plan_host(request.site, host, request.overrides, request.login, single)? })
     };
-    hosts.map(plan).collect()
+    targeted(request.site, request.hosts).map(plan).collect()
+}
+
+fn targeted<'a>(site: &'a Site, names: &[HostName]) -> impl Iterator<Item = &'a Host> {
+    let names: BTreeSet<&HostName> = names.iter().collect();
+    site.hosts.iter().filter(move |host| names.contains(&host.name))
 }
 
 /// The folder of the site's book on a host.
@@ -144,14 +145,8 @@ pub fn plan_hosts(
     login: &UserName,
 ) -> Result<Vec<PlanHost>, NameError> {
     let single = targets.len() == 1;
-    let mut hosts = Vec::new();
-    for (site, names) in targets {
-        let names: BTreeSet<&HostName> = names.iter().collect();
-        for host in site.hosts.iter().filter(|host| names.contains(&host.name)) {
-            hosts.push(plan_host(site, host, overrides, login, single)?);
-        }
-    }
-    Ok(hosts)
+    let hosts = targets.iter().flat_map(|(site, names)| targeted(site, names).map(move |host| (site, host)));
+    hosts.map(|(site, host)| plan_host(site, host, overrides, login, single)).collect()
 }
 
 /// Plans one command on all hosts of all sites: what `fleet SITE run -- CMD` does.

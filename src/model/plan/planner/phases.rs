@@ -154,15 +154,14 @@ fn flat_step<'a>(
 
 /// Leaves out the steps that the command line does not want.
 pub fn select(flat: &mut Vec<FlatPhase<'_>>, selection: &StepSelection) -> Result<(), PlanError> {
-    let known: Vec<(String, String)> =
-        flat.iter().flat_map(|p| &p.steps).map(|s| (s.step.name.to_string(), s.path.to_string())).collect();
     let is = |step: &FlatStep<'_>, name: &str| step.step.name.as_str() == name || step.path.as_str() == name;
     let typed = selection.start_at.iter().map(|n| ("start-at", n));
     let typed =
         typed.chain(selection.only.iter().map(|n| ("only", n))).chain(selection.skip.iter().map(|n| ("skip", n)));
     for (flag, name) in typed {
-        if !known.iter().any(|(step, path)| step == name || path == name) {
-            let names: BTreeSet<&str> = known.iter().map(|(step, _)| step.as_str()).collect();
+        let steps = || flat.iter().flat_map(|phase| &phase.steps);
+        if !steps().any(|step| is(step, name)) {
+            let names: BTreeSet<&str> = steps().map(|step| step.step.name.as_str()).collect();
             return Err(PlanError::UnknownStep {
                 flag,
                 name: name.clone(),
