@@ -216,11 +216,11 @@ impl<'d> Table<'d> {
         self.item(key)?.tables()
     }
 
-    pub fn missing(&self, key: &'static str, label: &str) {
+    pub fn missing(&self, key: &'static str) {
         // A key that is there but wrong was reported already.
         if !self.entries.contains_key(key) {
-            let diagnostic = Diagnostic::new(self.document.source, self.span(), format!("`{key}` is missing"));
-            self.document.push_absence(if label.is_empty() { diagnostic } else { diagnostic.label(label) });
+            let message = format!("`{key}` is missing");
+            self.document.push_absence(Diagnostic::new(self.document.source, self.span(), message));
         }
     }
 

@@ -38,15 +38,13 @@ pub fn read_inventory(defaults: Option<&Arc<Source>>, sites: &[(String, Arc<Sour
     let mut follows = Vec::new();
     let mut left = MOST_HOSTS;
     for (stem, source) in sites {
-        let (site, errors) = Document::read(source, |document| {
+        let ((site, followed), errors) = Document::read(source, |document| {
             SiteReader { document, stem, stems: &stems, known }.read(&shared, &mut left)
         });
-        if let Some((target, span)) = site.followed {
-            follows.push((stem.as_str(), target, span, Arc::clone(source)));
-        }
+        follows.extend(followed.map(|target| (stem.as_str(), target, source)));
         if !errors.is_empty() {
             inventory.leave_out(stem, errors);
-        } else if let Some(site) = site.site {
+        } else if let Some(site) = site {
             inventory.sites.insert(site.name.clone(), site);
         }
     }
@@ -57,14 +55,14 @@ pub fn read_inventory(defaults: Option<&Arc<Source>>, sites: &[(String, Arc<Sour
 }
 
 /// A site, the one that it follows, and where it says so.
-type Follows<'a> = (&'a str, String, std::ops::Range<usize>, Arc<Source>);
+type Follows<'a> = (&'a str, Spanned<SiteName>, &'a Arc<Source>);
 
 /// Sites in a circle, each with what is wrong: the error is in one file, but no site of the circle has anything to follow.
 fn cycles<'a>(stems: &[&'a str], follows: &[Follows<'a>]) -> Vec<(&'a str, Diagnostic)> {
     let number = |name: &str| stems.iter().position(|stem| *stem == name);
     let mut edges = vec![Vec::new(); stems.len()];
-    for (site, target, ..) in follows {
-        if let (Some(from), Some(to)) = (number(site), number(target))
+    for (site, target, _) in follows {
+        if let (Some(from), Some(to)) = (number(site), number(target.value.as_str()))
             && let Some(edge) = edges.get_mut(from)
         {
             edge.push(to);
@@ -73,12 +71,12 @@ fn cycles<'a>(stems: &[&'a str], follows: &[Follows<'a>]) -> Vec<(&'a str, Diagn
     let name = |node: usize| stems.get(node).copied().unwrap_or_default();
     let told = |cycle: &Vec<usize>| -> Option<Diagnostic> {
         let first = name(*cycle.first()?);
-        let (_, _, span, source) = follows.iter().find(|(site, ..)| *site == first)?;
+        let (_, target, source) = follows.iter().find(|(site, ..)| *site == first)?;
         let message = match cycle.as_slice() {
             [_] => format!("site `{first}` follows itself"),
             _ => format!("sites follow each other in a circle: {}", chain(cycle, name)),
         };
-        Some(Diagnostic::new(source, span.clone(), message))
+        Some(Diagnostic::new(source, target.span.clone(), message))
     };
     let of_each = |cycle: &Vec<usize>| {
         let diagnostic = told(cycle);
@@ -214,13 +212,9 @@ struct SiteReader<'a> {
     known: Known<'a>,
 }
 
-struct ReadSite {
-    site: Option<Site>,
-    followed: Option<(String, std::ops::Range<usize>)>,
-}
-
 impl SiteReader<'_> {
-    fn read(&self, shared: &Common, left: &mut usize) -> ReadSite {
+    /// The site, and the one that it says it follows.
+    fn read(&self, shared: &Common, left: &mut usize) -> (Option<Site>, Option<Spanned<SiteName>>) {
         let table = self.document.root();
         let name = self.name();
         let common = Common::read(&table, self.known, shared);
@@ -235,18 +229,17 @@ impl SiteReader<'_> {
         }
         let hosts = host::read_hosts(&table, &common.ssh, left);
         table.finish();
-        let followed = follows.as_ref().map(|target| (target.value.to_string(), target.span.clone()));
         let site = name.map(|name| Site {
             name,
             source: Arc::clone(self.document.source()),
             recipe: common.recipe,
             stage,
-            follows: follows.map(|target| table.setting(target)),
+            follows: follows.clone().map(|target| table.setting(target)),
             rollout: common.rollout,
             vars: common.vars,
             hosts,
         });
-        ReadSite { site, followed }
+        (site, follows)
     }
 
     fn name(&self) -> Option<SiteName> {

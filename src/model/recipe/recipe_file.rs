@@ -111,16 +111,10 @@ impl<'a> Reader<'a> {
         if let (Some(Spanned { value: true, .. }), Some(default)) = (&required, &default) {
             default.report("a required variable has no default");
         }
-        let template = default.and_then(|item| {
-            if item.is_string() {
-                return template(&item, Language::Plain).map(|template| template.value);
-            }
-            item.text().map(|text| Template::literal(&text.value))
-        });
         let var = RecipeVar {
             doc: doc(table),
             required: required.is_some_and(|required| required.value),
-            default: template,
+            default: default.and_then(|item| plain(&item)).map(|template| template.value),
             span,
         };
         table.finish();
@@ -191,7 +185,7 @@ impl<'a> Reader<'a> {
 
     fn phase(&self, table: &Table<'a>) -> Option<Phase> {
         let name = table.parsed("name", PhaseName::parse);
-        table.missing("name", "");
+        table.missing("name");
         let on = table.parsed("on", RoleName::parse).map(|on| on.value);
         let (once, rolling) = (table.boolean("once"), table.boolean("rolling"));
         if let (Some(Spanned { value: true, .. }), Some(Spanned { value: true, span })) = (&once, &rolling) {
@@ -269,6 +263,14 @@ fn template(item: &Item<'_>, language: Language) -> Option<Spanned<Template>> {
             None
         }
     }
+}
+
+/// A text of which no shell reads anything: a template, a number or a boolean.
+fn plain(item: &Item<'_>) -> Option<Spanned<Template>> {
+    if item.is_string() {
+        return template(item, Language::Plain);
+    }
+    item.text().map(|text| Spanned { value: Template::literal(&text.value), span: text.span })
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ fn read_host(entry: &Table<'_>, ssh: &SshSettings, left: &mut usize, seen: &mut 
     let roles = read_roles(entry);
     let vars = entry.table("vars").map(|vars| read_vars(&vars)).unwrap_or_default();
     let name = entry.item("name");
-    entry.missing("name", "");
+    entry.missing("name");
     let address = entry.item("address");
     let name = read_pattern(&name?)?;
     let address = match address {
@@ -127,12 +127,8 @@ fn unfold(
         }
     };
     let host_names = parse_all(entry, &name.span, &names(name)?, HostName::parse)?;
-    let addresses = if let Some(address) = address {
-        parse_all(entry, &address.span, &names(address)?, parse_address)?
-    } else {
-        let texts: Vec<_> = host_names.iter().map(ToString::to_string).collect();
-        parse_all(entry, &name.span, &texts, parse_address)?
-    };
+    let address = address.unwrap_or(name);
+    let addresses = parse_all(entry, &address.span, &names(address)?, parse_address)?;
     Some(host_names.into_iter().zip(addresses).collect())
 }
 

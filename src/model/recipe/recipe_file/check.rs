@@ -1,12 +1,13 @@
 //! What can be judged only when all of a recipe is read: do the names it uses exist, and does it end?
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use super::Later;
 use crate::model::config::diagnostic::Diagnostic;
 use crate::model::config::document::Document;
 use crate::model::config::graph::{chain, walk};
-use crate::model::recipe::recipe::{Body, Recipe, Task, TaskBody};
+use crate::model::recipe::recipe::{Body, Recipe, RecipeVar, Task, TaskBody};
 use crate::model::recipe::template::Template;
 use crate::model::text::name::VarName;
 
@@ -96,12 +97,9 @@ fn edges(recipe: &Recipe, numbers: &HashMap<&str, usize>) -> Vec<Vec<usize>> {
 }
 
 /// The tasks that have, or lead to, a phase that is `once` or `rolling`: that phase's name and place.
-fn batched<'a>(
-    recipe: &'a Recipe,
-    numbers: &HashMap<&str, usize>,
-) -> HashMap<usize, (&'a str, std::ops::Range<usize>)> {
+fn batched<'a>(recipe: &'a Recipe, numbers: &HashMap<&str, usize>) -> HashMap<usize, (&'a str, Range<usize>)> {
     let edges = edges(recipe, numbers);
-    let mut found: HashMap<usize, (&str, std::ops::Range<usize>)> = HashMap::new();
+    let mut found: HashMap<usize, (&str, Range<usize>)> = HashMap::new();
     for number in walk(&edges).order {
         let own = recipe.tasks.get(number).and_then(|task| match &task.body {
             TaskBody::Phases(phases) => phases.iter().find(|phase| phase.once || phase.rolling),
@@ -118,24 +116,17 @@ fn batched<'a>(
 
 /// Tasks in a circle never end; tasks nested too deep or too often make no plan that anyone could read.
 fn check_nesting(document: &Document<'_>, recipe: &Recipe) {
-    let edges = edges(recipe, &numbers(recipe));
-    let found = walk(&edges);
     let task = |number: usize| recipe.tasks.get(number);
     let name = |number: usize| task(number).map_or("", |task| task.name.as_str());
-    for cycle in &found.cycles {
-        // Told where the circle closes: the last task names the first.
-        let first = cycle.first().map_or("", |number| name(*number));
-        let closing = cycle.last().and_then(|number| task(*number));
-        let used = closing.and_then(|task| task.uses().find(|used| used.value.as_str() == first));
-        if let Some(used) = used {
-            document.report(used.span.clone(), format!("tasks in a circle: {}", chain(cycle, name)));
-        }
-    }
-    if !found.cycles.is_empty() {
-        return;
-    }
+    // Told where the circle closes: the last task names the first.
+    let closes = |cycle: &[usize]| {
+        let first = name(*cycle.first()?);
+        let used = task(*cycle.last()?)?.uses().find(|used| used.value.as_str() == first)?;
+        Some(used.span.clone())
+    };
+    let edges = edges(recipe, &numbers(recipe));
     let own: Vec<_> = recipe.tasks.iter().map(|task| task.steps().count()).collect();
-    if let Some((number, size)) = too_big(&edges, &found.order, &own)
+    if let Some((number, size)) = check_graph(document, (&edges, &own), "tasks", name, closes)
         && let Some(task) = task(number)
     {
         let message = match size {
@@ -148,29 +139,38 @@ fn check_nesting(document: &Document<'_>, recipe: &Recipe) {
 
 /// Defaults in a circle have no value.
 fn check_defaults(document: &Document<'_>, recipe: &Recipe) {
-    let names: Vec<_> = recipe.vars.keys().collect();
-    let numbers: HashMap<_, _> = names.iter().enumerate().map(|(number, name)| (*name, number)).collect();
-    let targets = |name: &&VarName| {
-        let default = recipe.vars.get(*name).and_then(|var| var.default.as_ref());
-        default.into_iter().flat_map(Template::names).filter_map(|name| numbers.get(name).copied()).collect()
+    let vars: Vec<_> = recipe.vars.iter().collect();
+    let numbers: HashMap<_, _> = vars.iter().enumerate().map(|(number, (name, _))| (*name, number)).collect();
+    let targets = |(_, var): &(&VarName, &RecipeVar)| {
+        let names = var.default.iter().flat_map(Template::names);
+        names.filter_map(|name| numbers.get(name).copied()).collect()
     };
-    let edges: Vec<Vec<usize>> = names.iter().map(targets).collect();
-    let found = walk(&edges);
-    let name = |number: usize| names.get(number).map_or("", |name| name.as_str());
-    let span = |number: usize| names.get(number).and_then(|name| recipe.vars.get(*name)).map(|var| var.span.clone());
-    for cycle in &found.cycles {
-        if let Some(span) = cycle.first().and_then(|number| span(*number)) {
-            document.report(span, format!("defaults in a circle: {}", chain(cycle, name)));
-        }
-    }
-    if !found.cycles.is_empty() {
-        return;
-    }
-    if let Some((number, _)) = too_big(&edges, &found.order, &vec![1; names.len()])
+    let edges: Vec<Vec<usize>> = vars.iter().map(targets).collect();
+    let name = |number: usize| vars.get(number).map_or("", |(name, _)| name.as_str());
+    let span = |number: usize| vars.get(number).map(|(_, var)| var.span.clone());
+    let closes = |cycle: &[usize]| span(*cycle.first()?);
+    if let Some((number, _)) = check_graph(document, (&edges, &vec![1; vars.len()]), "defaults", name, closes)
         && let Some(span) = span(number)
     {
         document.report(span, "the default is made of too many other variables");
     }
+}
+
+/// Reports each circle at the place that `closes` it. Without any, gives the first node that is too big.
+fn check_graph<'a>(
+    document: &Document<'_>,
+    (edges, own): (&[Vec<usize>], &[usize]),
+    what: &str,
+    name: impl Fn(usize) -> &'a str,
+    closes: impl Fn(&[usize]) -> Option<Range<usize>>,
+) -> Option<(usize, Size)> {
+    let found = walk(edges);
+    for cycle in &found.cycles {
+        if let Some(span) = closes(cycle) {
+            document.report(span, format!("{what} in a circle: {}", chain(cycle, &name)));
+        }
+    }
+    if found.cycles.is_empty() { too_big(edges, &found.order, own) } else { None }
 }
 
 enum Size {

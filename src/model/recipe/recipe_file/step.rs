@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use super::{Reader, template};
+use super::{Reader, plain, template};
 use crate::model::config::document::{Item, Table};
 use crate::model::plan::plan::Retry;
 use crate::model::recipe::recipe::{Action, Spanned, Step, StepGuard, settable};
@@ -25,7 +25,7 @@ const NEED_RUN: [&str; 9] =
 impl<'a> Reader<'a> {
     pub(super) fn step(&self, table: &Table<'a>) -> Option<Step> {
         let name = table.parsed("name", StepName::parse);
-        table.missing("name", "");
+        table.missing("name");
         let (run, script) = (table.item("run"), table.item("script"));
         let only_undo = run.is_none() && script.is_none() && table.item("undo").is_some();
         if only_undo {
@@ -156,19 +156,14 @@ fn read_env(table: &Table<'_>) -> BTreeMap<String, Spanned<Template>> {
     let mut env = BTreeMap::new();
     for item in table.items() {
         let first = |c: char| c.is_ascii_alphabetic() || c == '_';
-        let plain = item.key.starts_with(first) && item.key.chars().all(|c| first(c) || c.is_ascii_digit());
-        if !plain {
+        let is_name = item.key.starts_with(first) && item.key.chars().all(|c| first(c) || c.is_ascii_digit());
+        if !is_name {
             item.refuse_key::<()>(format!(
                 "`{}` is no name for an environment variable: letters, digits and _, no digit first",
                 item.key
             ));
         }
-        let value = if item.is_string() {
-            template(&item, Language::Plain)
-        } else {
-            item.text().map(|text| Spanned { value: Template::literal(&text.value), span: text.span })
-        };
-        env.extend(value.map(|value| (item.key.to_owned(), value)));
+        env.extend(plain(&item).map(|value| (item.key.to_owned(), value)));
     }
     env
 }
@@ -184,7 +179,7 @@ fn read_retry(item: &Item<'_>) -> Option<Retry> {
     }
     let table = item.table()?;
     let count = table.item("times").and_then(|item| times(&item));
-    table.missing("times", "");
+    table.missing("times");
     let delay = table.item("delay").and_then(|item| item.duration());
     table.finish();
     Some(Retry { times: count?, delay: delay.map_or(RETRY_DELAY, |delay| delay.value) })

@@ -23,7 +23,6 @@ pub(super) enum LineEnd {
     Inside,
     /// The body goes on, and what the line holds is expanded.
     Expanded,
-    /// That was the delimiter.
     Delimiter,
     /// Shells differ.
     Ambiguous,
@@ -46,7 +45,6 @@ impl HereDocument {
         })
     }
 
-    /// Reads a whole line of the body.
     pub(super) fn read_line(&mut self, line: &str) -> LineEnd {
         let strip = |line: &str| if self.strip_tabs { line.trim_start_matches('\t') } else { line }.to_owned();
         let whole = strip(line);
