@@ -26,7 +26,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// What takes the pinned key away.
     fn removal(&self) -> Option<String> {
         match self {
             Self::Changed { path, name, .. } | Self::OtherTypeKnown { path, name, .. } => {

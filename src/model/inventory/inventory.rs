@@ -26,7 +26,6 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Takes a site out because of these errors.
     pub fn leave_out(&mut self, stem: &str, errors: impl IntoIterator<Item = Diagnostic>) {
         self.sites.remove(stem);
         self.broken.entry(stem.to_owned()).or_default().extend(errors);

@@ -30,7 +30,6 @@ pub struct Command<T> {
 /// A command whose placeholders may still be open.
 pub type CommandTemplate = Command<Template>;
 
-/// A final command.
 pub type RemoteCommand = Command<String>;
 
 impl<T> Command<T> {

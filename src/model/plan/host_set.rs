@@ -1,6 +1,6 @@
 //! A set of hosts of a plan, written as ranges of their places: `0-7,9`.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -51,16 +51,11 @@ impl FromIterator<HostIndex> for HostSet {
 
 impl fmt::Display for HostSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, range) in self.ranges.iter().enumerate() {
-            if at > 0 {
-                f.write_char(',')?;
-            }
-            write!(f, "{}", range.start())?;
-            if range.end() > range.start() {
-                write!(f, "-{}", range.end())?;
-            }
-        }
-        Ok(())
+        let range = |range: &RangeInclusive<usize>| match (range.start(), range.end()) {
+            (first, last) if first == last => first.to_string(),
+            (first, last) => format!("{first}-{last}"),
+        };
+        f.write_str(&self.ranges.iter().map(range).collect::<Vec<_>>().join(","))
     }
 }
 

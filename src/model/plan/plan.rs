@@ -24,7 +24,6 @@ pub const PLAN_VERSION: u32 = 3;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Plan {
-    /// [`PLAN_VERSION`].
     pub v: u32,
     /// The sites it works on. A task has one; an ad-hoc command may have many.
     pub sites: Vec<SiteName>,
@@ -39,14 +38,12 @@ pub struct Plan {
     pub phases: Vec<PlanPhase>,
     /// Failed hosts that the whole rollout bears.
     pub max_failures: usize,
-    /// What follows when there are more.
     pub on_failure: OnFailure,
     /// How many hosts work at the same time.
     pub parallel: usize,
     /// The variable that a success of this plan proves, when it covers the whole site and the whole task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proves: Option<VarName>,
-    /// What it takes from the site that its site follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basis: Option<Basis>,
     /// The phases that have no host among the targeted ones, and why, in words.
@@ -124,7 +121,6 @@ pub struct PlanPhase {
     /// The hosts, in the batches in which they are rolled: a single batch when the phase is not `rolling`.
     #[serde(with = "host_set::batches")]
     pub batches: Vec<Vec<HostIndex>>,
-    /// Pause between two batches.
     pub soak: Duration,
     /// In order, on each host on its own.
     pub steps: Vec<PlanStep>,

@@ -10,16 +10,15 @@ use crate::model::recipe::shell::quote;
 use crate::model::recipe::template::Template;
 use crate::model::text::name::UserName;
 
+/// As a [`CommandTemplate`], but for the text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Script {
     pub blob: BlobId,
-    /// Folder to run in; the login folder when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<Template>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, Template>,
-    /// Run as this user, through `sudo -n`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_user: Option<UserName>,
 }

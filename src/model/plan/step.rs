@@ -21,7 +21,8 @@ fn is_yes(value: &bool) -> bool {
     *value
 }
 
-/// One step of a phase. Its placeholders are bound when it is sent: [`super::values`].
+/// One step of a phase. Its placeholders are bound when it is sent: [`super::values`]. What has no word here is said of the recipe's
+/// [`Step`](crate::model::recipe::recipe::Step).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "they are what the author of a recipe says of a step")]
@@ -45,28 +46,21 @@ pub struct PlanStep {
     /// What it leaves in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
-    /// Longest running time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// Longest time without output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<Duration>,
-    /// Further attempts after a failure. Only for idempotent steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
-    /// The variable that its standard output becomes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub register: Option<VarName>,
-    /// It may run again without harm.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idempotent: bool,
     /// It outlives its connection ([`crate::remote::step`]).
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub durable: bool,
-    /// It changes nothing on the host.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
-    /// Its output is neither shown nor recorded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub secret_output: bool,
 }

@@ -17,7 +17,6 @@ pub const EVENT_VERSION: u32 = 3;
 /// One fact of one run. One event is one line of `--json` and of `events.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Format version: [`EVENT_VERSION`].
     pub v: u32,
     /// When it happened, by the controller's clock.
     pub at: Timestamp,
@@ -39,7 +38,6 @@ pub enum Fact {
         hosts: Vec<HostLabel>,
         /// Who started it, as `user@controller`.
         by: String,
-        /// What it takes from the site that its site follows.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         basis: Option<Basis>,
     },

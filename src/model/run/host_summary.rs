@@ -18,9 +18,7 @@ pub struct HostSummary {
     /// How it ended; none while it is not settled.
     pub outcome: Option<HostOutcome>,
     pub reason: Option<Reason>,
-    /// What is still there although the run did not succeed: what the recipe says of it, or the step.
     pub in_force: Vec<String>,
-    /// The steps that ran and have no undo although the run did not succeed.
     pub kept: Vec<StepPath>,
     /// When fleet began to connect.
     pub started: Option<Timestamp>,

@@ -11,7 +11,6 @@
 
 use std::ops::Range;
 
-/// Stands for a secret.
 const MASK: &[u8] = b"***";
 
 /// Shorter lines of a secret would mask half of all words.

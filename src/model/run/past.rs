@@ -12,13 +12,11 @@ use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::scheduler::StepIndex;
 use crate::model::text::name::{HostLabel, StepPath, VarName};
 
-/// What a run has done so far.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Past {
     facts: Vec<(HostIndex, PastFact)>,
 }
 
-/// Something that happened on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PastFact {
     /// The host was about to be locked for the run.
@@ -146,7 +144,6 @@ pub struct PastReader<'p> {
 }
 
 impl<'p> PastReader<'p> {
-    /// Reads events of that plan.
     pub fn new(plan: &'p Plan) -> Self {
         let hosts = plan.hosts.iter().enumerate().map(|(index, host)| (&host.label, HostIndex(index))).collect();
         let steps = plan.steps().map(|(at, _, step)| (&step.path, at)).collect();

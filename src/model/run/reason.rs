@@ -22,7 +22,6 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// With its cause.
     pub fn new(cause: Cause, text: impl Into<String>) -> Self {
         Self { text: text.into(), cause: Some(cause), hints: Vec::new() }
     }
@@ -34,7 +33,6 @@ impl Reason {
         Self { text, cause: None, hints: parts.map(Hint::advice).collect() }
     }
 
-    /// Everything on one line.
     pub fn in_one_line(&self) -> String {
         self.hints.iter().fold(self.text.clone(), |line, hint| format!("{line}; hint: {hint}"))
     }

@@ -15,7 +15,6 @@ use crate::model::run::outcome::HostOutcome;
 use crate::model::text::name::{HostLabel, PhaseName, RunId, SiteName, StepPath};
 use crate::model::text::tail::Tail;
 
-/// What is known about a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
     /// The run; none before its first event.
@@ -39,7 +38,6 @@ pub struct Summary {
     pub told_exit_code: Option<u8>,
     /// Which way it was resumed last.
     pub resumed: Option<Direction>,
-    /// What the run takes from the site that its site follows.
     pub basis: Option<Basis>,
     pub proven: Option<Proven>,
     hosts: Vec<HostSummary>,
@@ -53,7 +51,6 @@ pub struct PhaseSummary {
     pub batches: usize,
     /// The batch that began last, from 1; 0 before the first.
     pub batch: usize,
-    /// The hosts of that batch.
     pub hosts: Vec<HostLabel>,
     /// How many batches are through.
     pub finished: usize,

@@ -70,7 +70,6 @@ macro_rules! names {
         pub struct $name(String);
 
         impl $name {
-            /// Parses the name, or says what is wrong with it.
             pub fn parse(name: &str) -> Result<Self, NameError> {
                 check($kind, $allowed, name).map(|()| Self(names!(@spelled name $(, $spelling)?)))
             }

@@ -38,15 +38,6 @@ enum Piece {
     Range { first: u64, last: u64, width: usize },
 }
 
-impl Piece {
-    fn count(&self) -> u128 {
-        match self {
-            Self::Text(_) => 1,
-            Self::Range { first, last, .. } => u128::from(last - first) + 1,
-        }
-    }
-}
-
 impl Pattern {
     /// Reads a name in which every bracket must be part of a range.
     pub fn parse(text: &str) -> Result<Self, RangeError> {
@@ -105,7 +96,11 @@ impl Pattern {
     }
 
     pub fn count(&self) -> u128 {
-        self.pieces.iter().fold(1, |count: u128, piece| count.saturating_mul(piece.count()))
+        let counts = self.pieces.iter().map(|piece| match piece {
+            Piece::Text(_) => 1,
+            Piece::Range { first, last, .. } => u128::from(last - first) + 1,
+        });
+        counts.fold(1, u128::saturating_mul)
     }
 
     /// All names, the last range running fastest; an error instead of more than `most`.

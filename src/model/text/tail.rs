@@ -20,7 +20,6 @@ pub struct Tail {
 /// One line, or the beginning of one whose end has not come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TailLine {
-    /// Where it was printed.
     pub stream: Stream,
     /// The bytes, without the newline.
     pub bytes: Vec<u8>,
