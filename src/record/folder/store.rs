@@ -12,6 +12,7 @@ use super::journal::{end_of, first_event, parse, read_events, run_finished, vers
 use super::record::FolderRecord;
 use super::{EVENTS_FILE, PLAN_FILE, REQUEST_FILE, blobs, controller, order};
 use crate::files;
+use crate::model::plan::blob::BlobId;
 use crate::model::plan::plan::{PLAN_VERSION, Plan};
 use crate::model::plan::planner::Asked;
 use crate::model::run::event::{Event, Fact};
@@ -98,15 +99,20 @@ impl Store for FolderStore {
     }
 
     fn plan(&self, run: &RunId) -> Result<Plan, HistoryError> {
-        let folder = self.folder(run);
-        let path = folder.join(PLAN_FILE);
+        let path = self.folder(run).join(PLAN_FILE);
         let bytes = files::read(&path).map_err(unreadable(&path))?;
         let found = version(&bytes, (&path, 1))?;
         if found < PLAN_VERSION {
             return Err(HistoryError::Older { path, found, known: PLAN_VERSION });
         }
-        let plan: Plan = parse(&bytes, (&path, 1), PLAN_VERSION)?;
-        Ok(Plan { blobs: blobs::read(&folder, &plan)?, ..plan })
+        let mut plan: Plan = parse(&bytes, (&path, 1), PLAN_VERSION)?;
+        let texts: Vec<String> = plan.blob_ids().filter_map(|(_, id)| self.blob(run, id).ok()).collect();
+        texts.iter().for_each(|text| _ = plan.blobs.add(text));
+        Ok(plan)
+    }
+
+    fn blob(&self, run: &RunId, id: &BlobId) -> Result<String, HistoryError> {
+        blobs::read(&self.folder(run), id)
     }
 
     fn request(&self, run: &RunId) -> Result<Option<Asked>, HistoryError> {
