@@ -107,7 +107,9 @@ impl Store for FolderStore {
         }
         let mut plan: Plan = parse(&bytes, (&path, 1), PLAN_VERSION)?;
         let texts: Vec<String> = plan.blob_ids().filter_map(|(_, id)| self.blob(run, id).ok()).collect();
-        texts.iter().for_each(|text| _ = plan.blobs.add(text));
+        for text in texts {
+            plan.blobs.add(&text);
+        }
         Ok(plan)
     }
 
