@@ -30,7 +30,7 @@ pub fn check(context: &Context<'_>) -> Result<u8, Failure> {
         let recipe = context.recipe(site)?;
         notes.extend(advice::of_site(site, recipe));
         // A task that others are made of may need what they register, and is planned with them.
-        let parts: BTreeSet<&TaskName> = recipe.tasks.iter().flat_map(Task::uses).map(|used| &used.name).collect();
+        let parts: BTreeSet<&TaskName> = recipe.tasks.iter().flat_map(Task::uses).map(|used| &used.value).collect();
         for task in recipe.tasks.iter().filter(|task| !parts.contains(&task.name)) {
             match plan_all(context, site, recipe, &task.name)? {
                 // What is not proven yet will be; a task may be for sites with other roles.

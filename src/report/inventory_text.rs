@@ -8,10 +8,10 @@ use super::time::limit;
 use crate::model::config::setting::{Origin, Setting};
 use crate::model::inventory::inventory::{Host, Site};
 use crate::model::inventory::ssh::Shown;
-use crate::model::recipe::recipe::{Phase, PhaseBody, Recipe, Step, TaskBody};
+use crate::model::recipe::recipe::{Body, Phase, Recipe, Spanned, Step, TaskBody};
 use crate::model::recipe::template::Template;
 use crate::model::text::fold::fold_names;
-use crate::model::text::name::{HostName, RoleName, VarName};
+use crate::model::text::name::{HostName, RoleName, TaskName, VarName};
 use crate::model::text::printable::printable;
 
 /// The table of `fleet list`.
@@ -89,11 +89,8 @@ pub fn tasks(recipe: &Recipe, color: bool) -> String {
     for task in &recipe.tasks {
         let _ = write!(out, "\n{}  {}\n", Tone::Heading.paint(task.name.as_str(), color), doc(&task.doc));
         match &task.body {
-            TaskBody::Tasks(tasks) => {
-                let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
-                let _ = writeln!(out, "  tasks {}", names.join(", "));
-            }
-            TaskBody::Steps(steps) => add_steps(&mut out, "  ", steps),
+            TaskBody::Plain(Body::Tasks(tasks)) => _ = writeln!(out, "  tasks {}", names(tasks)),
+            TaskBody::Plain(Body::Steps(steps)) => add_steps(&mut out, "  ", steps),
             TaskBody::Phases(phases) => {
                 for phase in phases {
                     add_phase(&mut out, phase);
@@ -139,15 +136,16 @@ fn add_phase(out: &mut String, phase: &Phase) {
     how.extend(phase.rolling.then(|| "rolling".to_owned()));
     let how = if how.is_empty() { String::new() } else { format!(" ({})", how.join(", ")) };
     match &phase.body {
-        PhaseBody::Tasks(tasks) => {
-            let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
-            let _ = writeln!(out, "  phase {}{how}: {}", phase.name, names.join(", "));
-        }
-        PhaseBody::Steps(steps) => {
+        Body::Tasks(tasks) => _ = writeln!(out, "  phase {}{how}: {}", phase.name, names(tasks)),
+        Body::Steps(steps) => {
             let _ = writeln!(out, "  phase {}{how}", phase.name);
             add_steps(out, "    ", steps);
         }
     }
+}
+
+fn names(tasks: &[Spanned<TaskName>]) -> String {
+    tasks.iter().map(|task| task.value.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn add_steps(out: &mut String, indent: &str, steps: &[Step]) {

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use crate::model::config::diagnostic::line_at;
 use crate::model::config::setting::Setting;
 use crate::model::inventory::inventory::Site;
-use crate::model::recipe::recipe::{Action, Recipe, Spanned, Step, StepGuard};
+use crate::model::recipe::recipe::{Action, Recipe, Spanned, Step};
 use crate::model::recipe::shell::{Context, Scanner};
 use crate::model::recipe::template::Template;
 use crate::model::text::encoding::{code_point, false_blank};
@@ -33,7 +34,7 @@ pub fn of_recipe(recipe: &Recipe) -> Vec<String> {
                 notes.found.push((value.span.start, not_expanded(home.word, &format!("env.{name}"), &instead)));
             }
         }
-        for (key, text) in shell_texts(step) {
+        for (key, text) in step.shell_texts() {
             if let Some((at, note)) = blank_in_command(&text.value.to_string()) {
                 notes.found.push((notes.place(&text.span, at), format!("`{key}` {note}")));
             }
@@ -42,8 +43,7 @@ pub fn of_recipe(recipe: &Recipe) -> Vec<String> {
             && is_shell(content)
             && let Some((at, note)) = blank_in_command(content)
         {
-            let line = content.get(..at.offset).map_or(1, |before| before.matches('\n').count() + 1);
-            notes.found.push((span.start, format!("line {line} of `{path}` {note}")));
+            notes.found.push((span.start, format!("line {} of `{path}` {note}", line_at(content, at.offset))));
         }
     }
     notes.told()
@@ -80,7 +80,7 @@ impl Notes<'_> {
     fn told(mut self) -> Vec<String> {
         self.found.sort();
         let source = &self.recipe.source;
-        let line = |place: usize| source.text.get(..place).map_or(1, |before| before.matches('\n').count() + 1);
+        let line = |place: usize| line_at(&source.text, place);
         self.found.iter().map(|(place, note)| format!("{}:{}: {note}", source.path, line(*place))).collect()
     }
 }
@@ -130,7 +130,6 @@ fn literal_home(text: &str) -> Option<Home<'_>> {
     Some(Home { word, rest })
 }
 
-/// A character that looks like a blank.
 #[derive(Clone, Copy)]
 struct Blank {
     c: char,
@@ -161,29 +160,15 @@ fn blank_in_command(text: &str) -> Option<(Blank, String)> {
     None
 }
 
-/// Is it a script for a shell?
 fn is_shell(script: &str) -> bool {
     let first = script.lines().next().unwrap_or_default();
     let Some(interpreter) = first.strip_prefix("#!") else { return true };
     interpreter.split([' ', '/']).any(|word| ["sh", "dash", "bash", "ksh", "zsh", "ash"].contains(&word))
 }
 
-fn shell_texts(step: &Step) -> impl Iterator<Item = (&'static str, &Spanned<Template>)> {
-    let run = match &step.action {
-        Some(Action::Run(text)) => Some(("run", text)),
-        Some(Action::Script { .. }) | None => None,
-    };
-    let guard = step.guard.as_ref().map(|guard| match guard {
-        StepGuard::Unless(text) => ("unless", text),
-        StepGuard::OnlyIf(text) => ("only-if", text),
-    });
-    let undo = step.undo.as_ref().map(|undo| ("undo", undo));
-    [run, guard, undo].into_iter().flatten()
-}
-
 /// The variables that hold shell text: a command takes them `|raw`, or one that it takes is made of them. All others are words.
 fn shell_variables(recipe: &Recipe) -> BTreeSet<VarName> {
-    let of_steps = recipe.steps().flat_map(shell_texts).flat_map(|(_, text)| text.value.raw_names());
+    let of_steps = recipe.steps().flat_map(Step::shell_texts).flat_map(|(_, text)| text.value.raw_names());
     let mut open: Vec<&VarName> = of_steps.collect();
     let mut found = BTreeSet::new();
     while let Some(name) = open.pop() {

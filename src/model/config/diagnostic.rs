@@ -8,18 +8,14 @@ use std::sync::Arc;
 pub struct Source {
     /// The path as a person would type it, from the project folder: `hosts/mysite.toml`.
     pub path: String,
-    /// The content.
     pub text: String,
 }
 
-/// Something wrong in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The file.
     pub source: Arc<Source>,
     /// The bytes that the message is about.
     pub span: Range<usize>,
-    /// What is wrong.
     pub message: String,
     /// What stands beside the caret: `did you mean `address`?`
     pub label: Option<String>,
@@ -28,19 +24,25 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// A diagnostic without a label.
     pub fn new(source: &Arc<Source>, span: Range<usize>, message: impl Into<String>) -> Self {
         Self { source: Arc::clone(source), span, message: message.into(), label: None, also: None }
     }
 
-    /// The same with a text beside the caret.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// The same with another place shown.
+    /// The same with the nearest of these names beside the caret, when one is near enough to be meant.
+    #[must_use]
+    pub fn did_you_mean<'a>(self, typed: &str, names: impl IntoIterator<Item = &'a str>) -> Self {
+        match nearest(typed, names) {
+            Some(near) => self.label(format!("did you mean `{near}`?")),
+            None => self,
+        }
+    }
+
     #[must_use]
     pub fn also(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
         self.also = Some((span, label.into()));
@@ -54,10 +56,14 @@ impl Diagnostic {
             .find(|&i| self.source.text.is_char_boundary(i))
             .unwrap_or(0);
         let before = self.source.text.get(..start).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        (line, column)
+        (line_at(&self.source.text, start), column)
     }
+}
+
+/// The line of a byte of the text, from 1.
+pub fn line_at(text: &str, offset: usize) -> usize {
+    text.get(..offset).map_or(1, |before| before.matches('\n').count() + 1)
 }
 
 /// Diagnostics in the order of the files and of their lines, each once: one that is about several files is kept with each.

@@ -18,7 +18,7 @@ use toml::de::{DeTable, DeValue};
 
 use self::blanks::with_plain_blanks;
 pub use self::item::Item;
-use crate::model::config::diagnostic::{Diagnostic, Source, nearest};
+use crate::model::config::diagnostic::{Diagnostic, Source};
 use crate::model::config::setting::{Origin, Setting, Spanned};
 
 /// A file that is being read.
@@ -40,7 +40,8 @@ impl Document<'_> {
     /// Reads a file with `read` and tells all that is wrong with it, in the file's order.
     pub fn read<T>(source: &Arc<Source>, read: impl FnOnce(&Document<'_>) -> T) -> (T, Vec<Diagnostic>) {
         let (text, blanks) = with_plain_blanks(source);
-        let (root, errors) = DeTable::parse_recoverable(&text);
+        let blanked;
+        let (mut root, errors) = DeTable::parse_recoverable(&text);
         let parser = errors
             .iter()
             .map(|error| Diagnostic::new(source, error.span().unwrap_or_default(), error.message()))
@@ -52,43 +53,41 @@ impl Document<'_> {
         let lines: BTreeSet<usize> = blanks.iter().map(line).collect();
         let own = parser.iter().filter(|error| !lines.contains(&line(error))).cloned();
         let syntax: Vec<_> = blanks.iter().cloned().chain(own).collect();
-        if parser.is_empty() {
-            return Self::read_parsed((source, line_starts), root.into_inner(), syntax, read);
+        if !parser.is_empty() {
+            // The parser gives up the rest of the file after some errors. Without the lines in error it may read all of it.
+            blanked = without_lines(&text, &parser);
+            let (rest, errors) = DeTable::parse_recoverable(&blanked);
+            if errors.is_empty() {
+                root = rest;
+            }
         }
-        // The parser gives up the rest of the file after some errors. Without the lines in error it may read all of it.
-        let blanked = without_lines(&text, &parser);
-        let (rest, errors) = DeTable::parse_recoverable(&blanked);
-        let root = if errors.is_empty() { rest } else { root };
-        Self::read_parsed((source, line_starts), root.into_inner(), syntax, read)
-    }
-
-    fn read_parsed<T>(
-        (source, line_starts): (&Arc<Source>, Vec<usize>),
-        root: DeTable<'_>,
-        syntax: Vec<Diagnostic>,
-        read: impl FnOnce(&Document<'_>) -> T,
-    ) -> (T, Vec<Diagnostic>) {
-        let document = Document { source, root, line_starts, syntax, problems: RefCell::default() };
+        let document = Document { source, root: root.into_inner(), line_starts, syntax, problems: RefCell::default() };
         let value = read(&document);
         (value, document.finish())
     }
 
-    /// The table that is the file.
     pub fn root(&self) -> Table<'_> {
         Table { document: self, entries: &self.root, span: 0..0, asked: RefCell::default() }
     }
 
-    /// The file.
     pub fn source(&self) -> &Arc<Source> {
         self.source
     }
 
-    /// Reports an error.
     pub fn report(&self, span: Range<usize>, message: impl Into<String>) {
         self.push(Diagnostic::new(self.source, span, message));
     }
 
-    /// Reports an error.
+    /// Reports an error with a text beside the caret.
+    pub fn tell(&self, span: Range<usize>, message: impl Into<String>, label: impl Into<String>) {
+        self.push(Diagnostic::new(self.source, span, message).label(label));
+    }
+
+    /// Reports that something is there again.
+    pub fn report_again(&self, span: Range<usize>, first: &Range<usize>, message: impl Into<String>) {
+        self.push(Diagnostic::new(self.source, span, message).also(first.clone(), "first here"));
+    }
+
     pub fn push(&self, diagnostic: Diagnostic) {
         self.problems.borrow_mut().push(Problem { diagnostic, absence: false });
     }
@@ -102,7 +101,6 @@ impl Document<'_> {
         line_at(&self.line_starts, offset)
     }
 
-    /// File and line of a place.
     pub fn origin(&self, span: &Range<usize>) -> Origin {
         Origin::File { path: self.source.path.clone(), line: self.line(span.start) }
     }
@@ -150,7 +148,6 @@ fn without_lines(text: &str, errors: &[Diagnostic]) -> String {
     kept
 }
 
-/// A table of a [`Document`].
 pub struct Table<'d> {
     document: &'d Document<'d>,
     entries: &'d DeTable<'d>,
@@ -159,7 +156,6 @@ pub struct Table<'d> {
 }
 
 impl<'d> Table<'d> {
-    /// The document.
     pub fn document(&self) -> &'d Document<'d> {
         self.document
     }
@@ -169,17 +165,15 @@ impl<'d> Table<'d> {
         self.span.clone()
     }
 
-    /// The value, and its place in the file.
+    /// The value of a key, as `read` understands it.
+    pub fn read<T>(&self, key: &'static str, read: impl FnOnce(&Item<'d>) -> Option<Spanned<T>>) -> Option<Setting<T>> {
+        Some(self.setting(read(&self.item(key)?)?))
+    }
+
     pub fn setting<T>(&self, spanned: Spanned<T>) -> Setting<T> {
         Setting { origin: self.document.origin(&spanned.span), value: spanned.value }
     }
 
-    /// Is nothing in it?
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// The value of a key, when it is there.
     pub fn item(&self, key: &'static str) -> Option<Item<'d>> {
         self.asked.borrow_mut().insert(key);
         let (name, value) = self.entries.get_key_value(key)?;
@@ -202,37 +196,26 @@ impl<'d> Table<'d> {
         (!placeholder).then_some(item)
     }
 
-    /// A string.
-    pub fn string(&self, key: &'static str) -> Option<Spanned<&'d str>> {
-        self.item(key)?.string()
-    }
-
-    /// A string that `parse` understands.
     pub fn parsed<T, E: Display>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Option<Spanned<T>> {
         self.item(key)?.parsed(parse)
     }
 
-    /// `true` or `false`.
     pub fn boolean(&self, key: &'static str) -> Option<Spanned<bool>> {
         self.item(key)?.boolean()
     }
 
-    /// A table.
     pub fn table(&self, key: &'static str) -> Option<Table<'d>> {
         self.item(key)?.table()
     }
 
-    /// An array's elements.
     pub fn array(&self, key: &'static str) -> Option<Vec<Item<'d>>> {
         self.item(key)?.array()
     }
 
-    /// The tables of `[[key]]`.
     pub fn tables(&self, key: &'static str) -> Option<Vec<Table<'d>>> {
         self.item(key)?.tables()
     }
 
-    /// Reports that a key is missing.
     pub fn missing(&self, key: &'static str, label: &str) {
         // A key that is there but wrong was reported already.
         if !self.entries.contains_key(key) {
@@ -246,12 +229,10 @@ impl<'d> Table<'d> {
         let asked = self.asked.take();
         for item in self.items() {
             if !asked.contains(item.key) {
-                let label = match nearest(item.key, asked.iter().copied()) {
-                    Some(name) => format!("did you mean `{name}`?"),
-                    None => format!("known here: {}", asked.iter().copied().collect::<Vec<_>>().join(", ")),
-                };
+                let known = format!("known here: {}", asked.iter().copied().collect::<Vec<_>>().join(", "));
                 let message = format!("unknown key `{}`", item.key);
-                self.document.push(Diagnostic::new(self.document.source, item.key_span, message).label(label));
+                let unknown = Diagnostic::new(self.document.source, item.key_span, message).label(known);
+                self.document.push(unknown.did_you_mean(item.key, asked.iter().copied()));
             }
         }
     }

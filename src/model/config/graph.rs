@@ -2,7 +2,6 @@
 //!
 //! Nothing here recurses, so a file with a chain of a million links overflows no stack.
 
-/// What [`walk`] found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Walk {
     /// Each cycle, from the node where it was entered, without its repetition.

@@ -8,7 +8,6 @@ use crate::model::text::name::SiteName;
 /// A value and where it stands in its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spanned<T> {
-    /// The value.
     pub value: T,
     /// Bytes in the file.
     pub span: Range<usize>,
@@ -17,13 +16,10 @@ pub struct Spanned<T> {
 /// A value and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting<T> {
-    /// The value.
     pub value: T,
-    /// Where it came from.
     pub origin: Origin,
 }
 
-/// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// Nobody said otherwise.
@@ -56,7 +52,6 @@ impl fmt::Display for Origin {
 }
 
 impl<T> Setting<T> {
-    /// A value that nobody set.
     pub fn default_of(value: T) -> Self {
         Self { value, origin: Origin::Default }
     }

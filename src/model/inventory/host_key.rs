@@ -70,7 +70,6 @@ pub struct HostKeyRefusal {
     pub host: String,
     /// Type and fingerprint; empty of a certificate.
     pub offered: String,
-    /// Why.
     pub verdict: Verdict,
 }
 

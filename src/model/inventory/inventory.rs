@@ -18,7 +18,6 @@ use crate::model::text::name::{Address, HostName, RecipeName, RoleName, SiteName
 /// gets the errors of one that is not, so no site is left out unnoticed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
-    /// By name.
     pub sites: BTreeMap<SiteName, Site>,
     /// The errors of each broken site, by the name of its file without `.toml`.
     pub broken: BTreeMap<String, Vec<Diagnostic>>,
@@ -55,7 +54,6 @@ impl Inventory {
 pub struct Site {
     /// Its name: the file's, without `.toml`.
     pub name: SiteName,
-    /// Its file.
     pub source: Arc<Source>,
     /// Its recipe; without one only ad-hoc commands and keys work.
     pub recipe: Option<Setting<RecipeName>>,
@@ -65,7 +63,6 @@ pub struct Site {
     pub follows: Option<Setting<SiteName>>,
     /// Variables of `hosts/defaults.toml` and of the site; the site's win.
     pub vars: BTreeMap<VarName, Setting<String>>,
-    /// How a rollout proceeds.
     pub rollout: Rollout,
     /// Its hosts, in the order of the file, ranges unfolded. Never empty.
     pub hosts: Vec<Host>,
@@ -74,19 +71,15 @@ pub struct Site {
 /// One machine (or address and port) reached by SSH.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// Its name within the site.
     pub name: HostName,
     /// Where it is reached; its name when the file gives no address.
     pub address: Setting<Address>,
     /// How it is reached; what has a default is set.
     pub ssh: SshSettings,
-    /// Its roles.
     pub roles: Vec<RoleName>,
-    /// Its own variables.
     pub vars: BTreeMap<VarName, Setting<String>>,
 }
 
-/// How a rollout proceeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rollout {
     /// Sizes of the batches; the last one repeats. Never empty.
@@ -97,11 +90,20 @@ pub struct Rollout {
     pub soak: Setting<Duration>,
 }
 
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            batches: Setting::default_of(vec![Share::Percent(100)]),
+            max_failures: Setting::default_of(Share::Hosts(0)),
+            soak: Setting::default_of(Duration::ZERO),
+        }
+    }
+}
+
 /// A number of hosts, or a percentage of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Share {
-    /// So many hosts.
     Hosts(usize),
     /// So many in a hundred, 0 to 100.
     Percent(u8),
@@ -134,7 +136,6 @@ impl fmt::Display for Share {
     }
 }
 
-/// What a site is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Upgraded first, and again and again.
@@ -146,11 +147,10 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// All stages, as they are written in a site's file.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("test", Self::Test), ("demo", Self::Demo), ("production", Self::Production)];
+    pub const ALL: [Self; 3] = [Self::Test, Self::Demo, Self::Production];
 }
 
+/// As it is written in a site's file.
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -162,7 +162,6 @@ impl fmt::Display for Stage {
 }
 
 impl Site {
-    /// The host of that name.
     pub fn host(&self, name: &str) -> Option<&Host> {
         self.hosts.iter().find(|host| host.name.as_str() == name)
     }

@@ -4,7 +4,6 @@ mod host;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::model::config::diagnostic::{Diagnostic, Source, nearest};
 use crate::model::config::document::{Document, Item, Table};
@@ -15,7 +14,6 @@ use crate::model::inventory::ssh::SshSettings;
 use crate::model::recipe::recipe::settable;
 use crate::model::text::name::{RecipeName, SiteName, VarName};
 
-/// How many hosts an inventory may have.
 pub const MOST_HOSTS: usize = 100_000;
 
 /// What the inventory is checked against.
@@ -95,54 +93,33 @@ struct Common {
     recipe: Option<Setting<RecipeName>>,
     ssh: SshSettings,
     vars: BTreeMap<VarName, Setting<String>>,
-    batches: Option<Setting<Vec<Share>>>,
-    max_failures: Option<Setting<Share>>,
-    soak: Option<Setting<Duration>>,
+    rollout: Rollout,
 }
 
 impl Common {
-    fn read(root: &Table<'_>, known: Known<'_>) -> Self {
-        let mut common = Self {
-            recipe: root.item("recipe").and_then(|item| recipe(&item, known)).map(|name| root.setting(name)),
-            ..Self::default()
-        };
+    /// What a file says, over what holds where it says nothing.
+    fn read(root: &Table<'_>, known: Known<'_>, below: &Self) -> Self {
+        let mut common = below.clone();
+        if let Some(recipe) = root.read("recipe", |item| recipe(item, known)) {
+            common.recipe = Some(recipe);
+        }
         if let Some(ssh) = root.table("ssh") {
-            common.ssh = SshSettings::read(&ssh);
+            common.ssh = SshSettings::read(&ssh).over(&below.ssh);
             ssh.finish();
         }
         if let Some(vars) = root.table("vars") {
-            common.vars = read_vars(&vars);
+            common.vars.extend(read_vars(&vars));
         }
         if let Some(rollout) = root.table("rollout") {
-            common.batches =
-                rollout.item("batches").and_then(|item| batches(&item)).map(|value| rollout.setting(value));
-            common.max_failures =
-                rollout.item("max-failures").and_then(|item| share(&item)).map(|value| rollout.setting(value));
-            common.soak = rollout.item("soak").and_then(|item| item.duration()).map(|value| rollout.setting(value));
+            let Rollout { batches: sizes, max_failures, soak } = common.rollout;
+            common.rollout = Rollout {
+                batches: rollout.read("batches", batches).unwrap_or(sizes),
+                max_failures: rollout.read("max-failures", share).unwrap_or(max_failures),
+                soak: rollout.read("soak", Item::duration).unwrap_or(soak),
+            };
             rollout.finish();
         }
         common
-    }
-
-    fn over(self, below: &Self) -> Self {
-        let mut vars = below.vars.clone();
-        vars.extend(self.vars);
-        Self {
-            recipe: self.recipe.or_else(|| below.recipe.clone()),
-            ssh: self.ssh.over(&below.ssh),
-            vars,
-            batches: self.batches.or_else(|| below.batches.clone()),
-            max_failures: self.max_failures.or_else(|| below.max_failures.clone()),
-            soak: self.soak.or_else(|| below.soak.clone()),
-        }
-    }
-
-    fn rollout(&self) -> Rollout {
-        Rollout {
-            batches: self.batches.clone().unwrap_or_else(|| Setting::default_of(vec![Share::Percent(100)])),
-            max_failures: self.max_failures.clone().unwrap_or_else(|| Setting::default_of(Share::Hosts(0))),
-            soak: self.soak.clone().unwrap_or_else(|| Setting::default_of(Duration::ZERO)),
-        }
     }
 }
 
@@ -206,18 +183,11 @@ fn read_vars(table: &Table<'_>) -> BTreeMap<VarName, Setting<String>> {
             open.extend(inner.into_iter().rev().map(|item| (format!("{name}.{}", item.key), item)));
             continue;
         }
-        let name = match settable(&name) {
-            Ok(name) => name,
-            Err(error) => {
-                item.refuse_key::<()>(error.to_string());
-                continue;
-            }
-        };
+        let Some(name) = item.parsed_key(&name, settable) else { continue };
         let Some(value) = item.text() else { continue };
         if let Some(first) = found.get(&name) {
             let message = format!("variable `{name}` is set twice");
-            let diagnostic = Diagnostic::new(table.document().source(), item.span, message);
-            table.document().push(diagnostic.also(first.span.clone(), "first here"));
+            table.document().report_again(item.span, &first.span, message);
         } else {
             found.insert(name, value);
         }
@@ -227,7 +197,7 @@ fn read_vars(table: &Table<'_>) -> BTreeMap<VarName, Setting<String>> {
 
 fn read_defaults(document: &Document<'_>, known: Known<'_>) -> Common {
     let root = document.root();
-    let common = Common::read(&root, known);
+    let common = Common::read(&root, known, &Common::default());
     for key in ["host", "stage", "follows"] {
         if let Some(item) = root.item(key) {
             item.refuse_key::<()>(format!("`{key}` belongs in the file of a site, not in the defaults of all"));
@@ -253,21 +223,15 @@ impl SiteReader<'_> {
     fn read(&self, shared: &Common, left: &mut usize) -> ReadSite {
         let table = self.document.root();
         let name = self.name();
-        let common = Common::read(&table, self.known).over(shared);
-        let stage = table.parsed("stage", stage);
+        let common = Common::read(&table, self.known, shared);
+        let stage = table.read("stage", |item| item.parsed(stage));
         let follows = table.parsed("follows", SiteName::parse);
         if let Some(target) = &follows
             && !self.stems.contains(&target.value.as_str())
         {
-            let diagnostic = Diagnostic::new(
-                self.document.source(),
-                target.span.clone(),
-                format!("there is no site `{}`", target.value),
-            );
-            self.document.push(match nearest(target.value.as_str(), self.stems.iter().copied()) {
-                Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
-                None => diagnostic,
-            });
+            let message = format!("there is no site `{}`", target.value);
+            let diagnostic = Diagnostic::new(self.document.source(), target.span.clone(), message);
+            self.document.push(diagnostic.did_you_mean(target.value.as_str(), self.stems.iter().copied()));
         }
         let hosts = host::read_hosts(&table, &common.ssh, left);
         table.finish();
@@ -275,10 +239,10 @@ impl SiteReader<'_> {
         let site = name.map(|name| Site {
             name,
             source: Arc::clone(self.document.source()),
-            recipe: common.recipe.clone(),
-            stage: stage.map(|stage| table.setting(stage)),
+            recipe: common.recipe,
+            stage,
             follows: follows.map(|target| table.setting(target)),
-            rollout: common.rollout(),
+            rollout: common.rollout,
             vars: common.vars,
             hosts,
         });
@@ -290,14 +254,14 @@ impl SiteReader<'_> {
         let as_verb = self.stem.replace('_', "-");
         if as_verb == "all" || self.known.verbs.contains(&as_verb.as_str()) {
             let message = format!("a site can not be called `{}`: that is a word of the command line", self.stem);
-            self.document.push(Diagnostic::new(self.document.source(), 0..0, message).label("rename the file"));
+            self.document.tell(0..0, message, "rename the file");
             return None;
         }
         match SiteName::parse(self.stem) {
             Ok(name) => Some(name),
             Err(error) => {
-                let diagnostic = Diagnostic::new(self.document.source(), 0..0, error.to_string());
-                self.document.push(diagnostic.label("the file's name is the site's: rename the file"));
+                let label = "the file's name is the site's: rename the file";
+                self.document.tell(0..0, error.to_string(), label);
                 None
             }
         }
@@ -305,8 +269,8 @@ impl SiteReader<'_> {
 }
 
 fn stage(text: &str) -> Result<Stage, String> {
-    Stage::ALL.iter().find(|(name, _)| *name == text).map(|(_, stage)| *stage).ok_or_else(|| {
-        let names: Vec<_> = Stage::ALL.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+    Stage::ALL.into_iter().find(|stage| stage.to_string() == text).ok_or_else(|| {
+        let names = Stage::ALL.map(|stage| format!("\"{stage}\""));
         format!("there is no stage \"{text}\", only {}", names.join(", "))
     })
 }

@@ -14,8 +14,7 @@ use std::collections::BTreeSet;
 use self::pattern::{Pattern, near};
 use crate::model::config::diagnostic::{Diagnostic, in_order};
 use crate::model::inventory::inventory::{Host, Inventory, Site};
-use crate::model::text::hint::Advise;
-use crate::model::text::hint::Hint;
+use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::name::{HostName, RoleName, SiteName};
 use crate::model::text::range::RangeError;
 
@@ -33,42 +32,27 @@ struct Term {
     hosts: Option<Pattern>,
 }
 
-/// Why a selector was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
-    /// There is nothing between two commas, or nothing at all.
     #[error("{}", if .0.is_empty() { "the selector is empty".to_owned() } else { format!("`{}` has an empty term", .0) })]
     Empty(String),
-    /// A glob that can not be read.
     #[error("`{term}` is no glob: {reason}")]
-    Glob {
-        /// The term.
-        term: String,
-        /// Why.
-        reason: String,
-    },
-    /// A range that can not be read.
+    Glob { term: String, reason: String },
     #[error(transparent)]
     Range(#[from] RangeError),
-    /// Too many or too few colons.
     #[error("`{0}` is neither `SITE` nor `SITE:HOST`")]
     Form(String),
-    /// Nothing has this name.
     #[error("no {kind} matches `{name}`{}", part(of.as_deref()))]
     Unmatched {
         /// `site`, `host or role of site mysite`, …
         kind: String,
-        /// What was typed.
         name: String,
-        /// The nearest name.
         near: Option<String>,
         /// The range that it is a part of.
         of: Option<String>,
     },
-    /// There are only terms that take away.
     #[error("`{0}` only takes away")]
     OnlyNegative(String),
-    /// All hosts were taken away.
     #[error("`{0}` leaves no host")]
     NothingLeft(String),
     /// What it names, or may name, is in files with errors.
@@ -102,12 +86,10 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// The sites with their hosts.
     pub fn sites(&self) -> &[(SiteName, Vec<HostName>)] {
         &self.sites
     }
 
-    /// All hosts.
     pub fn hosts(&self) -> impl Iterator<Item = (&SiteName, &HostName)> {
         self.sites.iter().flat_map(|(site, hosts)| hosts.iter().map(move |host| (site, host)))
     }
@@ -132,7 +114,6 @@ impl Targets {
 type Chosen<'a> = BTreeSet<(&'a str, &'a str)>;
 
 impl Selector {
-    /// Reads a selector.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
         let terms =
             pattern::split(text, ',').into_iter().map(|term| Term::parse(text, term)).collect::<Result<_, _>>()?;
@@ -156,22 +137,21 @@ impl Selector {
         if !broken.is_empty() {
             return Err(SelectorError::Broken(broken));
         }
-        let mut chosen = Chosen::new();
-        let mut removed = Chosen::new();
-        for term in &self.terms {
-            let hosts = term.hosts_by_site(inventory)?;
-            if term.negative { &mut removed } else { &mut chosen }.extend(hosts);
-        }
+        let (chosen, removed) = self.chosen_and_removed(|term| term.hosts_by_site(inventory))?;
+        let mut chosen = chosen.unwrap_or_default();
         chosen.retain(|host| !removed.contains(host));
         Targets::of(inventory, &chosen).ok_or_else(|| SelectorError::NothingLeft(self.to_string()))
     }
 
-    /// The hosts that it means as `--limit` or `--exclude`, where a term without a colon names hosts, roles or sites.
-    fn within<'a>(&self, pool: &Pool<'a>) -> Result<(Option<Chosen<'a>>, Chosen<'a>), SelectorError> {
+    /// The hosts of its terms, by what these mean; the first is none when all terms take away.
+    fn chosen_and_removed<'a>(
+        &self,
+        hosts: impl Fn(&Term) -> Result<Chosen<'a>, SelectorError>,
+    ) -> Result<(Option<Chosen<'a>>, Chosen<'a>), SelectorError> {
         let mut chosen = None;
         let mut removed = Chosen::new();
         for term in &self.terms {
-            let hosts = term.hosts_within(pool)?;
+            let hosts = hosts(term)?;
             if term.negative {
                 removed.extend(hosts);
             } else {
@@ -217,19 +197,20 @@ pub fn restrict(
             broken: Vec::new(),
             called: "targeted host, role or site",
         };
-        let (kept, removed) = limit.within(&pool)?;
+        let (kept, removed) = limit.chosen_and_removed(|term| term.hosts_within(&pool))?;
         chosen.retain(|host| kept.as_ref().is_none_or(|kept| kept.contains(host)) && !removed.contains(host));
     }
     if let Some(exclude) = exclude {
         let broken = inventory.broken.keys().map(String::as_str).collect();
         let pool = Pool { hosts: all().collect(), broken, called: "host, role or site" };
         // A host of a site that is broken cannot be known.
-        let (excluded, spared) = exclude.within(&pool).map_err(|error| match error {
-            SelectorError::Unmatched { .. } if !inventory.broken.is_empty() => {
-                SelectorError::Broken(inventory.errors())
-            }
-            error => error,
-        })?;
+        let (excluded, spared) =
+            exclude.chosen_and_removed(|term| term.hosts_within(&pool)).map_err(|error| match error {
+                SelectorError::Unmatched { .. } if !inventory.broken.is_empty() => {
+                    SelectorError::Broken(inventory.errors())
+                }
+                error => error,
+            })?;
         let excluded = excluded.ok_or_else(|| SelectorError::OnlyNegative(exclude.to_string()))?;
         chosen.retain(|host| !excluded.contains(host) || spared.contains(host));
     }
@@ -281,7 +262,7 @@ impl Term {
         Ok(names_of(hosts.iter().copied().filter(|(_, host)| own_names(host).any(|name| pattern.matches(name)))))
     }
 
-    /// `SITES:HOSTS`, or `NAMES` of hosts, roles or sites.
+    /// As `--limit` or `--exclude`: `SITES:HOSTS`, or `NAMES` of hosts, roles or sites.
     fn hosts_within<'a>(&self, pool: &Pool<'a>) -> Result<Chosen<'a>, SelectorError> {
         if self.hosts.is_some() {
             self.first.check("site", || pool.hosts.iter().map(|(site, _)| site.name.as_str()))?;

@@ -14,7 +14,6 @@ use crate::model::config::document::{Item, Table};
 use crate::model::config::setting::{Origin, Setting, Spanned};
 use crate::model::text::name::{Address, UserName};
 
-/// Where sshd listens when nobody says otherwise.
 pub const SSH_PORT: u16 = 22;
 
 /// A value for people.
@@ -22,7 +21,6 @@ pub const SSH_PORT: u16 = 22;
 pub enum Shown {
     /// A text, or a number.
     Text(String),
-    /// A length of time.
     Time(Duration),
 }
 
@@ -44,7 +42,7 @@ macro_rules! settings {
                 if let Some(jump) = table.item("jump") {
                     jump.report("jump hosts are not supported yet");
                 }
-                Self { $($field: table.item($key).and_then(|item| $read(&item)).map(|value| table.setting(value)),)* }
+                Self { $($field: table.read($key, $read),)* }
             }
 
             /// What holds where no file says otherwise.
@@ -77,7 +75,6 @@ macro_rules! settings {
         }
 
         impl SshValues {
-            /// These settings, and where there are none those of `below`.
             #[must_use]
             pub fn over(self, below: Self) -> Self {
                 Self { $($field: self.$field.or(below.$field),)* }
@@ -116,7 +113,6 @@ macro_rules! lowest {
 }
 
 settings! { |login|
-    /// TCP port.
     "port" port: #[serde(skip_serializing_if = "Option::is_none")] u16 => u16, default SSH_PORT, port => text;
     /// Login user; when nobody sets it, the one who runs `fleet`.
     "user" user: UserName => UserName, else login.clone(), user => text;

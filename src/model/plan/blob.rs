@@ -47,7 +47,6 @@ impl fmt::Display for BlobId {
     }
 }
 
-/// The blobs of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Blobs(BTreeMap<BlobId, Arc<str>>);
 

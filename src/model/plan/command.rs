@@ -1,39 +1,56 @@
 //! A command for a host, as a value. It is put into bytes in one place, in [`crate::remote::command`].
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{UserName, VarName};
 
-/// A command whose placeholders may still be open.
+/// A command of texts that are templates, or final.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct CommandTemplate {
+pub struct Command<T> {
     /// Shell text, or the content of a script.
-    pub text: Template,
+    pub text: T,
     /// The interpreter of a script that is not for plain `sh`, with its arguments, as shell words: `/bin/bash -e`.
     #[serde(skip)]
     pub interpreter: Option<String>,
     /// Folder to run in; the login folder when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cwd: Option<Template>,
-    /// Environment.
+    pub cwd: Option<T>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, Template>,
+    pub env: BTreeMap<String, T>,
     /// Run as this user, through `sudo -n`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_user: Option<UserName>,
 }
 
-impl CommandTemplate {
+/// A command whose placeholders may still be open.
+pub type CommandTemplate = Command<Template>;
+
+/// A final command.
+pub type RemoteCommand = Command<String>;
+
+impl<T> Command<T> {
     /// Plain shell text, run in the login folder as the login user.
-    pub fn shell(text: Template) -> Self {
-        Self { text, interpreter: None, cwd: None, env: BTreeMap::new(), as_user: None }
+    pub fn shell(text: impl Into<T>) -> Self {
+        Self { text: text.into(), interpreter: None, cwd: None, env: BTreeMap::new(), as_user: None }
     }
 
-    /// All templates of the command.
+    fn try_map<U, E>(&self, change: impl Fn(&T) -> Result<U, E>) -> Result<Command<U>, E> {
+        Ok(Command {
+            text: change(&self.text)?,
+            interpreter: self.interpreter.clone(),
+            cwd: self.cwd.as_ref().map(&change).transpose()?,
+            env: self.env.iter().map(|(name, value)| Ok((name.clone(), change(value)?))).collect::<Result<_, E>>()?,
+            as_user: self.as_user.clone(),
+        })
+    }
+}
+
+impl CommandTemplate {
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         std::iter::once(&self.text).chain(&self.cwd).chain(self.env.values())
     }
@@ -41,50 +58,13 @@ impl CommandTemplate {
     /// Puts in the values that `value` knows.
     #[must_use]
     pub fn bind(&self, value: impl Fn(&VarName) -> Option<String> + Copy) -> Self {
-        Self {
-            text: self.text.bind(value),
-            interpreter: self.interpreter.clone(),
-            cwd: self.cwd.as_ref().map(|t| t.bind(value)),
-            env: self.env.iter().map(|(k, t)| (k.clone(), t.bind(value))).collect(),
-            as_user: self.as_user.clone(),
-        }
+        let Ok(bound) = self.try_map(|text| Ok::<_, Infallible>(text.bind(value)));
+        bound
     }
 
     /// The final command, or the first variable that nobody has set.
     pub fn finish(&self) -> Result<RemoteCommand, VarName> {
-        Ok(RemoteCommand {
-            text: self.text.finish().map_err(Clone::clone)?,
-            interpreter: self.interpreter.clone(),
-            cwd: self.cwd.as_ref().map(Template::finish).transpose().map_err(Clone::clone)?,
-            env: self
-                .env
-                .iter()
-                .map(|(k, t)| Ok((k.clone(), t.finish().map_err(Clone::clone)?)))
-                .collect::<Result<_, VarName>>()?,
-            as_user: self.as_user.clone(),
-        })
-    }
-}
-
-/// A final command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RemoteCommand {
-    /// Shell text, or the content of a script.
-    pub text: String,
-    /// The interpreter of a script that is not for plain `sh`, with its arguments, as shell words.
-    pub interpreter: Option<String>,
-    /// Folder to run in.
-    pub cwd: Option<String>,
-    /// Environment.
-    pub env: BTreeMap<String, String>,
-    /// Run as this user, through `sudo -n`.
-    pub as_user: Option<UserName>,
-}
-
-impl RemoteCommand {
-    /// Plain shell text, run in the login folder as the login user.
-    pub fn shell(text: impl Into<String>) -> Self {
-        Self { text: text.into(), interpreter: None, cwd: None, env: BTreeMap::new(), as_user: None }
+        self.try_map(|text| text.finish().map_err(Clone::clone))
     }
 }
 

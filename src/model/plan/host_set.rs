@@ -23,10 +23,6 @@ impl HostSet {
         self.ranges.iter().cloned().flatten().map(HostIndex)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
-    }
-
     fn parse(text: &str) -> Option<Self> {
         let ranges = text.split(',').filter(|range| !range.is_empty()).map(|range| {
             let (first, last) = range.split_once('-').unwrap_or((range, range));

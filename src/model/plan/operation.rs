@@ -11,7 +11,6 @@ use crate::model::text::name::UserName;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
-    /// Shell text.
     Command(CommandTemplate),
     /// A script, byte for byte.
     Script(Script),
@@ -40,7 +39,6 @@ impl Operation {
         }
     }
 
-    /// The blobs that it needs.
     pub fn blobs(&self) -> impl Iterator<Item = &BlobId> {
         match self {
             Self::Command(_) => None,

@@ -21,7 +21,6 @@ use crate::model::text::name::{PhaseName, SiteName, StepPath, VarName};
 /// the run that it resumes. Up to version 2 each command stood there once for each host.
 pub const PLAN_VERSION: u32 = 3;
 
-/// What a run will do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Plan {
@@ -31,7 +30,6 @@ pub struct Plan {
     pub sites: Vec<SiteName>,
     /// The tasks as typed, or `run` for an ad-hoc command.
     pub task: String,
-    /// The targeted hosts.
     #[serde(with = "host_list")]
     pub hosts: Vec<PlanHost>,
     /// What all hosts have for the placeholders of the steps.
@@ -86,7 +84,6 @@ impl Plan {
         ))
     }
 
-    /// All steps, in order.
     pub fn steps(&self) -> impl Iterator<Item = (StepIndex, &PlanPhase, &PlanStep)> {
         self.phases.iter().enumerate().flat_map(|(phase, of)| {
             of.steps.iter().enumerate().map(move |(step, planned)| (StepIndex { phase, step }, of, planned))
@@ -127,7 +124,6 @@ pub enum OnFailure {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PlanPhase {
-    /// Its name.
     pub name: PhaseName,
     /// Runs on one host for the whole rollout. Its registered values are shared by all hosts, and its failure is always beyond the budget.
     pub once: bool,

@@ -7,18 +7,14 @@ use crate::model::plan::book::Book;
 use crate::model::plan::values::Values;
 use crate::model::text::name::{HostLabel, HostName, RoleName, SiteName};
 
-/// A targeted host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanHost {
     /// What the run calls it.
     pub label: HostLabel,
-    /// Its site.
     pub site: SiteName,
     /// Its name in the inventory.
     pub name: HostName,
-    /// How it is reached.
     pub endpoint: Endpoint,
-    /// Its roles.
     pub roles: Vec<RoleName>,
     /// The folder of the site's book on it ([`crate::model::plan::book`]), where the recipe names one.
     pub book: Option<String>,
@@ -27,7 +23,6 @@ pub struct PlanHost {
 }
 
 impl PlanHost {
-    /// The book of its site on it.
     pub fn site_book(&self) -> Book {
         Book { site: self.site.clone(), folder: self.book.clone(), login: self.endpoint.user.clone(), lost: false }
     }

@@ -26,17 +26,14 @@ fn is_yes(value: &bool) -> bool {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "they are what the author of a recipe says of a step")]
 pub struct PlanStep {
-    /// Its place in the plan.
     pub path: StepPath,
     /// The hosts of its phase that it is for.
     pub hosts: HostSet,
     /// What it does; none of a step that is only an undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Operation>,
-    /// What takes it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<CommandTemplate>,
-    /// Asked first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
     /// The steps whose effect this one takes away again: `maintenance-off` ends `maintenance-on`.
@@ -97,17 +94,14 @@ impl PlanStep {
         }
     }
 
-    /// Does it nothing until it is undone?
     pub fn is_only_undo(&self) -> bool {
         self.run.is_none()
     }
 
-    /// Does the host run it?
     pub fn runs_on(&self, host: HostIndex) -> bool {
         self.run.is_some() && self.hosts.contains(host)
     }
 
-    /// Can it be undone there?
     pub fn has_undo_on(&self, host: HostIndex) -> bool {
         self.undo.is_some() && self.hosts.contains(host)
     }
@@ -120,7 +114,6 @@ impl PlanStep {
         }
     }
 
-    /// All its templates.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let guard = self.guard.as_ref().map(Guard::command);
         let commands = self.undo.iter().chain(guard).flat_map(CommandTemplate::templates);
@@ -153,15 +146,15 @@ pub struct Retry {
 /// A command that decides whether a step has anything to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Guard {
+pub enum Guard<C = CommandTemplate> {
     /// Exit status 0 skips the step.
-    Unless(CommandTemplate),
+    Unless(C),
     /// Any other exit status skips the step.
-    OnlyIf(CommandTemplate),
+    OnlyIf(C),
 }
 
-impl Guard {
-    pub fn command(&self) -> &CommandTemplate {
+impl<C> Guard<C> {
+    pub fn command(&self) -> &C {
         match self {
             Self::Unless(command) | Self::OnlyIf(command) => command,
         }
@@ -169,10 +162,10 @@ impl Guard {
 
     /// The same question by another command.
     #[must_use]
-    pub fn map(&self, change: impl FnOnce(&CommandTemplate) -> CommandTemplate) -> Self {
+    pub fn map<D>(&self, change: impl FnOnce(&C) -> D) -> Guard<D> {
         match self {
-            Self::Unless(command) => Self::Unless(change(command)),
-            Self::OnlyIf(command) => Self::OnlyIf(change(command)),
+            Self::Unless(command) => Guard::Unless(change(command)),
+            Self::OnlyIf(command) => Guard::OnlyIf(change(command)),
         }
     }
 }

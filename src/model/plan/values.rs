@@ -11,7 +11,5 @@ use crate::model::text::name::VarName;
 
 pub type Values = BTreeMap<VarName, Template>;
 
-/// The host's name, as a variable.
 pub const HOST: &str = "fleet.host";
-/// The host's address, as a variable.
 pub const ADDRESS: &str = "fleet.address";

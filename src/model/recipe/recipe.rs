@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use crate::model::config::diagnostic::Source;
 pub use crate::model::config::setting::Spanned;
-use crate::model::plan::plan::{OnFailure, Retry};
+use crate::model::plan::plan::{Guard, OnFailure, Retry};
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{NameError, PhaseName, RecipeName, RoleName, StepName, TaskName, UserName, VarName};
 
-/// A recipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
-    /// Its name.
     pub name: RecipeName,
     /// Its file; the path of a built-in one is `recipe git-site (built in)`.
     pub source: Arc<Source>,
@@ -22,16 +20,13 @@ pub struct Recipe {
     pub doc: String,
     /// The folder of a site's book on a host ([`crate::model::plan::book`]); in the login user's spool when there is none.
     pub lock: Option<Spanned<Template>>,
-    /// The variables that it declares.
     pub vars: BTreeMap<VarName, RecipeVar>,
     /// Its tasks, in the order of the file.
     pub tasks: Vec<Task>,
 }
 
-/// A variable that a recipe declares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecipeVar {
-    /// What it is.
     pub doc: String,
     /// Somebody must set it.
     pub required: bool,
@@ -44,7 +39,6 @@ pub struct RecipeVar {
 /// A named, ordered procedure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
-    /// Its name.
     pub name: TaskName,
     /// What it does, in one line.
     pub doc: String,
@@ -52,36 +46,22 @@ pub struct Task {
     pub on_failure: Option<OnFailure>,
     /// The variable that its success proves for sites that follow this one.
     pub proves: Option<VarName>,
-    /// What it is made of.
     pub body: TaskBody,
     /// Where its name stands.
     pub span: Range<usize>,
 }
 
-/// What a task is made of: exactly one of the three.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskBody {
     /// `[[task.NAME.phase]]`.
     Phases(Vec<Phase>),
-    /// `[[task.NAME.step]]`: one phase, on all hosts together.
-    Steps(Vec<Step>),
-    /// `tasks = ["a", "b"]`: the phases of other tasks, one after another.
-    Tasks(Vec<TaskRef>),
-}
-
-/// A task's name, where another one uses it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskRef {
-    /// The name.
-    pub name: TaskName,
-    /// Where it stands.
-    pub span: Range<usize>,
+    /// Of steps: one phase, on all hosts together. Of tasks: the phases of these, one after another.
+    Plain(Body),
 }
 
 /// A part of a task with one set of hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phase {
-    /// Its name.
     pub name: PhaseName,
     /// Only hosts with this role.
     pub on: Option<RoleName>,
@@ -89,18 +69,17 @@ pub struct Phase {
     pub once: bool,
     /// In the site's batches.
     pub rolling: bool,
-    /// What it is made of.
-    pub body: PhaseBody,
+    pub body: Body,
     /// Where its name stands.
     pub span: Range<usize>,
 }
 
-/// What a phase is made of: exactly one of the two.
+/// What a phase, or a task without phases, is made of: exactly one of the two.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PhaseBody {
-    /// `tasks = ["maintenance-on", "cron-off"]`: the steps of other tasks, which may have no `once` or `rolling` phases.
-    Tasks(Vec<TaskRef>),
-    /// `[[task.NAME.phase.step]]`.
+pub enum Body {
+    /// `tasks = ["maintenance-on", "cron-off"]`: in a phase their steps, so they may have no `once` or `rolling` phases there.
+    Tasks(Vec<Spanned<TaskName>>),
+    /// `[[…step]]`.
     Steps(Vec<Step>),
 }
 
@@ -108,21 +87,17 @@ pub enum PhaseBody {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "they are what the author of a recipe says of a step")]
 pub struct Step {
-    /// Its name.
     pub name: StepName,
     /// What it does; none of a step that is only an `undo`.
     pub action: Option<Action>,
     /// What takes it back. Runs in the same folder, environment and user.
     pub undo: Option<Spanned<Template>>,
-    /// Asked first.
     pub guard: Option<StepGuard>,
     /// Only hosts with this role.
     pub on: Option<RoleName>,
     /// Run as this user, through `sudo -n`.
     pub as_user: Option<UserName>,
-    /// Folder to run in.
     pub cwd: Option<Spanned<Template>>,
-    /// Environment.
     pub env: BTreeMap<String, Spanned<Template>>,
     /// Longest running time.
     pub timeout: Option<Duration>,
@@ -148,33 +123,32 @@ pub struct Step {
     pub span: Range<usize>,
 }
 
-/// What a step does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Shell text.
     Run(Spanned<Template>),
     /// A file beside the recipe, sent along as it is; its first line may name an interpreter.
     Script {
         /// Its path, relative to the recipe's folder.
         path: String,
-        /// Where it is named.
         span: Range<usize>,
         /// Its content. Placeholders are not read in it: values come by `env`.
         content: String,
     },
 }
 
-/// A guard, in shell text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StepGuard {
-    /// Exit status 0 skips the step.
-    Unless(Spanned<Template>),
-    /// Any other exit status skips the step.
-    OnlyIf(Spanned<Template>),
+impl Action {
+    pub fn shell_text(&self) -> Option<&Spanned<Template>> {
+        match self {
+            Self::Run(text) => Some(text),
+            Self::Script { .. } => None,
+        }
+    }
 }
 
+/// A guard, in shell text.
+pub type StepGuard = Guard<Spanned<Template>>;
+
 impl Recipe {
-    /// The task of that name.
     pub fn task(&self, name: &str) -> Option<&Task> {
         self.tasks.iter().find(|task| task.name.as_str() == name)
     }
@@ -192,73 +166,68 @@ impl Recipe {
     }
 }
 
-/// Is it one of the variables that fleet sets itself: `fleet.run`, `fleet.site`, `fleet.host`, `fleet.address`, `fleet.stage`?
-/// No file may set a variable whose name begins with `fleet.`.
-pub fn is_built_in(name: &VarName) -> bool {
-    name.as_str().starts_with("fleet.")
-}
-
-/// Why a variable cannot be set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
-    /// It is fleet's.
     #[error("`{0}`: variables that begin with `fleet.` are set by fleet itself")]
     BuiltIn(VarName),
-    /// It is no name of a variable.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// There is no value.
     #[error("`{0}` is not of the form NAME=VALUE")]
     Form(String),
 }
 
-/// Reads the name of a variable that a file may set or register.
+/// Reads the name of a variable that a file may set or register: not one of those that fleet sets itself, which are `fleet.run`,
+/// `fleet.site`, `fleet.host`, `fleet.address` and `fleet.stage`.
 pub fn settable(name: &str) -> Result<VarName, SettingError> {
     let name = VarName::parse(name)?;
-    if is_built_in(&name) { Err(SettingError::BuiltIn(name)) } else { Ok(name) }
+    if name.as_str().starts_with("fleet.") { Err(SettingError::BuiltIn(name)) } else { Ok(name) }
 }
 
 impl Step {
-    /// All its texts with placeholders.
-    pub fn templates(&self) -> impl Iterator<Item = &Template> {
-        let action = match &self.action {
-            Some(Action::Run(text)) => Some(text),
-            Some(Action::Script { .. }) | None => None,
-        };
+    /// Its texts for the shell, each with its key.
+    pub fn shell_texts(&self) -> impl Iterator<Item = (&'static str, &Spanned<Template>)> {
+        let run = self.action.as_ref().and_then(Action::shell_text).map(|text| ("run", text));
         let guard = self.guard.as_ref().map(|guard| match guard {
-            StepGuard::Unless(text) | StepGuard::OnlyIf(text) => text,
+            Guard::Unless(text) => ("unless", text),
+            Guard::OnlyIf(text) => ("only-if", text),
         });
-        let others = [action, guard, self.undo.as_ref(), self.cwd.as_ref()];
-        others.into_iter().flatten().chain(self.env.values()).map(|text| &text.value)
+        let undo = self.undo.as_ref().map(|undo| ("undo", undo));
+        [run, guard, undo].into_iter().flatten()
+    }
+
+    /// The texts of the folder and the environment in which it runs.
+    pub fn around(&self) -> impl Iterator<Item = &Spanned<Template>> {
+        self.cwd.iter().chain(self.env.values())
+    }
+
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.shell_texts().map(|(_, text)| text).chain(self.around()).map(|text| &text.value)
     }
 }
 
 impl Task {
+    /// What it and its phases are made of, with the role of the phase.
+    pub fn bodies(&self) -> impl Iterator<Item = (Option<&RoleName>, &Body)> {
+        let (phases, plain): (&[Phase], _) = match &self.body {
+            TaskBody::Phases(phases) => (phases, None),
+            TaskBody::Plain(body) => (&[], Some((None, body))),
+        };
+        phases.iter().map(|phase| (phase.on.as_ref(), &phase.body)).chain(plain)
+    }
+
     /// Its own steps: not those of the tasks that it names.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        let (phases, steps): (&[Phase], &[Step]) = match &self.body {
-            TaskBody::Phases(phases) => (phases, &[]),
-            TaskBody::Steps(steps) => (&[], steps),
-            TaskBody::Tasks(_) => (&[], &[]),
-        };
-        let of_phases = phases.iter().flat_map(|phase| match &phase.body {
-            PhaseBody::Steps(steps) => steps.as_slice(),
-            PhaseBody::Tasks(_) => &[],
-        });
-        of_phases.chain(steps)
+        self.bodies().flat_map(|(_, body)| match body {
+            Body::Steps(steps) => steps.as_slice(),
+            Body::Tasks(_) => &[],
+        })
     }
 
     /// The tasks that it names, itself or in its phases.
-    pub fn uses(&self) -> impl Iterator<Item = &TaskRef> {
-        let (phases, tasks): (&[Phase], &[TaskRef]) = match &self.body {
-            TaskBody::Phases(phases) => (phases, &[]),
-            TaskBody::Tasks(tasks) => (&[], tasks),
-            TaskBody::Steps(_) => (&[], &[]),
-        };
-        let of_phases = phases.iter().flat_map(|phase| match &phase.body {
-            PhaseBody::Tasks(tasks) => tasks.as_slice(),
-            PhaseBody::Steps(_) => &[],
-        });
-        of_phases.chain(tasks)
+    pub fn uses(&self) -> impl Iterator<Item = &Spanned<TaskName>> {
+        self.bodies().flat_map(|(_, body)| match body {
+            Body::Tasks(tasks) => tasks.as_slice(),
+            Body::Steps(_) => &[],
+        })
     }
 }

@@ -14,9 +14,7 @@ use crate::model::config::diagnostic::{Diagnostic, Source};
 use crate::model::config::document::{Document, Item, Table};
 use crate::model::config::file_error::FileError;
 use crate::model::plan::plan::OnFailure;
-use crate::model::recipe::recipe::{
-    Phase, PhaseBody, Recipe, RecipeVar, Spanned, Step, Task, TaskBody, TaskRef, settable,
-};
+use crate::model::recipe::recipe::{Body, Phase, Recipe, RecipeVar, Spanned, Step, Task, TaskBody, settable};
 use crate::model::recipe::template::{Language, Template};
 use crate::model::text::name::{PhaseName, RecipeName, RoleName, StepName, TaskName, VarName};
 
@@ -27,7 +25,6 @@ pub const SITE_VERBS: [&str; 8] =
 /// Fetches a script by its path, relative to the recipe's folder.
 pub type FetchScript<'a> = &'a dyn Fn(&str) -> Result<String, FileError>;
 
-/// Reads a recipe.
 pub fn read_recipe(name: RecipeName, source: &Arc<Source>, script: FetchScript<'_>) -> Result<Recipe, Vec<Diagnostic>> {
     let (recipe, diagnostics) = Document::read(source, |document| {
         let reader = Reader { document, script, later: RefCell::default() };
@@ -99,15 +96,10 @@ impl<'a> Reader<'a> {
                 self.vars(vars, &inner, &format!("{name}."));
                 continue;
             }
-            let name = match settable(&name) {
-                Ok(name) => name,
-                Err(error) => {
-                    item.refuse_key::<()>(error.to_string());
-                    continue;
-                }
-            };
+            let Some(name) = item.parsed_key(&name, settable) else { continue };
             if let Some(first) = vars.get(&name) {
-                self.twice(item.key_span.clone(), first.span.clone(), &format!("variable `{name}` is declared twice"));
+                let message = format!("variable `{name}` is declared twice");
+                self.document.report_again(item.key_span, &first.span, message);
                 continue;
             }
             vars.insert(name, Self::var(&inner, item.key_span));
@@ -137,10 +129,7 @@ impl<'a> Reader<'a> {
     }
 
     fn task(&self, item: &Item<'a>) -> Option<Task> {
-        let name = match TaskName::parse(item.key) {
-            Ok(name) => name,
-            Err(error) => return item.refuse_key(error.to_string()),
-        };
+        let name = item.parsed_key(item.key, TaskName::parse)?;
         if SITE_VERBS.contains(&item.key.replace('_', "-").as_str()) {
             return item.refuse_key(format!("a task can not be called `{name}`: that is a word of the command line"));
         }
@@ -155,10 +144,8 @@ impl<'a> Reader<'a> {
         self.exactly_one(&item.key_span, &[("phase", &phases), ("step", &steps), ("tasks", &tasks)]);
         let body = if let Some(phases) = phases {
             TaskBody::Phases(self.phases(&phases))
-        } else if let Some(tasks) = tasks {
-            TaskBody::Tasks(task_refs(&tasks))
         } else {
-            TaskBody::Steps(steps.map(|steps| self.steps(&steps)).unwrap_or_default())
+            TaskBody::Plain(self.body(tasks, steps))
         };
         let task = Task {
             name,
@@ -175,18 +162,32 @@ impl<'a> Reader<'a> {
         Some(task)
     }
 
-    fn phases(&self, item: &Item<'a>) -> Vec<Phase> {
-        let mut phases: Vec<Phase> = Vec::new();
-        for table in tables(item) {
-            if let Some(phase) = self.phase(&table) {
-                if let Some(first) = phases.iter().find(|other| other.name == phase.name) {
-                    let message = format!("the task has two phases called `{}`", phase.name);
-                    self.twice(phase.span.clone(), first.span.clone(), &message);
-                }
-                phases.push(phase);
-            }
+    /// The tables of `[[key]]`, each of which has a name of its own; `two` says what another one of that name is.
+    fn named<T>(
+        &self,
+        item: &Item<'a>,
+        read: impl Fn(&Table<'a>) -> Option<T>,
+        name: impl Fn(&T) -> (&str, &Range<usize>),
+        two: &str,
+    ) -> Vec<T> {
+        let tables = item.tables();
+        if tables.as_ref().is_some_and(Vec::is_empty) {
+            item.report(format!("`{}` is empty", item.key));
         }
-        phases
+        let mut all: Vec<T> = Vec::new();
+        for one in tables.iter().flatten().filter_map(read) {
+            let (own, span) = name(&one);
+            if let Some((_, first)) = all.iter().map(&name).find(|(other, _)| *other == own) {
+                self.document.report_again(span.clone(), first, format!("{two} called `{own}`"));
+            }
+            all.push(one);
+        }
+        all
+    }
+
+    fn phases(&self, item: &Item<'a>) -> Vec<Phase> {
+        let two = "the task has two phases";
+        self.named(item, |table| self.phase(table), |phase| (phase.name.as_str(), &phase.span), two)
     }
 
     fn phase(&self, table: &Table<'a>) -> Option<Phase> {
@@ -200,10 +201,7 @@ impl<'a> Reader<'a> {
         }
         let (steps, tasks) = (table.item("step"), table.item("tasks"));
         self.exactly_one(&table.span(), &[("step", &steps), ("tasks", &tasks)]);
-        let body = match tasks {
-            Some(tasks) => PhaseBody::Tasks(task_refs(&tasks)),
-            None => PhaseBody::Steps(steps.map(|steps| self.steps(&steps)).unwrap_or_default()),
-        };
+        let body = self.body(tasks, steps);
         // Read all of it before a bad name ends the reading.
         table.finish();
         let name = name?;
@@ -217,59 +215,40 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn steps(&self, item: &Item<'a>) -> Vec<Step> {
-        let mut steps: Vec<Step> = Vec::new();
-        for table in tables(item) {
-            if let Some(step) = self.step(&table) {
-                if let Some(first) = steps.iter().find(|other: &&Step| other.name == step.name) {
-                    let message = format!("two steps are called `{}`", step.name);
-                    self.twice(step.span.clone(), first.span.clone(), &message);
-                }
-                steps.push(step);
-            }
+    fn body(&self, tasks: Option<Item<'a>>, steps: Option<Item<'a>>) -> Body {
+        match tasks {
+            Some(tasks) => Body::Tasks(task_names(&tasks)),
+            None => Body::Steps(steps.map(|steps| self.steps(&steps)).unwrap_or_default()),
         }
-        steps
+    }
+
+    fn steps(&self, item: &Item<'a>) -> Vec<Step> {
+        self.named(item, |table| self.step(table), |step| (step.name.as_str(), &step.span), "two steps are")
     }
 
     fn exactly_one(&self, span: &Range<usize>, keys: &[(&'static str, &Option<Item<'a>>)]) {
         let given: Vec<_> = keys.iter().filter_map(|(_, item)| item.as_ref()).collect();
         let names: Vec<_> = keys.iter().map(|(name, _)| format!("`{name}`")).collect();
-        let source = self.document.source();
         match given.as_slice() {
             [_] => {}
             [] => {
-                let diagnostic = Diagnostic::new(source, span.clone(), "nothing to do here");
+                let diagnostic = Diagnostic::new(self.document.source(), span.clone(), "nothing to do here");
                 self.document.push_absence(diagnostic.label(format!("it needs {}", names.join(" or "))));
             }
             [first, second, ..] => {
                 let message = format!("`{}` and `{}` exclude each other", first.key, second.key);
-                let diagnostic = Diagnostic::new(source, second.key_span.clone(), message);
-                self.document.push(diagnostic.also(first.key_span.clone(), "first here"));
+                self.document.report_again(second.key_span.clone(), &first.key_span, message);
             }
         }
     }
-
-    fn twice(&self, span: Range<usize>, first: Range<usize>, message: &str) {
-        self.document.push(Diagnostic::new(self.document.source(), span, message).also(first, "first here"));
-    }
 }
 
-/// The tables of `[[…step]]`.
-fn tables<'a>(item: &Item<'a>) -> Vec<Table<'a>> {
-    let tables = item.tables();
-    if tables.as_ref().is_some_and(Vec::is_empty) {
-        item.report(format!("`{}` is empty", item.key));
-    }
-    tables.unwrap_or_default()
-}
-
-fn task_refs(item: &Item<'_>) -> Vec<TaskRef> {
+fn task_names(item: &Item<'_>) -> Vec<Spanned<TaskName>> {
     let Some(elements) = item.array() else { return Vec::new() };
     if elements.is_empty() {
         item.report(format!("`{}` is empty", item.key));
     }
-    let refs = elements.iter().filter_map(|element| element.parsed(TaskName::parse));
-    refs.map(|name| TaskRef { name: name.value, span: name.span }).collect()
+    elements.iter().filter_map(|element| element.parsed(TaskName::parse)).collect()
 }
 
 /// One line of text about something; empty when there is none.

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use crate::model::recipe::shell::{self, Context, Scanner};
 use crate::model::text::name::{NameError, VarName};
 
-/// Text with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Template {
@@ -33,17 +32,10 @@ enum Piece {
 const UNKNOWN: char = '\0';
 
 impl Piece {
-    fn first_char(&self) -> char {
+    fn known_text(&self) -> &str {
         match self {
-            Self::Text(text) => text.chars().next().unwrap_or(UNKNOWN),
-            Self::Quoted(_) | Self::Raw(_) => UNKNOWN,
-        }
-    }
-
-    fn last_char(&self) -> char {
-        match self {
-            Self::Text(text) => text.chars().next_back().unwrap_or(UNKNOWN),
-            Self::Quoted(_) | Self::Raw(_) => UNKNOWN,
+            Self::Text(text) => text,
+            Self::Quoted(_) | Self::Raw(_) => "",
         }
     }
 }
@@ -63,34 +55,22 @@ pub enum Language {
 pub struct TemplateError {
     /// Offset in bytes.
     pub offset: usize,
-    /// What is wrong there.
     pub problem: TemplateProblem,
 }
 
-/// What is wrong with a template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateProblem {
-    /// `{{` without `}}`.
     #[error("`{{{{` without `}}}}`; a literal `{{{{` is written `\\{{{{`")]
     Unclosed,
-    /// Not a variable's name.
     #[error("{0}; a literal `{{{{` is written `\\{{{{`")]
     Name(#[from] NameError),
-    /// A filter other than `raw`.
     #[error("unknown filter `{0}`; the only one is `raw`")]
     Filter(String),
-    /// A placeholder where quoting does not hold.
     #[error("`{{{{{name}}}}}` stands {}, where its own quotes would not hold; it is quoted by itself, so move it out", .context.describe())]
-    Context {
-        /// The variable.
-        name: VarName,
-        /// Where it stands.
-        context: Context,
-    },
+    Context { name: VarName, context: Context },
 }
 
 impl Template {
-    /// Reads a template.
     pub fn parse(text: &str, language: Language) -> Result<Self, TemplateError> {
         let mut pieces = Vec::new();
         let mut literal = String::new();
@@ -108,14 +88,11 @@ impl Template {
             }
             literal.push_str(before);
             let error = |problem| TemplateError { offset: start, problem };
-            let inside = text.get(start + 2..).unwrap_or_default();
-            let end = inside.find("}}").ok_or_else(|| error(TemplateProblem::Unclosed))?;
-            let (name, filter) = match inside.get(..end).unwrap_or_default().split_once('|') {
-                Some((name, filter)) => (name.trim(), Some(filter.trim())),
-                None => (inside.get(..end).unwrap_or_default().trim(), None),
-            };
-            let name = VarName::parse(name).map_err(|e| error(e.into()))?;
-            let raw = match filter {
+            let inside = text.get(start + 2..).and_then(|rest| rest.split_once("}}"));
+            let (inside, _) = inside.ok_or_else(|| error(TemplateProblem::Unclosed))?;
+            let (name, filter) = inside.split_once('|').map_or((inside, None), |(name, filter)| (name, Some(filter)));
+            let name = VarName::parse(name.trim()).map_err(|e| error(e.into()))?;
+            let raw = match filter.map(str::trim) {
                 None => language == Language::Plain,
                 Some("raw") => true,
                 Some(other) => return Err(error(TemplateProblem::Filter(other.to_owned()))),
@@ -128,7 +105,7 @@ impl Template {
             scanner.read_word();
             push_text(&mut pieces, &std::mem::take(&mut literal));
             pieces.push(if raw { Piece::Raw(name) } else { Piece::Quoted(name) });
-            offset = start + 2 + end + 2;
+            offset = start + 2 + inside.len() + 2;
         }
         literal.push_str(text.get(offset..).unwrap_or_default());
         push_text(&mut pieces, &literal);
@@ -166,8 +143,10 @@ impl Template {
             let bound = match piece {
                 Piece::Text(text) => Some(text.clone()),
                 Piece::Quoted(name) => value(name).map(|v| {
-                    let before = at.checked_sub(1).and_then(|i| self.pieces.get(i)).map(Piece::last_char);
-                    shell::quote_beside(before, &v, self.pieces.get(at + 1).map(Piece::first_char))
+                    let before = at.checked_sub(1).and_then(|i| self.pieces.get(i)).map(Piece::known_text);
+                    let after = self.pieces.get(at + 1).map(Piece::known_text);
+                    let before = before.map(|text| text.chars().next_back().unwrap_or(UNKNOWN));
+                    shell::quote_beside(before, &v, after.map(|text| text.chars().next().unwrap_or(UNKNOWN)))
                 }),
                 Piece::Raw(name) => value(name),
             };

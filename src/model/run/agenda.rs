@@ -26,8 +26,10 @@ pub enum Progress<'a> {
     /// Its next step is in this phase.
     Before(&'a PhaseName),
     /// It has finished its steps of one phase, and the next one is in another.
-    Between { done: &'a PhaseName, next: &'a PhaseName },
-    /// It has finished all its steps.
+    Between {
+        done: &'a PhaseName,
+        next: &'a PhaseName,
+    },
     Done,
 }
 

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 pub enum Cause {
     /// The name has no address.
     Resolve,
-    /// The resolver did not answer in time.
     ResolveTimedOut,
     /// Nothing listens there.
     ConnectionRefused,
@@ -16,7 +15,6 @@ pub enum Cause {
     ConnectionReset,
     /// No route, no network, or what else the system says.
     Unreachable,
-    /// The host did not answer in time.
     ConnectTimedOut,
     /// Something else than SSH 2 listens there.
     NotSsh,
@@ -32,19 +30,15 @@ pub enum Cause {
     HostKeyUnknown,
     /// The host has another key than the pinned one.
     HostKeyChanged,
-    /// The host's key is revoked.
     HostKeyRevoked,
     /// The server accepted none of what was tried.
     LoginRefused,
     /// It accepted the key, and wants a password as well.
     PasswordNeeded,
-    /// The connection was closed during the login.
     LoginClosed,
-    /// The server did not answer to the login in time.
     LoginTimedOut,
     /// The user may run nothing there, or nothing as another user.
     NoShell,
-    /// sudo wants a password.
     SudoNeedsPassword,
     /// The connection breaks again and again.
     Unstable,
@@ -54,7 +48,6 @@ pub enum Cause {
     Superseded,
     /// The lock could not be asked for.
     LockFailed,
-    /// The lock was taken away from the run.
     LockTaken,
     /// The lock could not be given back.
     LockKept,
@@ -64,7 +57,6 @@ pub enum Cause {
     NoBook,
     /// The spool cannot be written to.
     NoSpool,
-    /// There is too little room.
     NoRoom,
     /// A step did not succeed.
     Step,
@@ -72,12 +64,8 @@ pub enum Cause {
     Undo,
     /// The run stopped: what was done is held, or waits to be resumed.
     Stopped,
-    /// The operator interrupted the run.
     Interrupted,
-    /// The operator let go of the run.
     LetGo,
-    /// The operator gave the host up.
     GivenUp,
-    /// A bug of fleet.
     Bug,
 }

@@ -21,20 +21,17 @@ pub struct Event {
     pub v: u32,
     /// When it happened, by the controller's clock.
     pub at: Timestamp,
-    /// The run it belongs to.
     pub run: RunId,
     /// What happened. The fact refuses fields that it does not know: to serde, all that are not of this struct are the fact's.
     #[serde(flatten)]
     pub fact: Fact,
 }
 
-/// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Fact {
     /// The run began. Nothing has been contacted.
     RunStarted {
-        /// The sites it works on.
         sites: Vec<SiteName>,
         /// The tasks, as typed.
         task: String,
@@ -48,154 +45,113 @@ pub enum Fact {
     },
     /// The run goes on after its controller ended, or was let go of. What the events before say of the end of hosts is taken back.
     RunResumed {
-        /// Which way it goes on.
         direction: Direction,
         /// Who resumed it, as `user@controller`.
         by: String,
     },
     /// The operator decided about a step whose outcome is not known, or not good.
     StepDecided {
-        /// The host.
         host: HostLabel,
-        /// The step.
         step: StepPath,
-        /// What was decided.
         decision: Decision,
     },
     /// The operator gave the host up: the run finishes without it.
     HostGivenUp {
-        /// The host.
         host: HostLabel,
         /// Who gave it up, as `user@controller`.
         by: String,
     },
     /// A connection to the host is being made.
     HostStarted {
-        /// The host.
         host: HostLabel,
     },
     /// The host was reached, its key verified, and the login done.
     Connected {
-        /// The host.
         host: HostLabel,
     },
     /// The site is about to be locked on the host. This line is on disk before the host is asked: a lock that nobody hears of any more is
     /// still the run's to give back.
     LockRequested {
-        /// The host.
         host: HostLabel,
     },
-    /// The run holds the lock of the site on the host.
     LockAcquired {
-        /// The host.
         host: HostLabel,
     },
     /// The host cannot keep all that fleet promises of a step. Told before the first one starts.
     LessPromised {
-        /// The host.
         host: HostLabel,
         /// What is not promised, in words.
         what: String,
     },
-    /// The lock of the site is given back.
     LockReleased {
-        /// The host.
         host: HostLabel,
     },
-    /// A phase began.
     PhaseStarted {
-        /// The phase.
         phase: PhaseName,
-        /// How many batches it has.
         batches: usize,
     },
-    /// A batch of a phase began.
     BatchStarted {
-        /// The phase.
         phase: PhaseName,
         /// Number of the batch, from 1.
         batch: usize,
-        /// Its hosts.
         hosts: Vec<HostLabel>,
     },
     /// A step's command is about to be sent. This line is on disk before the command is.
     StepStarted {
-        /// The host.
         host: HostLabel,
-        /// The step.
         step: StepPath,
         /// Attempt, from 1.
         attempt: u32,
     },
     /// A resumed run asks the host for an attempt of a step, or of an undo, that was about to be sent by an earlier controller.
     StepResumed {
-        /// The host.
         host: HostLabel,
-        /// The step.
         step: StepPath,
         /// Attempt, from 1.
         attempt: u32,
-        /// It is an undo.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         undo: bool,
     },
     /// A guard said that there is nothing to do.
     StepSkipped {
-        /// The host.
         host: HostLabel,
-        /// The step.
         step: StepPath,
         /// The guard that said so.
         reason: String,
     },
     /// The host came to a step that is only an undo: nothing ran, and from here on it is undone with the others.
     UndoPlanned {
-        /// The host.
         host: HostLabel,
-        /// The step.
         step: StepPath,
     },
     /// A command printed something: whole lines, except where a line is longer than 64 KiB or the command ended inside one.
     Output {
-        /// The host.
         host: HostLabel,
         /// The step whose `run`, guard or `undo` printed it.
         step: StepPath,
-        /// Where it was printed.
         stream: Stream,
-        /// What was printed.
         #[serde(flatten)]
         data: OutputData,
     },
     /// An attempt of a step ended.
     StepFinished {
-        /// The host.
         host: HostLabel,
-        /// The step.
         step: StepPath,
         /// Attempt, from 1.
         attempt: u32,
-        /// How it ended.
         outcome: StepOutcome,
-        /// Will it be tried again?
         retrying: bool,
-        /// How long it took.
         millis: u64,
     },
     /// A step's standard output became a variable of the host (of all hosts when the step ran `once`).
     Registered {
-        /// The host.
         host: HostLabel,
-        /// The variable.
         name: VarName,
         /// Its value, without the final newline.
         value: String,
     },
-    /// The connection to a host broke.
     ConnectionLost {
-        /// The host.
         host: HostLabel,
-        /// What was seen.
         #[serde(flatten)]
         reason: Reason,
         /// A durable step goes on there while fleet tries to reach the host again.
@@ -204,37 +160,26 @@ pub enum Fact {
     },
     /// The host is connected again, and its running step is watched from the byte at which it was lost.
     Reattached {
-        /// The host.
         host: HostLabel,
     },
     /// An undo's command is about to be sent. This line is on disk before the command is.
     UndoStarted {
-        /// The host.
         host: HostLabel,
-        /// The step that is being undone.
         step: StepPath,
         /// Attempt, from 1: an undo that failed may be run again by `fleet undo`.
         #[serde(default = "first", skip_serializing_if = "is_first")]
         attempt: u32,
     },
-    /// An undo ended.
     UndoFinished {
-        /// The host.
         host: HostLabel,
-        /// The step.
         step: StepPath,
-        /// How it ended.
         outcome: StepOutcome,
-        /// How long it took.
         millis: u64,
     },
     /// A host settled. No event of this host comes after it.
     HostFinished {
-        /// The host.
         host: HostLabel,
-        /// How it ended.
         outcome: HostOutcome,
-        /// Why it did not succeed.
         #[serde(flatten, deserialize_with = "reason::optional")]
         reason: Option<Reason>,
         /// What is still there although the run did not succeed: what the recipe says of it, or the step.
@@ -249,33 +194,25 @@ pub enum Fact {
     },
     /// All hosts of a batch are through it.
     BatchFinished {
-        /// The phase.
         phase: PhaseName,
         /// Number of the batch, from 1.
         batch: usize,
     },
     /// Failures passed the budget, or an interrupt came: nothing new starts, and what was done is being undone or held.
     RolloutStopped {
-        /// Why, in words.
         reason: String,
     },
-    /// The operator interrupted the run.
     Interrupted {
         /// How often: 1 starts no new step, 2 ends the running ones, 3 lets go.
         level: u8,
-        /// By what.
         signal: Signal,
     },
     /// A reporter failed and gets no more events.
     ReporterDropped {
-        /// Which one.
         reporter: String,
-        /// Why.
         reason: String,
     },
-    /// The run is over.
     RunFinished {
-        /// The exit code of `fleet`.
         exit_code: u8,
         /// The value proven by this run, for sites that follow this one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -284,14 +221,9 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sequence: Option<u64>,
         /// What it was to do was to take the run back.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         undone: bool,
     },
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
-fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 fn first() -> u32 {
@@ -315,7 +247,6 @@ pub enum Direction {
     Cancel,
 }
 
-/// What an operator decides about a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decision {
@@ -326,7 +257,6 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// In words.
     pub fn describe(self) -> &'static str {
         match self {
             Self::AssumeDone => "assumed to be done",
@@ -341,7 +271,6 @@ impl Decision {
 pub struct Proven {
     /// The variable, for example `revision`.
     pub name: VarName,
-    /// Its value.
     pub value: String,
 }
 
@@ -357,13 +286,10 @@ pub enum Signal {
     Cancel,
 }
 
-/// Standard output or standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stream {
-    /// Standard output.
     Stdout,
-    /// Standard error.
     Stderr,
 }
 
@@ -402,7 +328,6 @@ impl<'de> Deserialize<'de> for OutputData {
 }
 
 impl Fact {
-    /// The host that this fact is about, if it is about one.
     pub fn host(&self) -> Option<&HostLabel> {
         match self {
             Self::HostStarted { host }

@@ -27,7 +27,6 @@ pub struct HostSummary {
     pub finished: Option<Timestamp>,
     /// Is there a connection, as far as is known?
     pub connected: bool,
-    /// How often the connection broke.
     pub connections_lost: u32,
     /// The run holds the site's lock there, or may hold it.
     pub locked: bool,
@@ -70,17 +69,14 @@ pub enum StepKind {
 pub struct StepSummary {
     pub step: StepPath,
     pub kind: StepKind,
-    /// How many attempts began.
     pub attempts: u32,
     /// When the last attempt began.
     pub started: Timestamp,
     /// How the last attempt ended; none while it runs, or while it will be tried again.
     pub outcome: Option<StepOutcome>,
-    /// How long the last attempt took.
     pub duration: Duration,
 }
 
-/// A step that did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub step: StepPath,
@@ -196,7 +192,7 @@ impl HostSummary {
             }
             // Nothing ran.
             Fact::UndoPlanned { .. }
-            // Not about a host; `Summary::apply` keeps them.
+            // Not about a host: `Summary::apply` keeps each of them.
             | Fact::RunStarted { .. }
             | Fact::RunResumed { .. }
             | Fact::PhaseStarted { .. }
@@ -278,13 +274,13 @@ impl HostSummary {
         let attempts = record.attempts;
         self.retrying = outcome.is_none().then(|| step.clone());
         let Some(outcome) = outcome.filter(|outcome| !outcome.is_success()) else { return };
+        let (step, outcome, tail) = (step.clone(), outcome.clone(), self.tail.clone());
+        let failure = Failure { step, kind, outcome, attempts, tail };
         // What failed first is the cause, unless it was only cancelled because of another trouble.
         if self.failure.as_ref().is_none_or(|failure| failure.outcome == StepOutcome::Cancelled) {
-            let (step, outcome, tail) = (step.clone(), outcome.clone(), self.tail.clone());
-            self.failure = Some(Failure { step, kind, outcome, attempts, tail });
+            self.failure = Some(failure);
         } else if kind == StepKind::Undo {
-            let (step, outcome, tail) = (step.clone(), outcome.clone(), self.tail.clone());
-            self.undo_failure = Some(Failure { step, kind, outcome, attempts, tail });
+            self.undo_failure = Some(failure);
         }
     }
 

@@ -31,22 +31,13 @@ pub enum StepOutcome {
         signal: String,
     },
     /// The step ran longer than its limit; its process group was ended.
-    TimedOut {
-        /// `timeout` or `idle-timeout`.
-        limit: TimeLimit,
-        /// The limit, in milliseconds.
-        millis: u64,
-    },
+    TimedOut { limit: TimeLimit, millis: u64 },
     /// The command succeeded, but what it printed cannot become the value of a variable.
-    Unusable {
-        /// Why.
-        reason: String,
-    },
+    Unusable { reason: String },
     /// An interrupt ended it; its process group was ended.
     Cancelled,
     /// The command was never sent: nothing happened on the host.
     NotStarted {
-        /// Why.
         #[serde(flatten)]
         reason: Reason,
     },
@@ -64,7 +55,6 @@ pub enum StepOutcome {
     },
 }
 
-/// Which of a step's limits was passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TimeLimit {
@@ -113,18 +103,11 @@ impl StepOutcome {
         Reason { text: format!("{words}: {}", self.describe()), cause: known.or(Some(cause)), hints }
     }
 
-    /// What helps.
     pub fn hints(&self) -> &[Hint] {
-        match self {
-            Self::NotStarted { reason } | Self::Unknown { reason } | Self::Detached { reason } => &reason.hints,
-            Self::Succeeded
-            | Self::Skipped { .. }
-            | Self::Failed { .. }
-            | Self::Signaled { .. }
-            | Self::TimedOut { .. }
-            | Self::Unusable { .. }
-            | Self::Cancelled => &[],
-        }
+        let (Self::NotStarted { reason } | Self::Unknown { reason } | Self::Detached { reason }) = self else {
+            return &[];
+        };
+        &reason.hints
     }
 
     /// The outcome in words, for people: `exit status 3`.
@@ -175,7 +158,6 @@ pub enum HostOutcome {
 }
 
 impl HostOutcome {
-    /// The outcome in words: `rolled back`.
     pub fn describe(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",

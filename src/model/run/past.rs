@@ -45,7 +45,6 @@ pub enum PastFact {
         at: StepIndex,
         kind: StepKind,
         outcome: StepOutcome,
-        /// Was it to be tried again?
         retrying: bool,
     },
     GivenUp,
@@ -99,7 +98,6 @@ impl Past {
         self.facts.push((host, PastFact::GivenUp));
     }
 
-    /// Was the host ever locked for the run?
     pub fn was_locked(&self, host: HostIndex) -> bool {
         self.of_host(host).any(|fact| *fact == PastFact::Locked)
     }
@@ -135,7 +133,6 @@ impl Past {
         open.into_values().collect()
     }
 
-    /// Did anything happen on any host?
     pub fn is_empty(&self) -> bool {
         !self.facts.iter().any(|(_, fact)| matches!(fact, PastFact::Began { .. }))
     }
@@ -152,10 +149,8 @@ impl<'p> PastReader<'p> {
     /// Reads events of that plan.
     pub fn new(plan: &'p Plan) -> Self {
         let hosts = plan.hosts.iter().enumerate().map(|(index, host)| (&host.label, HostIndex(index))).collect();
-        let steps = plan.phases.iter().enumerate().flat_map(|(phase, p)| {
-            p.steps.iter().enumerate().map(move |(step, s)| (&s.path, StepIndex { phase, step }))
-        });
-        Self { hosts, steps: steps.collect(), past: Past::default() }
+        let steps = plan.steps().map(|(at, _, step)| (&step.path, at)).collect();
+        Self { hosts, steps, past: Past::default() }
     }
 
     pub fn apply(&mut self, event: &Event) {

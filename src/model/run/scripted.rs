@@ -32,17 +32,14 @@ pub fn run() -> RunId {
     RunId::parse("20261122-084512-7f3a").unwrap()
 }
 
-/// A host.
 pub fn host(name: &str) -> HostLabel {
     HostLabel::parse(name).unwrap()
 }
 
-/// A step.
 pub fn step(path: &str) -> StepPath {
     StepPath::parse(path).unwrap()
 }
 
-/// A phase.
 pub fn phase(name: &str) -> PhaseName {
     PhaseName::parse(name).unwrap()
 }
@@ -110,67 +107,55 @@ pub fn plan(hosts: &[&str], steps: &[(&str, &str, &str)]) -> Plan {
 #[derive(Default)]
 pub struct Script {
     now: f64,
-    /// What was written.
     pub events: Vec<Event>,
 }
 
 impl Script {
-    /// Time goes by.
     pub fn wait(&mut self, seconds: f64) -> &mut Self {
         self.now += seconds;
         self
     }
 
-    /// Something happened.
     pub fn fact(&mut self, fact: Fact) -> &mut Self {
         self.events.push(Event { v: EVENT_VERSION, at: after(self.now), run: run(), fact });
         self
     }
 
-    /// `run-started`.
     pub fn start(&mut self, site: &str, task: &str, hosts: &[&str]) -> &mut Self {
         let hosts = hosts.iter().map(|name| host(name)).collect();
         let (sites, task, by) = (vec![SiteName::parse(site).unwrap()], task.to_owned(), "alice@desk".to_owned());
         self.fact(Fact::RunStarted { sites, task, hosts, by, basis: None })
     }
 
-    /// `phase-started`.
     pub fn phase(&mut self, name: &str, batches: usize) -> &mut Self {
         self.fact(Fact::PhaseStarted { phase: phase(name), batches })
     }
 
-    /// `batch-started`.
     pub fn batch(&mut self, name: &str, batch: usize, hosts: &[&str]) -> &mut Self {
         let hosts = hosts.iter().map(|name| host(name)).collect();
         self.fact(Fact::BatchStarted { phase: phase(name), batch, hosts })
     }
 
-    /// `batch-finished`.
     pub fn batch_end(&mut self, name: &str, batch: usize) -> &mut Self {
         self.fact(Fact::BatchFinished { phase: phase(name), batch })
     }
 
-    /// `host-started` and `connected`.
     pub fn connect(&mut self, name: &str) -> &mut Self {
         self.fact(Fact::HostStarted { host: host(name) }).wait(0.2).fact(Fact::Connected { host: host(name) })
     }
 
-    /// `step-started`.
     pub fn begin(&mut self, name: &str, path: &str) -> &mut Self {
         self.fact(Fact::StepStarted { host: host(name), step: step(path), attempt: 1 })
     }
 
-    /// `output` on standard output.
     pub fn print(&mut self, name: &str, path: &str, text: &str) -> &mut Self {
         self.print_bytes(name, path, Stream::Stdout, text.as_bytes())
     }
 
-    /// `output`.
     pub fn print_bytes(&mut self, name: &str, path: &str, stream: Stream, bytes: &[u8]) -> &mut Self {
         self.fact(Fact::Output { host: host(name), step: step(path), stream, data: OutputData(bytes.to_vec()) })
     }
 
-    /// `step-finished`, after its only attempt.
     pub fn end(&mut self, name: &str, path: &str, outcome: StepOutcome, millis: u64) -> &mut Self {
         self.fact(Fact::StepFinished {
             host: host(name),
@@ -187,14 +172,12 @@ impl Script {
         self.begin(name, path).wait(1.0).end(name, path, StepOutcome::Succeeded, 1000)
     }
 
-    /// A whole undo.
     pub fn undo(&mut self, name: &str, path: &str, outcome: StepOutcome) -> &mut Self {
         self.fact(Fact::UndoStarted { host: host(name), step: step(path), attempt: 1 })
             .wait(0.5)
             .fact(Fact::UndoFinished { host: host(name), step: step(path), outcome, millis: 500 })
     }
 
-    /// `host-finished`.
     pub fn settle(&mut self, name: &str, outcome: HostOutcome, reason: Option<&str>, in_force: &[&str]) -> &mut Self {
         let in_force = in_force.iter().map(|path| (*path).to_owned()).collect();
         self.fact(Fact::HostFinished {
@@ -207,7 +190,6 @@ impl Script {
         })
     }
 
-    /// `run-finished`.
     pub fn finish(&mut self, exit_code: u8, proven: Option<&str>) -> &mut Self {
         let proven = proven.map(|value| Proven { name: VarName::parse("revision").unwrap(), value: value.to_owned() });
         self.fact(Fact::RunFinished { exit_code, proven, sequence: None, undone: false })

@@ -110,26 +110,11 @@ impl Summary {
                 self.told_exit_code = Some(*exit_code);
                 self.proven.clone_from(proven);
             }
-            Fact::HostStarted { host }
-            | Fact::StepDecided { host, .. }
-            | Fact::HostGivenUp { host, .. }
-            | Fact::StepResumed { host, .. }
-            | Fact::LockRequested { host }
-            | Fact::LockAcquired { host }
-            | Fact::LockReleased { host }
-            | Fact::LessPromised { host, .. }
-            | Fact::Reattached { host }
-            | Fact::Connected { host }
-            | Fact::StepStarted { host, .. }
-            | Fact::StepSkipped { host, .. }
-            | Fact::UndoPlanned { host, .. }
-            | Fact::Output { host, .. }
-            | Fact::StepFinished { host, .. }
-            | Fact::Registered { host, .. }
-            | Fact::ConnectionLost { host, .. }
-            | Fact::UndoStarted { host, .. }
-            | Fact::UndoFinished { host, .. }
-            | Fact::HostFinished { host, .. } => self.host_mut(host).apply(event.at, &event.fact),
+            fact => {
+                if let Some(host) = fact.host() {
+                    self.host_mut(host).apply(event.at, fact);
+                }
+            }
         }
     }
 

@@ -81,21 +81,15 @@ fn ranges(numbers: &[u64], width: usize) -> String {
 }
 
 fn split(name: &str) -> Parts<'_> {
-    let alone = Parts { prefix: name, digits: "", suffix: "" };
-    let label = name.find('.').and_then(|dot| name.get(..dot)).unwrap_or(name);
-    let Some(last) = label.rfind(|c: char| c.is_ascii_digit()) else { return alone };
-    let end = last + 1;
-    let start = label
-        .char_indices()
-        .rev()
-        .skip_while(|(i, _)| *i > last)
-        .take_while(|(_, c)| c.is_ascii_digit())
-        .last()
-        .map_or(last, |(i, _)| i);
-    match (name.get(..start), name.get(start..end), name.get(end..)) {
+    let label = name.split('.').next().unwrap_or(name);
+    let through_number = label.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let prefix = through_number.trim_end_matches(|c: char| c.is_ascii_digit());
+    let (through_number, suffix) = name.split_at(through_number.len());
+    let (prefix, digits) = through_number.split_at(prefix.len());
+    match digits.len() {
+        1..=18 => Parts { prefix, digits, suffix },
         // A longer number would not fit into 64 bits.
-        (Some(prefix), Some(digits), Some(suffix)) if digits.len() <= 18 => Parts { prefix, digits, suffix },
-        _ => alone,
+        _ => Parts { prefix: name, digits: "", suffix: "" },
     }
 }
 

@@ -15,12 +15,10 @@ pub enum Hint {
 }
 
 impl Hint {
-    /// A command that can be pasted.
     pub fn command(text: impl Into<String>) -> Self {
         Self::Command(text.into())
     }
 
-    /// A piece of advice.
     pub fn advice(text: impl Into<String>) -> Self {
         Self::Advice(text.into())
     }

@@ -9,41 +9,26 @@ use std::net::Ipv6Addr;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// The name is empty.
     #[error("{kind} is empty")]
     Empty {
         /// What was to be named, for example `site name`.
         kind: &'static str,
     },
-    /// The name starts with a character that a name may not start with.
     #[error("{kind} `{name}` must start with a letter or a digit")]
-    Start {
-        /// What was to be named.
-        kind: &'static str,
-        /// The refused text.
-        name: String,
-    },
-    /// The name holds a character outside its alphabet.
+    Start { kind: &'static str, name: String },
     #[error("{kind} `{name}` holds {found:?}; allowed are letters, digits and {allowed}")]
     Character {
-        /// What was to be named.
         kind: &'static str,
-        /// The refused text.
         name: String,
         /// The first character that is not allowed.
         found: char,
         /// The punctuation that is.
         allowed: &'static str,
     },
-    /// The name is longer than 255 bytes.
     #[error("{kind} is longer than 255 bytes")]
-    Length {
-        /// What was to be named.
-        kind: &'static str,
-    },
+    Length { kind: &'static str },
 }
 
 fn check(kind: &'static str, allowed: &'static str, name: &str) -> Result<(), NameError> {
@@ -90,7 +75,6 @@ macro_rules! names {
                 check($kind, $allowed, name).map(|()| Self(names!(@spelled name $(, $spelling)?)))
             }
 
-            /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

@@ -10,7 +10,6 @@ const LONGEST: usize = 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
-    /// What stands in brackets is no range.
     #[error("`[{0}]` is not a range such as `[1-20]` or `[01:20]`")]
     Form(String),
     #[error("a name of {0} bytes; none may be longer than {LONGEST}")]
@@ -63,6 +62,10 @@ impl Pattern {
         if text.len() > LONGEST {
             return Err(RangeError::Long(text.len()));
         }
+        let bracket = || RangeError::Bracket(text.to_owned());
+        let between = |piece: &str| {
+            if !glob && piece.contains(']') { Err(bracket()) } else { Ok(Piece::Text(piece.to_owned())) }
+        };
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('[') {
@@ -70,7 +73,7 @@ impl Pattern {
                 if glob {
                     break;
                 }
-                return Err(RangeError::Bracket(text.to_owned()));
+                return Err(bracket());
             };
             match read_range(inside) {
                 Err(RangeError::Form(_)) if glob => {
@@ -78,22 +81,27 @@ impl Pattern {
                     pieces.push(Piece::Text(class.to_owned()));
                 }
                 range => {
-                    pieces.push(Piece::Text(before.to_owned()));
-                    pieces.push(range?);
+                    let range = range?;
+                    pieces.push(between(before)?);
+                    pieces.push(range);
                 }
             }
             rest = after;
         }
-        if !glob && (rest.contains(']') || pieces.iter().any(|p| matches!(p, Piece::Text(text) if text.contains(']'))))
-        {
-            return Err(RangeError::Bracket(text.to_owned()));
-        }
-        pieces.push(Piece::Text(rest.to_owned()));
+        pieces.push(between(rest)?);
         Ok(Self { text: text.to_owned(), pieces })
     }
 
     pub fn has_range(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Range { .. }))
+    }
+
+    /// The text between the ranges.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Text(text) => Some(text.as_str()),
+            Piece::Range { .. } => None,
+        })
     }
 
     pub fn count(&self) -> u128 {

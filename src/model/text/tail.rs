@@ -58,7 +58,6 @@ impl Tail {
         append(&mut line.bytes, text);
     }
 
-    /// Forgets everything.
     pub fn clear(&mut self) {
         self.lines.clear();
     }

@@ -8,21 +8,17 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::{Document, Table};
-use crate::model::config::diagnostic::Diagnostic;
 use crate::model::config::setting::Spanned;
 use crate::model::text::duration::parse_duration;
 
-/// A value of a [`Document`].
 pub struct Item<'d> {
     pub(super) document: &'d Document<'d>,
     /// Its key; of an array's element the array's.
     pub key: &'d str,
-    /// Where the key stands.
     pub key_span: Range<usize>,
     /// Where the value stands; of `[table]` its header.
     pub span: Range<usize>,
     pub(super) value: &'d DeValue<'d>,
-    /// Is it an element of an array?
     pub(super) element: bool,
 }
 
@@ -44,7 +40,6 @@ impl<'d> Item<'d> {
         format!("{}`{}`", if self.element { "an element of " } else { "" }, self.key)
     }
 
-    /// Reports something about the value.
     pub fn report(&self, message: impl Into<String>) {
         self.document.report(self.span.clone(), message);
     }
@@ -66,7 +61,7 @@ impl<'d> Item<'d> {
 
     /// Reports something about the value, with a text beside the caret.
     pub fn tell(&self, message: impl Into<String>, label: impl Into<String>) {
-        self.document.push(Diagnostic::new(self.document.source, self.span.clone(), message).label(label));
+        self.document.tell(self.span.clone(), message, label);
     }
 
     /// Reports something about a part of the value, or another place that has to do with it.
@@ -74,15 +69,19 @@ impl<'d> Item<'d> {
         self.document.report(span, message);
     }
 
-    /// Reports something about the key, with a text beside the caret.
     pub fn tell_key(&self, message: impl Into<String>, label: impl Into<String>) {
-        self.document.push(Diagnostic::new(self.document.source, self.key_span.clone(), message).label(label));
+        self.document.tell(self.key_span.clone(), message, label);
     }
 
     /// Reports something about the key. Always `None`.
     pub fn refuse_key<T>(&self, message: impl Into<String>) -> Option<T> {
         self.document.report(self.key_span.clone(), message);
         None
+    }
+
+    /// The name that its key is, or is a part of, as `parse` understands it.
+    pub fn parsed_key<T, E: Display>(&self, name: &str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+        parse(name).map_or_else(|error| self.refuse_key(error.to_string()), Some)
     }
 
     fn spanned<T>(&self, value: T) -> Spanned<T> {
@@ -113,7 +112,6 @@ impl<'d> Item<'d> {
         }
     }
 
-    /// `true` or `false`.
     pub fn boolean(&self) -> Option<Spanned<bool>> {
         match self.value {
             DeValue::Boolean(value) => Some(self.spanned(*value)),
@@ -151,7 +149,6 @@ impl<'d> Item<'d> {
         Some(duration)
     }
 
-    /// A table.
     pub fn table(&self) -> Option<Table<'d>> {
         match self.value {
             DeValue::Table(entries) => {
@@ -161,17 +158,14 @@ impl<'d> Item<'d> {
         }
     }
 
-    /// Is it a table?
     pub fn is_table(&self) -> bool {
         self.value.is_table()
     }
 
-    /// Is it a string?
     pub fn is_string(&self) -> bool {
         self.value.is_str()
     }
 
-    /// An array's elements.
     pub fn array(&self) -> Option<Vec<Self>> {
         let DeValue::Array(elements) = self.value else { return self.expected("an array") };
         let element = |value: &'d toml::Spanned<DeValue<'d>>| Self {
@@ -199,12 +193,10 @@ impl<'d> Item<'d> {
             DeValue::String(_) => self.string()?.value.to_owned(),
             DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
             DeValue::Integer(number) => {
-                let diagnostic = Diagnostic::new(
-                    self.document.source,
-                    self.span.clone(),
+                self.tell(
                     format!("`{}` is a number that commands may read otherwise", self.key),
+                    format!("write \"{number}\", or the decimal number"),
                 );
-                self.document.push(diagnostic.label(format!("write \"{number}\", or the decimal number")));
                 return None;
             }
             DeValue::Float(number) => number.as_str().to_owned(),

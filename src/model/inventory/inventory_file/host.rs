@@ -24,7 +24,7 @@ pub(super) fn read_hosts(root: &Table<'_>, ssh: &SshSettings, left: &mut usize) 
     let mut hosts = Vec::new();
     let mut seen = Seen::default();
     for entry in entries.unwrap_or_default() {
-        hosts.extend(read_host(&entry, ssh, left, &mut seen));
+        hosts.extend(read_host(&entry, ssh, left, &mut seen).into_iter().flatten());
         entry.finish();
     }
     hosts
@@ -37,22 +37,19 @@ struct Seen {
     addresses: HashMap<(String, u16), (HostName, Range<usize>)>,
 }
 
-fn read_host(entry: &Table<'_>, ssh: &SshSettings, left: &mut usize, seen: &mut Seen) -> Vec<Host> {
+fn read_host(entry: &Table<'_>, ssh: &SshSettings, left: &mut usize, seen: &mut Seen) -> Option<Vec<Host>> {
     let ssh = SshSettings::read(entry).over(ssh).over(&SshSettings::defaults());
     let roles = read_roles(entry);
     let vars = entry.table("vars").map(|vars| read_vars(&vars)).unwrap_or_default();
     let name = entry.item("name");
     entry.missing("name", "");
     let address = entry.item("address");
-    let Some(name) = name.and_then(|item| read_pattern(&item)) else { return Vec::new() };
+    let name = read_pattern(&name?)?;
     let address = match address {
-        Some(item) => match read_pattern(&item) {
-            Some(address) => Some(address),
-            None => return Vec::new(),
-        },
+        Some(item) => Some(read_pattern(&item)?),
         None => None,
     };
-    let Some(pairs) = unfold(entry, &name, address.as_ref(), *left) else { return Vec::new() };
+    let pairs = unfold(entry, &name, address.as_ref(), *left)?;
     *left = left.saturating_sub(pairs.len());
 
     let place = address.as_ref().unwrap_or(&name).span.clone();
@@ -65,7 +62,7 @@ fn read_host(entry: &Table<'_>, ssh: &SshSettings, left: &mut usize, seen: &mut 
         roles: roles.clone(),
         vars: vars.clone(),
     };
-    pairs.into_iter().map(host).collect()
+    Some(pairs.into_iter().map(host).collect())
 }
 
 fn read_roles(entry: &Table<'_>) -> Vec<RoleName> {
@@ -112,8 +109,8 @@ fn unfold(
             (true, false) => format!("{count} hosts would share one address"),
             _ => format!("{count} {} but {address_count} addresses", if count == 1 { "name" } else { "names" }),
         };
-        let diagnostic = Diagnostic::new(document.source(), address.span.clone(), message);
-        document.push(diagnostic.label("give it a range of the same length as the name's, or leave it out"));
+        let label = "give it a range of the same length as the name's, or leave it out";
+        document.tell(address.span.clone(), message, label);
         return None;
     }
     let names = |pattern: &Spanned<Pattern>| match pattern.value.names(left) {
@@ -139,7 +136,6 @@ fn unfold(
     Some(host_names.into_iter().zip(addresses).collect())
 }
 
-/// Parses all names; the first that is wrong is told, as the others are wrong in the same way.
 /// A colon is part of an IPv6 address and of nothing else.
 fn parse_address(text: &str) -> Result<Address, String> {
     let without_zone = text.split('%').next().unwrap_or_default();
@@ -149,6 +145,7 @@ fn parse_address(text: &str) -> Result<Address, String> {
     Address::parse(text).map_err(|error| error.to_string())
 }
 
+/// Parses all names; the first that is wrong is told, as the others are wrong in the same way.
 fn parse_all<T, E: ToString>(
     entry: &Table<'_>,
     span: &Range<usize>,

@@ -13,7 +13,6 @@ use crate::model::text::range;
 /// Names that a range inside a glob may stand for: each is a glob of its own.
 const MOST_GLOBS: usize = 1000;
 
-/// One name, glob or range.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     pub(super) text: String,
@@ -37,7 +36,7 @@ impl Pattern {
         }
         let names = range::Pattern::parse_glob(text)?;
         // `web[1-3]` is a range, of which every host must exist; `web[ab]` and `web[!1-3]` are globs.
-        let spelt_out = !without_ranges(text).contains(['*', '?', '[', ']', '{', '}', '\\']);
+        let spelt_out = !names.texts().any(|text| text.contains(['*', '?', '[', ']', '{', '}', '\\']));
         let names = names.names(if spelt_out { MOST_HOSTS } else { MOST_GLOBS })?;
         if spelt_out {
             return pattern(Form::Names(names.into_iter().collect()));
@@ -78,21 +77,6 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// The text without its ranges of numbers.
-fn without_ranges(text: &str) -> String {
-    let mut kept = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('[') {
-        kept.push_str(before);
-        rest = after;
-        match after.split_once(']') {
-            Some((inside, after)) if range::Pattern::parse(&format!("[{inside}]")).is_ok() => rest = after,
-            _ => kept.push('['),
-        }
-    }
-    kept + rest
-}
-
 /// Splits at a character, but not inside `[…]` and `{…}`: `web[1:20]` is one name.
 pub(super) fn split(text: &str, at: char) -> Vec<&str> {
     let mut depth = 0_usize;
@@ -107,7 +91,6 @@ pub(super) fn split(text: &str, at: char) -> Vec<&str> {
     text.split(outside).collect()
 }
 
-/// The name nearest to what was typed.
 pub(super) fn near<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
     let names: BTreeSet<&str> = names.collect();
     nearest(typed, names).map(ToOwned::to_owned)

@@ -7,7 +7,7 @@ use super::classes::Classes;
 use super::phases::{self, FlatPhase, FlatStep};
 use super::variables::misspelt_in_site;
 use super::{PlanError, Request, Variables, batches, bind_book, plan_host, width};
-use crate::model::config::diagnostic::{Diagnostic, nearest};
+use crate::model::config::diagnostic::Diagnostic;
 use crate::model::inventory::inventory::{Host, Stage};
 use crate::model::plan::blob::Blobs;
 use crate::model::plan::book::{Basis, Effect};
@@ -17,11 +17,10 @@ use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep};
 use crate::model::plan::script::Script;
 use crate::model::plan::values::Values;
-use crate::model::recipe::recipe::{Action, Spanned, Step, StepGuard};
+use crate::model::recipe::recipe::{Action, Spanned, Step};
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{HostName, TaskName, VarName};
 
-/// Builds one plan.
 pub struct Builder<'a> {
     request: Request<'a>,
     classes: Classes<'a>,
@@ -38,7 +37,6 @@ pub struct Builder<'a> {
     takes_proof: Option<VarName>,
     /// For each class that has hosts in the plan.
     variables: Vec<Option<Variables>>,
-    /// The variables that the steps use.
     used: BTreeSet<VarName>,
     blobs: Blobs,
     problems: Vec<Diagnostic>,
@@ -160,8 +158,7 @@ impl<'a> Builder<'a> {
         Ok((shared, self.hosts.iter().map(host).collect::<Result<_, PlanError>>()?))
     }
 
-    /// A site that follows another one gets exactly what was proven there, or nothing.
-    /// What the plan takes from the site that its site follows.
+    /// A site that follows another one gets exactly what was proven there, or nothing: what the plan takes from the site that its site follows.
     fn basis(&self) -> Result<Option<Basis>, PlanError> {
         let Request { site, recipe, proof, overrides, unproven, .. } = self.request;
         let (Some(follows), Some(variable)) = (&site.follows, &self.takes_proof) else { return Ok(None) };
@@ -244,20 +241,11 @@ impl<'a> Builder<'a> {
             .collect();
         let classes: BTreeSet<usize> = hosts.iter().filter_map(|host| class(&host)).collect();
         let command = |text: &Spanned<Template>| command(step, text);
-        let (run, guard, undo) = (self.operation(step), step.guard.as_ref(), step.undo.as_ref());
-        let guard = guard.map(|guard| match guard {
-            StepGuard::Unless(text) => (text, Guard::Unless(command(text))),
-            StepGuard::OnlyIf(text) => (text, Guard::OnlyIf(command(text))),
-        });
-        let around = || step.cwd.iter().chain(step.env.values());
+        let (run, guard) = (self.operation(step), step.guard.as_ref().map(|guard| guard.map(command)));
         for class in &classes {
-            let texts = match &step.action {
-                Some(Action::Run(text)) => Some(text),
-                Some(Action::Script { .. }) | None => None,
-            };
-            let texts = texts.into_iter().chain(guard.iter().map(|(text, _)| *text));
+            let texts = step.action.iter().filter_map(Action::shell_text).chain(step.guard.iter().map(Guard::command));
             texts
-                .chain(around().filter(|_| run.is_some() || guard.is_some()))
+                .chain(step.around().filter(|_| run.is_some() || guard.is_some()))
                 .for_each(|text| self.check(text, *class));
         }
         if let Some(name) = &step.register {
@@ -270,15 +258,16 @@ impl<'a> Builder<'a> {
         }
         for class in &classes {
             // The undo runs after the step, so it may use what the step itself registers.
-            undo.into_iter()
-                .flat_map(|undo| std::iter::once(undo).chain(around()))
+            step.undo
+                .iter()
+                .flat_map(|undo| std::iter::once(undo).chain(step.around()))
                 .for_each(|text| self.check(text, *class));
         }
         let ended = |other: &&FlatStep<'_>| step.ends.contains(&other.step.name);
         PlanStep {
             run,
-            guard: guard.map(|(_, guard)| guard),
-            undo: undo.map(command),
+            guard,
+            undo: step.undo.as_ref().map(command),
             strikes: self.ended_by(step),
             effect: step.in_force.clone().map(|words| Effect { name: step.name.clone(), words }),
             ends: all.iter().flat_map(|p| &p.steps).filter(ended).map(|s| s.path.clone()).collect(),
@@ -323,11 +312,9 @@ impl<'a> Builder<'a> {
             let host = self.hosts.iter().find(|(_, of)| *of == class).map(|(host, _)| host.name.as_str());
             let site = &self.request.site.name;
             let message = format!("`{name}` has no value on host `{}` of site `{site}`", host.unwrap_or_default());
-            let label = match nearest(name.as_str(), variables.known()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "not set in the inventory, not registered by an earlier step".to_owned(),
-            };
-            let problem = Diagnostic::new(&self.request.recipe.source, text.span.clone(), message).label(label);
+            let problem = Diagnostic::new(&self.request.recipe.source, text.span.clone(), message)
+                .label("not set in the inventory, not registered by an earlier step")
+                .did_you_mean(name.as_str(), variables.known());
             // The same place is wrong on each host; one is enough.
             if !self.problems.iter().any(|p| p.span == problem.span && p.label == problem.label) {
                 self.problems.push(problem);

@@ -42,7 +42,6 @@ impl<'a> Classes<'a> {
         self.site.hosts.iter().zip(self.class_of.iter().copied())
     }
 
-    /// Is the step for the hosts of this class?
     pub fn has(&self, class: usize, step: &FlatStep<'_>) -> bool {
         self.roles.get(class).is_some_and(|roles| step.is_for(roles))
     }

@@ -5,84 +5,41 @@ use crate::model::config::diagnostic::Diagnostic;
 use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::name::{HostName, NameError, SiteName, VarName};
 
-/// Why there is no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// The recipe has no such task.
     #[error("recipe `{recipe}` has no task `{task}`{}", hint(.nearest.as_ref(), .known))]
-    UnknownTask {
-        /// The task.
-        task: String,
-        /// The recipe.
-        recipe: String,
-        /// The task that was perhaps meant.
-        nearest: Option<String>,
-        /// All tasks.
-        known: Vec<String>,
-    },
-    /// No step of the plan is called so.
+    UnknownTask { task: String, recipe: String, nearest: Option<String>, known: Vec<String> },
     #[error("--{flag} {name}: no such step{}", hint(.nearest.as_ref(), .known))]
     UnknownStep {
         /// `start-at`, `only` or `skip`.
         flag: &'static str,
-        /// What was typed.
         name: String,
-        /// The step that was perhaps meant.
         nearest: Option<String>,
-        /// All steps.
         known: Vec<String>,
     },
     /// The recipe and the inventory do not fit together.
     #[error("{} problems in the recipe", .0.len())]
     Diagnostics(Vec<Diagnostic>),
-    /// Phases on a role that no host of the site has.
     #[error("{} phases on a role that no host has", .0.len())]
     Roles(Vec<Diagnostic>),
-    /// A variable that the recipe requires and nobody sets.
     #[error("recipe `{recipe}` needs the variable `{name}` ({doc}), and host `{host}` of site `{site}` has none")]
-    Unset {
-        /// The recipe.
-        recipe: String,
-        /// The variable.
-        name: VarName,
-        /// What the recipe says of it.
-        doc: String,
-        /// The host.
-        host: HostName,
-        /// The site.
-        site: SiteName,
-    },
+    Unset { recipe: String, name: VarName, doc: String, host: HostName, site: SiteName },
     /// What the recipe makes of variables uses one without a value.
     #[error("{0}, which has no value")]
     Open(String),
     /// A misspelt variable in a site's file.
     #[error("{0}")]
     Variable(String),
-    /// The site follows another one, and nothing has been proven there.
     #[error("site `{site}` follows `{followed}`, and no whole run has proven a {variable} there")]
-    Unproven {
-        /// The site.
-        site: SiteName,
-        /// The site that it follows.
-        followed: SiteName,
-        /// What is to be proven.
-        variable: VarName,
-        /// The tasks as typed.
-        task: String,
-    },
-    /// `--set` asks for something else than what the followed site has proven.
+    Unproven { site: SiteName, followed: SiteName, variable: VarName, task: String },
     #[error("{variable} {given} is not what `{followed}` has proven: {} (run {})", .proof.value, .proof.run)]
     OtherProven {
-        /// The site that is followed.
         followed: SiteName,
-        /// What was proven there.
         proof: Box<Proof>,
-        /// The variable.
         variable: VarName,
         /// The value on the command line.
         given: String,
     },
-    /// Nothing is left to do for the targeted hosts.
     #[error("no step of `{0}` is for the targeted hosts")]
     Empty(String),
     /// A name that grew too long.

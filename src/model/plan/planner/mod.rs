@@ -40,13 +40,10 @@ pub use variables::{Variables, misspelt};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Asked {
-    /// The site.
     pub site: SiteName,
-    /// The targeted hosts of the site.
     pub hosts: Vec<HostName>,
     /// The tasks, in order.
     pub tasks: Vec<TaskName>,
-    /// What the command line set.
     pub overrides: Overrides,
     /// The login user when nobody sets one.
     pub login: UserName,
@@ -62,20 +59,16 @@ pub struct Asked {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Overrides {
-    /// How hosts are reached.
     #[serde(flatten)]
     pub ssh: SshValues,
     /// `--set`
     pub vars: BTreeMap<VarName, String>,
     /// `--parallel`; 0 is all.
     pub parallel: Option<usize>,
-    /// `--serial`
     pub serial: Option<Vec<Share>>,
-    /// `--max-fail`
     pub max_fail: Option<Share>,
     /// `--timeout`: the limit of steps that have none of their own.
     pub timeout: Option<Duration>,
-    /// Which steps.
     pub steps: StepSelection,
 }
 
@@ -85,9 +78,7 @@ pub struct Overrides {
 pub struct StepSelection {
     /// `--start-at`: leave out all before it.
     pub start_at: Option<String>,
-    /// `--only`
     pub only: Vec<String>,
-    /// `--skip`
     pub skip: Vec<String>,
 }
 
@@ -100,22 +91,16 @@ impl StepSelection {
 /// How many hosts work at the same time when nobody says otherwise.
 pub const DEFAULT_PARALLEL: usize = 32;
 
-/// What is to be planned.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The site.
     pub site: &'a Site,
-    /// The targeted hosts of the site.
     pub hosts: &'a [HostName],
-    /// The site's recipe.
     pub recipe: &'a Recipe,
     /// The tasks, in order.
     pub tasks: &'a [TaskName],
-    /// What the command line sets.
     pub overrides: &'a Overrides,
     /// The run that will carry it out.
     pub run: &'a RunId,
-    /// The login user when nobody sets one.
     pub login: &'a UserName,
     /// What the followed site proved.
     pub proof: Option<&'a Proof>,
@@ -146,7 +131,6 @@ fn bind_book(recipe: &Recipe, variables: &Variables, host: &Host) -> Result<Opti
     recipe.lock.as_ref().map(bind).transpose()
 }
 
-/// Plans tasks on one site.
 pub fn plan(request: Request<'_>) -> Result<Plan, PlanError> {
     let mut flat = phases::flatten(request.recipe, request.tasks)?;
     phases::select(&mut flat, &request.overrides.steps)?;

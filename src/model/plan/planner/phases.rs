@@ -5,10 +5,9 @@ use std::ops::Range;
 
 use super::{PlanError, StepSelection};
 use crate::model::config::diagnostic::nearest;
-use crate::model::recipe::recipe::{Phase, PhaseBody, Recipe, Step, Task, TaskBody};
+use crate::model::recipe::recipe::{Body, Recipe, Step, Task, TaskBody};
 use crate::model::text::name::{PhaseName, RoleName, StepPath, TaskName};
 
-/// A phase with all its steps.
 #[derive(Debug, Clone)]
 pub struct FlatPhase<'a> {
     pub name: PhaseName,
@@ -28,7 +27,6 @@ pub struct FlatStep<'a> {
 }
 
 impl FlatStep<'_> {
-    /// Is it for hosts of these roles?
     pub fn is_for(&self, roles: &[RoleName]) -> bool {
         self.roles.iter().chain(&self.step.on).all(|role| roles.contains(role))
     }
@@ -65,7 +63,6 @@ fn number_steps(phases: &mut [FlatPhase<'_>]) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// The task of that name.
 pub fn find<'a>(recipe: &'a Recipe, name: &str) -> Result<&'a Task, PlanError> {
     // Old fingers know the underscores.
     let dashed = name.replace('_', "-");
@@ -79,21 +76,20 @@ pub fn find<'a>(recipe: &'a Recipe, name: &str) -> Result<&'a Task, PlanError> {
 
 fn add_task<'a>(recipe: &'a Recipe, task: &'a Task, phases: &mut Vec<FlatPhase<'a>>) -> Result<(), PlanError> {
     match &task.body {
-        TaskBody::Tasks(tasks) => {
+        TaskBody::Plain(Body::Tasks(tasks)) => {
             for inner in tasks {
-                add_task(recipe, find(recipe, inner.name.as_str())?, phases)?;
+                add_task(recipe, find(recipe, inner.value.as_str())?, phases)?;
             }
         }
-        TaskBody::Steps(steps) => {
+        TaskBody::Plain(body) => {
             let name = unique(task.name.as_str(), phases)?;
-            let steps = steps.iter().map(|step| flat_step(&[name.as_str()], step, &[]));
-            let steps = steps.collect::<Result<_, _>>()?;
+            let steps = phase_steps(recipe, body, &name)?;
             phases.push(FlatPhase { name, once: false, rolling: false, on: None, steps, span: task.span.clone() });
         }
         TaskBody::Phases(inner) => {
             for phase in inner {
                 let name = unique(phase.name.as_str(), phases)?;
-                let steps = phase_steps(recipe, phase, &name)?;
+                let steps = phase_steps(recipe, &phase.body, &name)?;
                 let (once, rolling, on) = (phase.once, phase.rolling, phase.on.clone());
                 phases.push(FlatPhase { name, once, rolling, on, steps, span: phase.span.clone() });
             }
@@ -110,56 +106,32 @@ fn unique(name: &str, phases: &[FlatPhase<'_>]) -> Result<PhaseName, PlanError> 
     Ok(PhaseName::parse(&names.find(|name| !taken.contains(name.as_str())).unwrap_or_default())?)
 }
 
-fn phase_steps<'a>(recipe: &'a Recipe, phase: &'a Phase, name: &PhaseName) -> Result<Vec<FlatStep<'a>>, PlanError> {
+fn phase_steps<'a>(recipe: &'a Recipe, body: &'a Body, name: &PhaseName) -> Result<Vec<FlatStep<'a>>, PlanError> {
     let mut steps = Vec::new();
-    match &phase.body {
-        PhaseBody::Steps(own) => {
-            for step in own {
-                steps.push(flat_step(&[name.as_str()], step, &[])?);
-            }
-        }
-        PhaseBody::Tasks(tasks) => {
-            for task in tasks {
-                add_steps(recipe, find(recipe, task.name.as_str())?, name, &[], &mut steps)?;
-            }
-        }
-    }
+    add_steps(recipe, body, (name, None), &[], &mut steps)?;
     Ok(steps)
 }
 
-/// The steps of a task inside a phase: its own phases count only by their role.
+/// The steps below a phase. `place`: the phase, and the task that the body is of. Phases of a task count only by their role.
 fn add_steps<'a>(
     recipe: &'a Recipe,
-    task: &'a Task,
-    phase: &PhaseName,
+    body: &'a Body,
+    place: (&PhaseName, Option<&TaskName>),
     roles: &[RoleName],
     steps: &mut Vec<FlatStep<'a>>,
 ) -> Result<(), PlanError> {
-    match &task.body {
-        TaskBody::Tasks(tasks) => {
-            for inner in tasks {
-                add_steps(recipe, find(recipe, inner.name.as_str())?, phase, roles, steps)?;
-            }
-        }
-        TaskBody::Steps(own) => {
+    match body {
+        Body::Steps(own) => {
             for step in own {
-                steps.push(flat_step(&[phase.as_str(), task.name.as_str()], step, roles)?);
+                steps.push(flat_step(place, step, roles)?);
             }
         }
-        TaskBody::Phases(phases) => {
-            for inner in phases {
-                let roles: Vec<RoleName> = roles.iter().chain(&inner.on).cloned().collect();
-                match &inner.body {
-                    PhaseBody::Steps(own) => {
-                        for step in own {
-                            steps.push(flat_step(&[phase.as_str(), task.name.as_str()], step, &roles)?);
-                        }
-                    }
-                    PhaseBody::Tasks(tasks) => {
-                        for task in tasks {
-                            add_steps(recipe, find(recipe, task.name.as_str())?, phase, &roles, steps)?;
-                        }
-                    }
+        Body::Tasks(tasks) => {
+            for name in tasks {
+                let task = find(recipe, name.value.as_str())?;
+                for (on, body) in task.bodies() {
+                    let roles: Vec<RoleName> = roles.iter().chain(on).cloned().collect();
+                    add_steps(recipe, body, (place.0, Some(&task.name)), &roles, steps)?;
                 }
             }
         }
@@ -167,13 +139,17 @@ fn add_steps<'a>(
     Ok(())
 }
 
-fn flat_step<'a>(place: &[&str], step: &'a Step, roles: &[RoleName]) -> Result<FlatStep<'a>, PlanError> {
+fn flat_step<'a>(
+    (phase, task): (&PhaseName, Option<&TaskName>),
+    step: &'a Step,
+    roles: &[RoleName],
+) -> Result<FlatStep<'a>, PlanError> {
     // `close/maintenance-on/maintenance-on` says the same thing twice.
-    let place = match place {
-        [phase, task] if *task == step.name.as_str() => (*phase).to_owned(),
-        _ => place.join("/"),
+    let path = match task.filter(|task| task.as_str() != step.name.as_str()) {
+        Some(task) => format!("{phase}/{task}/{}", step.name),
+        None => format!("{phase}/{}", step.name),
     };
-    Ok(FlatStep { path: StepPath::parse(&format!("{place}/{}", step.name))?, step, roles: roles.to_vec() })
+    Ok(FlatStep { path: StepPath::parse(&path)?, step, roles: roles.to_vec() })
 }
 
 /// Leaves out the steps that the command line does not want.

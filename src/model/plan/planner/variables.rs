@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{PlanError, Request};
-use crate::model::config::diagnostic::nearest;
+use crate::model::config::diagnostic::{line_at, nearest};
 use crate::model::config::setting::{Origin, Setting};
 use crate::model::inventory::inventory::{Host, Site};
 use crate::model::plan::values::{ADDRESS, HOST, Values};
@@ -110,9 +110,8 @@ impl Variables {
         let value = self.bind(default).map_err(|open| {
             PlanError::Open(format!("the default of `{name}` in recipe `{}` uses `{open}`", request.recipe.name))
         })?;
-        let line =
-            request.recipe.source.text.get(..declared.span.start).map_or(1, |before| before.matches('\n').count() + 1);
-        let origin = Origin::File { path: request.recipe.source.path.clone(), line };
+        let source = &request.recipe.source;
+        let origin = Origin::File { path: source.path.clone(), line: line_at(&source.text, declared.span.start) };
         self.values.insert(name.clone(), Setting { value, origin });
         Ok(())
     }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::Later;
-use crate::model::config::diagnostic::{Diagnostic, nearest};
+use crate::model::config::diagnostic::Diagnostic;
 use crate::model::config::document::Document;
 use crate::model::config::graph::{chain, walk};
-use crate::model::recipe::recipe::{PhaseBody, Recipe, Task, TaskBody, TaskRef};
+use crate::model::recipe::recipe::{Body, Recipe, Task, TaskBody};
 use crate::model::recipe::template::Template;
 use crate::model::text::name::VarName;
 
@@ -28,7 +28,8 @@ pub(super) fn check(document: &Document<'_>, recipe: &Recipe, later: &Later) {
         if !registered().any(|name| *name == proves.value) {
             let message = format!("no step registers the variable `{}`, so no run can prove its value", proves.value);
             let diagnostic = Diagnostic::new(document.source(), proves.span.clone(), message);
-            document.push_absence(did_you_mean(diagnostic, proves.value.as_str(), registered().map(VarName::as_str)));
+            let names = registered().map(VarName::as_str);
+            document.push_absence(diagnostic.did_you_mean(proves.value.as_str(), names));
         }
     }
     for end in &later.ends {
@@ -36,15 +37,8 @@ pub(super) fn check(document: &Document<'_>, recipe: &Recipe, later: &Later) {
             let names = recipe.steps().map(|step| step.name.as_str());
             let message = format!("there is no step `{}`", end.value);
             let diagnostic = Diagnostic::new(document.source(), end.span.clone(), message);
-            document.push_absence(did_you_mean(diagnostic, end.value.as_str(), names));
+            document.push_absence(diagnostic.did_you_mean(end.value.as_str(), names));
         }
-    }
-}
-
-fn did_you_mean<'a>(diagnostic: Diagnostic, typed: &str, names: impl Iterator<Item = &'a str>) -> Diagnostic {
-    match nearest(typed, names) {
-        Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
-        None => diagnostic,
     }
 }
 
@@ -54,8 +48,7 @@ fn check_twins(document: &Document<'_>, recipe: &Recipe) {
     for task in &recipe.tasks {
         if let Some(first) = seen.insert(task.name.as_str().replace('_', "-"), task) {
             let message = format!("tasks `{}` and `{}` are the same on the command line", first.name, task.name);
-            let diagnostic = Diagnostic::new(document.source(), task.span.clone(), message);
-            document.push(diagnostic.also(first.span.clone(), "first here"));
+            document.report_again(task.span.clone(), &first.span, message);
         }
     }
 }
@@ -66,36 +59,31 @@ fn check_refs(document: &Document<'_>, recipe: &Recipe) {
     let with_batches = batched(recipe, &numbers);
     for task in &recipe.tasks {
         for used in task.uses() {
-            if !numbers.contains_key(used.name.as_str()) {
-                let message = format!("there is no task `{}`", used.name);
+            if !numbers.contains_key(used.value.as_str()) {
+                let message = format!("there is no task `{}`", used.value);
                 let diagnostic = Diagnostic::new(document.source(), used.span.clone(), message);
-                document.push_absence(did_you_mean(diagnostic, used.name.as_str(), numbers.keys().copied()));
+                document.push_absence(diagnostic.did_you_mean(used.value.as_str(), numbers.keys().copied()));
             }
         }
         let TaskBody::Phases(phases) = &task.body else { continue };
         for phase in phases {
-            let PhaseBody::Tasks(tasks) = &phase.body else { continue };
+            let Body::Tasks(tasks) = &phase.body else { continue };
             for (place, used) in tasks.iter().enumerate() {
-                if let Some((culprit, span)) = numbers.get(used.name.as_str()).and_then(|n| with_batches.get(n)) {
+                if let Some((culprit, span)) = numbers.get(used.value.as_str()).and_then(|n| with_batches.get(n)) {
                     let message = format!(
                         "task `{}` can not be part of a phase: phase `{culprit}` has hosts of its own",
-                        used.name
+                        used.value
                     );
                     let diagnostic = Diagnostic::new(document.source(), used.span.clone(), message);
                     document.push(diagnostic.also(span.clone(), "is `once` or `rolling`"));
                 }
-                if let Some(first) = tasks.iter().take(place).find(|other| other.name == used.name) {
-                    report_again(document, first, used);
+                if let Some(first) = tasks.iter().take(place).find(|other| other.value == used.value) {
+                    let message = format!("task `{}` stands twice in the phase", used.value);
+                    document.report_again(used.span.clone(), &first.span, message);
                 }
             }
         }
     }
-}
-
-fn report_again(document: &Document<'_>, first: &TaskRef, again: &TaskRef) {
-    let message = format!("task `{}` stands twice in the phase", again.name);
-    let diagnostic = Diagnostic::new(document.source(), again.span.clone(), message);
-    document.push(diagnostic.also(first.span.clone(), "first here"));
 }
 
 fn numbers(recipe: &Recipe) -> HashMap<&str, usize> {
@@ -103,7 +91,7 @@ fn numbers(recipe: &Recipe) -> HashMap<&str, usize> {
 }
 
 fn edges(recipe: &Recipe, numbers: &HashMap<&str, usize>) -> Vec<Vec<usize>> {
-    let targets = |task: &Task| task.uses().filter_map(|used| numbers.get(used.name.as_str()).copied()).collect();
+    let targets = |task: &Task| task.uses().filter_map(|used| numbers.get(used.value.as_str()).copied()).collect();
     recipe.tasks.iter().map(targets).collect()
 }
 
@@ -117,7 +105,7 @@ fn batched<'a>(
     for number in walk(&edges).order {
         let own = recipe.tasks.get(number).and_then(|task| match &task.body {
             TaskBody::Phases(phases) => phases.iter().find(|phase| phase.once || phase.rolling),
-            TaskBody::Steps(_) | TaskBody::Tasks(_) => None,
+            TaskBody::Plain(_) => None,
         });
         let own = own.map(|phase| (phase.name.as_str(), phase.span.clone()));
         let below = || edges.get(number)?.iter().find_map(|target| found.get(target).cloned());
@@ -138,7 +126,7 @@ fn check_nesting(document: &Document<'_>, recipe: &Recipe) {
         // Told where the circle closes: the last task names the first.
         let first = cycle.first().map_or("", |number| name(*number));
         let closing = cycle.last().and_then(|number| task(*number));
-        let used = closing.and_then(|task| task.uses().find(|used| used.name.as_str() == first));
+        let used = closing.and_then(|task| task.uses().find(|used| used.value.as_str() == first));
         if let Some(used) = used {
             document.report(used.span.clone(), format!("tasks in a circle: {}", chain(cycle, name)));
         }

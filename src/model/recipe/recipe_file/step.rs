@@ -125,7 +125,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Words for people.
 fn one_line(text: &str) -> Result<String, String> {
     if text.trim().is_empty() || printable(text.as_bytes()) != text {
         return Err("`in-force` says on one line what the step leaves, such as \"closed for visitors\"".to_owned());

@@ -116,7 +116,7 @@ fn a_recipe_is_read_as_it_is_written() {
         (deploy.on_failure, deploy.proves.as_ref().map(VarName::as_str)),
         (Some(OnFailure::Hold), Some("revision"))
     );
-    assert_eq!(deploy.uses().map(|used| used.name.as_str()).collect::<Vec<_>>(), ["maintenance-on"]);
+    assert_eq!(deploy.uses().map(|used| used.value.as_str()).collect::<Vec<_>>(), ["maintenance-on"]);
     let TaskBody::Phases(phases) = &deploy.body else { panic!("{deploy:?}") };
     let shape: Vec<_> = phases.iter().map(|phase| (phase.name.as_str(), phase.once, phase.rolling)).collect();
     assert_eq!(shape, [("close", false, false), ("migrate", true, false), ("roll", false, true)]);

@@ -3,7 +3,7 @@
 //! Only delimiters that all shells read alike are known: a plain word, bare, in one pair of quotes, or after one backslash.
 
 /// Stands in a line for a raw value, which nobody knows yet.
-const RAW_VALUE: char = '\u{ffff}';
+pub(super) const RAW_VALUE: char = '\u{ffff}';
 
 /// A here-document that was announced on a line.
 #[derive(Debug, Clone)]
@@ -44,11 +44,6 @@ impl HereDocument {
             expands: unquoted.is_none(),
             continued: String::new(),
         })
-    }
-
-    /// A line of the body that ends in a raw value so far.
-    pub(super) fn push_raw_value(line: &mut String) {
-        line.push(RAW_VALUE);
     }
 
     /// Reads a whole line of the body.

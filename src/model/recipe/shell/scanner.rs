@@ -3,7 +3,7 @@
 //! Invariant: where [`Scanner::context`] says [`Context::Plain`], every shell that may be a host's `/bin/sh` reads a quoted word as
 //! that word. What cannot be told, or what shells read differently, is [`Context::Ambiguous`], and stays so to the end of the text.
 
-use super::here_document::{HereDocument, LineEnd, Opening, OpeningEnd};
+use super::here_document::{HereDocument, LineEnd, Opening, OpeningEnd, RAW_VALUE};
 
 /// Where in a shell command a position stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +123,7 @@ impl Scanner {
     /// Reads a value: quoted where [`Scanner::context`] is plain, or raw, which whoever wrote the command answers for.
     pub fn read_word(&mut self) {
         if let Some(line) = &mut self.line {
-            HereDocument::push_raw_value(line);
+            line.push(RAW_VALUE);
         }
         if self.opening.is_some() {
             self.ambiguous = true;
