@@ -116,12 +116,10 @@ impl<'a> Context<'a> {
         width.clamp(1, most)
     }
 
-    /// The folder of the records.
     pub fn runs(&self) -> PathBuf {
         self.project.root.join(".fleet/runs")
     }
 
-    /// The records themselves.
     pub fn store(&self) -> FolderStore {
         FolderStore::new(&self.runs())
     }
@@ -131,7 +129,6 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The project folder.
 pub fn root(flags: &Flags) -> Result<PathBuf, Failure> {
     let start = std::env::current_dir().map_err(Failure::environment)?;
     let root = project::find(&start, flags.project.as_deref())?;
@@ -139,7 +136,6 @@ pub fn root(flags: &Flags) -> Result<PathBuf, Failure> {
     Ok(root)
 }
 
-/// Are colours wanted on that stream?
 pub fn colour(flags: &Flags, terminal: bool) -> bool {
     match flags.color {
         Colour::Always => true,
@@ -186,7 +182,6 @@ pub fn advise(text: &str, hints: &[Hint]) {
     say(&lines.join("\n"));
 }
 
-/// The person's time zone.
 pub fn zone() -> TimeZone {
     TimeZone::system()
 }

@@ -12,7 +12,6 @@ use crate::model::text::hint::{Advise, Hint};
 use crate::record::history::HistoryError;
 use crate::ssh::key::KeyError;
 
-/// An error that ends the command.
 #[derive(Debug)]
 pub enum Failure {
     /// The exit code, a message, and what helps.

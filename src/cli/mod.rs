@@ -40,7 +40,6 @@ use failure::Failure;
 /// What can be done with a site besides the tasks of its recipe.
 const SITE_VERBS: [&str; 6] = ["run", "trust", "distribute-keys", "status", "check", "unlock"];
 
-/// Runs `fleet`.
 pub fn main() -> ExitCode {
     let argv = match args::utf8(std::env::args_os(), std::env::vars_os()) {
         Ok(argv) => argv,

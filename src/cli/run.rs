@@ -130,7 +130,6 @@ fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), Failure> {
     }
 }
 
-/// Runs one command on all targeted hosts.
 pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let command = match args.command.as_slice() {
         [] => {
@@ -279,7 +278,6 @@ pub async fn carry_out(context: &Context<'_>, record: Box<dyn Record>, work: Wor
     Ok(code)
 }
 
-/// The final table.
 pub fn tell_end(plan: &Arc<Plan>, summary: &Summary, json: bool, color: bool) {
     let text = table::table(plan, summary, color);
     // The deployment is over: whoever closed standard output does not change how it ended.

@@ -95,25 +95,18 @@ pub enum DistributeError {
     Locked,
     /// Another fleet works on the file, or a killed one left its lock, on a host without `flock`.
     #[error("another run has locked authorized_keys for more than {PATIENCE} s")]
-    LockFolder {
-        /// What is the lock.
-        folder: String,
-    },
+    LockFolder { folder: String },
     /// Somebody else keeps writing to the file.
     #[error("authorized_keys changed each time while the key was being added; nothing was done")]
     Changing,
     /// A tool on the host failed. Nothing was changed.
     #[error("nothing was changed: {message}")]
     Failed { status: u8, message: String },
-    /// The command did not run.
     #[error("nothing was changed: {reason}")]
     NotStarted { reason: Reason },
     /// Nobody knows how the command ended.
     #[error("{reason}; authorized_keys is as before, or has the key as well: the same again is safe")]
-    Unknown {
-        /// What was seen last.
-        reason: Reason,
-    },
+    Unknown { reason: Reason },
 }
 
 /// What is on the host must not be touched, or would not be read by sshd. Nothing was changed.

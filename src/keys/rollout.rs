@@ -24,11 +24,8 @@ use super::distribute::{Change, DistributeError, Distributed, Warning, distribut
 /// What became of one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostKeyOutcome {
-    /// The host.
     pub host: HostLabel,
-    /// Its site.
     pub site: SiteName,
-    /// How it ended.
     pub result: HostKeyResult,
     /// What may keep this or another key from working.
     pub warnings: Vec<Warning>,
@@ -44,12 +41,7 @@ pub enum HostKeyResult {
     /// The key could not be added.
     NotDistributed(DistributeError),
     /// The key is in the file, but no login with it works.
-    NotProven {
-        /// What was done to the file.
-        change: Change,
-        /// Why there is no login.
-        error: ConnectError,
-    },
+    NotProven { change: Change, error: ConnectError },
     /// Stopped before it was done; the same again is safe.
     Interrupted,
     /// A bug in fleet; the same again is safe.
@@ -171,7 +163,6 @@ pub struct Distribution {
     pub login: Arc<dyn Connect>,
     /// Logs in with the new key and nothing else.
     pub proof: Arc<dyn Connect>,
-    /// The new key.
     pub key: Arc<PublicKeyLine>,
 }
 

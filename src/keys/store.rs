@@ -17,7 +17,6 @@ use crate::ssh::key::{KeyError, generate};
 
 /// The name of the private half in the project's `keys/` folder.
 pub const PRIVATE_NAME: &str = "fleet";
-/// The name of the public half.
 pub const PUBLIC_NAME: &str = "fleet.pub";
 
 /// A pair that was written.
@@ -34,40 +33,18 @@ pub struct KeyPair {
 /// Why no pair was written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// There is a pair already.
     #[error("there is a key pair already: {}", .private.display())]
-    Exists {
-        /// Its private half.
-        private: PathBuf,
-    },
+    Exists { private: PathBuf },
     /// There is one half only: the rest of an interrupted run, or of a move.
     #[error(
         "{} is there without its private half {}: an interrupted run left it, or the private half was moved away",
         .public.display(), .private.display()
     )]
-    PublicOnly {
-        /// What is there.
-        public: PathBuf,
-        /// What is not.
-        private: PathBuf,
-    },
-    /// The private half is there alone.
+    PublicOnly { public: PathBuf, private: PathBuf },
     #[error("{} is there without its public half {}", .private.display(), .public.display())]
-    PrivateOnly {
-        /// What is there.
-        private: PathBuf,
-        /// What is not.
-        public: PathBuf,
-    },
-    /// A file or folder cannot be made.
+    PrivateOnly { private: PathBuf, public: PathBuf },
     #[error("cannot write {}: {reason}", .path.display())]
-    Write {
-        /// Which one.
-        path: PathBuf,
-        /// The system's words.
-        reason: io::Error,
-    },
-    /// No key could be made.
+    Write { path: PathBuf, reason: io::Error },
     #[error(transparent)]
     Key(#[from] KeyError),
 }

@@ -15,30 +15,21 @@ use super::offered::Offered;
 /// What becomes of an offered key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Decision {
-    /// It is pinned already.
     Pinned,
     /// To be pinned, once confirmed.
     Pin,
-    /// Not to be pinned.
     Refused(Refusal),
 }
 
 /// Why a key is not pinned.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
-    /// It contradicts what is pinned.
     Contradicted(Verdict),
-    /// The list of fingerprints has others for this host.
-    OtherFingerprint {
-        /// The lines that have them.
-        lines: Vec<usize>,
-    },
-    /// The list of fingerprints does not have it.
+    OtherFingerprint { lines: Vec<usize> },
     NotListed,
 }
 
 impl Refusal {
-    /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
             Self::Contradicted(verdict) => verdict.hint(),
@@ -72,7 +63,6 @@ pub struct Row {
     pub key_type: String,
     /// `SHA256:…`.
     pub fingerprint: String,
-    /// What becomes of the key.
     pub decision: Decision,
 }
 

@@ -25,7 +25,6 @@ const SILENT: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewLine {
     pub tone: Tone,
-    /// The text, without colour.
     pub text: String,
 }
 

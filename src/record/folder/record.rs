@@ -75,7 +75,6 @@ impl FolderRecord {
         Ok(Self::new(&folder, events, controller, false))
     }
 
-    /// Writes the first files into the new folder of the run.
     fn fill(folder: &Path, plan: &Plan, asked: Option<&Asked>) -> Result<(File, File), RecordError> {
         let plan_path = folder.join(PLAN_FILE);
         let mut bytes = serde_json::to_vec_pretty(plan).map_err(io::Error::from).map_err(unwritable(&plan_path))?;
@@ -148,7 +147,6 @@ impl FolderRecord {
         Ok(Self::new(&folder, events, controller, true))
     }
 
-    /// The folder of the run.
     #[cfg(test)]
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -20,7 +20,6 @@ use crate::record::history::{HistoryError, RunEntry, RunResult, unreadable};
 use crate::record::record_error::RecordError;
 use crate::record::store::{Follow, Log, Record, Store};
 
-/// A folder with a folder for each run.
 #[derive(Debug, Clone)]
 pub struct FolderStore {
     runs: PathBuf,
