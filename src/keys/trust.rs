@@ -4,7 +4,6 @@
 //! against it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use crate::model::inventory::host_key::Verdict;
 use crate::model::text::name::HostLabel;
@@ -22,10 +21,13 @@ pub enum Decision {
 }
 
 /// Why a key is not pinned.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Refusal {
+    #[error("{0}")]
     Contradicted(Verdict),
+    #[error("the list of fingerprints has another for this host (line {})", .lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     OtherFingerprint { lines: Vec<usize> },
+    #[error("the list of fingerprints does not have it")]
     NotListed,
 }
 
@@ -37,19 +39,6 @@ impl Refusal {
                 "it may be an attack; compare with what the host says of itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
                     .to_owned()
             }
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Contradicted(verdict) => verdict.fmt(f),
-            Self::OtherFingerprint { lines } => {
-                let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
-                write!(f, "the list of fingerprints has another for this host (line {})", lines.join(", "))
-            }
-            Self::NotListed => f.write_str("the list of fingerprints does not have it"),
         }
     }
 }
