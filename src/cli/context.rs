@@ -22,8 +22,7 @@ use crate::model::text::hint::Hint;
 use crate::model::text::name::{HostName, SiteName, UserName};
 use crate::model::text::printable::printable;
 use crate::record::folder::store::FolderStore;
-use crate::report::words::hint_lines;
-use crate::report::words::hosts_in_words;
+use crate::report::words::{counted, hint_lines};
 
 /// The recipes inside the binary.
 const BUILT_IN: [(&str, &str); 1] = [("git-site", include_str!("../../recipes/git-site.toml"))];
@@ -110,7 +109,7 @@ impl<'a> Context<'a> {
         if width > most {
             let limit = descriptors::limit();
             self.capped.call_once(|| {
-                say(&format!("{} at a time, not {width}: the limit is {limit} open files", hosts_in_words(most)));
+                say(&format!("{} at a time, not {width}: the limit is {limit} open files", counted(most, "host")));
             });
         }
         width.clamp(1, most)

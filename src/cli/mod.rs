@@ -14,7 +14,6 @@ mod hosts;
 mod init;
 mod interrupts;
 mod keys;
-mod refusal;
 mod resume;
 mod run;
 mod show;

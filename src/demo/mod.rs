@@ -7,8 +7,7 @@
 //! Invariant: nothing is left behind. Whatever way it ends, the processes of the hosts are ended, and its folder is removed
 //! unless it was asked for.
 
-use crate::model::text::hint::Advise;
-use crate::model::text::hint::Hint;
+use crate::model::text::hint::{Advise, Hint};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::Stdio;

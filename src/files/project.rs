@@ -20,8 +20,7 @@ use crate::model::inventory::inventory_file::{Known, read_inventory};
 use crate::model::recipe::recipe::Recipe;
 use crate::model::recipe::recipe_file::read_recipe;
 use crate::model::text::encoding::wide_encoding;
-use crate::model::text::hint::Advise;
-use crate::model::text::hint::Hint;
+use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::name::RecipeName;
 
 /// Longest file that is read, in bytes.

@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::files::{create_new, private_dir};
+use crate::files::{create_new, if_there, private_dir};
 use crate::model::recipe::shell::quote;
-use crate::model::text::hint::Advise;
-use crate::model::text::hint::Hint;
+use crate::model::text::hint::{Advise, Hint};
 use crate::ssh::key::{KeyError, generate};
 
 /// The name of the private half in the project's `keys/` folder.
@@ -103,11 +102,8 @@ fn refuse_existing(private: &Path, public: &Path) -> Result<(), StoreError> {
 
 /// A dangling link is something, too.
 fn is_there(path: &Path) -> Result<bool, StoreError> {
-    match path.symlink_metadata() {
-        Ok(_) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(reason) => Err(StoreError::Write { path: path.to_owned(), reason }),
-    }
+    let there = if_there(path.symlink_metadata());
+    there.map(|there| there.is_some()).map_err(|reason| StoreError::Write { path: path.to_owned(), reason })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::paint::Tone;
 use super::time::clock;
-use super::words::{hosts_in_words, in_words, interrupt_in_words};
+use super::words::{counted, in_words, interrupt_in_words};
 use crate::model::run::agenda::{Agenda, Progress};
 use crate::model::run::event::Direction;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
@@ -207,7 +207,7 @@ fn heading(scene: &Scene<'_>, hosts: &[(State, &HostSummary)]) -> ViewLine {
             text.push_str(" soaking");
         }
     }
-    _ = write!(text, "  {}: {}", hosts_in_words(hosts.len()), counts(hosts));
+    _ = write!(text, "  {}: {}", counted(hosts.len(), "host"), counts(hosts));
     ViewLine { tone: Tone::Heading, text }
 }
 
