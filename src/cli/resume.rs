@@ -22,7 +22,7 @@ use crate::record::store::Store as _;
 
 pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Failure> {
     let store = context.store();
-    let (listening, taken) = take(context, choose(&store, &args.run, Purpose::Resume)?)?;
+    let (listening, taken) = take(context, choose(&store, &args.run.run, Purpose::Resume)?)?;
     taken.refuse_over()?;
     if !args.as_planned {
         taken.refuse_other_plan(&store, &context.project)?;
