@@ -20,10 +20,9 @@ use crate::model::run::past::OpenStep;
 use crate::model::text::name::RunId;
 use crate::record::store::Store as _;
 
-/// Goes on with a run.
 pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Failure> {
     let store = context.store();
-    let (listening, taken) = take(context, choose(&store, &args.run, Purpose::Resume)?, Direction::Forward)?;
+    let (listening, taken) = take(context, choose(&store, &args.run.run, Purpose::Resume)?, Direction::Forward)?;
     taken.refuse_over()?;
     if !args.as_planned {
         taken.refuse_other_plan(&store, &context.project)?;
@@ -39,7 +38,6 @@ pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Fail
     go(context, (listening, taken), Direction::Forward, decided, given_up).await
 }
 
-/// Takes back what a run has done.
 pub async fn undo(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
     let (listening, taken) = take(context, choose(&context.store(), typed, Purpose::Undo)?, Direction::Back)?;
     if !has_begun(&taken.known) {

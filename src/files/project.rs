@@ -21,8 +21,7 @@ use crate::model::inventory::inventory_file::{Known, read_inventory};
 use crate::model::recipe::recipe::Recipe;
 use crate::model::recipe::recipe_file::{FetchScript, read_recipe};
 use crate::model::text::encoding::wide_encoding;
-use crate::model::text::hint::Advise;
-use crate::model::text::hint::Hint;
+use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::name::RecipeName;
 
 /// Longest file that is read, in bytes.
@@ -31,9 +30,7 @@ pub const LONGEST_FILE: u64 = 4 << 20;
 /// A project: what of it reads, and what is wrong with the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
-    /// Its folder.
     pub root: PathBuf,
-    /// Its sites.
     pub inventory: Inventory,
     /// Its own recipes, and the built-in ones that it does not replace, also not by a broken one.
     pub recipes: BTreeMap<RecipeName, Recipe>,
@@ -62,44 +59,25 @@ pub struct LoadOptions<'a> {
 /// Why there is no project.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
-    /// No folder upward has `hosts/`.
     #[error("no project here: neither {start} nor a folder above it has `hosts/`")]
-    NotFound {
-        /// Where the search began.
-        start: String,
-    },
-    /// The named folder is no project.
+    NotFound { start: String },
     #[error("{folder} is no project: it has no folder `hosts/`")]
-    NoHosts {
-        /// The folder.
-        folder: String,
-    },
-    /// It is another user's.
+    NoHosts { folder: String },
     #[error(
         "{folder} belongs to user {owner}: fleet does not use it, because the recipes of a project run with your keys"
     )]
-    Foreign {
-        /// The folder.
-        folder: String,
-        /// Its user.
-        owner: u32,
-    },
-    /// Everybody may write to it.
+    Foreign { folder: String, owner: u32 },
     #[error(
         "everybody may write to {folder}: fleet does not use it, because the recipes of a project run with your keys"
     )]
     Open {
-        /// The folder.
         folder: String,
         /// The same, for a shell.
         quoted: String,
     },
-    /// A folder can not be listed.
     #[error("cannot read the folder {folder}")]
     Folder {
-        /// The folder.
         folder: String,
-        /// Why.
         #[source]
         source: io::Error,
     },
@@ -130,7 +108,6 @@ pub fn find(start: &Path, named: Option<&Path>) -> Result<PathBuf, ProjectError>
     found.map(Path::to_owned).ok_or_else(|| ProjectError::NotFound { start: shown(start) })
 }
 
-/// Reads the project.
 pub fn load(root: &Path, options: LoadOptions<'_>) -> Result<Project, ProjectError> {
     let mut sites = read_folder(root, "hosts")?;
     let own = if root.join("recipes").exists() { read_folder(root, "recipes")? } else { Vec::new() };

@@ -3,7 +3,7 @@
 //! Invariant: nothing is guessed. A torn last line is what a crash leaves, and is passed over; anything else that does not read is
 //! an error with its file and line ([`super::journal`]).
 
-use std::io::{self, BufReader};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use super::follow::Follower;
@@ -21,7 +21,6 @@ use crate::record::history::{HistoryError, RunEntry, RunResult, unreadable};
 use crate::record::record_error::RecordError;
 use crate::record::store::{Follow, Log, Record, Store};
 
-/// A folder with a folder for each run.
 #[derive(Debug, Clone)]
 pub struct FolderStore {
     runs: PathBuf,
@@ -48,13 +47,9 @@ impl Store for FolderStore {
     }
 
     fn runs(&self) -> Result<Vec<RunId>, HistoryError> {
-        let entries = match self.runs.read_dir() {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(unreadable(&self.runs)(source)),
-        };
+        let entries = files::if_there(self.runs.read_dir()).map_err(unreadable(&self.runs))?;
         let mut ids = Vec::new();
-        for entry in entries {
+        for entry in entries.into_iter().flatten() {
             let entry = entry.map_err(unreadable(&self.runs))?;
             ids.extend(entry.file_name().to_str().and_then(|name| RunId::parse(name).ok()));
         }
@@ -119,15 +114,9 @@ impl Store for FolderStore {
 
     fn request(&self, run: &RunId) -> Result<Option<Asked>, HistoryError> {
         let path = self.folder(run).join(REQUEST_FILE);
-        match files::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| HistoryError::Damaged {
-                line: source.line(),
-                path,
-                source,
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(unreadable(&path)(source)),
-        }
+        let bytes = files::if_there(files::read(&path)).map_err(unreadable(&path))?;
+        let read = bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose();
+        read.map_err(|source| HistoryError::Damaged { line: source.line(), path, source })
     }
 
     fn events(&self, run: &RunId, take: &mut dyn FnMut(Event)) -> Result<(), HistoryError> {
@@ -137,11 +126,8 @@ impl Store for FolderStore {
     fn log(&self, run: &RunId, host: &HostLabel) -> Result<Option<Log>, HistoryError> {
         let Some(name) = log_name(host) else { return Ok(None) };
         let place = self.folder(run).join(name);
-        match files::open(&place) {
-            Ok(file) => Ok(Some(Log { place, lines: Box::new(BufReader::with_capacity(1 << 16, file)) })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(unreadable(&place)(source)),
-        }
+        let file = files::if_there(files::open(&place)).map_err(unreadable(&place))?;
+        Ok(file.map(|file| Log { place, lines: Box::new(BufReader::with_capacity(1 << 16, file)) }))
     }
 
     fn end_of_log(&self, run: &RunId, host: &HostLabel) -> Option<Vec<u8>> {

@@ -132,7 +132,7 @@ impl Case {
             recipe: &self.recipe,
             tasks: &tasks,
             overrides: &self.overrides,
-            run: &RunId::parse("20260101-000000-0000").unwrap(),
+            run: Some(&RunId::parse("20260101-000000-0000").unwrap()),
             login: &UserName::parse("me").unwrap(),
             proof: self.proof.as_ref(),
             unproven: self.unproven,

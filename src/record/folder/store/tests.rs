@@ -1,3 +1,5 @@
+use std::io;
+
 use jiff::tz::TimeZone;
 
 use super::*;
