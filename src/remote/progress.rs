@@ -75,16 +75,35 @@ impl Polls {
 #[derive(Clone, Copy)]
 enum Phase {
     /// No begin mark yet.
-    Starting { by: Instant },
-    Running { since: Instant, heard: Instant },
+    Starting {
+        by: Instant,
+    },
+    Running {
+        since: Instant,
+        heard: Instant,
+    },
     /// To be ended; TERM is sent with the next line.
-    Condemned { why: Why },
-    Terminated { why: Why, kill_at: Instant },
+    Condemned {
+        why: Why,
+    },
+    Terminated {
+        why: Why,
+        kill_at: Instant,
+    },
     /// KILL is sent with the next line.
-    Doomed { why: Why },
-    Killed { why: Why, give_up_at: Instant },
+    Doomed {
+        why: Why,
+    },
+    Killed {
+        why: Why,
+        give_up_at: Instant,
+    },
     /// The end mark came on standard output; that of standard error is on its way.
-    Ended { why: Option<Why>, by: Instant, unheard: bool },
+    Ended {
+        why: Option<Why>,
+        by: Instant,
+        unheard: bool,
+    },
 }
 
 #[derive(Clone, Copy)]

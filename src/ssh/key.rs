@@ -38,9 +38,7 @@ const LARGEST_KEY_FILE: u64 = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error("there is no key {}", .path.display())]
-    Missing {
-        path: PathBuf,
-    },
+    Missing { path: PathBuf },
     /// Others than its owner may read the private half: OpenSSH would not use it either.
     #[error("others can read the private key {} (mode {mode:04o}): it is not used", .path.display())]
     TooOpen {
@@ -49,19 +47,11 @@ pub enum KeyError {
         mode: u32,
     },
     #[error("the private key {} has a passphrase", .path.display())]
-    Encrypted {
-        path: PathBuf,
-    },
+    Encrypted { path: PathBuf },
     #[error("wrong passphrase for the private key {}", .path.display())]
-    WrongPassphrase {
-        path: PathBuf,
-    },
+    WrongPassphrase { path: PathBuf },
     #[error("{} cannot be used as a key: {reason}", .path.display())]
-    NotAKey {
-        path: PathBuf,
-        reason: String,
-        hint: Option<Hint>,
-    },
+    NotAKey { path: PathBuf, reason: String, hint: Option<Hint> },
     #[error("{} is the public half of a key, and the agent does not hold its private half", .path.display())]
     Public {
         path: PathBuf,
@@ -69,16 +59,11 @@ pub enum KeyError {
         private: String,
     },
     #[error("cannot read the key {}: {reason}", .path.display())]
-    Unreadable {
-        path: PathBuf,
-        reason: io::Error,
-    },
+    Unreadable { path: PathBuf, reason: io::Error },
     #[error("the comment of a key must be one line without control characters")]
     Comment,
     #[error("cannot generate a key: {reason}")]
-    Generate {
-        reason: String,
-    },
+    Generate { reason: String },
 }
 
 impl Advise for KeyError {

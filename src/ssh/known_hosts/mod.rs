@@ -40,10 +40,7 @@ pub struct KnownHosts {
 #[derive(Debug, thiserror::Error)]
 pub enum KnownHostsError {
     #[error("cannot read the pinned host keys in {path}: {source}")]
-    Read {
-        path: PathBuf,
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
 }
 
 impl KnownHosts {
