@@ -11,10 +11,10 @@ use crate::model::inventory::inventory::Site;
 use crate::model::inventory::ssh::SshValues;
 use crate::model::plan::book::{Book, Proof};
 use crate::model::plan::plan::PlanHost;
-use crate::model::plan::planner::{self, Overrides, PlanError, Request};
+use crate::model::plan::planner::{self, Overrides, Request};
 use crate::model::run::exit;
 use crate::model::run::reason::Reason;
-use crate::model::text::name::{HostLabel, HostName, RunId, UserName, VarName};
+use crate::model::text::name::{HostLabel, HostName, UserName, VarName};
 use crate::remote::{Connect, HostProof, HostReport, InForce, NoAnswer, Question, Session, newest};
 use crate::ssh::Backoff;
 
@@ -33,10 +33,7 @@ pub fn site_hosts(
     overrides: &Overrides,
     login: &UserName,
 ) -> Result<Vec<PlanHost>, PlanningError> {
-    let run = RunId::parse("RUN").map_err(PlanError::from)?;
-    let (hosts, recipe) = (names, planning::recipe(project, site)?);
-    let request =
-        Request { site, hosts, recipe, tasks: &[], overrides, run: &run, login, proof: None, unproven: false };
+    let request = Request::without_run((site, names, planning::recipe(project, site)?), overrides, login);
     Ok(planner::site_hosts(request, true)?)
 }
 

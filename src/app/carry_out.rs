@@ -13,24 +13,22 @@ use crate::report::reporters::{RECORD, Reporters};
 pub async fn carry_out(run: Run, record: Box<dyn Record>, views: Vec<Box<dyn Reporter>>) -> (Summary, Reporters) {
     // The record comes first: what is shown has been written.
     let record: Box<dyn Reporter> = Box::new(record);
-    let mut reporting = Reporting(Reporters::new(std::iter::once(record).chain(views).collect()));
-    let summary = engine::execute(run, &mut reporting).await;
-    (summary, reporting.0)
+    let mut reporters = Reporters::new(std::iter::once(record).chain(views).collect());
+    let summary = engine::execute(run, &mut reporters).await;
+    (summary, reporters)
 }
 
-struct Reporting(Reporters);
-
-impl Observer for Reporting {
+impl Observer for Reporters {
     fn observe(&mut self, event: &Event, summary: &mut Summary) {
-        self.0.report(event, summary);
+        self.report(event, summary);
     }
 
     fn commit(&mut self, summary: &mut Summary) -> Result<(), Unwritten> {
-        self.0.commit(summary);
-        if self.0.has(RECORD) { Ok(()) } else { Err(Unwritten) }
+        Self::commit(self, summary);
+        if self.has(RECORD) { Ok(()) } else { Err(Unwritten) }
     }
 
     fn tick(&mut self, summary: &mut Summary) {
-        self.0.tick(Timestamp::now(), summary);
+        Self::tick(self, Timestamp::now(), summary);
     }
 }

@@ -76,7 +76,7 @@ pub fn plan(project: &Project, asked: &Asked, run: &RunId) -> Result<Plan, Plann
     let Asked { site: name, hosts, tasks, overrides, login, proof, unproven } = asked;
     let site = site(project, name)?.ok_or_else(|| PlanningError::NoSite(name.clone()))?;
     let recipe = recipe(project, site)?;
-    let (proof, unproven) = (proof.as_ref(), *unproven);
+    let (run, proof, unproven) = (Some(run), proof.as_ref(), *unproven);
     let request = Request { site, hosts, recipe, tasks, overrides, run, login, proof, unproven };
     if let Some((name, meant)) = planner::misspelt(request) {
         let (recipe, site) = (recipe.name.clone(), site.name.clone());

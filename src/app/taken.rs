@@ -25,11 +25,23 @@ pub struct Taken {
 
 impl Taken {
     /// Takes it up, unless another process works on it.
-    pub fn take(store: &dyn Store, run: RunId) -> Result<Self, ResumeError> {
+    ///
+    /// The way back needs the text of a script only where nobody knows whether it still runs: one that is lost keeps no site as it is.
+    pub fn take(store: &dyn Store, run: RunId, direction: Direction) -> Result<Self, ResumeError> {
         store.refuse_not_started(&run)?;
         let record = store.reopen(&run)?;
         let known = store.known(&run)?;
-        if known.plan.task == AD_HOC { Err(ResumeError::AdHoc(run)) } else { Ok(Self { run, known, record }) }
+        if known.plan.task == AD_HOC {
+            return Err(ResumeError::AdHoc(run));
+        }
+        let open = known.past.open_steps();
+        let is_open = |at| open.iter().any(|open| open.at == at && open.kind == StepKind::Run);
+        for (at, id) in known.plan.blob_ids() {
+            if direction == Direction::Forward || is_open(at) {
+                store.blob(&run, id)?;
+            }
+        }
+        Ok(Self { run, known, record })
     }
 
     /// An error when there is nothing to go on with.

@@ -120,7 +120,6 @@ fn password(flags: &Flags) -> Result<Option<Arc<PasswordGate>>, Failure> {
     Ok(Some(Arc::new(PasswordGate::new(password))))
 }
 
-/// Asks for the login password.
 pub fn ask_password(flags: &Flags, question: &str) -> Result<SecretString, Failure> {
     ask::secret(flags, question, "--password-file FILE")
 }
@@ -150,7 +149,6 @@ fn home(path: &str) -> PathBuf {
     }
 }
 
-/// The pinned host keys.
 pub fn known_hosts(context: &Context<'_>) -> Result<Arc<KnownHosts>, Failure> {
     let path = context.known_hosts();
     let known_hosts = KnownHosts::load(&path).map_err(Failure::environment)?;

@@ -82,16 +82,11 @@ pub enum Verb {
     /// List the runs that this machine has started from the project
     Runs,
     /// Show how a run ended
-    Show {
-        /// The run, a unique beginning of its name, or `last`
-        #[arg(default_value = "last")]
-        run: String,
-    },
+    Show(RunArg),
     /// Show what a run's hosts printed
     Logs {
-        /// The run, a unique beginning of its name, or `last`
-        #[arg(default_value = "last")]
-        run: String,
+        #[command(flatten)]
+        run: RunArg,
         /// Only this host
         host: Option<String>,
         /// Only this step
@@ -101,23 +96,11 @@ pub enum Verb {
     /// Go on with a run whose controller ended, or that was let go of
     Resume(ResumeArgs),
     /// Take back what a run has done, also one that has ended
-    Undo {
-        /// The run, a unique beginning of its name, or `last`
-        #[arg(default_value = "last")]
-        run: String,
-    },
+    Undo(RunArg),
     /// Show a run that another process carries out, live
-    Attach {
-        /// The run, a unique beginning of its name, or `last`
-        #[arg(default_value = "last")]
-        run: String,
-    },
+    Attach(RunArg),
     /// End the running steps of a run on its hosts, then undo or hold by its policy
-    Cancel {
-        /// The run, a unique beginning of its name, or `last`
-        #[arg(default_value = "last")]
-        run: String,
-    },
+    Cancel(RunArg),
     /// Print a completion script
     Completions {
         /// The shell
@@ -126,10 +109,16 @@ pub enum Verb {
 }
 
 #[derive(Debug, Args)]
-pub struct ResumeArgs {
+pub struct RunArg {
     /// The run, a unique beginning of its name, or `last`
     #[arg(default_value = "last")]
     pub run: String,
+}
+
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    #[command(flatten)]
+    pub run: RunArg,
     /// Go on with the plan of then, although recipe or inventory have changed
     #[arg(long)]
     pub as_planned: bool,

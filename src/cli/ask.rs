@@ -20,12 +20,10 @@ use crate::model::text::hint::Hint;
 /// Bytes of a secret file that are looked at.
 const LONGEST_SECRET: u64 = 64 << 10;
 
-/// Can a question be asked?
 pub fn is_interactive(flags: &Flags) -> bool {
     !flags.no_input && io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Why no question can be asked.
 pub fn why_not(flags: &Flags) -> &'static str {
     if flags.no_input { "--no-input forbids questions" } else { "there is no terminal to ask on" }
 }

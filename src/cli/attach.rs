@@ -33,7 +33,6 @@ pub async fn attach(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
     follow(context, &run).await
 }
 
-/// Shows the run from here on.
 pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
     let store = context.store();
     let plan = Arc::new(store.plan(run)?);

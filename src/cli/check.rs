@@ -13,8 +13,9 @@ use crate::model::plan::planner::{self, PlanError, Request};
 use crate::model::recipe::recipe::{Recipe, Task};
 use crate::model::run::exit;
 use crate::model::text::hint::Advise as _;
-use crate::model::text::name::{HostName, RunId, TaskName};
+use crate::model::text::name::{HostName, TaskName};
 use crate::model::text::printable::printable;
+use crate::report::words::counted;
 
 /// Every file was read already; what is left is to plan every task of every site, and to say how it went.
 pub fn check(context: &Context<'_>) -> Result<u8, Failure> {
@@ -62,9 +63,8 @@ pub fn check(context: &Context<'_>) -> Result<u8, Failure> {
         return Err(Failure::new(exit::INVALID, errors.into_iter().collect::<Vec<_>>().join("\n")));
     }
     let hosts: usize = sites.values().map(|site| site.hosts.len()).sum();
-    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    let recipes = count(context.project.recipes.len(), "recipe");
-    say(&format!("{} with {}, {recipes}: no errors", count(sites.len(), "site"), count(hosts, "host")));
+    let recipes = counted(context.project.recipes.len(), "recipe");
+    say(&format!("{} with {}, {recipes}: no errors", counted(sites.len(), "site"), counted(hosts, "host")));
     Ok(exit::SUCCESS)
 }
 
@@ -75,18 +75,7 @@ fn plan_all(
     task: &TaskName,
 ) -> Result<Result<Plan, PlanError>, Failure> {
     let hosts: Vec<HostName> = site.hosts.iter().map(|host| host.name.clone()).collect();
-    let run = RunId::parse("RUN").map_err(Failure::environment)?;
-    let login = context::login_user()?;
-    let request = Request {
-        site,
-        hosts: &hosts,
-        recipe,
-        tasks: std::slice::from_ref(task),
-        overrides: &context.flags.overrides(),
-        run: &run,
-        login: &login,
-        proof: None,
-        unproven: false,
-    };
-    Ok(planner::plan(request))
+    let (overrides, login) = (context.flags.overrides(), context::login_user()?);
+    let request = Request::without_run((site, &hosts, recipe), &overrides, &login);
+    Ok(planner::plan(Request { tasks: std::slice::from_ref(task), ..request }))
 }

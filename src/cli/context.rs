@@ -22,8 +22,7 @@ use crate::model::text::hint::Hint;
 use crate::model::text::name::{HostName, SiteName, UserName};
 use crate::model::text::printable::printable;
 use crate::record::folder::store::FolderStore;
-use crate::report::words::hint_lines;
-use crate::report::words::hosts_in_words;
+use crate::report::words::{counted, hint_lines};
 
 /// The recipes inside the binary.
 const BUILT_IN: [(&str, &str); 1] = [("git-site", include_str!("../../recipes/git-site.toml"))];
@@ -110,18 +109,16 @@ impl<'a> Context<'a> {
         if width > most {
             let limit = descriptors::limit();
             self.capped.call_once(|| {
-                say(&format!("{} at a time, not {width}: the limit is {limit} open files", hosts_in_words(most)));
+                say(&format!("{} at a time, not {width}: the limit is {limit} open files", counted(most, "host")));
             });
         }
         width.clamp(1, most)
     }
 
-    /// The folder of the records.
     pub fn runs(&self) -> PathBuf {
         self.project.root.join(".fleet/runs")
     }
 
-    /// The records themselves.
     pub fn store(&self) -> FolderStore {
         FolderStore::new(&self.runs())
     }
@@ -131,7 +128,6 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The project folder.
 pub fn root(flags: &Flags) -> Result<PathBuf, Failure> {
     let start = std::env::current_dir().map_err(Failure::environment)?;
     let root = project::find(&start, flags.project.as_deref())?;
@@ -139,7 +135,6 @@ pub fn root(flags: &Flags) -> Result<PathBuf, Failure> {
     Ok(root)
 }
 
-/// Are colours wanted on that stream?
 pub fn colour(flags: &Flags, terminal: bool) -> bool {
     match flags.color {
         Colour::Always => true,
@@ -186,7 +181,6 @@ pub fn advise(text: &str, hints: &[Hint]) {
     say(&lines.join("\n"));
 }
 
-/// The person's time zone.
 pub fn zone() -> TimeZone {
     TimeZone::system()
 }

@@ -16,11 +16,9 @@ use crate::report::words::hint_lines;
 const TARGETS: &[&str] = &["limit", "exclude"];
 /// How the keys and passwords are found. What a host's connection is like is in the plan of a run that is resumed.
 const LOGIN: &[&str] = &["identity", "ask_pass", "password_file", "passphrase_file"];
-/// How hosts are contacted.
 const DIAL: &[&str] = &["connect_timeout", "connect_retry"];
 /// What connects to hosts without a plan of a task.
 const CONNECTION: &[&str] = &["parallel", "user"];
-/// How a run is shown.
 const VIEW: &[&str] = &["verbose", "quiet", "json"];
 /// How a task, or one command, runs.
 const ROLLOUT: &[&str] = &["dry_run", "serial", "max_fail", "timeout", "reconnect_timeout"];
@@ -59,7 +57,6 @@ pub fn typed(matches: &ArgMatches) -> (String, Option<String>) {
     (verb.to_owned(), tasks.and_then(|mut tasks| tasks.next()).map(|task| task.replace('_', "-")))
 }
 
-/// Refuses a flag on the command line that would be ignored.
 pub fn refuse_ignored(command: &Command, matches: &ArgMatches) -> Result<(), clap::Error> {
     let (verb, what) = typed(matches);
     let taken = taken(&verb, what.as_deref());

@@ -37,10 +37,8 @@ pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
                     Some(Holder { foreign: Some(path), .. }) => {
                         let steps = [format!("{path} holds no run's name")].into_iter().chain(without_lock(report));
                         let steps = one_line(&steps.collect::<Vec<_>>().join("; "));
-                        (
-                            Cell::toned(Tone::Warning, "run unnamed since an unknown time"),
-                            Cell::toned(Tone::Warning, steps),
-                        )
+                        let who = "run unnamed since an unknown time";
+                        (Cell::toned(Tone::Warning, who), Cell::toned(Tone::Warning, steps))
                     }
                     Some(holder) => {
                         let who = format!("run {} since {}", holder.run, holder.since);
@@ -48,14 +46,10 @@ pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
                         (Cell::toned(tone, one_line(&who)), Cell::toned(tone, one_line(&holder.evidence.describe())))
                     }
                 };
-                let history: Vec<String> = runs_of(host, report);
-                rows.push(vec![label, lock, steps, Cell::plain(history.first().cloned().unwrap_or_default())]);
-                rows.extend(
-                    history
-                        .into_iter()
-                        .skip(1)
-                        .map(|line| vec![Cell::plain(""), Cell::plain(""), Cell::plain(""), Cell::plain(line)]),
-                );
+                let mut history = runs_of(host, report).into_iter().map(Cell::plain);
+                rows.push(vec![label, lock, steps, history.next().unwrap_or_else(|| Cell::plain(""))]);
+                let below = |run| vec![Cell::plain(""), Cell::plain(""), Cell::plain(""), run];
+                rows.extend(history.map(below));
             }
         }
     }

@@ -43,7 +43,6 @@ roles = ["web", "db"]
 /// Private keys and the records of runs stay here; public keys and pinned host keys are shared.
 pub const IGNORED: [&str; 4] = ["keys/*", "!keys/*.pub", "!keys/known_hosts", ".fleet/"];
 
-/// What `init` did.
 pub struct Written {
     /// Files that were made.
     pub made: Vec<PathBuf>,

@@ -14,7 +14,6 @@ mod hosts;
 mod init;
 mod interrupts;
 mod keys;
-mod refusal;
 mod resume;
 mod run;
 mod show;
@@ -33,14 +32,13 @@ use crate::model::run::exit;
 use crate::model::text::hint::Hint;
 use crate::model::text::printable::printable;
 use crate::report::diagnostics;
-use args::{Cli, Flags, SiteArgs, Verb};
+use args::{Cli, Flags, RunArg, SiteArgs, Verb};
 use context::{Context, advise, print, say};
 use failure::Failure;
 
 /// What can be done with a site besides the tasks of its recipe.
 const SITE_VERBS: [&str; 6] = ["run", "trust", "distribute-keys", "status", "check", "unlock"];
 
-/// Runs `fleet`.
 pub fn main() -> ExitCode {
     let argv = match args::utf8(std::env::args_os(), std::env::vars_os()) {
         Ok(argv) => argv,
@@ -106,12 +104,14 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::Init => init(flags),
         Verb::Demo { keep, serve } => show_demo(*keep, *serve).await,
         Verb::Runs => show::runs(&Context::load(flags)?),
-        Verb::Show { run } => show::show(&Context::load(flags)?, run),
-        Verb::Logs { run, host, step } => show::logs(&Context::load(flags)?, run, host.as_deref(), step.as_deref()),
+        Verb::Show(RunArg { run }) => show::show(&Context::load(flags)?, run),
+        Verb::Logs { run, host, step } => {
+            show::logs(&Context::load(flags)?, &run.run, host.as_deref(), step.as_deref())
+        }
         Verb::Resume(args) => resume::resume(&Context::load(flags)?, args).await,
-        Verb::Undo { run } => resume::undo(&Context::load(flags)?, run).await,
-        Verb::Attach { run } => attach::attach(&Context::load(flags)?, run).await,
-        Verb::Cancel { run } => resume::cancel(&Context::load(flags)?, run).await,
+        Verb::Undo(RunArg { run }) => resume::undo(&Context::load(flags)?, run).await,
+        Verb::Attach(RunArg { run }) => attach::attach(&Context::load(flags)?, run).await,
+        Verb::Cancel(RunArg { run }) => resume::cancel(&Context::load(flags)?, run).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "fleet", &mut script);

@@ -20,10 +20,9 @@ use crate::model::run::past::OpenStep;
 use crate::model::text::name::RunId;
 use crate::record::store::Store as _;
 
-/// Goes on with a run.
 pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Failure> {
     let store = context.store();
-    let (listening, taken) = take(context, choose(&store, &args.run, Purpose::Resume)?)?;
+    let (listening, taken) = take(context, choose(&store, &args.run.run, Purpose::Resume)?, Direction::Forward)?;
     taken.refuse_over()?;
     if !args.as_planned {
         taken.refuse_other_plan(&store, &context.project)?;
@@ -39,9 +38,8 @@ pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Fail
     go(context, (listening, taken), Direction::Forward, decided, given_up).await
 }
 
-/// Takes back what a run has done.
 pub async fn undo(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
-    let (listening, taken) = take(context, choose(&context.store(), typed, Purpose::Undo)?)?;
+    let (listening, taken) = take(context, choose(&context.store(), typed, Purpose::Undo)?, Direction::Back)?;
     if !has_begun(&taken.known) {
         return Err(ResumeError::NothingToUndo(taken.run).into());
     }
@@ -76,7 +74,7 @@ pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
             }
         }
     }
-    let (listening, taken) = take(context, run)?;
+    let (listening, taken) = take(context, run, Direction::Cancel)?;
     if taken.known.summary.finished.is_some() && !is_open(&taken.known) {
         return Err(ResumeError::NothingToCancel(taken.run).into());
     }
@@ -87,9 +85,9 @@ pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
 }
 
 /// Whoever has the record is its controller, and may be told at once.
-fn take(context: &Context<'_>, run: RunId) -> Result<(Listening, Taken), Failure> {
+fn take(context: &Context<'_>, run: RunId, direction: Direction) -> Result<(Listening, Taken), Failure> {
     let listening = interrupts::listen()?;
-    Ok((listening, Taken::take(&context.store(), run)?))
+    Ok((listening, Taken::take(&context.store(), run, direction)?))
 }
 
 async fn go(

@@ -33,17 +33,14 @@ use crate::report::plain::Plain;
 use crate::report::plan_text;
 use crate::report::table;
 use crate::report::terminal::Terminal;
+use crate::report::words::counted;
 use crate::report::{self, Reporter};
 
 /// Runs tasks on each targeted site, one site after another; the first that does not succeed is the last.
 pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let targets = context.targets(&args.selector)?;
-    let tasks: Vec<TaskName> = args
-        .tasks
-        .iter()
-        .map(|task| TaskName::parse(task))
-        .collect::<Result<_, _>>()
-        .map_err(|e| Failure::usage(e.to_string()))?;
+    let tasks = args.tasks.iter().map(|task| TaskName::parse(task));
+    let tasks = tasks.collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
     let sites = context.sites(&targets);
     refuse_followers(&sites)?;
     // Before the first of them is planned, for which hosts may be asked.
@@ -130,7 +127,6 @@ fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), Failure> {
     }
 }
 
-/// Runs one command on all targeted hosts.
 pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let command = match args.command.as_slice() {
         [] => {
@@ -144,7 +140,7 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
     let targets = context.targets(&args.selector)?;
     let sites = context.sites(&targets);
     let plan = planner::plan_command(&sites, &command, &context.flags.overrides(), &context::login_user()?)
-        .map_err(|e| Failure::new(exit::INVALID, e.to_string()))?;
+        .map_err(|e| Failure::new(exit::INVALID, e))?;
     if context.flags.dry_run {
         return dry_run(context, [&plan]);
     }
@@ -185,8 +181,7 @@ pub fn confirm(context: &Context<'_>, plan: &Plan, what: &str) -> Result<(), Fai
         let site = context.project.inventory.sites.get(name);
         let stage = site.and_then(|site| site.stage.as_ref()).map(|stage| stage.value);
         if broken || stage == Some(Stage::Production) {
-            let hosts = plan.hosts.iter().filter(|host| host.site == *name).count();
-            let hosts = if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") };
+            let hosts = counted(plan.hosts.iter().filter(|host| host.site == *name).count(), "host");
             let on = if broken { format!("`{name}`, whose file has errors") } else { "production".to_owned() };
             let question = format!("{what} on {on}, {hosts}. Type `{name}` to go on:");
             ask::confirm_by_name(context.flags, &question, name.as_str())?;
@@ -279,7 +274,6 @@ pub async fn carry_out(context: &Context<'_>, record: Box<dyn Record>, work: Wor
     Ok(code)
 }
 
-/// The final table.
 pub fn tell_end(plan: &Arc<Plan>, summary: &Summary, json: bool, color: bool) {
     let text = table::table(plan, summary, color);
     // The deployment is over: whoever closed standard output does not change how it ended.

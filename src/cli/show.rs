@@ -6,9 +6,9 @@ use std::io::{self, IsTerminal as _};
 use super::context::{self, Context, print};
 use super::failure::Failure;
 use crate::model::inventory::inventory::{Inventory, Site};
-use crate::model::plan::planner::{Overrides, Request, Variables};
+use crate::model::plan::planner::{Request, Variables};
 use crate::model::run::exit;
-use crate::model::text::name::{HostName, RunId};
+use crate::model::text::name::HostName;
 use crate::record::store::Store as _;
 use crate::report::logs::{LogQuery, LogStyle};
 use crate::report::{inventory_text, listing, logs};
@@ -39,25 +39,13 @@ pub fn explain(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
 
 fn explain_site(context: &Context<'_>, site: &Site, names: &[HostName]) -> Result<String, Failure> {
     let recipe = site.recipe.as_ref().map(|_| context.recipe(site)).transpose()?;
-    let overrides: Overrides = context.flags.overrides();
-    let run = RunId::parse("RUN").map_err(Failure::environment)?;
-    let login = context::login_user()?;
+    let (overrides, login) = (context.flags.overrides(), context::login_user()?);
     let hosts: Vec<_> = site.hosts.iter().filter(|host| names.contains(&host.name)).collect();
     let mut variables = Vec::new();
     for host in &hosts {
         variables.push(match recipe {
             Some(recipe) => {
-                let request = Request {
-                    site,
-                    hosts: names,
-                    recipe,
-                    tasks: &[],
-                    overrides: &overrides,
-                    run: &run,
-                    login: &login,
-                    proof: None,
-                    unproven: false,
-                };
+                let request = Request::without_run((site, names, recipe), &overrides, &login);
                 let mut variables = Variables::of_host(request, host)?;
                 if let Some(followed) = &site.follows {
                     variables.await_proof(recipe, &followed.value);

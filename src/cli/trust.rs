@@ -24,8 +24,8 @@ use crate::model::text::name::HostLabel;
 use crate::model::text::printable::printable;
 use crate::report::columns::{Cell, columns};
 use crate::report::paint::Tone;
-use crate::ssh::ConnectError;
-use crate::ssh::{Admission, Backoff, HostKey, KnownHosts, Timeouts, scan_host_key};
+use crate::report::words::counted;
+use crate::ssh::{Admission, Backoff, ConnectError, HostKey, KnownHosts, Timeouts, scan_host_key};
 
 /// Fetches, shows, asks, pins. A key that contradicts a pinned one is refused, whatever the flags.
 pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
@@ -96,14 +96,11 @@ fn pin(
     }
     let path = context.known_hosts();
     if let Some(folder) = path.parent() {
-        files::private_dir(folder)
-            .map_err(|e| Failure::environment(format!("cannot make {}: {e}", folder.display())))?;
+        let failed = |e| Failure::environment(format!("cannot make {}: {e}", folder.display()));
+        files::private_dir(folder).map_err(failed)?;
     }
     pin::pin(&path, &pins).map_err(Failure::environment)?;
-    say(&format!(
-        "pinned {} in keys/known_hosts",
-        if pins.len() == 1 { "1 key".to_owned() } else { format!("{} keys", pins.len()) }
-    ));
+    say(&format!("pinned {} in keys/known_hosts", counted(pins.len(), "key")));
     Ok(())
 }
 

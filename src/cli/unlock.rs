@@ -12,12 +12,11 @@ use super::failure::Failure;
 use super::{access, ask};
 use crate::app::books::{self, Answer, Place};
 use crate::model::run::exit;
-use crate::model::run::reason::Reason;
 use crate::model::text::hint::Hint;
 use crate::model::text::name::{RunId, StepName};
 use crate::model::text::printable::one_line;
-use crate::remote::{Connect, Evidence, Question};
-use crate::report::words::hint_lines;
+use crate::remote::{Connect, Evidence, HostReport, Question};
+use crate::report::words::{counted, hint_lines};
 
 /// A host whose site is locked.
 struct Held<'a> {
@@ -37,15 +36,8 @@ pub async fn unlock(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
     }
     let mut held = Vec::new();
     let mut code = books::reached(&answers);
-    for (place, answer) in &answers {
+    for (place, report) in answered(&answers) {
         let label = &place.host.label;
-        let report = match answer {
-            Err(reason) => {
-                say(&format!("{label}: {}", one_line(&reason.in_one_line())));
-                continue;
-            }
-            Ok(report) => report,
-        };
         match &report.holder {
             None => say(&format!("{label}: not locked")),
             Some(holder) => {
@@ -54,9 +46,8 @@ pub async fn unlock(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
                 say(&one_line(&format!("{label}: locked by run {run} since {since}: {evidence}")));
                 match &holder.foreign {
                     Some(path) => {
-                        say(&one_line(&format!(
-                            "{label}: refused: {path} holds no run's name; look at it, and remove it by hand"
-                        )));
+                        let refused = "holds no run's name; look at it, and remove it by hand";
+                        say(&one_line(&format!("{label}: refused: {path} {refused}")));
                         code = exit::worst([code, exit::FAILED]);
                     }
                     None => held.push(Held { place, run: run.clone(), evidence: &holder.evidence }),
@@ -66,24 +57,18 @@ pub async fn unlock(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
     }
     if !held.is_empty() {
         confirm(context, &held)?;
-        let now = Timestamp::now();
-        let by = context::operator();
-        let questions = held.iter().filter_map(|Held { place, run, .. }| {
+        let (now, by) = (Timestamp::now(), context::operator());
+        let changes = held.iter().filter_map(|Held { place, run, .. }| {
             let line = format!("{run} {now:.0} unlocked {by} {} unlock", place.host.site);
-            RunId::parse(run).ok().map(|run| (*place, Question::unlock(&place.book, &run, &line)))
+            Some(Change {
+                place,
+                question: Question::unlock(&place.book, &RunId::parse(run).ok()?, &line),
+                done: format!("unlocked; it was locked by run {run}"),
+                not_done: format!("not unlocked: run {run} does not have the lock any more"),
+                failed: "not unlocked",
+            })
         });
-        let done = carry_out(context, &connector, questions.collect()).await;
-        for (Held { place, run, .. }, done) in held.iter().zip(done) {
-            let label = &place.host.label;
-            match done {
-                Ok(true) => {
-                    say(&format!("{label}: unlocked; it was locked by run {run}, and the host's history says so"));
-                }
-                Ok(false) => say(&format!("{label}: not unlocked: run {run} does not have the lock any more")),
-                Err(ref reason) => say(&format!("{label}: not unlocked: {}", one_line(&reason.in_one_line()))),
-            }
-            code = if done == Ok(true) { code } else { exit::worst([code, exit::FAILED]) };
-        }
+        code = exit::worst([code, carry_out(context, &connector, changes.collect()).await]);
     }
     Ok(if tell_effects(&answers) { exit::worst([code, exit::UNKNOWN]) } else { code })
 }
@@ -105,8 +90,7 @@ fn confirm(context: &Context<'_>, held: &[Held<'_>]) -> Result<(), Failure> {
             say(&line);
         }
     }
-    let count = if held.len() == 1 { "1 host".to_owned() } else { format!("{} hosts", held.len()) };
-    let question = format!("Take the lock away on {count}?");
+    let question = format!("Take the lock away on {}?", counted(held.len(), "host"));
     let mut all_over = true;
     for run in runs {
         if any(run, |evidence| !evidence.is_over()) {
@@ -127,15 +111,7 @@ async fn forget(
     let mut code = books::reached(answers);
     let mut struck: Vec<(&Place, Vec<StepName>)> = Vec::new();
     let mut found = vec![false; typed.len()];
-    for (place, answer) in answers {
-        let label = &place.host.label;
-        let report = match answer {
-            Ok(report) => report,
-            Err(reason) => {
-                say(&format!("{label}: {}", one_line(&reason.in_one_line())));
-                continue;
-            }
-        };
+    for (place, report) in answered(answers) {
         let mut names = Vec::new();
         for effect in report.effects.iter().map(|effect| &effect.effect) {
             for (typed, found) in typed.iter().zip(&mut found) {
@@ -148,10 +124,8 @@ async fn forget(
         match &report.holder {
             _ if names.is_empty() => {}
             Some(holder) => {
-                say(&one_line(&format!(
-                    "{label}: run {} works on the site, and what is in force is its own",
-                    holder.run
-                )));
+                let (label, run) = (&place.host.label, &holder.run);
+                say(&one_line(&format!("{label}: run {run} works on the site, and what is in force is its own")));
                 code = exit::worst([code, exit::LOCKED]);
             }
             None => struck.push((place, names)),
@@ -171,38 +145,56 @@ async fn forget(
     }
     ask::confirm(context.flags, "Was that put right by hand, and is it to be forgotten?")?;
     let (now, by) = (Timestamp::now(), context::operator());
-    let questions = struck.iter().map(|(place, names)| {
+    let changes = struck.iter().map(|(place, names)| {
         let all: Vec<&str> = names.iter().map(StepName::as_str).collect();
         let line = format!("- {now:.0} forgotten {by} {} {}", place.host.site, all.join(","));
-        (*place, Question::strike(&place.book, names, &line))
-    });
-    let done = carry_out(context, connector, questions.collect()).await;
-    for ((place, _), done) in struck.iter().zip(done) {
-        let label = &place.host.label;
-        match done {
-            Ok(true) => say(&format!("{label}: forgotten, and the host's history says so")),
-            Ok(false) => {
-                say(&format!("{label}: not forgotten: a run works on the site, or the book cannot be written"));
-            }
-            Err(ref reason) => say(&format!("{label}: not forgotten: {}", one_line(&reason.in_one_line()))),
+        Change {
+            place,
+            question: Question::strike(&place.book, names, &line),
+            done: "forgotten".to_owned(),
+            not_done: "not forgotten: a run works on the site, or the book cannot be written".to_owned(),
+            failed: "not forgotten",
         }
-        code = if done == Ok(true) { code } else { exit::worst([code, exit::FAILED]) };
-    }
-    Ok(code)
+    });
+    Ok(exit::worst([code, carry_out(context, connector, changes.collect()).await]))
 }
 
-/// Has each host do something: did it?
-async fn carry_out(
-    context: &Context<'_>,
-    connector: &Arc<dyn Connect>,
-    questions: Vec<(&Place, Question)>,
-) -> Vec<Result<bool, Reason>> {
-    let width = context.width(questions.len());
-    let told = questions.into_iter().map(|(place, question)| async move {
-        let answer = books::tell(connector, &place.host, question).await?;
-        Ok(answer.lines().any(|line| line == "released"))
+/// What the hosts say that answered; of the others, why they did not is said in between.
+fn answered<'a>(answers: &'a [Answer<'a>]) -> impl Iterator<Item = (&'a Place, &'a HostReport)> {
+    answers.iter().filter_map(|(place, answer)| match answer {
+        Ok(report) => Some((*place, report)),
+        Err(reason) => {
+            say(&format!("{}: {}", place.host.label, one_line(&reason.in_one_line())));
+            None
+        }
+    })
+}
+
+/// What a host is to do to its book, and how that is told.
+struct Change<'a> {
+    place: &'a Place,
+    question: Question,
+    done: String,
+    not_done: String,
+    failed: &'a str,
+}
+
+/// Has the hosts do it, and tells on which it was done.
+async fn carry_out(context: &Context<'_>, connector: &Arc<dyn Connect>, changes: Vec<Change<'_>>) -> u8 {
+    let width = context.width(changes.len());
+    let told = changes.into_iter().map(async |Change { place, question, done, not_done, failed }| {
+        let answer = books::tell(connector, &place.host, question).await;
+        let is_done = answer.as_ref().is_ok_and(|answer| answer.lines().any(|line| line == "released"));
+        let told = match answer {
+            Ok(_) if is_done => format!("{done}, and the host's history says so"),
+            Ok(_) => not_done,
+            Err(reason) => format!("{failed}: {}", one_line(&reason.in_one_line())),
+        };
+        (is_done, format!("{}: {told}", place.host.label))
     });
-    stream::iter(told).buffered(width).collect().await
+    let all: Vec<(bool, String)> = stream::iter(told).buffered(width).collect().await;
+    all.iter().for_each(|(_, told)| say(told));
+    if all.iter().all(|(is_done, _)| *is_done) { exit::SUCCESS } else { exit::FAILED }
 }
 
 /// Says what the lock does not take with it. Is there anything?

@@ -7,8 +7,7 @@
 //! Invariant: nothing is left behind. Whatever way it ends, the processes of the hosts are ended, and its folder is removed
 //! unless it was asked for.
 
-use crate::model::text::hint::Advise;
-use crate::model::text::hint::Hint;
+use crate::model::text::hint::{Advise, Hint};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -43,57 +42,34 @@ pub struct DemoOptions<'a> {
 /// Why the demo did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// A program that the demo's site needs is not there.
     #[error("the demo's site needs {tool}, which is not here")]
     Missing { tool: &'static str },
-    /// A file of the demo cannot be written.
     #[error("cannot write {}", .path.display())]
     Write {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    /// The upstream repository could not be made.
     #[error("git failed in the demo's upstream repository: {reason}")]
-    Git {
-        /// What git said.
-        reason: String,
-    },
-    /// The site did not start in its first release.
+    Git { reason: String },
     #[error("the site could not be installed on {host}: {reason}")]
-    Install {
-        host: String,
-        /// What was printed.
-        reason: String,
-    },
-    /// The embedded hosts did not start.
+    Install { host: String, reason: String },
     #[error(transparent)]
     Fleet(#[from] FleetError),
-    /// `fleet` itself could not be run.
     #[error("cannot run {}", .exe.display())]
     Run {
-        /// The binary.
         exe: PathBuf,
         #[source]
         source: io::Error,
     },
-    /// Something did not happen as told.
     #[error("expected {expected}, found {found}")]
-    Surprise {
-        /// What should be.
-        expected: String,
-        /// What is.
-        found: String,
-    },
+    Surprise { expected: String, found: String },
     /// Nobody reads what the demo tells.
     #[error("cannot write the demo's output")]
     Output(#[source] io::Error),
     /// Ctrl-C, or another signal.
     #[error("interrupted; the demo's hosts are ended")]
-    Interrupted {
-        /// Its number.
-        signal: u8,
-    },
+    Interrupted { signal: u8 },
 }
 
 impl Advise for DemoError {

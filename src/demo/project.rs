@@ -58,10 +58,8 @@ closed = "python3 manage.py expect 503 /"
 open = "python3 manage.py expect 200 /"
 "#;
 
-/// The crontab of every host.
 pub(super) const CRONTAB: &str = "# The site's jobs\n*/10 * * * *\tcd site && python3 manage.py expect 200 /\n";
 
-/// A release of the site.
 pub(super) struct Release {
     pub(super) tag: &'static str,
     title: &'static str,

@@ -31,14 +31,12 @@ use super::{process, session, stream};
 
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
-    /// The system gives no port on loopback.
     #[error("cannot listen on 127.0.0.1 for host {host}")]
     Listen {
         host: String,
         #[source]
         source: io::Error,
     },
-    /// No host key could be made.
     #[error("cannot make a host key for {host}")]
     HostKey {
         host: String,

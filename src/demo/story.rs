@@ -20,7 +20,6 @@ use super::project::{CRONTAB, DemoSite, PRODUCTION, Project, RELEASES, Release, 
 use super::server::EmbeddedFleet;
 use super::visitor::{self, Answer, Watch};
 
-/// Tells the story.
 pub(super) struct Story<'a> {
     exe: &'a Path,
     project: &'a Project,

@@ -33,10 +33,8 @@ impl std::fmt::Display for Answer {
     }
 }
 
-/// A page and what it says.
 pub(super) struct Visit {
     pub(super) answer: Answer,
-    /// The notes on it.
     pub(super) notes: Vec<String>,
 }
 

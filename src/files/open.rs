@@ -29,13 +29,19 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Refuses a link, in words that say what it is. What is not there is none.
 pub fn refuse_link(path: &Path) -> io::Result<()> {
-    match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_symlink() => {
+    match if_there(path.symlink_metadata())? {
+        Some(metadata) if metadata.is_symlink() => {
             Err(io::Error::other("it is a link, and fleet does not write through links"))
         }
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Where nothing is of that name, there is nothing, which is no error.
+pub fn if_there<T>(looked: io::Result<T>) -> io::Result<Option<T>> {
+    match looked {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        looked => looked.map(Some),
     }
 }
 

@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::config::diagnostic::{Diagnostic, Source, in_order};
+use crate::model::config::file_error::FileError;
 use crate::model::inventory::inventory::Inventory;
 use crate::model::inventory::inventory_file::{Known, read_inventory};
 use crate::model::recipe::recipe::Recipe;
-use crate::model::recipe::recipe_file::read_recipe;
+use crate::model::recipe::recipe_file::{FetchScript, read_recipe};
 use crate::model::text::encoding::wide_encoding;
-use crate::model::text::hint::Advise;
-use crate::model::text::hint::Hint;
+use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::name::RecipeName;
 
 /// Longest file that is read, in bytes.
@@ -30,9 +30,7 @@ pub const LONGEST_FILE: u64 = 4 << 20;
 /// A project: what of it reads, and what is wrong with the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
-    /// Its folder.
     pub root: PathBuf,
-    /// Its sites.
     pub inventory: Inventory,
     /// Its own recipes, and the built-in ones that it does not replace, also not by a broken one.
     pub recipes: BTreeMap<RecipeName, Recipe>,
@@ -61,44 +59,25 @@ pub struct LoadOptions<'a> {
 /// Why there is no project.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
-    /// No folder upward has `hosts/`.
     #[error("no project here: neither {start} nor a folder above it has `hosts/`")]
-    NotFound {
-        /// Where the search began.
-        start: String,
-    },
-    /// The named folder is no project.
+    NotFound { start: String },
     #[error("{folder} is no project: it has no folder `hosts/`")]
-    NoHosts {
-        /// The folder.
-        folder: String,
-    },
-    /// It is another user's.
+    NoHosts { folder: String },
     #[error(
         "{folder} belongs to user {owner}: fleet does not use it, because the recipes of a project run with your keys"
     )]
-    Foreign {
-        /// The folder.
-        folder: String,
-        /// Its user.
-        owner: u32,
-    },
-    /// Everybody may write to it.
+    Foreign { folder: String, owner: u32 },
     #[error(
         "everybody may write to {folder}: fleet does not use it, because the recipes of a project run with your keys"
     )]
     Open {
-        /// The folder.
         folder: String,
         /// The same, for a shell.
         quoted: String,
     },
-    /// A folder can not be listed.
     #[error("cannot read the folder {folder}")]
     Folder {
-        /// The folder.
         folder: String,
-        /// Why.
         #[source]
         source: io::Error,
     },
@@ -129,7 +108,6 @@ pub fn find(start: &Path, named: Option<&Path>) -> Result<PathBuf, ProjectError>
     found.map(Path::to_owned).ok_or_else(|| ProjectError::NotFound { start: shown(start) })
 }
 
-/// Reads the project.
 pub fn load(root: &Path, options: LoadOptions<'_>) -> Result<Project, ProjectError> {
     let mut sites = read_folder(root, "hosts")?;
     let own = if root.join("recipes").exists() { read_folder(root, "recipes")? } else { Vec::new() };
@@ -159,7 +137,7 @@ pub fn load(root: &Path, options: LoadOptions<'_>) -> Result<Project, ProjectErr
     }
     for (name, text) in options.built_in.iter().filter(|(name, _)| own.iter().all(|file| file.stem != *name)) {
         let source = Arc::new(Source { path: format!("recipe {name} (built in)"), text: (*text).to_owned() });
-        let no_script = |_: &str| Err("a built-in recipe has no files".to_owned());
+        let no_script = |_: &str| Err(FileError::BuiltIn);
         project.keep(name, read_one(name, &source, &no_script), None);
     }
     Ok(project)
@@ -177,11 +155,7 @@ impl Project {
     }
 }
 
-fn read_one(
-    name: &str,
-    source: &Arc<Source>,
-    script: &dyn Fn(&str) -> Result<String, String>,
-) -> Result<Recipe, Vec<Diagnostic>> {
+fn read_one(name: &str, source: &Arc<Source>, script: FetchScript<'_>) -> Result<Recipe, Vec<Diagnostic>> {
     match RecipeName::parse(name) {
         Ok(name) => read_recipe(name, source, script),
         Err(error) => Err(vec![
@@ -251,30 +225,26 @@ fn read_source(path: &Path, shown: &str) -> (Option<Arc<Source>>, Option<Diagnos
 }
 
 /// The path does not leave the folder, but a link in it may: a recipe that somebody else wrote sends no file from elsewhere to hosts.
-fn read_script(folder: &Path, path: &str) -> Result<String, String> {
-    let real = |path: &Path| path.canonicalize().map_err(|error| reason(&error));
-    let path = real(&folder.join(path))?;
-    if !path.starts_with(real(folder)?) {
-        return Err("a link leads out of the recipe's folder".to_owned());
+fn read_script(folder: &Path, path: &str) -> Result<String, FileError> {
+    let path = folder.join(path).canonicalize()?;
+    if !path.starts_with(folder.canonicalize()?) {
+        return Err(FileError::Outside);
     }
-    String::from_utf8(read_bytes(&path)?)
-        .map_err(|error| format!("the file is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
+    String::from_utf8(read_bytes(&path)?).map_err(|error| FileError::NotUtf8(error.utf8_error().valid_up_to()))
 }
 
-fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     // Opening a named pipe would wait for its writer.
-    if !fs::metadata(path).map_err(|error| reason(&error))?.is_file() {
-        return Err("not a regular file".to_owned());
+    if !fs::metadata(path)?.is_file() {
+        return Err(FileError::Special);
     }
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LONGEST_FILE + 1).read_to_end(&mut bytes))
-        .map_err(|error| reason(&error))?;
+    File::open(path)?.take(LONGEST_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LONGEST_FILE {
-        return Err(format!("longer than {} MiB", LONGEST_FILE >> 20));
+        return Err(FileError::TooLong(LONGEST_FILE >> 20));
     }
     match wide_encoding(&bytes) {
-        Some(encoding) => Err(format!("the file is {encoding}; save it as UTF-8")),
+        Some(encoding) => Err(FileError::Wide(encoding)),
         None => Ok(with_lf(&bytes)),
     }
 }
@@ -294,14 +264,6 @@ fn with_lf(bytes: &[u8]) -> Vec<u8> {
         text.push(*byte);
         text
     })
-}
-
-fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    }
 }
 
 fn shown(path: &Path) -> String {

@@ -6,14 +6,12 @@
 //! Invariant: under the name `authorized_keys` there is the old file or the complete new one, every foreign byte kept. So whatever
 //! is lost on the way, a connection, the disk's last block, the same call again does the right thing.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::model::plan::command::RemoteCommand;
 use crate::model::recipe::shell::quote;
 use crate::model::run::reason::Reason;
-use crate::model::text::hint::Advise;
-use crate::model::text::hint::Hint;
+use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::printable::printable;
 use crate::remote::{ExecEnd, Remote, Session, append_authorized_keys, collect, read_authorized_keys};
 use crate::ssh::key::PublicKeyLine;
@@ -46,42 +44,16 @@ pub enum Change {
 }
 
 /// What may keep the key, or another, from working.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
+    #[error("authorized_keys starts with a byte order mark: sshd cannot read the key on its first line")]
     ByteOrderMark,
-    /// The key is there, behind options.
-    Options {
-        line: usize,
-        options: String,
-    },
-    /// The user's own group may write here.
-    GroupWritable {
-        path: String,
-        mode: String,
-    },
-    Unlabelled {
-        path: String,
-    },
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ByteOrderMark => {
-                f.write_str("authorized_keys starts with a byte order mark: sshd cannot read the key on its first line")
-            }
-            Self::Options { line, options } => {
-                write!(f, "the key was there before, restricted, on line {line} of authorized_keys: {options}")
-            }
-            Self::GroupWritable { path, mode } => {
-                write!(
-                    f,
-                    "{path} is writable by the user's group ({mode}): Debian's sshd bears with that, others do not"
-                )
-            }
-            Self::Unlabelled { path } => write!(f, "restorecon {path} failed: SELinux may keep sshd from reading it"),
-        }
-    }
+    #[error("the key was there before, restricted, on line {line} of authorized_keys: {options}")]
+    Options { line: usize, options: String },
+    #[error("{path} is writable by the user's group ({mode}): Debian's sshd bears with that, others do not")]
+    GroupWritable { path: String, mode: String },
+    #[error("restorecon {path} failed: SELinux may keep sshd from reading it")]
+    Unlabelled { path: String },
 }
 
 /// Why the key is not in the file.
@@ -95,25 +67,18 @@ pub enum DistributeError {
     Locked,
     /// Another fleet works on the file, or a killed one left its lock, on a host without `flock`.
     #[error("another run has locked authorized_keys for more than {PATIENCE} s")]
-    LockFolder {
-        /// What is the lock.
-        folder: String,
-    },
+    LockFolder { folder: String },
     /// Somebody else keeps writing to the file.
     #[error("authorized_keys changed each time while the key was being added; nothing was done")]
     Changing,
     /// A tool on the host failed. Nothing was changed.
     #[error("nothing was changed: {message}")]
     Failed { status: u8, message: String },
-    /// The command did not run.
     #[error("nothing was changed: {reason}")]
     NotStarted { reason: Reason },
     /// Nobody knows how the command ended.
     #[error("{reason}; authorized_keys is as before, or has the key as well: the same again is safe")]
-    Unknown {
-        /// What was seen last.
-        reason: Reason,
-    },
+    Unknown { reason: Reason },
 }
 
 /// What is on the host must not be touched, or would not be read by sshd. Nothing was changed.

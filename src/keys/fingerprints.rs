@@ -26,13 +26,11 @@ use super::offered::Offered;
 /// The port that a name without one means in `known_hosts`.
 const SSH_PORT: u16 = 22;
 
-/// What is wrong in a list of fingerprints.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct FingerprintError {
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong.
     pub reason: String,
 }
 
@@ -51,7 +49,6 @@ struct Entry {
     fingerprint: String,
 }
 
-/// A list of fingerprints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprints {
     entries: Vec<Entry>,

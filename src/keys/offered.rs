@@ -8,17 +8,13 @@ use crate::ssh::{HostKey, KnownHosts};
 /// What a host offered, and what `known_hosts` says to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offered {
-    /// The host.
     pub host: HostLabel,
-    /// Where it was reached.
     pub address: Address,
-    /// On which port.
     pub port: u16,
     /// `ssh-ed25519`.
     pub key_type: String,
     /// `SHA256:…`.
     pub fingerprint: String,
-    /// What the pinned keys say.
     pub verdict: Verdict,
 }
 

@@ -22,20 +22,13 @@ pub enum PinError {
     Read(#[from] KnownHostsError),
     /// It cannot be written; it still has its old content.
     #[error("cannot pin host keys in {path}: {source}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        source: io::Error,
-    },
+    Write { path: PathBuf, source: io::Error },
     /// Another key is pinned for the host, or this one is revoked.
     #[error("{name}: another key is pinned in {path}, line {line}, or this one is revoked there; nothing was pinned")]
     Conflict {
         /// The host, as the file names it.
         name: String,
-        /// The file.
         path: PathBuf,
-        /// The line in the way.
         line: usize,
     },
 }
@@ -43,11 +36,8 @@ pub enum PinError {
 /// A key to pin for a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin {
-    /// Where the host is reached.
     pub address: Address,
-    /// Its port.
     pub port: u16,
-    /// Its key.
     pub key: HostKey,
 }
 

@@ -3,11 +3,12 @@
 //! Invariants: a host counts as done only after the second login, and the first connection stays open until then, so that there is
 //! a way back in. Every host gets exactly one outcome, in the order of the hosts.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
+use futures::{FutureExt as _, StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::model::plan::command::RemoteCommand;
@@ -24,11 +25,8 @@ use super::distribute::{Change, DistributeError, Distributed, Warning, distribut
 /// What became of one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostKeyOutcome {
-    /// The host.
     pub host: HostLabel,
-    /// Its site.
     pub site: SiteName,
-    /// How it ended.
     pub result: HostKeyResult,
     /// What may keep this or another key from working.
     pub warnings: Vec<Warning>,
@@ -44,12 +42,7 @@ pub enum HostKeyResult {
     /// The key could not be added.
     NotDistributed(DistributeError),
     /// The key is in the file, but no login with it works.
-    NotProven {
-        /// What was done to the file.
-        change: Change,
-        /// Why there is no login.
-        error: ConnectError,
-    },
+    NotProven { change: Change, error: ConnectError },
     /// Stopped before it was done; the same again is safe.
     Interrupted,
     /// A bug in fleet; the same again is safe.
@@ -59,14 +52,7 @@ pub enum HostKeyResult {
 impl HostKeyResult {
     /// Does the key work on the host?
     pub fn is_success(&self) -> bool {
-        match self {
-            Self::Proven(_) => true,
-            Self::NoLogin(_)
-            | Self::NotDistributed(_)
-            | Self::NotProven { .. }
-            | Self::Interrupted
-            | Self::Panicked => false,
-        }
+        matches!(self, Self::Proven(_))
     }
 }
 
@@ -96,6 +82,10 @@ impl fmt::Display for HostKeyOutcome {
 }
 
 impl HostKeyOutcome {
+    fn new(host: &PlanHost, result: HostKeyResult, warnings: Vec<Warning>) -> Self {
+        Self { host: host.label.clone(), site: host.site.clone(), result, warnings }
+    }
+
     /// What to do about it.
     pub fn hints(&self) -> Vec<Hint> {
         // To bring the key is what is being done, and no hint.
@@ -145,8 +135,7 @@ pub async fn distribute_to_host(
     host: &PlanHost,
     key: &PublicKeyLine,
 ) -> HostKeyOutcome {
-    let outcome =
-        |result, warnings| HostKeyOutcome { host: host.label.clone(), site: host.site.clone(), result, warnings };
+    let outcome = |result, warnings| HostKeyOutcome::new(host, result, warnings);
     let mut session =
         match Backoff::retry(host.endpoint.connect_retry, || login.connect(&host.label, &host.endpoint)).await {
             Ok(session) => session,
@@ -165,13 +154,11 @@ pub async fn distribute_to_host(
 }
 
 /// The two ways in, and what to bring.
-#[derive(Clone)]
 pub struct Distribution {
     /// Logs in with what there is now: agent, another key, a password.
     pub login: Arc<dyn Connect>,
     /// Logs in with the new key and nothing else.
     pub proof: Arc<dyn Connect>,
-    /// The new key.
     pub key: Arc<PublicKeyLine>,
 }
 
@@ -184,43 +171,18 @@ pub async fn distribute_to_all(
     width: usize,
     stop: &CancellationToken,
 ) -> Vec<HostKeyOutcome> {
-    let mut results: Vec<HostKeyOutcome> = hosts
-        .iter()
-        .map(|host| HostKeyOutcome {
-            host: host.label.clone(),
-            site: host.site.clone(),
-            result: HostKeyResult::Interrupted,
-            warnings: Vec::new(),
-        })
-        .collect();
-    let mut waiting = hosts.iter().cloned().enumerate();
-    let mut working = JoinSet::new();
-    let mut index_of = HashMap::new();
-    loop {
-        while working.len() < width.max(1)
-            && !stop.is_cancelled()
-            && let Some((index, host)) = waiting.next()
-        {
-            let Distribution { login, proof, key } = distribution.clone();
-            let stop = stop.clone();
-            let task = working.spawn(async move {
-                tokio::select! {
-                    () = stop.cancelled() => None,
-                    outcome = distribute_to_host(login.as_ref(), proof.as_ref(), &host, &key) => Some(outcome),
-                }
-            });
-            index_of.insert(task.id(), index);
-        }
-        let Some(ended) = working.join_next_with_id().await else { return results };
-        let id = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(id, _)| *id);
-        let Some(result) = index_of.remove(&id).and_then(|index| results.get_mut(index)) else { continue };
-        match ended {
-            Ok((_, Some(outcome))) => *result = outcome,
-            Err(error) if error.is_panic() => result.result = HostKeyResult::Panicked,
-            // Stopped: it says so already.
-            Ok((_, None)) | Err(_) => {}
-        }
-    }
+    let outcomes = hosts.iter().enumerate().map(async |(index, host)| {
+        let distributing =
+            distribute_to_host(distribution.login.as_ref(), distribution.proof.as_ref(), host, &distribution.key);
+        let outcome = match AssertUnwindSafe(stop.run_until_cancelled(distributing)).catch_unwind().await {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => HostKeyOutcome::new(host, HostKeyResult::Interrupted, Vec::new()),
+            Err(_) => HostKeyOutcome::new(host, HostKeyResult::Panicked, Vec::new()),
+        };
+        (index, outcome)
+    });
+    let outcomes: BTreeMap<usize, _> = stream::iter(outcomes).buffer_unordered(width.max(1)).collect().await;
+    outcomes.into_values().collect()
 }
 
 #[cfg(test)]

@@ -9,15 +9,13 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::files::{create_new, private_dir};
+use crate::files::{create_new, if_there, private_dir};
 use crate::model::recipe::shell::quote;
-use crate::model::text::hint::Advise;
-use crate::model::text::hint::Hint;
+use crate::model::text::hint::{Advise, Hint};
 use crate::ssh::key::{KeyError, generate};
 
 /// The name of the private half in the project's `keys/` folder.
 pub const PRIVATE_NAME: &str = "fleet";
-/// The name of the public half.
 pub const PUBLIC_NAME: &str = "fleet.pub";
 
 /// A pair that was written.
@@ -34,40 +32,18 @@ pub struct KeyPair {
 /// Why no pair was written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// There is a pair already.
     #[error("there is a key pair already: {}", .private.display())]
-    Exists {
-        /// Its private half.
-        private: PathBuf,
-    },
+    Exists { private: PathBuf },
     /// There is one half only: the rest of an interrupted run, or of a move.
     #[error(
         "{} is there without its private half {}: an interrupted run left it, or the private half was moved away",
         .public.display(), .private.display()
     )]
-    PublicOnly {
-        /// What is there.
-        public: PathBuf,
-        /// What is not.
-        private: PathBuf,
-    },
-    /// The private half is there alone.
+    PublicOnly { public: PathBuf, private: PathBuf },
     #[error("{} is there without its public half {}", .private.display(), .public.display())]
-    PrivateOnly {
-        /// What is there.
-        private: PathBuf,
-        /// What is not.
-        public: PathBuf,
-    },
-    /// A file or folder cannot be made.
+    PrivateOnly { private: PathBuf, public: PathBuf },
     #[error("cannot write {}: {reason}", .path.display())]
-    Write {
-        /// Which one.
-        path: PathBuf,
-        /// The system's words.
-        reason: io::Error,
-    },
-    /// No key could be made.
+    Write { path: PathBuf, reason: io::Error },
     #[error(transparent)]
     Key(#[from] KeyError),
 }
@@ -126,11 +102,8 @@ fn refuse_existing(private: &Path, public: &Path) -> Result<(), StoreError> {
 
 /// A dangling link is something, too.
 fn is_there(path: &Path) -> Result<bool, StoreError> {
-    match path.symlink_metadata() {
-        Ok(_) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(reason) => Err(StoreError::Write { path: path.to_owned(), reason }),
-    }
+    let there = if_there(path.symlink_metadata());
+    there.map(|there| there.is_some()).map_err(|reason| StoreError::Write { path: path.to_owned(), reason })
 }
 
 #[cfg(test)]

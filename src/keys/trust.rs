@@ -4,7 +4,6 @@
 //! against it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use crate::model::inventory::host_key::Verdict;
 use crate::model::text::name::HostLabel;
@@ -15,30 +14,24 @@ use super::offered::Offered;
 /// What becomes of an offered key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Decision {
-    /// It is pinned already.
     Pinned,
     /// To be pinned, once confirmed.
     Pin,
-    /// Not to be pinned.
     Refused(Refusal),
 }
 
 /// Why a key is not pinned.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Refusal {
-    /// It contradicts what is pinned.
+    #[error("{0}")]
     Contradicted(Verdict),
-    /// The list of fingerprints has others for this host.
-    OtherFingerprint {
-        /// The lines that have them.
-        lines: Vec<usize>,
-    },
-    /// The list of fingerprints does not have it.
+    #[error("the list of fingerprints has another for this host (line {})", .lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    OtherFingerprint { lines: Vec<usize> },
+    #[error("the list of fingerprints does not have it")]
     NotListed,
 }
 
 impl Refusal {
-    /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
             Self::Contradicted(verdict) => verdict.hint(),
@@ -46,19 +39,6 @@ impl Refusal {
                 "it may be an attack; compare with what the host says of itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
                     .to_owned()
             }
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Contradicted(verdict) => verdict.fmt(f),
-            Self::OtherFingerprint { lines } => {
-                let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
-                write!(f, "the list of fingerprints has another for this host (line {})", lines.join(", "))
-            }
-            Self::NotListed => f.write_str("the list of fingerprints does not have it"),
         }
     }
 }
@@ -72,7 +52,6 @@ pub struct Row {
     pub key_type: String,
     /// `SHA256:…`.
     pub fingerprint: String,
-    /// What becomes of the key.
     pub decision: Decision,
 }
 

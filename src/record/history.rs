@@ -43,13 +43,11 @@ pub enum HistoryError {
     /// This one cannot go on with it.
     #[error("{path} was written by an older fleet (format {found}, this one reads {known})", path = path.display())]
     Older { path: PathBuf, found: u32, known: u32 },
-    /// A blob is not what its name says.
     #[error("{path} has been altered since the run began: its SHA-256 is not its name", path = path.display())]
     Altered { path: PathBuf },
     /// Its controller ended before the first event was written.
     #[error("run {run} was not started: fleet ended while its record was being made, and no host was contacted")]
     NotStarted { run: RunId },
-    /// What was read could not be written out.
     #[error("cannot write the log out")]
     Output(#[source] io::Error),
 }
@@ -93,7 +91,6 @@ pub struct RunEntry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunResult {
     Finished(u8),
-    /// It was taken back.
     Undone,
     /// It is still running, or its controller died.
     Unfinished,

@@ -8,6 +8,7 @@ use super::known::Known;
 use super::record_error::RecordError;
 use super::recorded::{last_lines, recorded};
 use crate::model::config::diagnostic::nearest;
+use crate::model::plan::blob::BlobId;
 use crate::model::plan::plan::Plan;
 use crate::model::plan::planner::Asked;
 use crate::model::run::event::Event;
@@ -39,8 +40,11 @@ pub trait Store: Send + Sync {
     /// Has it a first event, with which all else begins?
     fn is_started(&self, run: &RunId) -> Result<bool, HistoryError>;
 
-    /// The plan, with its blobs.
+    /// The plan, with those of its blobs that read.
     fn plan(&self, run: &RunId) -> Result<Plan, HistoryError>;
+
+    /// The text of a blob. One that is not what its name says would run something else than what was planned.
+    fn blob(&self, run: &RunId, id: &BlobId) -> Result<String, HistoryError>;
 
     /// What was asked for, so that it can be planned again; none for an ad-hoc command. Its version is that of the plan.
     fn request(&self, run: &RunId) -> Result<Option<Asked>, HistoryError>;

@@ -13,12 +13,9 @@ use crate::model::run::event::Stream;
 use crate::model::run::reason::Reason;
 use crate::model::text::name::RunId;
 
-/// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// The longest answer that is read, in bytes.
 const LONGEST_ANSWER: usize = 1 << 20;
 
-/// Why a question has no answer.
 pub enum NoAnswer {
     /// It was not sent: nothing happened on the host.
     NotSent(Reason),

@@ -52,7 +52,6 @@ impl InForce {
     }
 }
 
-/// What a host's book says of a proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostProof {
     Proven(Proof),

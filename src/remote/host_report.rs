@@ -69,7 +69,6 @@ pub struct Left {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Evidence {
     pub connected: bool,
-    /// Steps that run now.
     pub running: Vec<String>,
     /// The host was rebooted since the lock was taken.
     pub restarted: bool,
@@ -108,7 +107,6 @@ impl Evidence {
         words.join("; ")
     }
 
-    /// Is there a sign that the run goes on?
     pub fn is_alive(&self) -> bool {
         self.connected || !self.running.is_empty()
     }

@@ -23,7 +23,6 @@ const LATE: Duration = Duration::from_millis(100);
 /// What is told of a command whose standard error came to nothing.
 const UNHEARD: &str = "fleet: a startup file of the login shell (.bashrc) redirects standard error: what this printed there is lost, or came with the rest\n";
 
-/// Where a command stands.
 pub(super) struct Progress<'a> {
     stdout: Framing,
     stderr: Framing,
@@ -35,7 +34,6 @@ pub(super) struct Progress<'a> {
     limits: (Option<Duration>, Option<Duration>),
     /// Does anybody read orders on the host?
     leashed: bool,
-    /// Was it asked to stop?
     pub stop: bool,
     /// What the channel said about the waiting shell.
     exit: Option<String>,
@@ -77,22 +75,37 @@ impl Polls {
 #[derive(Clone, Copy)]
 enum Phase {
     /// No begin mark yet.
-    Starting { by: Instant },
-    /// It runs.
-    Running { since: Instant, heard: Instant },
+    Starting {
+        by: Instant,
+    },
+    Running {
+        since: Instant,
+        heard: Instant,
+    },
     /// To be ended; TERM is sent with the next line.
-    Condemned { why: Why },
-    /// TERM was sent.
-    Terminated { why: Why, kill_at: Instant },
+    Condemned {
+        why: Why,
+    },
+    Terminated {
+        why: Why,
+        kill_at: Instant,
+    },
     /// KILL is sent with the next line.
-    Doomed { why: Why },
-    /// KILL was sent.
-    Killed { why: Why, give_up_at: Instant },
+    Doomed {
+        why: Why,
+    },
+    Killed {
+        why: Why,
+        give_up_at: Instant,
+    },
     /// The end mark came on standard output; that of standard error is on its way.
-    Ended { why: Option<Why>, by: Instant, unheard: bool },
+    Ended {
+        why: Option<Why>,
+        by: Instant,
+        unheard: bool,
+    },
 }
 
-/// Why a command was ended.
 #[derive(Clone, Copy)]
 enum Why {
     TimedOut,
@@ -177,7 +190,6 @@ impl<'a> Progress<'a> {
         self.stdout.pid().is_some() && self.stdout.end().is_some() && self.stderr.pid().is_none()
     }
 
-    /// Did its begin mark come?
     fn began(&self) -> bool {
         self.stdout.pid().is_some() || self.stderr.pid().is_some()
     }
@@ -207,7 +219,6 @@ impl<'a> Progress<'a> {
         self.polls.as_ref().filter(|_| self.pending.is_empty()).map(|polls| polls.next)
     }
 
-    /// Is it time to ask for output?
     pub fn asks(&mut self) -> bool {
         let runs = matches!(self.phase, Phase::Running { .. } | Phase::Killed { .. }) && self.pending.is_empty();
         self.polls.as_mut().filter(|_| runs).is_some_and(Polls::due)
@@ -279,7 +290,6 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// What was printed instead of the begin mark.
     fn noise(&self) -> Reason {
         // One line, whatever the host says: what stands on lines of their own in an error is fleet's.
         let texts = [self.stderr.noise(), self.stdout.noise()];

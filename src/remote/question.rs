@@ -139,12 +139,10 @@ impl Claim {
         Question::new(user, &values, "fleet_lock", vec![&SPOOL, &BOOK, &HOLDER, &EVIDENCE, &LOCK])
     }
 
-    /// The question that ends the run on the host.
     pub fn release(&self, farewell: &Farewell) -> Question {
         self.give_back(Some(&self.book), None, farewell)
     }
 
-    /// The same for another user.
     pub fn clean(&self, user: &UserName, keep: bool) -> Question {
         let farewell = Farewell { keep, ..Farewell::default() };
         self.give_back(None, Some(user), &farewell)

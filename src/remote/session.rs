@@ -16,10 +16,8 @@ use crate::model::run::reason::Reason;
 use crate::model::text::name::HostLabel;
 use crate::ssh::ConnectError;
 
-/// A connection that comes about, or why it does not.
 pub type Connecting<'a> = BoxFuture<'a, Result<Box<dyn Session>, ConnectError>>;
 
-/// Makes connections to hosts.
 pub trait Connect: Send + Sync + 'static {
     /// Reaches the host, which `label` names to people, verifies its key and logs in. Every stage has a time limit of its own; cancelling is
     /// dropping the future.
@@ -37,7 +35,6 @@ pub trait Session: Send {
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
-/// A command to run, with its limits.
 pub struct Exec<'a> {
     pub command: Remote<'a>,
     /// Longest running time. A durable step's is its own, since the host keeps to it.
@@ -50,7 +47,6 @@ pub struct Exec<'a> {
     pub output: mpsc::Sender<OutputChunk>,
 }
 
-/// What is run in a channel.
 #[derive(Debug, Clone, Copy)]
 pub enum Remote<'a> {
     /// A command that ends with its channel, or is lost with it.
@@ -70,7 +66,6 @@ impl Remote<'_> {
         }
     }
 
-    /// The command's own text.
     pub fn text(&self) -> &str {
         match self {
             Self::Plain(command) => &command.text,
@@ -87,7 +82,6 @@ pub struct OutputChunk {
     pub bytes: Vec<u8>,
 }
 
-/// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExecEnd {
     /// It exited; 0 to 255, above 128 perhaps by a signal (see [`crate::model::plan::command::signal_of_status`]).

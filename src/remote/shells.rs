@@ -49,7 +49,6 @@ impl Shells {
         self.idle.remove(exec)
     }
 
-    /// Lets it wait for its next command.
     pub fn keep(&mut self, exec: &str, shell: Shell) {
         self.idle.insert(exec.to_owned(), shell);
     }

@@ -2,13 +2,13 @@
 //!
 //! A file may hold anything, so nothing of it reaches the terminal but visible characters.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+use super::words::counted;
 use crate::model::config::diagnostic::{Diagnostic, Source};
 use crate::model::text::printable::is_invisible;
 
@@ -41,10 +41,6 @@ pub fn render(diagnostics: &[Diagnostic], colour: bool, width: usize) -> String 
     let files = counted(shown.len(), "file");
     let _ = writeln!(text, "{errors} in {files}; nothing was contacted");
     text
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn line_starts(source: &Source) -> Vec<usize> {

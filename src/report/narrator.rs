@@ -14,9 +14,7 @@ use super::command_text::{command, failed_silently};
 use super::paint::Tone;
 use super::time::{duration, time_of_day};
 use super::trouble::{Cause, Shared, Trouble, Troubles};
-use super::words::{
-    because, hint_lines, hosts_in_words, in_words, interrupt_in_words, last_lines, lines_in_words, short,
-};
+use super::words::{because, counted, hint_lines, in_words, interrupt_in_words, last_lines, lines_in_words, short};
 use crate::model::plan::plan::Plan;
 use crate::model::run::agenda::Agenda;
 use crate::model::run::event::{Direction, Event, Fact};
@@ -103,7 +101,7 @@ impl Narrator {
                 self.host_width = widest.min(COLUMN);
                 let sites: Vec<&str> = sites.iter().map(SiteName::as_str).collect();
                 let (sites, task, by) = (sites.join(","), printable(task.as_bytes()), printable(by.as_bytes()));
-                let count = hosts_in_words(hosts.len());
+                let count = counted(hosts.len(), "host");
                 self.heading(at, Detail::Normal, &format!("{sites} {task} on {count}, run {} by {by}", event.run))
             }
             Fact::PhaseStarted { phase, batches } if *batches <= 1 => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::paint::Tone;
+use super::words::counted;
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanPhase, PlanStep, StepIndex};
 use crate::model::recipe::shell::quote;
@@ -22,7 +23,7 @@ pub fn plan(plan: &Plan, color: bool) -> String {
     let _ = writeln!(
         out,
         "\n{}, {} at a time, {} may fail, beyond that {follows}",
-        if plan.hosts.len() == 1 { "1 host".to_owned() } else { format!("{} hosts", plan.hosts.len()) },
+        counted(plan.hosts.len(), "host"),
         plan.parallel.min(plan.hosts.len()),
         plan.max_failures
     );

@@ -17,7 +17,6 @@ const TOGETHER: Duration = Duration::from_secs(1);
 /// What hosts with the same trouble have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Cause {
-    /// The step concerned, if any.
     pub step: Option<(StepPath, StepKind)>,
     /// The text without the host's own address and names.
     pub text: String,
@@ -25,14 +24,11 @@ pub struct Cause {
     pub hints: Vec<String>,
 }
 
-/// What went wrong on a host.
 #[derive(Debug)]
 pub struct Trouble {
-    /// What it means.
     pub tone: Tone,
     /// One line, printable.
     pub text: String,
-    /// Duration of the step.
     pub took: Option<Duration>,
     /// The command of a step without output. Only that of the first host is shown.
     pub command: Option<String>,
@@ -45,7 +41,6 @@ pub struct Trouble {
 pub struct Shared {
     /// When the first host reported it.
     pub at: Timestamp,
-    /// Why.
     pub cause: Cause,
     /// In order of arrival.
     pub hosts: Vec<(HostLabel, Trouble)>,
@@ -88,7 +83,6 @@ pub struct Troubles {
 }
 
 impl Troubles {
-    /// Adds one.
     pub fn add(&mut self, at: Timestamp, host: &HostLabel, cause: Cause, mut trouble: Trouble) {
         let last = self.hosts.get(host).copied();
         // Messages about one host keep their order.

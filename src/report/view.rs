@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::paint::Tone;
 use super::time::clock;
-use super::words::{hosts_in_words, in_words, interrupt_in_words};
+use super::words::{counted, in_words, interrupt_in_words};
 use crate::model::run::agenda::{Agenda, Progress};
 use crate::model::run::event::Direction;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
@@ -25,7 +25,6 @@ const SILENT: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewLine {
     pub tone: Tone,
-    /// The text, without colour.
     pub text: String,
 }
 
@@ -36,7 +35,8 @@ enum State {
     Running,
     /// A step failed, and it is not settled yet.
     Failed,
-    Ended(Ending),
+    /// At that place of [`WORST_FIRST`].
+    Ended(usize, HostOutcome),
     Lost,
     /// A step failed and will be retried.
     Retrying,
@@ -51,29 +51,25 @@ enum State {
     Done(HostOutcome),
 }
 
-/// How a host ended that somebody should look at, the worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Ending {
-    Unknown,
-    Detached,
-    Held,
-    Failed,
-    Locked,
-    Unreachable,
-    RolledBack,
-}
+/// How hosts end that somebody should look at, in that order.
+const WORST_FIRST: [HostOutcome; 7] = [
+    HostOutcome::Unknown,
+    HostOutcome::Detached,
+    HostOutcome::Held,
+    HostOutcome::Failed,
+    HostOutcome::Locked,
+    HostOutcome::Unreachable,
+    HostOutcome::RolledBack,
+];
 
 impl State {
     fn of(host: &HostSummary, scene: &Scene<'_>) -> Self {
         match host.outcome {
-            Some(HostOutcome::Unknown) => Self::Ended(Ending::Unknown),
-            Some(HostOutcome::Detached) => Self::Ended(Ending::Detached),
-            Some(HostOutcome::Locked) => Self::Ended(Ending::Locked),
-            Some(HostOutcome::Held) => Self::Ended(Ending::Held),
-            Some(HostOutcome::Failed) => Self::Ended(Ending::Failed),
-            Some(HostOutcome::Unreachable) => Self::Ended(Ending::Unreachable),
-            Some(HostOutcome::RolledBack) => Self::Ended(Ending::RolledBack),
             Some(outcome @ (HostOutcome::Succeeded | HostOutcome::Untouched)) => Self::Done(outcome),
+            Some(outcome) => {
+                let place = WORST_FIRST.iter().position(|worse| *worse == outcome);
+                Self::Ended(place.unwrap_or(WORST_FIRST.len()), outcome)
+            }
             None => match &host.activity {
                 _ if host.connections_lost > 0 && !host.connected => Self::Lost,
                 Some(activity) if activity.kind == StepKind::Undo => Self::Undoing,
@@ -82,13 +78,8 @@ impl State {
                     Self::Failed
                 }
                 None if host.started.is_some() && !host.connected => Self::Connecting,
-                None if scene.goes_back() => {
-                    if scene.agenda.is_undone(host) {
-                        Self::Undone
-                    } else {
-                        Self::Waiting
-                    }
-                }
+                None if scene.goes_back() && scene.agenda.is_undone(host) => Self::Undone,
+                None if scene.goes_back() => Self::Waiting,
                 None if host.retrying.is_some() => Self::Retrying,
                 None => match scene.agenda.progress(host) {
                     Progress::Done => Self::Done(HostOutcome::Succeeded),
@@ -103,13 +94,7 @@ impl State {
         match self {
             Self::Undoing => "undoing",
             Self::Running => "running",
-            Self::Ended(Ending::Unknown) => HostOutcome::Unknown.describe(),
-            Self::Ended(Ending::Detached) => HostOutcome::Detached.describe(),
-            Self::Ended(Ending::Locked) => HostOutcome::Locked.describe(),
-            Self::Ended(Ending::Held) => HostOutcome::Held.describe(),
-            Self::Failed | Self::Ended(Ending::Failed) => HostOutcome::Failed.describe(),
-            Self::Ended(Ending::Unreachable) => HostOutcome::Unreachable.describe(),
-            Self::Ended(Ending::RolledBack) => HostOutcome::RolledBack.describe(),
+            Self::Failed => HostOutcome::Failed.describe(),
             Self::Lost => "reconnecting",
             Self::Connecting => "connecting",
             Self::Retrying => "retrying",
@@ -117,20 +102,17 @@ impl State {
             Self::PhaseDone => "phase done",
             Self::Undone => "undone",
             Self::Done(HostOutcome::Succeeded) => "done",
-            Self::Done(outcome) => outcome.describe(),
+            Self::Done(outcome) | Self::Ended(_, outcome) => outcome.describe(),
         }
     }
 
     fn tone(self) -> Tone {
         match self {
             Self::Running | Self::Connecting => Tone::Plain,
-            Self::Undoing | Self::Undone | Self::Lost | Self::Retrying | Self::Ended(Ending::RolledBack) => {
-                Tone::Warning
-            }
-            // All other endings are bad.
-            Self::Failed | Self::Ended(_) => Tone::Bad,
+            Self::Undoing | Self::Undone | Self::Lost | Self::Retrying => Tone::Warning,
+            Self::Failed => Tone::Bad,
             Self::Waiting | Self::PhaseDone => Tone::Dim,
-            Self::Done(outcome) => Tone::of(outcome),
+            Self::Done(outcome) | Self::Ended(_, outcome) => Tone::of(outcome),
         }
     }
 }
@@ -208,7 +190,7 @@ fn heading(scene: &Scene<'_>, hosts: &[(State, &HostSummary)]) -> ViewLine {
             text.push_str(" soaking");
         }
     }
-    _ = write!(text, "  {}: {}", hosts_in_words(hosts.len()), counts(hosts));
+    _ = write!(text, "  {}: {}", counted(hosts.len(), "host"), counts(hosts));
     ViewLine { tone: Tone::Heading, text }
 }
 

@@ -36,8 +36,8 @@ pub(super) fn paths<'a>(steps: impl IntoIterator<Item = &'a StepPath>) -> String
 }
 
 /// `1 host`, `5 hosts`.
-pub fn hosts_in_words(count: usize) -> String {
-    if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") }
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Empty for one line, ` (5 lines)` for five.

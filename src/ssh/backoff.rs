@@ -16,15 +16,12 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Of a pause.
     pub const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-    /// How many attempts there were.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// Counts one.
     pub fn count(&mut self) {
         self.attempts += 1;
     }

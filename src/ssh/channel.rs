@@ -8,13 +8,11 @@ use super::link::Link;
 use super::timeouts::{Timeouts, in_words};
 use crate::model::run::event::Stream;
 
-/// A connection that is logged in.
 pub(crate) struct Connection {
     link: Link,
     pub timeouts: Timeouts,
 }
 
-/// Why no channel was opened.
 pub(crate) enum NoChannel {
     /// The server refuses another one, and the connection stands.
     Refused(String),
@@ -32,21 +30,15 @@ pub(crate) struct ChannelReader(ChannelReadHalf);
 
 pub(crate) struct ChannelWriter(ChannelWriteHalf<Msg>);
 
-/// What a channel tells.
 #[derive(Debug)]
 pub(crate) enum Heard {
     Output(Stream, Vec<u8>),
-    /// How the command ended, in words.
     Exit(String),
-    /// The server does not run it.
     Refused,
-    /// The server closed the channel.
     Closed,
-    /// The connection is gone.
     Lost,
 }
 
-/// The connection takes no more.
 #[derive(Debug)]
 pub(crate) struct Broken;
 
@@ -80,7 +72,6 @@ impl Connection {
         self.link.handle.is_closed()
     }
 
-    /// Why the connection ended, in words.
     pub fn lost(&self) -> String {
         self.link.lost()
     }
@@ -101,7 +92,6 @@ impl ChannelWriter {
         self.0.exec(true, command).await.map_err(|_| Broken)
     }
 
-    /// Writes to the command's standard input.
     pub async fn write(&self, bytes: Vec<u8>) -> Result<(), Broken> {
         self.0.data_bytes(bytes).await.map_err(|_| Broken)
     }

@@ -16,25 +16,19 @@ use crate::model::text::name::HostLabel;
 /// Connects over the network, to hosts whose keys are pinned, and to no others.
 #[derive(Debug, Clone)]
 pub struct SshConnector {
-    /// The pinned keys.
     pub known_hosts: Arc<KnownHosts>,
-    /// What to log in with.
     pub credentials: Arc<Credentials>,
-    /// How long each stage may take.
     pub timeouts: Timeouts,
-    /// How many may log in at the same time.
     pub admission: Arc<Admission>,
 }
 
 impl SshConnector {
-    /// The same, with a password besides.
     #[must_use]
     pub fn with_password(&self, password: &Arc<PasswordGate>) -> Self {
         let credentials = Credentials { password: Some(Arc::clone(password)), ..Credentials::clone(&self.credentials) };
         Self { credentials: Arc::new(credentials), ..self.clone() }
     }
 
-    /// Reaches the host, verifies its key and logs in.
     pub(crate) async fn connect_to(&self, label: &HostLabel, host: &Endpoint) -> Result<Connection, ConnectError> {
         let dial = Dial {
             address: host.address.as_str(),

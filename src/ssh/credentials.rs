@@ -30,7 +30,6 @@ pub struct Credentials {
 /// A key of the agent that somebody has named.
 #[derive(Debug, Clone)]
 pub struct AgentKey {
-    /// The key.
     pub key: PublicKeyLine,
     /// The certificate that lies beside its file.
     pub certificate: Option<Certificate>,

@@ -12,7 +12,6 @@ use russh::keys::{Algorithm, HashAlg, PublicKey};
 use super::key::fingerprint_of;
 use super::lookup_name::lookup_name;
 
-/// A host's public key.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct HostKey {
     key_type: String,

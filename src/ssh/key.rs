@@ -37,67 +37,33 @@ const LARGEST_KEY_FILE: u64 = 64 << 10;
 /// What is wrong with a key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// There is no such file.
     #[error("there is no key {}", .path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-    },
+    Missing { path: PathBuf },
     /// Others than its owner may read the private half: OpenSSH would not use it either.
     #[error("others can read the private key {} (mode {mode:04o}): it is not used", .path.display())]
     TooOpen {
-        /// The file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// It has a passphrase, and none was given.
     #[error("the private key {} has a passphrase", .path.display())]
-    Encrypted {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The passphrase does not open it.
+    Encrypted { path: PathBuf },
     #[error("wrong passphrase for the private key {}", .path.display())]
-    WrongPassphrase {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file holds no key that can be used.
+    WrongPassphrase { path: PathBuf },
     #[error("{} cannot be used as a key: {reason}", .path.display())]
-    NotAKey {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-        /// What to do about it.
-        hint: Option<Hint>,
-    },
-    /// It is the half that everybody may have.
+    NotAKey { path: PathBuf, reason: String, hint: Option<Hint> },
     #[error("{} is the public half of a key, and the agent does not hold its private half", .path.display())]
     Public {
-        /// The file.
         path: PathBuf,
         /// Where its private half usually lies, quoted for a shell.
         private: String,
     },
-    /// It cannot be read.
     #[error("cannot read the key {}: {reason}", .path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        reason: io::Error,
-    },
-    /// A comment would not stay in its line.
+    Unreadable { path: PathBuf, reason: io::Error },
     #[error("the comment of a key must be one line without control characters")]
     Comment,
-    /// No key could be made.
     #[error("cannot generate a key: {reason}")]
-    Generate {
-        /// Why.
-        reason: String,
-    },
+    Generate { reason: String },
 }
 
 impl Advise for KeyError {
@@ -120,11 +86,9 @@ impl Advise for KeyError {
     }
 }
 
-/// A fresh pair.
 pub struct GeneratedKey {
     /// The private half: PEM in OpenSSH's format.
     pub private: SecretString,
-    /// The public half.
     pub public: PublicKeyLine,
 }
 

@@ -37,7 +37,6 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Why the connection ended, in words.
     pub fn lost(&self) -> String {
         self.shared.ended.lock().ok().and_then(|e| e.clone()).unwrap_or_else(|| "connection lost".to_owned())
     }

@@ -48,7 +48,6 @@ pub const GRACE: Duration = Duration::from_secs(5);
 /// Why there is no connection. Each names the stage, so that the message does.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    /// The name has no address.
     #[error("cannot resolve {address}: {reason}")]
     Resolve {
         /// The name.
@@ -58,7 +57,6 @@ pub enum ConnectError {
         /// [`Cause::Resolve`] or [`Cause::ResolveTimedOut`].
         cause: Cause,
     },
-    /// No TCP connection.
     #[error("cannot connect to {address}: {reason}")]
     Tcp {
         /// Address and port.
@@ -78,13 +76,10 @@ pub enum ConnectError {
         /// What was in the way.
         cause: Cause,
     },
-    /// The host's key is not the pinned one.
     #[error("{0}")]
     HostKey(Box<HostKeyRefusal>),
-    /// No login.
     #[error("login as {user} failed: {reason}")]
     Auth {
-        /// The user.
         user: String,
         /// Which methods were tried and what the server still offers.
         reason: String,

@@ -3,5 +3,6 @@
 pub mod advice;
 pub mod diagnostic;
 pub mod document;
+pub mod file_error;
 pub mod graph;
 pub mod setting;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::plan::blob::Blobs;
+use crate::model::plan::blob::{BlobId, Blobs};
 use crate::model::plan::book::Basis;
 use crate::model::plan::host_list;
 use crate::model::plan::host_set;
@@ -85,6 +85,12 @@ impl Plan {
         self.phases.iter().enumerate().flat_map(|(phase, of)| {
             of.steps.iter().enumerate().map(move |(step, planned)| (StepIndex { phase, step }, of, planned))
         })
+    }
+
+    /// The blobs that steps need.
+    pub fn blob_ids(&self) -> impl Iterator<Item = (StepIndex, &BlobId)> {
+        let operations = self.steps().filter_map(|(at, _, step)| Some((at, step.run.as_ref()?)));
+        operations.flat_map(|(at, operation)| operation.blobs().map(move |id| (at, id)))
     }
 
     pub fn step(&self, at: StepIndex) -> Option<&PlanStep> {

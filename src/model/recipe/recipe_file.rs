@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::model::config::diagnostic::{Diagnostic, Source};
 use crate::model::config::document::{Document, Item, Table};
+use crate::model::config::file_error::FileError;
 use crate::model::plan::plan::OnFailure;
 use crate::model::recipe::recipe::{Body, Phase, Recipe, RecipeVar, Spanned, Step, Task, TaskBody, settable};
 use crate::model::recipe::template::{Language, Template};
@@ -22,7 +23,7 @@ pub const SITE_VERBS: [&str; 8] =
     ["run", "trust", "distribute-keys", "rotate-keys", "revoke-keys", "status", "check", "unlock"];
 
 /// Fetches a script by its path, relative to the recipe's folder.
-pub type FetchScript<'a> = &'a dyn Fn(&str) -> Result<String, String>;
+pub type FetchScript<'a> = &'a dyn Fn(&str) -> Result<String, FileError>;
 
 pub fn read_recipe(name: RecipeName, source: &Arc<Source>, script: FetchScript<'_>) -> Result<Recipe, Vec<Diagnostic>> {
     let (recipe, diagnostics) = Document::read(source, |document| {

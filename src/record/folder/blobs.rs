@@ -7,8 +7,6 @@ use std::path::Path;
 
 use crate::files;
 use crate::model::plan::blob::{BlobId, Blobs};
-use crate::model::plan::operation::Operation;
-use crate::model::plan::plan::Plan;
 use crate::record::history::{HistoryError, unreadable};
 
 const FOLDER: &str = "blobs";
@@ -26,40 +24,30 @@ pub fn write(folder: &Path, blobs: &Blobs) -> io::Result<()> {
     File::open(&folder)?.sync_all()
 }
 
-/// Reads those that the plan names. One that is not what its name says would run something else than what was planned.
-pub fn read(folder: &Path, plan: &Plan) -> Result<Blobs, HistoryError> {
-    let mut blobs = Blobs::default();
-    let operations = plan.steps().filter_map(|(.., step)| step.run.as_ref());
-    for id in operations.flat_map(Operation::blobs) {
-        let path = folder.join(FOLDER).join(id.to_string());
-        let bytes = files::read(&path).map_err(unreadable(&path))?;
-        match String::from_utf8(bytes) {
-            Ok(text) if BlobId::of(text.as_bytes()) == *id => _ = blobs.add(&text),
-            _ => return Err(HistoryError::Altered { path }),
-        }
+pub fn read(folder: &Path, id: &BlobId) -> Result<String, HistoryError> {
+    let path = folder.join(FOLDER).join(id.to_string());
+    let bytes = files::read(&path).map_err(unreadable(&path))?;
+    match String::from_utf8(bytes) {
+        Ok(text) if BlobId::of(text.as_bytes()) == *id => Ok(text),
+        _ => Err(HistoryError::Altered { path }),
     }
-    Ok(blobs)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::plan::script::Script;
-    use crate::model::run::scripted;
 
     #[test]
     fn a_blob_is_read_back_and_an_altered_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let mut plan = scripted::plan(&["web1"], &[("a/b", "true", "")]);
-        let blob = plan.blobs.add("#!/bin/sh\necho done\n");
-        let script = Script { blob: blob.clone(), cwd: None, env: std::collections::BTreeMap::new(), as_user: None };
-        plan.phases[0].steps[0].run = Some(Operation::Script(script));
-        write(folder.path(), &plan.blobs).unwrap();
-        assert_eq!(read(folder.path(), &plan).unwrap(), plan.blobs);
+        let mut blobs = Blobs::default();
+        let blob = blobs.add("#!/bin/sh\necho done\n");
+        write(folder.path(), &blobs).unwrap();
+        assert_eq!(read(folder.path(), &blob).unwrap(), "#!/bin/sh\necho done\n");
         let path = folder.path().join(FOLDER).join(blob.to_string());
         files::replace(&path, 0o600, b"#!/bin/sh\nrm -rf /\n").unwrap();
-        assert!(matches!(read(folder.path(), &plan), Err(HistoryError::Altered { .. })));
+        assert!(matches!(read(folder.path(), &blob), Err(HistoryError::Altered { .. })));
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(read(folder.path(), &plan), Err(HistoryError::Unreadable { .. })));
+        assert!(matches!(read(folder.path(), &blob), Err(HistoryError::Unreadable { .. })));
     }
 }

@@ -17,10 +17,7 @@ pub const CONTROLLER_FILE: &str = "controller";
 /// it ends; the file stays. Only who has the lock of the events may do this.
 pub fn note_controller(folder: &Path) -> io::Result<File> {
     let new = folder.join(".controller.new");
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    files::if_there(std::fs::remove_file(&new))?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
     writeln!(file, "{}", std::process::id())?;
     file.try_lock()?;

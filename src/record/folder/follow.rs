@@ -4,7 +4,7 @@
 //! comes before its end.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::EVENTS_FILE;
@@ -104,12 +104,8 @@ impl Grown {
             file.read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        let mut bytes = match read() {
-            Ok(bytes) => bytes,
-            // A host on which nothing was done has no log.
-            Err(error) if io::Error::kind(&error) == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(unreadable(&self.path)(source)),
-        };
+        // A host on which nothing was done has no log.
+        let mut bytes = files::if_there(read()).map_err(unreadable(&self.path))?.unwrap_or_default();
         bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
         self.read += bytes.len() as u64;
         Ok(bytes)

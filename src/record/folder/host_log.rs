@@ -63,10 +63,7 @@ impl HostLog {
 
     /// Goes on with a log that an earlier controller has begun, or makes it. What a crash has torn off at its end is cut off.
     pub fn reopen(path: &Path, limits: LogLimits) -> io::Result<Self> {
-        let file = match files::append(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::create(path, limits),
-            opened => opened?,
-        };
+        let Some(file) = files::if_there(files::append(path))? else { return Self::create(path, limits) };
         file.set_len(whole_lines(&file)?)?;
         Self::new(path, limits, file)
     }

@@ -54,11 +54,7 @@ pub fn read_events(path: &Path, mut take: impl FnMut(Event)) -> Result<(), Histo
 
 /// The first event; none when the run died before it was written.
 pub fn first_event(path: &Path) -> Result<Option<Event>, HistoryError> {
-    let file = match files::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(unreadable(path)(source)),
-    };
+    let Some(file) = files::if_there(files::open(path)).map_err(unreadable(path))? else { return Ok(None) };
     let mut bytes = Vec::new();
     BufReader::new(file).read_until(b'\n', &mut bytes).map_err(unreadable(path))?;
     if bytes.ends_with(b"\n") { parse(&bytes, (path, 1), EVENT_VERSION).map(Some) } else { Ok(None) }
@@ -66,11 +62,7 @@ pub fn first_event(path: &Path) -> Result<Option<Event>, HistoryError> {
 
 /// The `run-finished` near the end of a file of events, unless the run was resumed after it.
 pub fn run_finished(path: &Path) -> Result<Option<Fact>, HistoryError> {
-    let bytes = match end_of(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(unreadable(path)(source)),
-    };
+    let Some(bytes) = files::if_there(end_of(path)).map_err(unreadable(path))? else { return Ok(None) };
     // The first piece may be the rest of a line, and a last line without its end is torn.
     let mut lines: Vec<&[u8]> = bytes.split_inclusive(|&b| b == b'\n').filter(|line| line.ends_with(b"\n")).collect();
     if bytes.len() as u64 == END_BYTES && !lines.is_empty() {

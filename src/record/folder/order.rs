@@ -25,15 +25,13 @@ pub fn path(runs: &Path) -> PathBuf {
 /// Puts the run behind all others. When this returns, the line is on the disk.
 pub fn append(runs: &Path, run: &RunId) -> io::Result<()> {
     let path = path(runs);
-    let mut file = match files::append(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            match files::create_new(&path, 0o600, b"") {
-                // Another fleet was faster.
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => files::append(&path)?,
-            }
-        }
-        opened => opened?,
+    let mut file = match files::if_there(files::append(&path))? {
+        Some(file) => file,
+        None => match files::create_new(&path, 0o600, b"") {
+            // Another fleet was faster.
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => files::append(&path)?,
+        },
     };
     // Of two fleets that begin at the same moment, one waits: what it reads then ends with the other's line.
     file.lock()?;
@@ -47,10 +45,7 @@ pub fn append(runs: &Path, run: &RunId) -> io::Result<()> {
 
 /// Sorts runs: the oldest first.
 pub fn sort(runs: &Path, ids: &mut [RunId]) -> io::Result<()> {
-    let bytes = match files::read(&path(runs)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        read => read?,
-    };
+    let bytes = files::if_there(files::read(&path(runs)))?.unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     // The line of a run that is not there any more says nothing.
     let places: HashMap<&str, usize> = text.lines().enumerate().map(|(place, run)| (run, place)).collect();

@@ -75,7 +75,6 @@ impl FolderRecord {
         Ok(Self::new(&folder, events, controller, false))
     }
 
-    /// Writes the first files into the new folder of the run.
     fn fill(folder: &Path, plan: &Plan, asked: Option<&Asked>) -> Result<(File, File), RecordError> {
         let plan_path = folder.join(PLAN_FILE);
         let mut bytes = serde_json::to_vec_pretty(plan).map_err(io::Error::from).map_err(unwritable(&plan_path))?;
@@ -148,7 +147,6 @@ impl FolderRecord {
         Ok(Self::new(&folder, events, controller, true))
     }
 
-    /// The folder of the run.
     #[cfg(test)]
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -174,56 +172,45 @@ impl FolderRecord {
     fn write_log(&mut self, host: &HostLabel, event: &Event) -> io::Result<()> {
         let at = event.at;
         let log = self.log(host)?;
-        match &event.fact {
-            Fact::Output { step, stream, data, .. } => log.output(at, step.as_str(), *stream, &data.0),
-            Fact::StepStarted { step, attempt, .. } => {
-                log.turn(at, step.as_str())?;
-                match attempt {
-                    0 | 1 => log.say(at, step.as_str(), "started"),
-                    _ => log.say(at, step.as_str(), &format!("started, attempt {attempt}")),
-                }
-            }
-            Fact::StepResumed { step, .. } => log.say(at, step.as_str(), "taken up again"),
-            Fact::UndoStarted { step, .. } => {
-                log.turn(at, step.as_str())?;
-                log.say(at, step.as_str(), "undo started")
-            }
+        // A command begins or ended, or all did; what is said in the middle of one is written at once.
+        let (step, text) = match &event.fact {
+            Fact::Output { step, stream, data, .. } => return log.output(at, step.as_str(), *stream, &data.0),
+            Fact::StepStarted { step, attempt: 0 | 1, .. } => (step.as_str(), "started".to_owned()),
+            Fact::StepStarted { step, attempt, .. } => (step.as_str(), format!("started, attempt {attempt}")),
+            Fact::StepResumed { step, .. } => return log.say(at, step.as_str(), "taken up again"),
+            Fact::UndoStarted { step, .. } => (step.as_str(), "undo started".to_owned()),
             Fact::StepSkipped { step, reason, .. } => {
-                log.turn(at, step.as_str())?;
-                log.say(at, step.as_str(), &format!("skipped: {}", printable(reason.as_bytes())))
+                (step.as_str(), format!("skipped: {}", printable(reason.as_bytes())))
             }
             Fact::StepFinished { step, outcome, retrying, millis, .. } => {
                 if let StepOutcome::Detached { .. } = outcome {
                     log.let_go();
                 }
-                log.turn(at, step.as_str())?;
                 let again = if *retrying { ", will be tried again" } else { "" };
-                log.say(at, step.as_str(), &format!("{}{again}", ended(outcome, *millis)))
+                (step.as_str(), format!("{}{again}", ended(outcome, *millis)))
             }
             Fact::UndoFinished { step, outcome, millis, .. } => {
-                log.turn(at, step.as_str())?;
-                log.say(at, step.as_str(), &format!("undo {}", ended(outcome, *millis)))
+                (step.as_str(), format!("undo {}", ended(outcome, *millis)))
             }
-            Fact::HostGivenUp { by, .. } => log.say(at, "-", &format!("given up by {}", printable(by.as_bytes()))),
-            Fact::Connected { .. } => log.say(at, "-", "connected"),
-            Fact::Reattached { .. } => log.say(at, "-", "connected again"),
-            Fact::LockAcquired { .. } => log.say(at, "-", "locked"),
-            Fact::LockReleased { .. } => log.say(at, "-", "lock given back"),
-            Fact::LessPromised { what, .. } => log.say(at, "-", &format!("warning: {}", printable(what.as_bytes()))),
-            Fact::StepDecided { step, decision, .. } => {
-                log.turn(at, step.as_str())?;
-                log.say(at, step.as_str(), decision.describe())
+            Fact::StepDecided { step, decision, .. } => (step.as_str(), decision.describe().to_owned()),
+            Fact::HostFinished { outcome, reason, .. } => {
+                let reason = reason.as_ref().map(|reason| format!(": {}", printable(reason.in_one_line().as_bytes())));
+                ("-", format!("{}{}", outcome.describe(), reason.unwrap_or_default()))
+            }
+            Fact::HostGivenUp { by, .. } => {
+                return log.say(at, "-", &format!("given up by {}", printable(by.as_bytes())));
+            }
+            Fact::Connected { .. } => return log.say(at, "-", "connected"),
+            Fact::Reattached { .. } => return log.say(at, "-", "connected again"),
+            Fact::LockAcquired { .. } => return log.say(at, "-", "locked"),
+            Fact::LockReleased { .. } => return log.say(at, "-", "lock given back"),
+            Fact::LessPromised { what, .. } => {
+                return log.say(at, "-", &format!("warning: {}", printable(what.as_bytes())));
             }
             Fact::ConnectionLost { reason, step_goes_on, .. } => {
                 let goes_on = if *step_goes_on { ", the step goes on" } else { "" };
-                log.say(at, "-", &format!("connection lost{goes_on}: {}", printable(reason.in_one_line().as_bytes())))
-            }
-            Fact::HostFinished { outcome, reason, .. } => {
-                log.turn(at, "-")?;
-                let reason = reason.as_ref().map(|reason| format!(": {}", printable(reason.in_one_line().as_bytes())));
-                log.say(at, "-", &format!("{}{}", outcome.describe(), reason.unwrap_or_default()))?;
-                log.close();
-                Ok(())
+                let reason = printable(reason.in_one_line().as_bytes());
+                return log.say(at, "-", &format!("connection lost{goes_on}: {reason}"));
             }
             Fact::HostStarted { .. }
             | Fact::LockRequested { .. }
@@ -237,8 +224,14 @@ impl FolderRecord {
             | Fact::RolloutStopped { .. }
             | Fact::Interrupted { .. }
             | Fact::ReporterDropped { .. }
-            | Fact::RunFinished { .. } => Ok(()),
+            | Fact::RunFinished { .. } => return Ok(()),
+        };
+        log.turn(at, step)?;
+        log.say(at, step, &text)?;
+        if let Fact::HostFinished { .. } = event.fact {
+            log.close();
         }
+        Ok(())
     }
 
     fn write(&mut self, event: &Event) -> io::Result<()> {
@@ -254,6 +247,11 @@ impl FolderRecord {
             None => Ok(()),
         }
     }
+
+    /// The error with the folder that it is about.
+    fn place(&self, error: &io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("{}: {error}", self.folder.display()))
+    }
 }
 
 impl Record for FolderRecord {
@@ -266,13 +264,6 @@ impl Record for FolderRecord {
             self.events.sync_data().map_err(|error| self.place(&error))?;
         }
         Ok(())
-    }
-}
-
-impl FolderRecord {
-    /// The error with the folder that it is about.
-    fn place(&self, error: &io::Error) -> io::Error {
-        io::Error::new(error.kind(), format!("{}: {error}", self.folder.display()))
     }
 }
 

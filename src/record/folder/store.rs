@@ -3,7 +3,7 @@
 //! Invariant: nothing is guessed. A torn last line is what a crash leaves, and is passed over; anything else that does not read is
 //! an error with its file and line ([`super::journal`]).
 
-use std::io::{self, BufReader};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use super::follow::Follower;
@@ -12,6 +12,7 @@ use super::journal::{end_of, first_event, parse, read_events, run_finished, vers
 use super::record::FolderRecord;
 use super::{EVENTS_FILE, PLAN_FILE, REQUEST_FILE, blobs, controller, order};
 use crate::files;
+use crate::model::plan::blob::BlobId;
 use crate::model::plan::plan::{PLAN_VERSION, Plan};
 use crate::model::plan::planner::Asked;
 use crate::model::run::event::{Event, Fact};
@@ -20,7 +21,6 @@ use crate::record::history::{HistoryError, RunEntry, RunResult, unreadable};
 use crate::record::record_error::RecordError;
 use crate::record::store::{Follow, Log, Record, Store};
 
-/// A folder with a folder for each run.
 #[derive(Debug, Clone)]
 pub struct FolderStore {
     runs: PathBuf,
@@ -47,13 +47,9 @@ impl Store for FolderStore {
     }
 
     fn runs(&self) -> Result<Vec<RunId>, HistoryError> {
-        let entries = match self.runs.read_dir() {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(unreadable(&self.runs)(source)),
-        };
+        let entries = files::if_there(self.runs.read_dir()).map_err(unreadable(&self.runs))?;
         let mut ids = Vec::new();
-        for entry in entries {
+        for entry in entries.into_iter().flatten() {
             let entry = entry.map_err(unreadable(&self.runs))?;
             ids.extend(entry.file_name().to_str().and_then(|name| RunId::parse(name).ok()));
         }
@@ -98,28 +94,29 @@ impl Store for FolderStore {
     }
 
     fn plan(&self, run: &RunId) -> Result<Plan, HistoryError> {
-        let folder = self.folder(run);
-        let path = folder.join(PLAN_FILE);
+        let path = self.folder(run).join(PLAN_FILE);
         let bytes = files::read(&path).map_err(unreadable(&path))?;
         let found = version(&bytes, (&path, 1))?;
         if found < PLAN_VERSION {
             return Err(HistoryError::Older { path, found, known: PLAN_VERSION });
         }
-        let plan: Plan = parse(&bytes, (&path, 1), PLAN_VERSION)?;
-        Ok(Plan { blobs: blobs::read(&folder, &plan)?, ..plan })
+        let mut plan: Plan = parse(&bytes, (&path, 1), PLAN_VERSION)?;
+        let texts: Vec<String> = plan.blob_ids().filter_map(|(_, id)| self.blob(run, id).ok()).collect();
+        for text in texts {
+            plan.blobs.add(&text);
+        }
+        Ok(plan)
+    }
+
+    fn blob(&self, run: &RunId, id: &BlobId) -> Result<String, HistoryError> {
+        blobs::read(&self.folder(run), id)
     }
 
     fn request(&self, run: &RunId) -> Result<Option<Asked>, HistoryError> {
         let path = self.folder(run).join(REQUEST_FILE);
-        match files::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| HistoryError::Damaged {
-                line: source.line(),
-                path,
-                source,
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(unreadable(&path)(source)),
-        }
+        let bytes = files::if_there(files::read(&path)).map_err(unreadable(&path))?;
+        let read = bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose();
+        read.map_err(|source| HistoryError::Damaged { line: source.line(), path, source })
     }
 
     fn events(&self, run: &RunId, take: &mut dyn FnMut(Event)) -> Result<(), HistoryError> {
@@ -129,11 +126,8 @@ impl Store for FolderStore {
     fn log(&self, run: &RunId, host: &HostLabel) -> Result<Option<Log>, HistoryError> {
         let Some(name) = log_name(host) else { return Ok(None) };
         let place = self.folder(run).join(name);
-        match files::open(&place) {
-            Ok(file) => Ok(Some(Log { place, lines: Box::new(BufReader::with_capacity(1 << 16, file)) })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(unreadable(&place)(source)),
-        }
+        let file = files::if_there(files::open(&place)).map_err(unreadable(&place))?;
+        Ok(file.map(|file| Log { place, lines: Box::new(BufReader::with_capacity(1 << 16, file)) }))
     }
 
     fn end_of_log(&self, run: &RunId, host: &HostLabel) -> Option<Vec<u8>> {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::config::file_error::FileError;
 use crate::model::inventory::inventory_file::{Known, read_inventory};
 use crate::model::recipe::recipe_file::read_recipe;
 use crate::model::text::name::RecipeName;
@@ -52,7 +53,7 @@ fn a_heap_of_broken_files_is_told_at_once() {
     let known = Known { recipes: Some(&["git-site"]), ..Known::default() };
     let mut errors = read_inventory(Some(&defaults), &sites, known).errors();
     let recipe = source("recipes/git-site.toml", RECIPE);
-    let script = |_: &str| Err("none here".to_owned());
+    let script = |_: &str| Err(FileError::Missing);
     errors.extend(read_recipe(RecipeName::parse("git-site").unwrap(), &recipe, &script).unwrap_err());
     insta::assert_snapshot!(render(&errors, false, 100), @r#"
     error: unknown key `usr`

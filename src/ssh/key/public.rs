@@ -12,11 +12,9 @@ use sha2::{Digest as _, Sha256};
 use super::{KeyError, LARGEST_KEY_FILE, not_a_key};
 use crate::files;
 
-/// Why a line is no public key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a public key: {reason}")]
 pub struct PublicKeyError {
-    /// What is wrong.
     pub reason: &'static str,
 }
 
@@ -51,7 +49,6 @@ impl PublicKeyLine {
         Ok(Self { key_type: key_type.to_owned(), data, comment: comment.trim().to_owned() })
     }
 
-    /// Reads a `.pub` file.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let mut text = String::new();
         let read = files::open(path).and_then(|file| file.take(LARGEST_KEY_FILE).read_to_string(&mut text));
@@ -64,7 +61,6 @@ impl PublicKeyLine {
         }
     }
 
-    /// The public half of a key, with its comment.
     pub fn of(key: &PublicKey) -> Result<Self, PublicKeyError> {
         let line = key.to_openssh().map_err(|_| PublicKeyError { reason: "it cannot be encoded" })?;
         Self::parse(&line)
@@ -80,7 +76,6 @@ impl PublicKeyLine {
         &self.data
     }
 
-    /// For people.
     pub fn comment(&self) -> &str {
         &self.comment
     }

@@ -8,10 +8,8 @@ use sha1::Sha1;
 use super::super::host_key::HostKey;
 use crate::model::text::name::canonical_address;
 
-/// What a line says about its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Marker {
-    /// The host's key.
     Pinned,
     /// A key that must not be accepted.
     Revoked,
@@ -19,7 +17,6 @@ pub(super) enum Marker {
     CertAuthority,
 }
 
-/// A line that names a key.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub marker: Marker,
@@ -27,7 +24,6 @@ pub(super) struct Entry {
     pub key: HostKey,
 }
 
-/// The hosts that a line is for.
 #[derive(Debug, Clone)]
 pub(super) enum Names {
     /// `|1|SALT|HASH`: one name, hidden by HMAC-SHA1.

@@ -39,14 +39,8 @@ pub struct KnownHosts {
 /// Why the file of pinned host keys could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KnownHostsError {
-    /// It exists and cannot be read.
     #[error("cannot read the pinned host keys in {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
 }
 
 impl KnownHosts {
@@ -75,7 +69,6 @@ impl KnownHosts {
         this
     }
 
-    /// Adds a line at the end.
     pub fn append(&mut self, text: &[u8]) {
         self.lines += 1;
         let entry = match line::parse(text) {
@@ -96,7 +89,6 @@ impl KnownHosts {
         &self.skipped
     }
 
-    /// Looks at a key that a host offers.
     pub fn check(&self, address: &str, port: u16, key: &HostKey) -> Verdict {
         let found = self.find(address, port);
         if let Some((line, _)) = found.iter().find(|(_, e)| e.marker == Marker::Revoked && e.key == *key) {
@@ -133,7 +125,6 @@ impl KnownHosts {
         types
     }
 
-    /// The lines for a host, in order.
     fn find(&self, address: &str, port: u16) -> Vec<&(usize, Entry)> {
         let name = lookup_name(address, port).into_bytes();
         let named = self.by_name.get(&name).into_iter().flatten();

@@ -136,7 +136,7 @@ fn an_effect_goes_with_its_undo_and_comes_back_with_the_undo_of_what_ended_it() 
 
 /// That user may not write to the book; the login user does it.
 #[test]
-fn an_effect_of_another_user_s_step_is_in_the_book() {
+fn an_effect_of_another_user_s_step_is_in_the_book_as_root() {
     let site = site("");
     site.fleet(&["mysite", "shut"]).expect_code(0);
     let status = site.fleet(&["mysite", "status"]).expect_code(13).stdout;

@@ -1,6 +1,6 @@
 //! The record of a run: when it cannot be written, when it breaks off, and what `runs`, `show` and `logs` make of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -183,7 +183,7 @@ fn a_run_of_a_newer_fleet_is_neither_resumed_nor_undone_nor_called_finished() {
         "plan.json",
         "\"v\": 3",
         "\"v\": 2",
-        "plan.json was written by an older fleet (format 2, this one reads 3)\n  hint: use that version of fleet",
+        "plan.json was written by an older fleet (format 2, this one reads 3)\nhint: use that version of fleet",
     );
     change("plan.json", "\"path\":", "\"upload\": \"nginx.conf\", \"path\":", "plan.json:");
     let finished = "\"event\":\"run-finished\"";
@@ -220,6 +220,62 @@ fn a_run_whose_events_the_version_before_wrote_is_resumed() {
     std::fs::remove_file(site.shared().join("wait")).unwrap();
     let output = site.fleet(&["resume", "--json"]).expect_code(0);
     assert_eq!(outcomes(&output), ["web1 succeeded", "web2 succeeded"]);
+}
+
+/// Who needs the text of a script that is lost: what runs it, or asks whether it still runs. The way back does not.
+#[test]
+fn an_altered_script_is_in_the_way_of_resume_and_not_of_undo() {
+    let recipe = r#"
+[task.deploy]
+on-failure = "hold"
+[[task.deploy.step]]
+name = "close"
+run = "echo closing"
+undo = "echo reopening"
+[[task.deploy.step]]
+name = "script"
+script = "go.sh"
+undo = "echo going back"
+[[task.deploy.step]]
+name = "work"
+run = "touch @SHARED@/working; while [ -e @SHARED@/wait ]; do sleep 0.02; done; [ ! -e @SHARED@/fail ]"
+"#;
+    let site = Site::start("", &["web1"], recipe);
+    site.write(
+        "recipes/go.sh",
+        "while [ -e @SHARED@/halt ]; do sleep 0.02; done; echo gone\n"
+            .replace("@SHARED@", &site.shared().display().to_string()),
+    );
+    site.touch("fail");
+    site.fleet(&["mysite", "deploy"]).expect_code(10);
+    let alter = |run: &Path| {
+        let blobs: Vec<_> = std::fs::read_dir(run.join("blobs")).unwrap().collect();
+        assert_eq!(blobs.len(), 1);
+        files::write(&blobs[0].as_ref().unwrap().path(), "rm -rf /\n", 0o600);
+    };
+    let first = runs(&site).remove(0);
+    alter(&first);
+    assert!(site.fleet(&["show"]).expect_code(0).stdout.contains("command of deploy/work"));
+    assert!(site.fleet(&["logs", "last", "web1"]).expect_code(0).stdout.contains("| gone\n"));
+    let refused = site.fleet(&["resume"]).expect_code(5);
+    assert!(refused.stderr.contains("has been altered since the run began"), "{}", refused.stderr);
+    let undone = site.fleet(&["undo", "--yes"]).expect_code(0);
+    assert!(undone.stderr.contains("| going back\n") && undone.stderr.contains("| reopening\n"), "{}", undone.stderr);
+    // One that nobody knows the end of.
+    site.touch("halt");
+    let running = site.spawn(&["mysite", "deploy"]);
+    let second = wait_for("the record of it", || {
+        let run = runs(&site).into_iter().find(|run| *run != first)?;
+        files::try_read(&run.join("events.jsonl"))?.contains("deploy/script").then_some(run)
+    });
+    signal(running.pid(), Signal::KILL);
+    drop(running);
+    alter(&second);
+    for verb in ["undo", "cancel"] {
+        let refused = site.fleet(&[verb, "--yes"]).expect_code(5);
+        assert!(refused.stderr.contains("has been altered since the run began"), "{}", refused.stderr);
+    }
+    std::fs::remove_file(site.shared().join("halt")).unwrap();
 }
 
 #[test]

@@ -99,11 +99,22 @@ pub struct Request<'a> {
     pub recipe: &'a Recipe,
     pub tasks: &'a [TaskName],
     pub overrides: &'a Overrides,
-    /// The run that will carry it out.
-    pub run: &'a RunId,
+    /// The run that will carry it out; where there is none, `fleet.run` is `RUN`.
+    pub run: Option<&'a RunId>,
     pub login: &'a UserName,
     pub proof: Option<&'a Proof>,
     pub unproven: bool,
+}
+
+impl<'a> Request<'a> {
+    /// Asks about a site and its recipe, and for no run.
+    pub fn without_run(
+        (site, hosts, recipe): (&'a Site, &'a [HostName], &'a Recipe),
+        overrides: &'a Overrides,
+        login: &'a UserName,
+    ) -> Self {
+        Self { site, hosts, recipe, tasks: &[], overrides, run: None, login, proof: None, unproven: false }
+    }
 }
 
 /// All hosts of a site, as they are asked how things stand there. The recipe says where the site's book is; without one, or when a

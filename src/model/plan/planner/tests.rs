@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::config::diagnostic::Source;
+use crate::model::config::file_error::FileError;
 use crate::model::inventory::inventory::Inventory;
 use crate::model::inventory::inventory_file::{Known, read_inventory};
 use crate::model::recipe::recipe_file::read_recipe;
@@ -91,7 +92,7 @@ fn inventory(text: &str) -> Inventory {
 }
 
 fn recipe(text: &str) -> Recipe {
-    read_recipe(RecipeName::parse("r").unwrap(), &source("recipes/r.toml", text), &|_| Err("none".to_owned())).unwrap()
+    read_recipe(RecipeName::parse("r").unwrap(), &source("recipes/r.toml", text), &|_| Err(FileError::Missing)).unwrap()
 }
 
 struct Case {
@@ -131,7 +132,7 @@ impl Case {
             recipe: &self.recipe,
             tasks: &tasks,
             overrides: &self.overrides,
-            run: &RunId::parse("20260101-000000-0000").unwrap(),
+            run: Some(&RunId::parse("20260101-000000-0000").unwrap()),
             login: &UserName::parse("me").unwrap(),
             proof: self.proof.as_ref(),
             unproven: self.unproven,

@@ -11,7 +11,7 @@ use crate::model::inventory::inventory::{Host, Site};
 use crate::model::plan::values::{ADDRESS, HOST, Values};
 use crate::model::recipe::recipe::Recipe;
 use crate::model::recipe::template::Template;
-use crate::model::text::name::{SiteName, VarName};
+use crate::model::text::name::{RunId, SiteName, VarName};
 
 /// The variables of one host, or of hosts that have the same but for their names and addresses: these two are then open, and what is made of them
 /// is a text with placeholders.
@@ -73,8 +73,11 @@ impl Variables {
             values.insert(name.clone(), literal(value, Origin::CommandLine("--set")));
         }
         let stage = site.stage.as_ref().map(|stage| stage.value.to_string()).unwrap_or_default();
-        let of_site =
-            [("fleet.run", request.run.as_str()), ("fleet.site", site.name.as_str()), ("fleet.stage", &stage)];
+        let of_site = [
+            ("fleet.run", request.run.map_or("RUN", RunId::as_str)),
+            ("fleet.site", site.name.as_str()),
+            ("fleet.stage", &stage),
+        ];
         for (name, value) in of_site.iter().chain(own) {
             let name = VarName::parse(name)?;
             values.insert(name, literal(value, Origin::Default));

@@ -4,6 +4,7 @@ mod only_undo;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::config::file_error::FileError;
 use crate::model::plan::plan::Retry;
 use crate::model::recipe::recipe::{Action, StepGuard};
 use crate::model::text::name::UserName;
@@ -13,7 +14,7 @@ fn read(text: &str) -> Result<Recipe, Vec<Diagnostic>> {
     let script = |path: &str| match path {
         "tools/tool.py" => Ok("#!/usr/bin/python3\n".to_owned()),
         "nul" => Ok("\0".to_owned()),
-        _ => Err("there is no such file".to_owned()),
+        _ => Err(FileError::Missing),
     };
     read_recipe(RecipeName::parse("r").unwrap(), &source, &script)
 }
