@@ -43,7 +43,6 @@ fn line(flags: &Flags, question: &str, instead: &str) -> Result<String, Failure>
     Ok(interruptible(Echo::On, read)??.trim().to_owned())
 }
 
-/// Does the terminal show what is typed?
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Echo {
     On,

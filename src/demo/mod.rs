@@ -29,15 +29,11 @@ mod visitor;
 use project::Project;
 use server::{EmbeddedFleet, FleetError};
 
-/// How the demo is played.
 pub struct DemoOptions<'a> {
-    /// Leave its folder.
     pub keep: bool,
     /// Leave the fleet running to play with, until an interrupt.
     pub serve: bool,
-    /// The `fleet` binary.
     pub exe: PathBuf,
-    /// Gets everything that is told.
     pub out: &'a mut dyn Write,
 }
 
@@ -66,7 +62,6 @@ pub enum DemoError {
     },
     #[error("expected {expected}, found {found}")]
     Surprise { expected: String, found: String },
-    /// Nobody reads what the demo tells.
     #[error("cannot write the demo's output")]
     Output(#[source] io::Error),
     /// Ctrl-C, or another signal.
@@ -87,7 +82,6 @@ impl Advise for DemoError {
 }
 
 impl DemoError {
-    /// The exit code of `fleet demo`.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Missing { .. } | Self::Write { .. } | Self::Output(_) => 5,

@@ -22,7 +22,6 @@ use crate::model::recipe::shell::quote;
 use super::host::{Faults, HostState};
 use super::process;
 
-/// A session channel that was opened.
 pub(super) struct Opened {
     channel: Channel<Msg>,
     handle: Handle,

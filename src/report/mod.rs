@@ -34,7 +34,6 @@ pub mod trouble;
 pub mod view;
 pub mod words;
 
-/// A consumer of events.
 pub trait Reporter: Send {
     /// What it is called in a warning: `terminal`, `json`, `record`.
     fn name(&self) -> &'static str;

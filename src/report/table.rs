@@ -120,12 +120,10 @@ fn shared(group: &[&HostSummary], agenda: &Agenda, said: impl Fn(&HostSummary) -
     if same { text } else { without_own(agenda, &first.host, &text) }
 }
 
-/// The failed step of a host, in words.
 fn failure(host: &HostSummary) -> Option<String> {
     host.failure.as_ref().map(failure_in_words)
 }
 
-/// Why a host did not succeed, on one line.
 fn reason(host: &HostSummary) -> Option<String> {
     host.reason.as_ref().map(in_words)
 }

@@ -36,7 +36,6 @@ pub struct Trouble {
     pub lines: Vec<String>,
 }
 
-/// The same trouble on one host or more.
 #[derive(Debug)]
 pub struct Shared {
     /// When the first host reported it.
