@@ -158,7 +158,7 @@ impl Taken {
     }
 
     fn step(&self, open: &OpenStep) -> Option<&PlanStep> {
-        self.known.plan.phases.get(open.at.phase)?.steps.get(open.at.step)
+        self.known.plan.step(open.at)
     }
 
     fn path(&self, open: &OpenStep) -> String {

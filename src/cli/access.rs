@@ -188,7 +188,6 @@ pub struct Distributing {
     pub login: SshConnector,
     /// The project's key. A password may complete the login where a server wants both, and never stands for the key.
     pub proof: SshConnector,
-    /// Was a password given?
     pub has_password: bool,
 }
 

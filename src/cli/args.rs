@@ -194,7 +194,7 @@ pub struct Flags {
     #[arg(long, global = true, value_name = "STEP", env = "FLEET_SKIP", value_delimiter = ',')]
     pub skip: Vec<String>,
     /// Log in as this user
-    #[arg(short, long, global = true, value_name = "USER", env = "FLEET_USER", value_parser = user_name)]
+    #[arg(short, long, global = true, value_name = "USER", env = "FLEET_USER", value_parser = UserName::parse)]
     pub user: Option<UserName>,
     /// Log in with this private key
     #[arg(short, long, global = true, value_name = "FILE", env = "FLEET_IDENTITY")]
@@ -209,16 +209,16 @@ pub struct Flags {
     #[arg(long, global = true, value_name = "FILE", env = "FLEET_PASSPHRASE_FILE")]
     pub passphrase_file: Option<PathBuf>,
     /// Limit of steps that have none of their own, such as 90s or 10m
-    #[arg(long, global = true, value_name = "TIME", env = "FLEET_TIMEOUT", value_parser = duration)]
+    #[arg(long, global = true, value_name = "TIME", env = "FLEET_TIMEOUT", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
     /// Limit of a TCP connection; the SSH handshake may take twice that, and 20s [default: 10s]
-    #[arg(long, global = true, value_name = "TIME", env = "FLEET_CONNECT_TIMEOUT", value_parser = duration)]
+    #[arg(long, global = true, value_name = "TIME", env = "FLEET_CONNECT_TIMEOUT", value_parser = parse_duration)]
     pub connect_timeout: Option<Duration>,
     /// How long to retry a first connection that is refused or closed at once [default: 5s]
-    #[arg(long, global = true, value_name = "TIME", env = "FLEET_CONNECT_RETRY", value_parser = duration)]
+    #[arg(long, global = true, value_name = "TIME", env = "FLEET_CONNECT_RETRY", value_parser = parse_duration)]
     pub connect_retry: Option<Duration>,
     /// How long a lost connection is tried to be made again, before its host is detached [default: 10m]
-    #[arg(long, global = true, value_name = "TIME", env = "FLEET_RECONNECT_TIMEOUT", value_parser = duration)]
+    #[arg(long, global = true, value_name = "TIME", env = "FLEET_RECONNECT_TIMEOUT", value_parser = parse_duration)]
     pub reconnect_timeout: Option<Duration>,
     /// Answer every question with yes; the variable does not answer that of `trust`
     #[arg(short, long, global = true, env = "FLEET_YES", value_parser = switch)]
@@ -285,14 +285,6 @@ fn is_typed(matches: &ArgMatches, flag: &str) -> bool {
 
 fn share(text: &str) -> Result<Share, String> {
     Share::parse(text).ok_or_else(|| format!("`{text}` is not a number of hosts such as 3 or 25%"))
-}
-
-fn user_name(text: &str) -> Result<UserName, String> {
-    UserName::parse(text).map_err(|e| e.to_string())
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|e| e.to_string())
 }
 
 /// The assignments in a variable: one a line; or on one line with commas between them, where a comma that no `NAME=` follows belongs to the

@@ -28,10 +28,10 @@ pub fn why_not(flags: &Flags) -> &'static str {
     if flags.no_input { "--no-input forbids questions" } else { "there is no terminal to ask on" }
 }
 
-/// Asks for one line. `instead` is the flag that answers without a question.
-pub fn line(flags: &Flags, question: &str, instead: &str) -> Result<String, Failure> {
+/// Asks for one line. `instead` says which flag answers without a question.
+fn line(flags: &Flags, question: &str, instead: &str) -> Result<String, Failure> {
     if !is_interactive(flags) {
-        let hint = Hint::Advice(format!("{}; {instead} answers it", why_not(flags)));
+        let hint = Hint::Advice(format!("{}{instead}", why_not(flags)));
         return Err(Failure::refused(format!("not confirmed: {question}")).hint(hint));
     }
     write!(io::stderr(), "{question} ")?;
@@ -43,7 +43,6 @@ pub fn line(flags: &Flags, question: &str, instead: &str) -> Result<String, Fail
     Ok(interruptible(Echo::On, read)??.trim().to_owned())
 }
 
-/// Does the terminal show what is typed?
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Echo {
     On,
@@ -94,7 +93,7 @@ pub fn confirm_here(flags: &Flags, question: &str, instead: &str) -> Result<(), 
 }
 
 fn yes_or_no(flags: &Flags, question: &str, instead: &str) -> Result<(), Failure> {
-    match line(flags, &format!("{question} [yes/no]"), instead)?.as_str() {
+    match line(flags, &format!("{question} [yes/no]"), &format!("; {instead} answers it"))?.as_str() {
         "yes" | "y" | "Yes" => Ok(()),
         _ => Err(Failure::refused("not confirmed; nothing was changed")),
     }
@@ -102,7 +101,7 @@ fn yes_or_no(flags: &Flags, question: &str, instead: &str) -> Result<(), Failure
 
 /// Asks for the name of what is about to be touched.
 pub fn confirm_by_name(flags: &Flags, question: &str, name: &str) -> Result<(), Failure> {
-    if flags.yes { Ok(()) } else { named(&line(flags, question, "--yes")?, name) }
+    if flags.yes { Ok(()) } else { named(&line(flags, question, "; --yes answers it")?, name) }
 }
 
 fn named(answer: &str, name: &str) -> Result<(), Failure> {
@@ -114,11 +113,7 @@ fn named(answer: &str, name: &str) -> Result<(), Failure> {
 
 /// The same where `--yes` is no answer.
 pub fn insist_on(flags: &Flags, question: &str, name: &str) -> Result<(), Failure> {
-    if !is_interactive(flags) {
-        let hint = format!("{}, and --yes does not answer this", why_not(flags));
-        return Err(Failure::refused(format!("not confirmed: {question}")).hint(Hint::Advice(hint)));
-    }
-    named(&line(flags, question, "")?, name)
+    named(&line(flags, question, ", and --yes does not answer this")?, name)
 }
 
 /// Asks for a secret, without showing it.

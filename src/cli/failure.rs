@@ -19,7 +19,6 @@ use crate::ssh::key::KeyError;
 pub enum Failure {
     /// The exit code, a message, and what helps.
     Message(u8, String, Vec<Hint>),
-    /// Errors in files, with their places.
     Diagnostics(Vec<Diagnostic>),
     /// All has been said; only the exit code is left.
     Told(u8),
@@ -43,7 +42,6 @@ impl Failure {
         Self::Message(code, with_cause(error), error.hints())
     }
 
-    /// The same with a hint more.
     pub fn hint(mut self, hint: Hint) -> Self {
         if let Self::Message(.., hints) = &mut self {
             hints.push(hint);

@@ -1,9 +1,13 @@
 //! `fleet init`: a starter project.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::args::Flags;
+use super::context::say;
+use super::failure::Failure;
 use crate::files;
+use crate::model::run::exit;
 
 const DEFAULTS: &str = r#"# What all sites share. Each value can be set in a site's own file, too, and there it wins.
 
@@ -41,18 +45,33 @@ roles = ["web", "db"]
 "#;
 
 /// Private keys and the records of runs stay here; public keys and pinned host keys are shared.
-pub const IGNORED: [&str; 4] = ["keys/*", "!keys/*.pub", "!keys/known_hosts", ".fleet/"];
+const IGNORED: [&str; 4] = ["keys/*", "!keys/*.pub", "!keys/known_hosts", ".fleet/"];
 
-pub struct Written {
-    /// Files that were made.
-    pub made: Vec<PathBuf>,
-    /// Files that were there before, and stay as they are.
-    pub kept: Vec<PathBuf>,
+/// Writes the starter project into the current folder, or the named one.
+pub fn init(flags: &Flags) -> Result<u8, Failure> {
+    let here = std::env::current_dir().map_err(Failure::environment)?;
+    let folder = flags.project.clone().unwrap_or(here);
+    let (made, kept) = write(&folder)
+        .map_err(|error| Failure::environment(format!("cannot write into {}: {error}", folder.display())))?;
+    for name in &made {
+        say(&format!("made  {name}"));
+    }
+    for name in kept {
+        say(&format!("kept  {name} (it was there)"));
+        if name == ".gitignore" {
+            say(&format!("      let it have these lines, or private keys get committed: {}", IGNORED.join(" ")));
+        }
+    }
+    let site = if made.contains(&"hosts/mysite.toml") { "mysite" } else { "SITE" };
+    say(&format!(
+        "next: edit hosts/{site}.toml, then fleet check, fleet generate-keys, fleet {site} trust, fleet {site} distribute-keys"
+    ));
+    Ok(exit::SUCCESS)
 }
 
-/// Writes the starter project, never over an existing file.
-pub fn write(folder: &Path) -> io::Result<Written> {
-    let mut written = Written { made: Vec::new(), kept: Vec::new() };
+/// Never over an existing file. The names of those that were made, and of those that were there, and stay as they are.
+fn write(folder: &Path) -> io::Result<(Vec<&'static str>, Vec<&'static str>)> {
+    let (mut made, mut kept) = (Vec::new(), Vec::new());
     let has_sites = folder.join("hosts").is_dir();
     std::fs::create_dir_all(folder.join("hosts"))?;
     let ignore = format!(
@@ -65,10 +84,10 @@ pub fn write(folder: &Path) -> io::Result<Written> {
     }
     for (name, text) in files {
         match files::create_new(&folder.join(name), 0o644, text.as_bytes()) {
-            Ok(()) => written.made.push(name.into()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => written.kept.push(name.into()),
+            Ok(()) => made.push(name),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => kept.push(name),
             Err(error) => return Err(error),
         }
     }
-    Ok(written)
+    Ok((made, kept))
 }

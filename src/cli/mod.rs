@@ -101,7 +101,7 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::List { explain: None, site } => show::list(&Context::load(flags)?, site.as_deref()),
         Verb::Tasks { site } => show::tasks(&Context::load(flags)?, site),
         Verb::Check => check::check(&Context::load(flags)?),
-        Verb::Init => init(flags),
+        Verb::Init => init::init(flags),
         Verb::Demo { keep, serve } => show_demo(*keep, *serve).await,
         Verb::Runs => show::runs(&Context::load(flags)?),
         Verb::Show(RunArg { run }) => show::show(&Context::load(flags)?, run),
@@ -204,27 +204,6 @@ fn nothing_to_do(context: &Context<'_>, word: &str) -> Failure {
     }
     let hint = format!("fleet tasks {} shows its tasks; others are {}", quote(word), SITE_VERBS.join(", "));
     Failure::usage(format!("what is to be done with `{word}`?")).hint(Hint::Advice(hint))
-}
-
-fn init(flags: &Flags) -> Result<u8, Failure> {
-    let here = std::env::current_dir().map_err(Failure::environment)?;
-    let folder = flags.project.clone().unwrap_or(here);
-    let written = init::write(&folder)
-        .map_err(|error| Failure::environment(format!("cannot write into {}: {error}", folder.display())))?;
-    for path in &written.made {
-        say(&format!("made  {}", path.display()));
-    }
-    for path in &written.kept {
-        say(&format!("kept  {} (it was there)", path.display()));
-        if path.ends_with(".gitignore") {
-            say(&format!("      let it have these lines, or private keys get committed: {}", init::IGNORED.join(" ")));
-        }
-    }
-    let site = if written.made.iter().any(|path| path.ends_with("mysite.toml")) { "mysite" } else { "SITE" };
-    say(&format!(
-        "next: edit hosts/{site}.toml, then fleet check, fleet generate-keys, fleet {site} trust, fleet {site} distribute-keys"
-    ));
-    Ok(exit::SUCCESS)
 }
 
 async fn show_demo(keep: bool, serve: bool) -> Result<u8, Failure> {

@@ -232,7 +232,6 @@ async fn execute(
     carry_out(context, record, Work { plan, id, connector, listening, resumed: None }).await
 }
 
-/// A run, new or resumed.
 pub struct Work {
     pub plan: Plan,
     pub id: RunId,

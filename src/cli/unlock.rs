@@ -1,5 +1,6 @@
 //! `fleet SITE unlock`: takes a lock away after the evidence was seen, or strikes out of the book what was put right by hand.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
@@ -18,7 +19,6 @@ use crate::model::text::printable::one_line;
 use crate::remote::{Connect, Evidence, HostReport, Question};
 use crate::report::words::{counted, hint_lines};
 
-/// A host whose site is locked.
 struct Held<'a> {
     place: &'a Place,
     run: String,
@@ -75,9 +75,7 @@ pub async fn unlock(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
 
 /// A run that may still work is not unlocked by a `--yes` in a script.
 fn confirm(context: &Context<'_>, held: &[Held<'_>]) -> Result<(), Failure> {
-    let mut runs: Vec<&String> = held.iter().map(|held| &held.run).collect();
-    runs.sort();
-    runs.dedup();
+    let runs: BTreeSet<&String> = held.iter().map(|held| &held.run).collect();
     let any = |run: &String, is: fn(&Evidence) -> bool| held.iter().any(|held| held.run == *run && is(held.evidence));
     for run in &runs {
         if any(run, Evidence::is_alive) {

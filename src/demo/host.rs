@@ -10,7 +10,6 @@ use secrecy::SecretString;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-/// A host to be embedded.
 #[derive(Debug, Clone)]
 pub struct HostSpec {
     pub name: String,
@@ -22,11 +21,9 @@ pub struct HostSpec {
 #[derive(Debug, Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "faults are independent switches, not states")]
 pub struct Faults {
-    /// The connection is closed as soon as it is there.
     pub close_at_once: bool,
     /// Not a byte is ever sent.
     pub silent_banner: bool,
-    /// No login succeeds.
     pub refuse_auth: bool,
     /// The connection is cut after the server has sent so many bytes.
     pub cut_after: Option<u64>,

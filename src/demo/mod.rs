@@ -12,6 +12,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use futures::FutureExt as _;
+use futures::future::select_all;
 use tokio::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -27,15 +29,11 @@ mod visitor;
 use project::Project;
 use server::{EmbeddedFleet, FleetError};
 
-/// How the demo is played.
 pub struct DemoOptions<'a> {
-    /// Leave its folder.
     pub keep: bool,
     /// Leave the fleet running to play with, until an interrupt.
     pub serve: bool,
-    /// The `fleet` binary.
     pub exe: PathBuf,
-    /// Gets everything that is told.
     pub out: &'a mut dyn Write,
 }
 
@@ -64,7 +62,6 @@ pub enum DemoError {
     },
     #[error("expected {expected}, found {found}")]
     Surprise { expected: String, found: String },
-    /// Nobody reads what the demo tells.
     #[error("cannot write the demo's output")]
     Output(#[source] io::Error),
     /// Ctrl-C, or another signal.
@@ -85,7 +82,6 @@ impl Advise for DemoError {
 }
 
 impl DemoError {
-    /// The exit code of `fleet demo`.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Missing { .. } | Self::Write { .. } | Self::Output(_) => 5,
@@ -147,27 +143,18 @@ async fn python() -> Result<PathBuf, DemoError> {
     }
 }
 
-struct Interrupts {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
+/// Signals with their numbers.
+struct Interrupts(Vec<(u8, Signal)>);
 
 impl Interrupts {
     fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+        let kinds = [(2, SignalKind::interrupt()), (15, SignalKind::terminate()), (1, SignalKind::hangup())];
+        kinds.into_iter().map(|(number, kind)| Ok((number, signal(kind)?))).collect::<Result<_, _>>().map(Self)
     }
 
     /// The number of the next signal.
     async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.interrupt.recv() => 2,
-            _ = self.terminate.recv() => 15,
-            _ = self.hangup.recv() => 1,
-        }
+        let next = self.0.iter_mut().map(|(number, signal)| Box::pin(signal.recv().map(|_| *number)));
+        select_all(next).await.0
     }
 }

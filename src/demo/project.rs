@@ -139,7 +139,6 @@ impl Project {
         self.root.join("machines").join(host)
     }
 
-    /// All hosts, for the embedded fleet.
     pub(super) fn hosts(&self) -> Vec<HostSpec> {
         let hosts = TEST.hosts.iter().chain(PRODUCTION.hosts);
         hosts.map(|host| HostSpec { name: (*host).to_owned(), folder: self.home(host) }).collect()

@@ -22,7 +22,6 @@ use crate::model::recipe::shell::quote;
 use super::host::{Faults, HostState};
 use super::process;
 
-/// A session channel that was opened.
 pub(super) struct Opened {
     channel: Channel<Msg>,
     handle: Handle,
@@ -212,7 +211,7 @@ async fn feed(
             ChannelMsg::Signal { signal } => {
                 // After its end the number may be another's.
                 if let (Some(group), Some(name), false) = (group, signal_name(&signal), ended.is_cancelled()) {
-                    process::signal(name, &[-group]);
+                    process::signal(&name, &[-group]);
                 }
             }
             ChannelMsg::Close => return,
@@ -241,35 +240,15 @@ async fn tell(status: ExitStatus, writer: &ChannelWriteHalf<Msg>, handle: &Handl
     if let Some(signal) = status.signal() {
         let name = signal_of_status(u8::try_from(128 + signal).unwrap_or(u8::MAX)).unwrap_or("UNKNOWN");
         let core = status.core_dumped();
-        let signal = sig(name);
+        // By its name, as it travels.
+        let signal = Sig::Custom(name.to_owned());
         let _ = handle.exit_signal_request(writer.id(), signal, core, String::new(), String::new()).await;
     } else {
         let _ = writer.exit_status(u32::try_from(status.code().unwrap_or(255)).unwrap_or(255)).await;
     }
 }
 
-const SIGNALS: [(&str, Sig); 12] = [
-    ("ABRT", Sig::ABRT),
-    ("ALRM", Sig::ALRM),
-    ("FPE", Sig::FPE),
-    ("HUP", Sig::HUP),
-    ("ILL", Sig::ILL),
-    ("INT", Sig::INT),
-    ("KILL", Sig::KILL),
-    ("PIPE", Sig::PIPE),
-    ("QUIT", Sig::QUIT),
-    ("SEGV", Sig::SEGV),
-    ("TERM", Sig::TERM),
-    ("USR1", Sig::USR1),
-];
-
-fn sig(name: &str) -> Sig {
-    let known = SIGNALS.into_iter().find(|(known, _)| *known == name).map(|(_, sig)| sig);
-    known.unwrap_or_else(|| Sig::Custom(name.to_owned()))
-}
-
-/// The name for `kill`; a client's own invention is not passed on.
-fn signal_name(signal: &Sig) -> Option<&'static str> {
-    let same = |known: &Sig| std::mem::discriminant(known) == std::mem::discriminant(signal);
-    SIGNALS.iter().find(|(_, known)| same(known)).map(|(name, _)| *name)
+/// The name for `kill`, as russh calls it, too; a client's own invention is not passed on.
+fn signal_name(signal: &Sig) -> Option<String> {
+    if let Sig::Custom(_) = signal { None } else { Some(format!("{signal:?}")) }
 }

@@ -11,7 +11,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::project::ProjectError;
-use crate::model::recipe::shell::quote;
 
 /// The folders of a project that fleet reads from or writes to, and itself.
 const FOLDERS: [&str; 5] = ["", "hosts", "recipes", "keys", ".fleet"];
@@ -27,7 +26,7 @@ pub fn refuse_foreign(root: &Path, users: &[u32]) -> Result<(), ProjectError> {
             return Err(ProjectError::Foreign { owner: metadata.uid(), folder: shown });
         }
         if metadata.mode() & 0o002 != 0 {
-            return Err(ProjectError::Open { quoted: quote(&shown), folder: shown });
+            return Err(ProjectError::Open { folder: shown });
         }
     }
     Ok(())

@@ -20,6 +20,7 @@ use crate::model::inventory::inventory::Inventory;
 use crate::model::inventory::inventory_file::{Known, read_inventory};
 use crate::model::recipe::recipe::Recipe;
 use crate::model::recipe::recipe_file::{FetchScript, read_recipe};
+use crate::model::recipe::shell::quote;
 use crate::model::text::encoding::wide_encoding;
 use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::name::RecipeName;
@@ -47,7 +48,6 @@ impl Project {
     }
 }
 
-/// What a project is read with.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LoadOptions<'a> {
     /// Names and texts of the built-in recipes.
@@ -56,7 +56,6 @@ pub struct LoadOptions<'a> {
     pub verbs: &'a [&'a str],
 }
 
-/// Why there is no project.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectError {
     #[error("no project here: neither {start} nor a folder above it has `hosts/`")]
@@ -70,11 +69,7 @@ pub enum ProjectError {
     #[error(
         "everybody may write to {folder}: fleet does not use it, because the recipes of a project run with your keys"
     )]
-    Open {
-        folder: String,
-        /// The same, for a shell.
-        quoted: String,
-    },
+    Open { folder: String },
     #[error("cannot read the folder {folder}")]
     Folder {
         folder: String,
@@ -89,7 +84,7 @@ impl Advise for ProjectError {
             Self::NotFound { .. } => "`fleet init` makes a project, `--project DIR` names one".to_owned(),
             Self::NoHosts { .. } => "`fleet init` makes a project".to_owned(),
             Self::Foreign { owner, .. } => format!("use a copy of your own, or sudo -u '#{owner}' fleet ..."),
-            Self::Open { quoted, .. } => format!("check its files, then chmod o-w {quoted}"),
+            Self::Open { folder } => format!("check its files, then chmod o-w {}", quote(folder)),
             Self::Folder { .. } => return Vec::new(),
         })]
     }

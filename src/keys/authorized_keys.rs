@@ -24,13 +24,11 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What to do with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     AlreadyThere {
         /// On which line, from 1.
         line: usize,
-        /// The options before it.
         options: Option<String>,
     },
     /// These bytes go to the end of the file: a newline first if its last line has none.

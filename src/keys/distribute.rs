@@ -33,7 +33,6 @@ const ATTEMPTS: usize = 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Distributed {
     pub change: Change,
-    /// What may keep the key from working.
     pub warnings: Vec<Warning>,
 }
 
@@ -136,7 +135,6 @@ pub async fn distribute(session: &mut dyn Session, public_key: &PublicKeyLine) -
     Err(DistributeError::Changing)
 }
 
-/// A file as it was read.
 struct HostFile {
     /// What `cksum` said of it: checksum and size.
     checksum: String,
@@ -169,7 +167,6 @@ fn not_understood() -> DistributeError {
     DistributeError::Unknown { reason: "the host's answer makes no sense".into() }
 }
 
-/// What a script said.
 struct Answers<'a> {
     end: End<'a>,
     warnings: Vec<Warning>,

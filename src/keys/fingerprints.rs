@@ -153,23 +153,23 @@ fn parse_fingerprint(text: &str) -> Result<String, String> {
 
 /// `host`, `host:port`, `[address]:port`, or an IPv6 address as it is.
 fn parse_holder(text: &str) -> Result<Holder, String> {
-    let port = |port: &str| port.parse::<u16>().ok().filter(|&port| port > 0);
-    let (name, port) = if let Some(rest) = text.strip_prefix('[') {
+    let (name, digits) = if let Some(rest) = text.strip_prefix('[') {
         let (name, rest) = rest.split_once(']').ok_or_else(|| format!("`{text}` has no closing bracket"))?;
         match rest.strip_prefix(':') {
             None if rest.is_empty() => (name, None),
-            Some(digits) => (name, Some(port(digits).ok_or_else(|| format!("`{digits}` is no port"))?)),
+            Some(digits) => (name, Some(digits)),
             None => return Err(format!("`{text}` is no host")),
         }
     } else {
         match text.rsplit_once(':') {
             // `mysite:web1` is a host of a site, and `::1` an address.
-            Some((name, digits)) if !name.contains(':') && is_size(digits) => {
-                (name, Some(port(digits).ok_or_else(|| format!("`{digits}` is no port"))?))
-            }
+            Some((name, digits)) if !name.contains(':') && is_size(digits) => (name, Some(digits)),
             _ => (text, None),
         }
     };
+    let port =
+        |digits: &str| digits.parse().ok().filter(|&port| port > 0).ok_or_else(|| format!("`{digits}` is no port"));
+    let port = digits.map(port).transpose()?;
     if Address::parse(name).is_err() && HostLabel::parse(name).is_err() {
         return Err(format!("`{name}` is neither a host of the inventory nor an address"));
     }

@@ -14,7 +14,6 @@ use crate::model::text::name::Address;
 use crate::ssh::known_hosts::{lookup_name, read};
 use crate::ssh::{HostKey, KnownHosts, KnownHostsError};
 
-/// Why nothing was pinned.
 #[derive(Debug, thiserror::Error)]
 pub enum PinError {
     /// The file exists and cannot be read.
@@ -33,7 +32,6 @@ pub enum PinError {
     },
 }
 
-/// A key to pin for a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin {
     pub address: Address,

@@ -22,7 +22,6 @@ use crate::ssh::{Backoff, ConnectError, KeyAnswer};
 
 use super::distribute::{Change, DistributeError, Distributed, Warning, distribute, run};
 
-/// What became of one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostKeyOutcome {
     pub host: HostLabel,
@@ -39,10 +38,12 @@ pub enum HostKeyResult {
     Proven(Change),
     /// No login with what there is now. Nothing was changed.
     NoLogin(ConnectError),
-    /// The key could not be added.
     NotDistributed(DistributeError),
     /// The key is in the file, but no login with it works.
-    NotProven { change: Change, error: ConnectError },
+    NotProven {
+        change: Change,
+        error: ConnectError,
+    },
     /// Stopped before it was done; the same again is safe.
     Interrupted,
     /// A bug in fleet; the same again is safe.

@@ -18,7 +18,6 @@ use crate::ssh::key::{KeyError, generate};
 pub const PRIVATE_NAME: &str = "fleet";
 pub const PUBLIC_NAME: &str = "fleet.pub";
 
-/// A pair that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPair {
     /// The private half, 0600.
@@ -74,16 +73,14 @@ pub fn generate_pair(folder: &Path, comment: &str, passphrase: Option<&SecretStr
     refuse_existing(&private, &public)?;
     let key = generate(comment, passphrase)?;
 
-    private_dir(folder).map_err(|reason| StoreError::Write { path: folder.to_owned(), reason })?;
+    private_dir(folder).map_err(unwritten(folder))?;
     // Somebody may have been faster since the look above: then the error tells of their file.
-    let write = |path: &Path, mode, bytes: &[u8]| {
-        create_new(path, mode, bytes).map_err(|reason| StoreError::Write { path: path.to_owned(), reason })
-    };
+    let write = |path: &Path, mode, bytes: &[u8]| create_new(path, mode, bytes).map_err(unwritten(path));
     write(&public, 0o644, format!("{}\n", key.public).as_bytes())?;
     if let Err(error) = write(&private, 0o600, key.private.expose_secret().as_bytes()) {
         // If the private half got its name after all (only the last flush failed), the pair is complete and stays.
         if !is_there(&private)? {
-            fs::remove_file(&public).map_err(|reason| StoreError::Write { path: public.clone(), reason })?;
+            fs::remove_file(&public).map_err(unwritten(&public))?;
         }
         return Err(error);
     }
@@ -102,8 +99,11 @@ fn refuse_existing(private: &Path, public: &Path) -> Result<(), StoreError> {
 
 /// A dangling link is something, too.
 fn is_there(path: &Path) -> Result<bool, StoreError> {
-    let there = if_there(path.symlink_metadata());
-    there.map(|there| there.is_some()).map_err(|reason| StoreError::Write { path: path.to_owned(), reason })
+    Ok(if_there(path.symlink_metadata()).map_err(unwritten(path))?.is_some())
+}
+
+fn unwritten(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    |reason| StoreError::Write { path: path.to_owned(), reason }
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::name::{RunId, SiteName};
 
-/// Why a record could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
     #[error("no run is on record in {place}")]

@@ -154,7 +154,6 @@ pub trait Record: Send {
     fn commit(&mut self) -> io::Result<()>;
 }
 
-/// The log of a host, to be read.
 pub struct Log {
     /// Where it is, for errors.
     pub place: PathBuf,

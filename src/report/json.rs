@@ -9,12 +9,11 @@ use crate::model::run::summary::Summary;
 /// Writes events as JSON lines, each flushed, so that a reader sees it when it happens.
 pub struct Json<W> {
     out: W,
-    line: Vec<u8>,
 }
 
 impl<W: Write> Json<W> {
     pub fn new(out: W) -> Self {
-        Self { out, line: Vec::new() }
+        Self { out }
     }
 }
 
@@ -24,10 +23,9 @@ impl<W: Write + Send> Reporter for Json<W> {
     }
 
     fn report(&mut self, event: &Event, _: &Summary) -> io::Result<()> {
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, event)?;
-        self.line.push(b'\n');
-        self.out.write_all(&self.line)?;
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        self.out.write_all(&line)?;
         self.out.flush()
     }
 }

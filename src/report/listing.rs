@@ -9,12 +9,13 @@ use super::columns::{Cell, columns, headings};
 use super::paint::Tone;
 use super::table::hosts_and_result;
 use super::time::date_and_time;
+use super::words::with_commas;
 use crate::model::plan::plan::{OnFailure, Plan};
 use crate::model::run::agenda::Agenda;
 use crate::model::run::exit;
 use crate::model::run::outcome::StepOutcome;
 use crate::model::run::summary::{StepKind, Summary};
-use crate::model::text::name::{SiteName, StepPath};
+use crate::model::text::name::StepPath;
 use crate::model::text::printable::printable;
 use crate::record::history::{RunEntry, RunResult};
 
@@ -36,7 +37,7 @@ pub fn runs(entries: &[RunEntry], zone: &TimeZone, color: bool) -> String {
         vec![
             Cell::plain(entry.run.as_str()),
             Cell::plain(entry.started.map(|at| date_and_time(at, zone)).unwrap_or_default()),
-            Cell::plain(sites(&entry.sites)),
+            Cell::plain(with_commas(&entry.sites)),
             Cell::plain(printable(entry.task.as_bytes())),
             Cell::plain(if entry.hosts == 0 { String::new() } else { entry.hosts.to_string() }),
             Cell::plain(printable(entry.by.as_bytes())),
@@ -52,7 +53,7 @@ pub fn show(plan: &Arc<Plan>, summary: &Summary, zone: &TimeZone, color: bool) -
     if let Some(run) = &summary.run {
         facts.push(("run", run.to_string()));
     }
-    facts.push(("site", sites(&plan.sites)));
+    facts.push(("site", with_commas(&plan.sites)));
     facts.push(("task", printable(plan.task.as_bytes())));
     if !summary.by.is_empty() {
         facts.push(("by", printable(summary.by.as_bytes())));
@@ -117,8 +118,4 @@ fn count(summary: &Summary, path: &StepPath, kind: StepKind, is: fn(&StepOutcome
             steps.any(|step| step.outcome.as_ref().is_some_and(is))
         })
         .count()
-}
-
-fn sites(sites: &[SiteName]) -> String {
-    sites.iter().map(SiteName::as_str).collect::<Vec<_>>().join(",")
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use jiff::tz::TimeZone;
 
 use super::time::time_of_day;
+use super::words::short;
 use crate::model::config::diagnostic::nearest;
 use crate::model::text::name::{HostLabel, RunId};
 use crate::model::text::printable::{printable, printable_line};
@@ -61,7 +62,7 @@ pub fn logs(store: &dyn Store, query: LogQuery<'_>, style: &LogStyle, out: &mut 
     out.flush().map_err(HistoryError::Output)?;
     match query.step {
         Some(step) if !matched => {
-            let names = seen.iter().flat_map(|path| [path.as_str(), own_name(path)]);
+            let names = seen.iter().flat_map(|path| [path.as_str(), short(path)]);
             let nearest = nearest(step, names).map(str::to_owned);
             Err(HistoryError::NoStep { run, step: step.to_owned(), nearest })
         }
@@ -82,10 +83,6 @@ fn choose<'a>(labels: &'a [HostLabel], host: Option<&str>, run: &RunId) -> Resul
     }
     let nearest = nearest(typed, labels.iter().map(HostLabel::as_str)).map(str::to_owned);
     Err(HistoryError::NoHost { run: run.clone(), host: typed.to_owned(), nearest })
-}
-
-fn own_name(step: &str) -> &str {
-    step.rsplit('/').next().unwrap_or(step)
 }
 
 struct Copy<'a> {
@@ -128,7 +125,7 @@ impl Copy<'_> {
         if !self.seen.contains(line.step) {
             self.seen.insert(line.step.to_owned());
         }
-        let wants = line.step == wanted || own_name(line.step) == wanted;
+        let wants = line.step == wanted || short(line.step) == wanted;
         *self.matched |= wants;
         wants
     }
@@ -148,7 +145,7 @@ impl Copy<'_> {
         let text = match line {
             Some(LogLine { at, step, tag, text }) => {
                 let mark = if tag == "fleet" { '>' } else { '|' };
-                let (time, step) = (time_of_day(at, zone), printable(own_name(step).as_bytes()));
+                let (time, step) = (time_of_day(at, zone), printable(short(step).as_bytes()));
                 format!("{time} {step} {mark} {}", printable_line(text))
             }
             None => printable_line(part),

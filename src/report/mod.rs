@@ -3,8 +3,6 @@
 //! Nothing here decides anything: all show one fold over the events, [`crate::model::run::summary::Summary`]. A reporter that fails is
 //! dropped by [`Reporters`](reporters::Reporters) and never stops a run.
 
-pub mod diagnostics;
-
 use std::io;
 
 use jiff::Timestamp;
@@ -15,6 +13,7 @@ use crate::model::run::summary::Summary;
 pub mod cause;
 pub mod columns;
 pub mod command_text;
+pub mod diagnostics;
 pub mod inventory_text;
 pub mod json;
 pub mod listing;
@@ -35,7 +34,6 @@ pub mod trouble;
 pub mod view;
 pub mod words;
 
-/// A consumer of events.
 pub trait Reporter: Send {
     /// What it is called in a warning: `terminal`, `json`, `record`.
     fn name(&self) -> &'static str;

@@ -14,7 +14,9 @@ use super::command_text::{command, failed_silently};
 use super::paint::Tone;
 use super::time::{duration, time_of_day};
 use super::trouble::{Cause, Shared, Trouble, Troubles};
-use super::words::{because, counted, hint_lines, in_words, interrupt_in_words, last_lines, lines_in_words, short};
+use super::words::{
+    because, counted, hint_lines, in_words, interrupt_in_words, last_lines, lines_in_words, short, sites_and_task,
+};
 use crate::model::plan::plan::Plan;
 use crate::model::run::agenda::Agenda;
 use crate::model::run::event::{Direction, Event, Fact};
@@ -22,7 +24,7 @@ use crate::model::run::exit;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::summary::{StepKind, Summary};
 use crate::model::text::fold::fold_names;
-use crate::model::text::name::{HostLabel, SiteName, StepPath};
+use crate::model::text::name::{HostLabel, StepPath};
 use crate::model::text::printable::{printable, printable_line};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,10 +101,9 @@ impl Narrator {
             Fact::RunStarted { sites, task, hosts, by, .. } => {
                 let widest = hosts.iter().map(|host| host.as_str().len()).max().unwrap_or_default();
                 self.host_width = widest.min(COLUMN);
-                let sites: Vec<&str> = sites.iter().map(SiteName::as_str).collect();
-                let (sites, task, by) = (sites.join(","), printable(task.as_bytes()), printable(by.as_bytes()));
+                let (what, by) = (sites_and_task(sites, task), printable(by.as_bytes()));
                 let count = counted(hosts.len(), "host");
-                self.heading(at, Detail::Normal, &format!("{sites} {task} on {count}, run {} by {by}", event.run))
+                self.heading(at, Detail::Normal, &format!("{what} on {count}, run {} by {by}", event.run))
             }
             Fact::PhaseStarted { phase, batches } if *batches <= 1 => {
                 self.heading(at, Detail::Normal, &format!("phase {phase}"))
@@ -344,17 +345,8 @@ impl Narrator {
             text.push_str(&printable(known.in_force.join(", ").as_bytes()));
         }
         let tone = Tone::of(outcome);
-        match outcome {
-            HostOutcome::Succeeded | HostOutcome::Untouched => {
-                return self.about_host(at, host, Detail::Normal, tone, &text);
-            }
-            HostOutcome::RolledBack
-            | HostOutcome::Failed
-            | HostOutcome::Unreachable
-            | HostOutcome::Locked
-            | HostOutcome::Held
-            | HostOutcome::Unknown
-            | HostOutcome::Detached => {}
+        if let HostOutcome::Succeeded | HostOutcome::Untouched = outcome {
+            return self.about_host(at, host, Detail::Normal, tone, &text);
         }
         self.trouble(at, host, tone, text, hints)
     }
@@ -371,7 +363,7 @@ impl Narrator {
 
     /// `web1 | migrate | `, in columns that have grown to what was seen so far.
     fn prefix(&mut self, host: &str, step: &StepPath, kind: StepKind, mark: char) -> String {
-        let step = short(step);
+        let step = short(step.as_str());
         let step = match kind {
             StepKind::Run => step.to_owned(),
             StepKind::Undo => format!("undo {step}"),

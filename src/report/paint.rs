@@ -18,7 +18,6 @@ pub enum Tone {
 }
 
 impl Tone {
-    /// The tone of a host that ended like that.
     pub fn of(outcome: HostOutcome) -> Self {
         match outcome {
             HostOutcome::Succeeded => Self::Good,

@@ -19,9 +19,7 @@ impl<W: Write> Plain<W> {
     pub fn new(out: W, telling: Telling) -> Self {
         Self { out, narrator: Narrator::new(telling) }
     }
-}
 
-impl<W: Write> Plain<W> {
     fn write(&mut self, lines: Vec<String>) -> io::Result<()> {
         for mut line in lines {
             line.push('\n');

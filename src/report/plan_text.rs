@@ -4,18 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::paint::Tone;
-use super::words::counted;
+use super::words::{counted, sites_and_task};
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanPhase, PlanStep, StepIndex};
 use crate::model::recipe::shell::quote;
 use crate::model::text::fold::fold_names;
-use crate::model::text::name::SiteName;
 use crate::model::text::printable::printable;
 
 /// The whole plan: phases, batches, steps, and the commands of each host, those of equal hosts once.
 pub fn plan(plan: &Plan, color: bool) -> String {
-    let sites: Vec<&str> = plan.sites.iter().map(SiteName::as_str).collect();
-    let mut out = Tone::Heading.paint(&format!("{} {}", sites.join(","), plan.task), color);
+    let mut out = Tone::Heading.paint(&sites_and_task(&plan.sites, &plan.task), color);
     let follows = match plan.on_failure {
         OnFailure::Undo => "all is undone",
         OnFailure::Hold => "all is held as it is",

@@ -3,22 +3,23 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::cause::{FEW, without_own};
 use super::columns::{Cell, columns, headings};
 use super::command_text::{command, failed_silently};
 use super::paint::Tone;
 use super::reporters::RECORD;
-use super::time::duration;
-use super::words::{because, hint_lines, in_words, last_lines, lines_in_words, paths, short};
+use super::time::{duration, durations};
+use super::words::{
+    because, hint_lines, in_words, last_lines, lines_in_words, paths, short, sites_and_task, with_commas,
+};
 use crate::model::plan::plan::{AD_HOC, Plan};
 use crate::model::run::agenda::Agenda;
 use crate::model::run::exit;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::summary::{Failure, HostSummary, StepKind, Summary};
 use crate::model::text::fold::fold_names;
-use crate::model::text::name::{HostLabel, SiteName};
+use crate::model::text::name::HostLabel;
 use crate::model::text::printable::printable;
 
 /// Up to so many hosts, each has a row of its own.
@@ -90,7 +91,7 @@ fn host_table(agenda: &Agenda, summary: &Summary, color: bool) -> String {
         rows.push(vec![
             Cell::plain(names(&group)),
             Cell::toned(tone, word),
-            Cell::plain(durations(&group)),
+            Cell::plain(durations(group.iter().filter_map(|host| host.duration()))),
             Cell::plain(shared(&group, agenda, failure)),
         ]);
     }
@@ -119,26 +120,16 @@ fn shared(group: &[&HostSummary], agenda: &Agenda, said: impl Fn(&HostSummary) -
     if same { text } else { without_own(agenda, &first.host, &text) }
 }
 
-/// The failed step of a host, in words.
 fn failure(host: &HostSummary) -> Option<String> {
     host.failure.as_ref().map(failure_in_words)
 }
 
-/// Why a host did not succeed, on one line.
 fn reason(host: &HostSummary) -> Option<String> {
     host.reason.as_ref().map(in_words)
 }
 
 fn names(group: &[&HostSummary]) -> String {
     fold_names(group.iter().map(|host| host.host.as_str()))
-}
-
-/// `3.5 s`, or the shortest and the longest: `3.5 s .. 1 min 02 s`.
-fn durations(group: &[&HostSummary]) -> String {
-    let took: Vec<Duration> = group.iter().filter_map(|host| host.duration()).collect();
-    let shown = |took: Option<&Duration>| took.map(|took| duration(*took)).unwrap_or_default();
-    let (shortest, longest) = (shown(took.iter().min()), shown(took.iter().max()));
-    if shortest == longest { shortest } else { format!("{shortest} .. {longest}") }
 }
 
 /// `roll/migrate: exit status 3`.
@@ -258,7 +249,8 @@ fn result(summary: &Summary, color: bool) -> String {
         .map(|(outcome, count)| format!("{count} {}", outcome.map_or("unfinished", HostOutcome::describe)))
         .collect();
     let took = summary.duration().map(|took| format!(" after {}", duration(took))).unwrap_or_default();
-    let mut text = format!("{} {}{took}: {}", what(summary), tone.paint(word, color), counts.join(", "));
+    let what = sites_and_task(&summary.sites, &summary.task);
+    let mut text = format!("{what} {}{took}: {}", tone.paint(word, color), counts.join(", "));
     if summary.finished.is_some() && code != exit::SUCCESS {
         _ = write!(text, " (exit code {code})");
     }
@@ -272,11 +264,6 @@ fn result(summary: &Summary, color: bool) -> String {
         _ = writeln!(text, "proven: {} = {}", proven.name, printable(proven.value.as_bytes()));
     }
     text
-}
-
-fn what(summary: &Summary) -> String {
-    let sites: Vec<&str> = summary.sites.iter().map(SiteName::as_str).collect();
-    format!("{} {}", sites.join(","), printable(summary.task.as_bytes()))
 }
 
 /// What to type next; nothing when all is well.
@@ -293,21 +280,20 @@ fn next(summary: &Summary) -> Vec<String> {
     }
     let mut rows = vec![(format!("fleet show {run}"), "all that is known about this run".to_owned())];
     if let Some((host, failure)) = summary.hosts().find_map(|host| Some((host, host.failure.as_ref()?))) {
-        let command = format!("fleet logs {run} {} --step {}", host.host, short(&failure.step));
+        let command = format!("fleet logs {run} {} --step {}", host.host, short(failure.step.as_str()));
         rows.push((command, "what it printed".to_owned()));
     }
-    let sites: Vec<&str> = summary.sites.iter().map(SiteName::as_str).collect();
-    let (sites, all) = (sites.join(","), summary.hosts().len());
+    let (sites, all) = (with_commas(&summary.sites), summary.hosts().len());
     let attention = |outcomes: &[Option<HostOutcome>]| -> Vec<&HostSummary> {
         left.iter().filter(|host| outcomes.contains(&host.outcome)).copied().collect()
     };
+    let look = |hosts: &[&HostSummary]| {
+        let limit = limit(if hosts.len() <= LIMIT_NAMES { hosts } else { hosts.get(..1).unwrap_or_default() });
+        format!("fleet {sites} run -l {limit} -- COMMAND")
+    };
     let unclear = attention(&[Some(HostOutcome::Unknown), None]);
-    if let Some(first) = unclear.first() {
-        let limit = limit(if unclear.len() <= LIMIT_NAMES { &unclear } else { std::slice::from_ref(first) });
-        rows.push((
-            format!("fleet {sites} run -l {limit} -- COMMAND"),
-            format!("look first: {} is unknown", names(&unclear)),
-        ));
+    if !unclear.is_empty() {
+        rows.push((look(&unclear), format!("look first: {} is unknown", names(&unclear))));
     }
     // A record that ends in the middle is of a run that still goes on, or whose controller ended.
     let waits = left.iter().any(|host| host.locked || matches!(host.outcome, None | Some(HostOutcome::Detached)));
@@ -328,21 +314,15 @@ fn next(summary: &Summary) -> Vec<String> {
     let mut held = attention(&[Some(HostOutcome::Held)]);
     // Those that only wait for the others need nothing.
     held.retain(|host| !waits || host.failure.is_some() || host.undo_failure.is_some());
-    if let Some(first) = held.first() {
-        let limit = limit(if held.len() <= LIMIT_NAMES { &held } else { std::slice::from_ref(first) });
-        rows.push((
-            format!("fleet {sites} run -l {limit} -- COMMAND"),
-            format!("put right what is held: {}", names(&held)),
-        ));
+    if !held.is_empty() {
+        rows.push((look(&held), format!("put right what is held: {}", names(&held))));
     }
     // The command of an ad-hoc run is not known here, and is in the shell's history anyway.
     if summary.task != AD_HOC && !waits {
-        let task = printable(summary.task.as_bytes());
-        let command = if left.len() < all && left.len() <= LIMIT_NAMES {
-            format!("fleet {sites} {task} -l {}", limit(&left))
-        } else {
-            format!("fleet {sites} {task}")
-        };
+        let mut command = format!("fleet {}", sites_and_task(&summary.sites, &summary.task));
+        if left.len() < all && left.len() <= LIMIT_NAMES {
+            _ = write!(command, " -l {}", limit(&left));
+        }
         rows.push((command, "again, when the cause is gone".to_owned()));
     }
     let cells: Vec<Vec<Cell>> =

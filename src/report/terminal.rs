@@ -12,8 +12,7 @@ use super::Reporter;
 use super::narrator::{Narrator, Telling};
 use super::view::{Scene, view};
 use crate::model::run::event::{Event, Fact};
-use crate::model::run::summary::Summary;
-use crate::model::run::summary::elapsed;
+use crate::model::run::summary::{Summary, elapsed};
 
 /// Time between two drawings: faster than the eye asks for, slower than a host prints.
 const REDRAW: Duration = Duration::from_millis(100);

@@ -26,6 +26,14 @@ pub fn clock(duration: Duration) -> String {
     }
 }
 
+/// `3.5 s`, or the shortest and the longest: `3.5 s .. 1 min 02 s`; empty without any.
+pub fn durations(took: impl Iterator<Item = Duration> + Clone) -> String {
+    match (took.clone().min().map(duration), took.max().map(duration)) {
+        (Some(shortest), Some(longest)) if shortest != longest => format!("{shortest} .. {longest}"),
+        (took, _) => took.unwrap_or_default(),
+    }
+}
+
 /// `08:45:12`.
 pub fn time_of_day(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string()

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::cause::FEW;
 use super::paint::Tone;
-use super::time::duration;
+use super::time::durations;
 use crate::model::run::host_summary::{StepKind, elapsed};
 use crate::model::text::name::{HostLabel, StepPath};
 
@@ -36,7 +36,6 @@ pub struct Trouble {
     pub lines: Vec<String>,
 }
 
-/// The same trouble on one host or more.
 #[derive(Debug)]
 pub struct Shared {
     /// When the first host reported it.
@@ -52,12 +51,8 @@ impl Shared {
         let Some((_, first)) = self.hosts.first() else { return String::new() };
         let alike = self.hosts.iter().all(|(_, trouble)| trouble.text == first.text);
         let text = if alike { &first.text } else { &self.cause.text };
-        let took = || self.hosts.iter().filter_map(|(_, trouble)| trouble.took);
-        match (took().min().map(duration), took().max().map(duration)) {
-            (Some(shortest), Some(longest)) if shortest != longest => format!("{text} after {shortest} .. {longest}"),
-            (Some(took), _) => format!("{text} after {took}"),
-            (None, _) => text.clone(),
-        }
+        let took = durations(self.hosts.iter().filter_map(|(_, trouble)| trouble.took));
+        if took.is_empty() { text.clone() } else { format!("{text} after {took}") }
     }
 
     /// One entry per line to print: a few hosts that say different things are listed one by one.

@@ -10,12 +10,12 @@ use jiff::Timestamp;
 
 use super::paint::Tone;
 use super::time::clock;
-use super::words::{counted, in_words, interrupt_in_words};
+use super::words::{counted, in_words, interrupt_in_words, sites_and_task};
 use crate::model::run::agenda::{Agenda, Progress};
 use crate::model::run::event::Direction;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::summary::{HostSummary, StepKind, Summary, elapsed};
-use crate::model::text::name::{PhaseName, SiteName, StepPath};
+use crate::model::text::name::{PhaseName, StepPath};
 use crate::model::text::printable::{printable, printable_line};
 
 /// The view mentions missing output after this time.
@@ -175,8 +175,7 @@ pub fn view(scene: &Scene<'_>, width: usize, height: usize) -> Vec<ViewLine> {
 
 fn heading(scene: &Scene<'_>, hosts: &[(State, &HostSummary)]) -> ViewLine {
     let Scene { summary, now, .. } = *scene;
-    let sites: Vec<&str> = summary.sites.iter().map(SiteName::as_str).collect();
-    let mut text = format!("{} {}", sites.join(","), printable(summary.task.as_bytes()));
+    let mut text = sites_and_task(&summary.sites, &summary.task);
     if let Some(started) = summary.started {
         text.push_str("  ");
         text.push_str(&clock(elapsed(started, now)));

@@ -2,13 +2,23 @@
 
 use crate::model::run::reason::Reason;
 use crate::model::text::hint::Hint;
-use crate::model::text::name::StepPath;
+use crate::model::text::name::{SiteName, StepPath};
 use crate::model::text::printable::{printable, printable_line};
 use crate::model::text::tail::Tail;
 
 /// The step's own name, without phase and task.
-pub(super) fn short(step: &StepPath) -> &str {
-    step.as_str().rsplit('/').next().unwrap_or_default()
+pub(super) fn short(step: &str) -> &str {
+    step.rsplit('/').next().unwrap_or_default()
+}
+
+/// `shop-a,shop-b deploy`.
+pub(super) fn sites_and_task(sites: &[SiteName], task: &str) -> String {
+    format!("{} {}", with_commas(sites), printable(task.as_bytes()))
+}
+
+/// `shop-a,shop-b`: as an argument.
+pub(super) fn with_commas(sites: &[SiteName]) -> String {
+    sites.iter().map(SiteName::as_str).collect::<Vec<_>>().join(",")
 }
 
 /// A reason on one line.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -23,6 +23,7 @@ use crate::model::text::duration::in_words;
 use crate::model::text::name::{HostLabel, RunId};
 use crate::model::text::printable::printable;
 use crate::record::record_error::RecordError;
+use crate::record::recorded::whole_lines;
 use crate::record::store::Record;
 
 /// Logs that are open at the same time: far below the usual limit of 1024 descriptors, which the connections need too.
@@ -121,7 +122,7 @@ impl FolderRecord {
             refuse_links([&*entry.map_err(unwritable(&folder))?.path()])?;
         }
         let path = folder.join(EVENTS_FILE);
-        let mut events = files::append(&path).map_err(unwritable(&path))?;
+        let events = files::append(&path).map_err(unwritable(&path))?;
         let mut looks = MOMENT.0;
         while let Err(error) = events.try_lock() {
             match error {
@@ -136,14 +137,8 @@ impl FolderRecord {
                 TryLockError::Error(error) => return Err(unwritable(&path)(error)),
             }
         }
-        let cut = |events: &mut File| {
-            let mut bytes = Vec::new();
-            events.read_to_end(&mut bytes)?;
-            let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-            events.set_len(whole as u64)?;
-            note_controller(&folder)
-        };
-        let controller = cut(&mut events).map_err(unwritable(&path))?;
+        let cut = |events: &File| whole_lines(events).and_then(|whole| events.set_len(whole));
+        let controller = cut(&events).and_then(|()| note_controller(&folder)).map_err(unwritable(&path))?;
         Ok(Self::new(&folder, events, controller, true))
     }
 
