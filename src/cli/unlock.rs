@@ -191,7 +191,9 @@ async fn carry_out(context: &Context<'_>, connector: &Arc<dyn Connect>, changes:
         (is_done, format!("{}: {told}", place.host.label))
     });
     let all: Vec<(bool, String)> = stream::iter(told).buffered(width).collect().await;
-    all.iter().for_each(|(_, told)| say(told));
+    for (_, told) in &all {
+        say(told);
+    }
     if all.iter().all(|(is_done, _)| *is_done) { exit::SUCCESS } else { exit::FAILED }
 }
 
