@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, info, info_span};
 
 use crate::model::plan::command::RemoteCommand;
 use crate::model::plan::plan::PlanHost;
@@ -203,12 +204,17 @@ pub async fn distribute_to_all(
         {
             let Distribution { login, proof, key } = distribution.clone();
             let stop = stop.clone();
-            let task = working.spawn(async move {
+            let span = info_span!("host", host = %host.label);
+            let distributing = async move {
                 tokio::select! {
                     () = stop.cancelled() => None,
-                    outcome = distribute_to_host(login.as_ref(), proof.as_ref(), &host, &key) => Some(outcome),
+                    outcome = distribute_to_host(login.as_ref(), proof.as_ref(), &host, &key) => {
+                        info!(%outcome, "the key was brought");
+                        Some(outcome)
+                    }
                 }
-            });
+            };
+            let task = working.spawn(distributing.instrument(span));
             index_of.insert(task.id(), index);
         }
         let Some(ended) = working.join_next_with_id().await else { return results };
