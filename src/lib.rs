@@ -6,6 +6,7 @@
 //! ```text
 //! main -> cli -> app -> { engine, keys } -> remote -> ssh -> model
 //!                app -> report -> record -> files -> model          demo: beside app, on ssh's server side
+//!                { cli, engine } -> trace -> files -> model         the others only name `tracing`
 //! ```
 //!
 //! | layer | does | knows nothing of |
@@ -18,6 +19,7 @@
 //! | [`report`] | shows events and records: live view, plain lines, JSON, the final table | the network |
 //! | [`keys`] | makes, stores, brings and proves keys; decides what is pinned | plans |
 //! | [`files`] | writes whole files, reads the project folder | what is in them |
+//! | [`trace`] | keeps fleet's own log: standard error, and `debug.log` of each run; masks it. All but `model` speak to it by `tracing` | who says what |
 //! | [`demo`] | an embedded fleet of SSH servers on loopback, also the tests' fault injector | the layers above |
 //! | [`app`] | what a command means: which run, what can be resumed, what is planned anew; typed results and errors | clap, console |
 //! | [`cli`] | arguments, questions, signals, exit codes | how any of it works |
@@ -63,3 +65,4 @@ pub mod record;
 pub mod remote;
 pub mod report;
 pub mod ssh;
+pub mod trace;

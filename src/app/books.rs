@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream;
+use tracing::{Instrument as _, debug, info_span};
 
 use super::planning::{self, PlanningError};
 use crate::files::project::Project;
@@ -61,12 +62,14 @@ async fn connected<T>(
     host: &PlanHost,
     talk: impl AsyncFnOnce(&mut dyn Session) -> Result<T, Reason>,
 ) -> Result<T, Reason> {
-    let mut session = Backoff::retry(host.endpoint.connect_retry, || connector.connect(&host.label, &host.endpoint))
-        .await
-        .map_err(|error| error.reason(&host.site))?;
-    let answer = talk(session.as_mut()).await;
-    session.close().await;
-    answer
+    let talked = async {
+        let connecting = Backoff::retry(host.endpoint.connect_retry, || connector.connect(&host.label, &host.endpoint));
+        let mut session = connecting.await.map_err(|error| error.reason(&host.site))?;
+        let answer = talk(session.as_mut()).await;
+        session.close().await;
+        answer
+    };
+    talked.instrument(info_span!("host", host = %host.label)).await
 }
 
 pub fn reached(answers: &[Answer<'_>]) -> u8 {
@@ -118,5 +121,7 @@ pub async fn proven(connector: &Arc<dyn Connect>, hosts: Vec<PlanHost>, variable
     let nobody = silent.len() == places.len();
     let proofs: Vec<HostProof> = answers.into_iter().filter_map(|(_, answer)| answer.ok()?.proof).collect();
     let proof = newest(proofs).filter(|proof| proof.name == *variable);
+    let found = proof.as_ref().map(|proof| (proof.run.as_str(), proof.sequence));
+    debug!(%variable, ?found, ?silent, "what the followed site has proven");
     Proven { proof, silent, nobody }
 }

@@ -50,9 +50,9 @@ impl Advise for ResumeError {
             Self::Record(error) => return error.hints(),
             Self::Planning(error) => return error.hints(),
             Self::Over { site, task, .. } => Hint::Command(format!("fleet {site} {task}")),
-            Self::Changed { run, .. } => Hint::Advice(format!(
-                "--as-planned goes on with what was planned then; fleet undo {run} takes it back"
-            )),
+            Self::Changed { run, .. } => {
+                Hint::Advice(format!("--as-planned goes on with what was planned then; fleet undo {run} takes it back"))
+            }
             Self::OnceInDoubt { run, host, step } => Hint::Advice(format!(
                 "if you know that it is done: fleet resume {run} --assume-done {host}:{step} --give-up {host}"
             )),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use secrecy::SecretString;
+use tracing::debug;
 
 use super::args::Flags;
 use super::ask;
@@ -226,6 +227,9 @@ pub async fn for_distribution(context: &Context<'_>, hosts: &[PlanHost]) -> Resu
 
 fn connector(context: &Context<'_>, credentials: Credentials) -> Result<SshConnector, Failure> {
     let known_hosts = known_hosts(context)?;
+    let Credentials { identities, agent, password, .. } = &credentials;
+    let names: Vec<&str> = identities.iter().map(|identity| identity.name.as_str()).collect();
+    debug!(identities = ?names, ?agent, password = password.is_some(), "ways to log in");
     let credentials = Arc::new(credentials);
     Ok(SshConnector { known_hosts, credentials, timeouts: Timeouts::default(), admission: Arc::default() })
 }

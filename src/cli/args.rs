@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use super::flags;
 use crate::model::inventory::inventory::Share;
@@ -30,6 +30,7 @@ use crate::model::text::printable::printable;
     override_usage = "fleet SITE TASK [TASK...] [flags]\n       fleet SITE run -- COMMAND...\n       fleet SITE trust | distribute-keys | status | check | unlock\n       fleet VERB [flags]",
     after_help = "SITE is a site, a list `a,b`, a glob `shop-*`, `all`, or a selector `site:role`, `site:host`, `!site:host`.\n\
                   Each flag has an environment variable: FLEET_LIMIT for --limit, and so on; lists have commas, FLEET_SET also lines.\n\
+                  FLEET_LOG=FILTER shows fleet's own log on standard error: `debug`, or `fleet::ssh=debug,russh=info`.\n\
                   Begin with `fleet demo` to see it work, or with `fleet init` in an empty folder."
 )]
 pub struct Cli {
@@ -229,9 +230,9 @@ pub struct Flags {
     /// Never ask; what would be asked is an error that names the flag
     #[arg(long, global = true, env = "FLEET_NO_INPUT", value_parser = switch)]
     pub no_input: bool,
-    /// Show every line of output, instead of one live line per host
-    #[arg(short, long, global = true, env = "FLEET_VERBOSE", value_parser = switch, conflicts_with = "quiet")]
-    pub verbose: bool,
+    /// Show every line of output and fleet's own log, instead of one live line per host; -vv: the log in detail
+    #[arg(short, long, global = true, env = "FLEET_VERBOSE", action = ArgAction::Count, value_parser = verbosity, conflicts_with = "quiet")]
+    pub verbose: u8,
     /// Show only the final table
     #[arg(short, long, global = true, env = "FLEET_QUIET", value_parser = switch)]
     pub quiet: bool,
@@ -275,6 +276,11 @@ fn switch(text: &str) -> Result<bool, String> {
         "" | "0" | "false" | "no" | "off" => Ok(false),
         _ => Err(format!("`{text}` is neither yes nor no")),
     }
+}
+
+/// How often `-v` is given; a variable says it as a number, or as a switch.
+fn verbosity(text: &str) -> Result<u8, String> {
+    text.parse().or_else(|_| switch(text).map(u8::from))
 }
 
 /// Does this flag stand on the command line, and not only in a variable?

@@ -16,6 +16,7 @@ use super::interrupts;
 use crate::model::run::event::Signal;
 use crate::model::run::exit;
 use crate::model::text::hint::Hint;
+use crate::trace;
 
 /// Bytes of a secret file that are looked at.
 const LONGEST_SECRET: u64 = 64 << 10;
@@ -128,6 +129,7 @@ pub fn secret(flags: &Flags, question: &str, instead: &str) -> Result<SecretStri
             io::ErrorKind::UnexpectedEof => Failure::refused(format!("no answer to: {question}")),
             _ => Failure::environment(error),
         })?;
+    trace::hide(&answer);
     Ok(SecretString::from(answer))
 }
 
@@ -147,7 +149,10 @@ pub fn secret_file(path: &Path) -> Result<SecretString, Failure> {
     io::BufReader::new(file.take(LONGEST_SECRET)).read_line(&mut line).map_err(|e| fail(e.to_string()))?;
     // A byte order mark is an editor's: nobody types one.
     match line.trim_start_matches('\u{feff}').lines().next() {
-        Some(line) if !line.is_empty() => Ok(SecretString::from(line)),
+        Some(line) if !line.is_empty() => {
+            trace::hide(line);
+            Ok(SecretString::from(line))
+        }
         _ => Err(fail("its first line is empty".to_owned())),
     }
 }

@@ -14,6 +14,7 @@ mod hosts;
 mod init;
 mod interrupts;
 mod keys;
+mod logging;
 mod resume;
 mod run;
 mod show;
@@ -53,6 +54,10 @@ pub fn main() -> ExitCode {
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::SUCCESS });
         }
+    };
+    let _log = match logging::start(&cli.flags) {
+        Ok(log) => log,
+        Err(failure) => return ExitCode::from(tell(&cli.flags, failure)),
     };
     descriptors::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -10,7 +10,7 @@ use super::args::SiteArgs;
 use super::context::{self, Context, print, say};
 use super::failure::Failure;
 use super::interrupts::{self, Listening};
-use super::{access, ask, books, descriptors, trust};
+use super::{access, ask, books, descriptors, logging, trust};
 use crate::app;
 use crate::app::planning::{self, PlanningError};
 use crate::app::run_id::fresh_run_id;
@@ -197,8 +197,8 @@ pub fn views(context: &Context<'_>, plan: &Arc<Plan>) -> Result<Vec<Box<dyn Repo
     if flags.json {
         reporters.push(Box::new(Json::new(Outlet::new(io::stdout()).map_err(Failure::environment)?)));
     }
-    let live = io::stderr().is_terminal() && !context::is_dumb() && !flags.verbose && !flags.quiet;
-    let detail = match (flags.quiet, flags.verbose) {
+    let live = io::stderr().is_terminal() && !context::is_dumb() && !logging::is_shown(flags) && !flags.quiet;
+    let detail = match (flags.quiet, flags.verbose > 0) {
         (true, _) => Detail::Trouble,
         (_, true) => Detail::Verbose,
         // The live view has a line for each host; what an ad-hoc command prints is its result, and scrolls by above it.
@@ -244,6 +244,7 @@ pub struct Work {
 /// Carries out a run, shows it, and gives its exit code.
 pub async fn carry_out(context: &Context<'_>, record: Box<dyn Record>, work: Work) -> Result<u8, Failure> {
     let Work { plan, id, connector, listening: (interrupts, listening), resumed } = work;
+    logging::keep(&context.store().debug_log(&id, &plan));
     let plan = Arc::new(plan);
     let views = views(context, &plan)?;
     let run = engine::Run {
@@ -262,6 +263,7 @@ pub async fn carry_out(context: &Context<'_>, record: Box<dyn Record>, work: Wor
     let last_words = tokio::task::spawn_blocking(move || {
         // Gives the terminal back.
         drop(reporters);
+        logging::tell_trouble();
         tell_end(&plan, &summary, json, color);
     });
     // Whoever leaves them unread (`| less`, Ctrl-S) can still go with Ctrl-C.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::StreamExt as _;
 use futures::stream;
+use tracing::{Instrument as _, info_span};
 
 use super::args::SiteArgs;
 use super::context::{self, Context, advise, print, say};
@@ -115,7 +116,8 @@ pub fn hosts(context: &Context<'_>, selector: &str) -> Result<Vec<PlanHost>, Fai
 async fn scan(host: &Endpoint, known: &KnownHosts, admission: &Admission) -> Result<HostKey, ConnectError> {
     let prefer = known.pinned_types(host.address.as_str(), host.port);
     let timeouts = Timeouts::default();
-    Backoff::retry(host.connect_retry, || scan_host_key(host, &timeouts, &prefer, admission)).await
+    let span = info_span!("host", address = %host.address, port = host.port);
+    Backoff::retry(host.connect_retry, || scan_host_key(host, &timeouts, &prefer, admission)).instrument(span).await
 }
 
 fn table(decision: &TrustDecision, color: bool) -> String {

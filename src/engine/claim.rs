@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
 
 use super::contact::{ConnectFailure, Contact};
 use super::message::{Message, Released};
@@ -44,6 +45,7 @@ impl Contact {
                 }
             };
             let report = HostReport::parse(&answer);
+            log_answer(&report);
             match &report.holder {
                 Some(holder)
                     if holder.run.as_str() > claim.run.as_str()
@@ -52,11 +54,13 @@ impl Contact {
                         && !stop.is_cancelled() =>
                 {
                     patience -= 1;
+                    info!(holder = holder.run, left = patience, "a younger run has the lock, and is waited for");
                     sleep(PATIENCE.1).await;
                 }
                 // It may have been given back just then, together with its connection.
                 Some(holder) if !holder.evidence.is_alive() && !looked_twice && !stop.is_cancelled() => {
                     looked_twice = true;
+                    debug!(holder = holder.run, "no sign of life of the run that has the lock: looked at once more");
                     sleep(PATIENCE.1).await;
                 }
                 _ => break report,
@@ -93,10 +97,12 @@ impl Contact {
 
     /// Gives the lock back, and removes what the run has left in the spool, unless it is to be kept until another run comes.
     pub(super) async fn release(&mut self, claim: &Claim, farewell: &Farewell) -> Released {
-        match self.released(claim, farewell).await {
+        let released = match self.released(claim, farewell).await {
             Ok(released) => released,
             Err(reason) => Released::Kept(reason.or(Cause::LockKept).after("its lock could not be given back: ")),
-        }
+        };
+        debug!(keep = farewell.keep, sequence = farewell.sequence, ?released, "lock given back");
+        released
     }
 
     async fn released(&mut self, claim: &Claim, farewell: &Farewell) -> Result<Released, Reason> {
@@ -163,6 +169,13 @@ impl Contact {
             None => Err(NoAnswer::NotSent("no connection".into())),
         }
     }
+}
+
+/// What the host said when it was asked for the lock.
+fn log_answer(report: &HostReport) {
+    let HostReport { ready, sequence, free, book, spool, superseded, .. } = report;
+    let (holder, evidence) = report.holder.as_ref().map(|h| (h.run.as_str(), h.evidence.describe())).unzip();
+    debug!(ready, sequence, free_kib = free, book, spool, superseded, holder, evidence, "lock asked for");
 }
 
 /// Why the run cannot begin there, or go on.

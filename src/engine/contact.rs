@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, debug, info, info_span};
 
 use super::message::Message;
 use super::output::Output;
@@ -23,6 +24,8 @@ const CHUNKS: usize = 16;
 pub struct Contact {
     pub index: HostIndex,
     pub host: PlanHost,
+    /// The host's in the log.
+    pub span: Span,
     pub connector: Arc<dyn Connect>,
     pub messages: mpsc::Sender<(HostIndex, Message)>,
     pub session: Option<Box<dyn Session>>,
@@ -88,8 +91,11 @@ impl Contact {
     }
 
     pub async fn connect(&mut self, stop: &CancellationToken, retry: Duration) -> Result<(), ConnectFailure> {
+        // A connection outlives the step in which it was made, and so what it tells is not told under that step's name.
+        let span = info_span!(parent: &self.span, "connection");
+        let connecting = Backoff::retry(retry, || self.connector.connect(&self.host.label, &self.host.endpoint));
         let connected: Result<Box<dyn Session>, ConnectError> = tokio::select! {
-            connected = Backoff::retry(retry, || self.connector.connect(&self.host.label, &self.host.endpoint)) => connected,
+            connected = connecting.instrument(span) => connected,
             () = stop.cancelled() => return Err(ConnectFailure::Interrupted),
         };
         self.session = Some(connected.map_err(ConnectFailure::Failed)?);
@@ -101,6 +107,7 @@ impl Contact {
     }
 
     pub async fn lost(&mut self, reason: Reason, step_goes_on: bool) {
+        info!(%reason, step_goes_on, "connection lost");
         self.tell(Message::ConnectionLost { reason, step_goes_on }).await;
     }
 
@@ -127,7 +134,9 @@ impl Contact {
             }
         };
         // The session drops its sender at the end of the command, and with it ends the forwarding.
-        tokio::join!(session.exec(exec), forward).0
+        let end = tokio::join!(session.exec(exec), forward).0;
+        debug!(?end, received = told.received(), "command ended");
+        end
     }
 
     /// Makes the connection again, for as long as the host's `reconnect-timeout` allows. What a further attempt cannot change, a host key
@@ -151,12 +160,17 @@ impl Contact {
         loop {
             let pause = self.reconnecting.backoff.pause();
             if let Some(failure) = failure.filter(|_| spent + begun.elapsed() + pause >= limit) {
+                info!(?pause, ?limit, "no further attempt to reconnect: the time would be over");
                 return Err(failure);
             }
             sleep(pause).await;
             self.reconnecting.backoff.count();
-            match self.connect(&CancellationToken::new(), Duration::ZERO).await {
+            let attempt = self.reconnecting.backoff.attempts();
+            info!(attempt, without_connection = ?(spent + begun.elapsed()), ?limit, "reconnecting");
+            let connected = self.connect(&CancellationToken::new(), Duration::ZERO).await;
+            match connected.inspect_err(|error| info!(attempt, %error, "not reconnected")) {
                 Ok(()) => {
+                    info!(attempt, "reconnected");
                     self.reconnecting.spent = spent + begun.elapsed();
                     self.tell(Message::Reattached).await;
                     return Ok(());

@@ -11,8 +11,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Level, debug, error, info, info_span};
 
 use super::contact::{Contact, Reconnecting, Stops};
+use super::decision::{Decided, told};
 use super::host::{Busy, Host};
 use super::message::{Message, Released};
 use super::task::Order;
@@ -137,7 +139,7 @@ impl<'a> Dispatcher<'a> {
                 if let Some((host, outcome)) = self.not_started.pop_front() {
                     self.on_ended(host, outcome, None, Duration::ZERO);
                 } else if let Some(input) = self.inputs.pop_front() {
-                    let actions = self.scheduler.on(input);
+                    let actions = self.decide(input);
                     self.act(actions);
                 }
             }
@@ -165,8 +167,17 @@ impl<'a> Dispatcher<'a> {
         self.finish().await
     }
 
+    /// What the scheduler wants done. The log has all that decides how a run goes: each input, with what came of it.
+    fn decide(&mut self, input: Input) -> Vec<Action> {
+        let input_told = tracing::enabled!(Level::DEBUG).then(|| told(&self.run.plan, &input));
+        let actions = self.scheduler.on(input);
+        debug!(input = input_told, actions = %Decided { plan: &self.run.plan, actions: &actions }, "scheduler");
+        actions
+    }
+
     /// Every signal is one interrupt more; a cancellation ends the running steps, and never lets go of them.
     fn on_signal(&mut self, signal: Signal) {
+        info!(?signal, "interrupted");
         self.signal = signal;
         let more = match signal {
             Signal::Int | Signal::Term => 1,
@@ -187,6 +198,7 @@ impl<'a> Dispatcher<'a> {
         let proven = proven.filter(|_| exit_code == 0 && !self.unproven);
         let sequence = self.run.plan.locks().then(|| self.sequence());
         let undone = self.summary.is_undo();
+        debug!(exit_code, proven = proven.is_some(), sequence, "run finished");
         self.tell(Fact::RunFinished { exit_code, proven, sequence, undone });
         self.flush();
         // Without orders the workers close their connections and end. One that hangs is dropped with the set.
@@ -216,6 +228,7 @@ impl<'a> Dispatcher<'a> {
         if std::mem::take(&mut self.uncommitted) {
             let written = self.observer.commit(&mut self.summary);
             if let (Err(Unwritten), false) = (written, self.unwritten) {
+                error!("the record cannot be written: the run lets go");
                 self.unwritten = true;
                 self.orders.clear();
                 self.inputs.push_front(Input::LetGo);
@@ -310,9 +323,11 @@ impl<'a> Dispatcher<'a> {
         if secrets.iter().any(|(at, _)| self.is_shared(*at)) {
             self.awaited.insert(index);
         }
+        let span = info_span!("host", host = %host.label);
         let contact = Contact {
             index,
             host,
+            span: span.clone(),
             connector: Arc::clone(&self.run.connector),
             messages: self.sender.clone(),
             session: None,
@@ -320,7 +335,7 @@ impl<'a> Dispatcher<'a> {
             reconnecting: Reconnecting::default(),
         };
         let worker = Worker { contact, lock, secrets };
-        let handle = self.workers.spawn(worker.run(receiver));
+        let handle = self.workers.spawn(worker.run(receiver).instrument(span));
         self.owners.insert(handle.id(), index);
         self.host(index).orders = Some(orders);
         self.busy(index, Busy::Connecting);
@@ -394,7 +409,7 @@ impl<'a> Dispatcher<'a> {
                 }
                 self.keep_for_undo(host, at);
                 self.spend(host, at, StepKey::run(host, at, attempt), &outcome);
-                let actions = self.scheduler.on(Input::StepEnded(host, outcome.clone()));
+                let actions = self.decide(Input::StepEnded(host, outcome.clone()));
                 let step = self.path(at);
                 let retrying = actions.iter().any(|action| matches!(action, Action::Retry(h, _) if *h == host));
                 self.tell(match outcome {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use tracing::debug;
 
 use super::contact::{Contact, Stops};
 use super::output::Output;
@@ -51,6 +52,7 @@ impl Contact {
             };
             if connected {
                 silent_ends += 1;
+                debug!(%reason, silent_ends, "the step left its channel without a word, and is asked for again");
                 if silent_ends > MOST_SILENT_ENDS {
                     return ExecEnd::Detached(reason);
                 }

@@ -8,6 +8,7 @@
 
 mod claim;
 mod contact;
+mod decision;
 mod dispatcher;
 mod durable;
 mod host;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tracing::{Instrument as _, info_span};
 
 use crate::model::plan::plan::{HostIndex, Plan};
 use crate::model::run::event::{Direction, Event, Signal};
@@ -89,5 +91,7 @@ pub struct Run {
 
 /// Carries out a run to its end, whatever happens to it.
 pub async fn execute(run: Run, observer: &mut dyn Observer) -> Summary {
-    dispatcher::Dispatcher::new(run, observer).run().await
+    let span = info_span!("run", run = %run.id);
+    // In a box: it holds the whole run, and would stand in the future of everybody who waits for it.
+    Box::pin(dispatcher::Dispatcher::new(run, observer).run().instrument(span)).await
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tracing::debug;
+
 use super::Resumed;
 use super::dispatcher::Dispatcher;
 use super::task::{Recorded, Task};
@@ -17,6 +19,7 @@ impl Dispatcher<'_> {
     pub(super) fn tell_resumed(&mut self) {
         let Some(Resumed { direction, decided, given_up, .. }) = &self.run.resumed else { return };
         let (direction, decided, given_up) = (*direction, decided.clone(), given_up.clone());
+        debug!(?direction, decided = decided.len(), given_up = given_up.len(), "run resumed");
         self.tell(Fact::RunResumed { direction, by: self.run.by.clone() });
         for (step, decision) in decided {
             self.tell(Fact::StepDecided { host: self.label(step.host), step: self.path(step.at), decision });
@@ -76,7 +79,7 @@ impl Dispatcher<'_> {
         let task = |(at, attempt)| {
             let command = self.ready(host, &self.run.plan.run(host, at)?).ok()?;
             let work = self.work(host, at, StepKey::run(host, at, attempt), command, Vec::new());
-            Some((at, self.task(at, work, true)))
+            Some((at, Task { attempt, ..self.task(at, work, true) }))
         };
         secrets.into_iter().filter_map(task).collect()
     }

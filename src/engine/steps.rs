@@ -10,10 +10,12 @@ use crate::model::plan::command::{CommandTemplate, RemoteCommand};
 use crate::model::plan::plan::{Guard, HostIndex, PlanHost};
 use crate::model::recipe::template::Template;
 use crate::model::run::event::Fact;
+use crate::model::run::host_summary::StepKind;
 use crate::model::run::outcome::StepOutcome;
 use crate::model::run::scheduler::StepIndex;
 use crate::model::text::name::VarName;
 use crate::remote::{DurableStep, Scope, StepKey};
+use crate::trace;
 
 impl Dispatcher<'_> {
     /// `watch`: an earlier controller announced it, and it may run already.
@@ -29,7 +31,7 @@ impl Dispatcher<'_> {
         let made = self.step_task(host, at, attempt);
         // A run that goes back begins nothing that it would have to undo.
         let only_watch = watch && self.scheduler.goes_back();
-        self.execute(host, made.map(|task| Task { watch: watch.then_some(recorded), only_watch, ..task }));
+        self.execute(host, made.map(|task| Task { attempt, watch: watch.then_some(recorded), only_watch, ..task }));
     }
 
     fn step_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
@@ -56,7 +58,10 @@ impl Dispatcher<'_> {
         self.busy(host, Busy::Undo(at, attempt));
         let recorded = std::mem::take(&mut self.host(host).recorded);
         let made = self.undo_task(host, at, attempt);
-        self.execute(host, made.map(|task| Task { watch: watch.then_some(recorded), ..task }));
+        self.execute(
+            host,
+            made.map(|task| Task { attempt, kind: StepKind::Undo, watch: watch.then_some(recorded), ..task }),
+        );
     }
 
     fn undo_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
@@ -71,6 +76,9 @@ impl Dispatcher<'_> {
     pub(super) fn task(&self, at: StepIndex, work: Work, capture: bool) -> Task {
         let planned = self.step(at);
         Task {
+            step: planned.path.clone(),
+            attempt: 1,
+            kind: StepKind::Run,
             guard: None,
             work,
             watch: None,
@@ -152,6 +160,7 @@ impl Dispatcher<'_> {
     pub(super) fn register(&mut self, host: HostIndex, at: StepIndex, name: &VarName, value: &str) {
         if self.step(at).secret_output {
             self.masker.add(value);
+            trace::hide(value);
         } else {
             self.tell(Fact::Registered { host: self.label(host), name: name.clone(), value: value.to_owned() });
         }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::RemoteCommand;
+use crate::model::run::host_summary::StepKind;
 use crate::model::run::masking::Masker;
+use crate::model::text::name::StepPath;
 use crate::remote::{DurableStep, Farewell};
 
 /// What a worker is told to do.
@@ -29,9 +31,24 @@ pub enum Work {
     Durable(Box<DurableStep>),
 }
 
+impl Work {
+    /// Its kind in the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Plain(_) => "plain",
+            Self::ReadOnly(_) => "read-only",
+            Self::Durable(_) => "durable",
+        }
+    }
+}
+
 /// A command with its guard and limits.
 #[derive(Debug, Clone)]
 pub struct Task {
+    /// What it is in the log: which attempt, of which step or its undo.
+    pub step: StepPath,
+    pub attempt: u32,
+    pub kind: StepKind,
     pub guard: Option<ReadyGuard>,
     pub work: Work,
     /// An earlier controller may have started it, and so much of its output is on record.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug, info_span};
 
 use super::contact::{Contact, Reconnecting, Stops};
 use super::message::{Message, Released};
@@ -12,6 +13,7 @@ use super::task::{Order, ReadyGuard, Recorded, Task, Work};
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{RemoteCommand, signal_of_status};
 use crate::model::run::cause::Cause;
+use crate::model::run::host_summary::StepKind;
 use crate::model::run::outcome::{StepOutcome, TimeLimit};
 use crate::model::run::reason::Reason;
 use crate::model::run::scheduler::StepIndex;
@@ -33,7 +35,11 @@ impl Worker {
             self.contact.reconnecting = Reconnecting::default();
             let message = match order {
                 Order::Connect => self.begin(&stops.stop).await,
-                Order::Execute(task) => self.execute(&task, &stops).await,
+                Order::Execute(task) => {
+                    let undo = (task.kind == StepKind::Undo).then_some(true);
+                    let span = info_span!("step", step = %task.step, attempt = task.attempt, undo);
+                    self.execute(&task, &stops).instrument(span).await
+                }
                 Order::Release(farewell) => Message::Released(self.release(&farewell).await),
             };
             self.contact.tell(message).await;
@@ -56,6 +62,7 @@ impl Worker {
         for (at, secret) in std::mem::take(&mut self.secrets) {
             let Work::Durable(durable) = &secret.work else { continue };
             let mut output = Output::of(&secret, Recorded::default());
+            debug!(step = %secret.step, attempt = secret.attempt, "its secret value is on no record, and is read again");
             let (entry, stops) = (output.entry(!secret.only_watch), Stops::default());
             let end = self.contact.follow(durable, entry, (&secret, &stops), &mut output).await;
             if let (ExecEnd::Exited(0), Some(Ok(value))) = (end, output.captured().map(value_of)) {
@@ -82,7 +89,10 @@ impl Worker {
 
     async fn execute(&mut self, task: &Task, stops: &Stops) -> Message {
         let started = Instant::now();
+        let (work, watch) = (task.work.name(), task.watch.is_some());
+        debug!(work, watch, guard = task.guard.is_some(), timeout = ?task.timeout, "step begins");
         let (outcome, captured) = self.watched(task, stops).await;
+        debug!(outcome = outcome.describe(), took = ?started.elapsed(), "step ended");
         Message::Ended { outcome, captured, took: started.elapsed() }
     }
 

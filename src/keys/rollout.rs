@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, info, info_span};
 
 use crate::model::plan::command::RemoteCommand;
 use crate::model::plan::plan::PlanHost;
@@ -174,12 +175,14 @@ pub async fn distribute_to_all(
 ) -> Vec<HostKeyOutcome> {
     let outcomes = hosts.iter().enumerate().map(async |(index, host)| {
         let distributing =
-            distribute_to_host(distribution.login.as_ref(), distribution.proof.as_ref(), host, &distribution.key);
+            distribute_to_host(distribution.login.as_ref(), distribution.proof.as_ref(), host, &distribution.key)
+                .instrument(info_span!("host", host = %host.label));
         let outcome = match AssertUnwindSafe(stop.run_until_cancelled(distributing)).catch_unwind().await {
             Ok(Some(outcome)) => outcome,
             Ok(None) => HostKeyOutcome::new(host, HostKeyResult::Interrupted, Vec::new()),
             Err(_) => HostKeyOutcome::new(host, HostKeyResult::Panicked, Vec::new()),
         };
+        info!(host = %host.label, %outcome, "the key was brought");
         (index, outcome)
     });
     let outcomes: BTreeMap<usize, _> = stream::iter(outcomes).buffer_unordered(width.max(1)).collect().await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use super::host_report::{Holder, HostReport};
 use super::question::Question;
@@ -35,6 +36,7 @@ impl Question {
     /// Gives the host's answer. An interrupt does not cut it short.
     pub async fn ask(&self, session: &mut dyn Session) -> Result<String, NoAnswer> {
         let (end, [answer, _]) = collect(session, Remote::Question(self), TIMEOUT, LONGEST_ANSWER).await;
+        debug!(question = self.function(), ?end, bytes = answer.len(), "host asked");
         match end {
             ExecEnd::Exited(_) => Ok(String::from_utf8_lossy(&answer).into_owned()),
             ExecEnd::NotStarted(reason) => Err(NoAnswer::NotSent(reason)),

@@ -2,6 +2,7 @@
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tracing::debug;
 
 use super::conversation;
 use super::session::{Connect, Connecting, Exec, ExecEnd, Session};
@@ -13,7 +14,7 @@ use crate::ssh::{Connection, SshConnector};
 impl Connect for SshConnector {
     fn connect<'a>(&'a self, label: &'a HostLabel, host: &'a Endpoint) -> Connecting<'a> {
         async move {
-            let connection = self.connect_to(label, host).await?;
+            let connection = self.connect_to(label, host).await.inspect_err(|error| debug!(%error, "no connection"))?;
             Ok(Box::new(SshSession { connection, shells: Shells::default(), usable: true }) as Box<dyn Session>)
         }
         .boxed()

@@ -7,6 +7,7 @@
 use futures::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
+use tracing::trace;
 
 use super::command::Wire;
 use super::progress::Progress;
@@ -32,6 +33,7 @@ pub async fn run(connection: &Connection, shells: &mut Shells, mut exec: Exec<'_
     if !wire.setup.is_empty()
         && let Some(shell) = shells.take(&wire.exec)
     {
+        trace!("shell reused");
         let talk = converse(connection, &mut exec, &wire, shell).await;
         // It may have been killed, or closed by the server, since its last command. One that does not answer may have read it.
         let gone = matches!(talk.end, ExecEnd::NotStarted(_)) && !connection.is_closed();

@@ -74,6 +74,11 @@ impl Question {
         &self.text
     }
 
+    /// What it calls, without the values.
+    pub fn function(&self) -> &str {
+        self.text.lines().next_back().unwrap_or_default()
+    }
+
     /// The question as it is sent. One compound command: the shell reads all of it before it answers.
     pub fn wire(&self, nonce: &str) -> Wire {
         let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use tracing::info;
 
 use super::ConnectError;
 
@@ -51,6 +52,7 @@ impl Backoff {
             if failing.get_or_insert_with(Instant::now).elapsed() + pause >= limit {
                 return Err(error);
             }
+            info!(%error, ?pause, ?limit, "connecting again after a pause");
             sleep(pause).await;
             backoff.count();
         }

@@ -3,6 +3,7 @@
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect};
 use tokio::time::timeout;
+use tracing::{debug, info};
 
 use super::link::Link;
 use super::timeouts::{Timeouts, in_words};
@@ -50,10 +51,12 @@ impl Connection {
     pub async fn channel(&self) -> Result<Channel, NoChannel> {
         match timeout(self.timeouts.channel, self.link.handle.channel_open_session()).await {
             Ok(Ok(channel)) => {
+                debug!("channel opened");
                 let (reader, writer) = channel.split();
                 Ok(Channel { reader: ChannelReader(reader), writer: ChannelWriter(writer) })
             }
             Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
+                info!(?reason, "the server opens no channel");
                 Err(NoChannel::Refused(format!("the server opens no channel: {reason:?}")))
             }
             Ok(Err(_)) => Err(NoChannel::Broken(self.lost())),
@@ -77,6 +80,7 @@ impl Connection {
     }
 
     pub async fn close(mut self) {
+        self.link.is_closing();
         // The server need not be there any more to say good-bye to.
         let _ = timeout(self.timeouts.grace, async {
             let _ = self.link.handle.disconnect(Disconnect::ByApplication, "", "").await;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::debug;
+
 use super::admission::Admission;
 use super::channel::Connection;
 use super::credentials::{Credentials, PasswordGate};
@@ -38,6 +40,8 @@ impl SshConnector {
             admission: &self.admission,
         };
         let types = self.known_hosts.pinned_types(dial.address, dial.port);
+        let identity = host.identity.as_deref();
+        debug!(address = dial.address, port = dial.port, user = %host.user, identity, ?types, "connecting");
         let handshake = self.timeouts.handshake_of(host.connect_timeout);
         let mut link = link::connect(&dial, handshake, &types, host.keepalive, self.judge(host)).await?;
         login::login(&mut link, (label, host), &self.credentials, self.timeouts.auth).await?;

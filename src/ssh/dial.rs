@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tracing::debug;
 
 use super::ConnectError;
 use super::admission::{Admission, LoginPermit};
@@ -49,6 +50,7 @@ impl Dial<'_> {
             .map_err(|_| resolve(format!("no answer in {}", in_words(self.resolve)), Cause::ResolveTimedOut))?
             .map_err(|e| resolve(e.to_string(), Cause::Resolve))?
             .collect();
+        debug!(address = self.address, port = self.port, ?addresses, "resolved");
         let mut reasons: Vec<String> = Vec::new();
         // One that had its time had it: the others alone are not worth another attempt.
         let mut cause = None;
@@ -57,6 +59,7 @@ impl Dial<'_> {
                 Ok(admitted) => return Ok(admitted),
                 Err(failure) => failure,
             };
+            debug!(server = %address, reason, "no TCP connection");
             let turned_away = |cause: &Cause| matches!(cause, Cause::ConnectionRefused | Cause::ConnectionReset);
             cause = cause.filter(|cause| !turned_away(cause)).or(Some(why));
             // One address is what was asked for, or stands for it: naming it again would only repeat.
@@ -71,7 +74,9 @@ impl Dial<'_> {
     /// An error says why.
     async fn call(&self, server: SocketAddr) -> Result<Admitted, (String, Cause)> {
         let late = || (format!("no answer in {}", in_words(self.connect)), Cause::ConnectTimedOut);
+        let waiting = Instant::now();
         let permit = self.admission.to(server).await.ok_or_else(late)?;
+        let waited = waiting.elapsed();
         let stream = match timeout(self.connect, TcpStream::connect(server)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(e)) => return Err(in_short(&e)),
@@ -80,6 +85,7 @@ impl Dial<'_> {
                 return Err(late());
             }
         };
+        debug!(%server, local = ?stream.local_addr().ok(), ?waited, "TCP connected");
         tune(&stream).map_err(|e| (e.to_string(), Cause::Unreachable))?;
         let handshake = self.admission.handshake().await.ok_or_else(late)?;
         Ok(Admitted { stream, permits: [permit, handshake] })

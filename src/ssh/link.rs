@@ -3,7 +3,6 @@
 //! Invariant: a key that is not [pinned](Verdict::Pinned) by the [`Judge`] ends the connection inside the key exchange, before a byte of a login is sent.
 //! The server can open no channel: every one of russh's defaults that would accept one is overridden.
 
-use crate::model::run::cause::Cause;
 use std::borrow::Cow;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -11,10 +10,11 @@ use std::time::Duration;
 
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Handle, Msg};
 use russh::keys::{Algorithm, PublicKeyOrCertificate};
-use russh::{Channel, Preferred, cipher, compression};
+use russh::{Channel, Names, Preferred, cipher, compression};
 use tokio::io::BufReader;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{Span, debug};
 
 use super::ConnectError;
 use super::admission::LoginPermit;
@@ -23,6 +23,7 @@ use super::host_key::{HostKey, algorithms_of_type};
 use super::timeouts::in_words;
 use super::words::server_words;
 use crate::model::inventory::host_key::{HostKeyRefusal, Verdict};
+use crate::model::run::cause::Cause;
 
 /// Looks at the host's key.
 pub(super) type Judge = Box<dyn Fn(&HostKey) -> Verdict + Send + Sync>;
@@ -41,6 +42,11 @@ impl Link {
         self.shared.ended.lock().ok().and_then(|e| e.clone()).unwrap_or_else(|| "connection lost".to_owned())
     }
 
+    /// Notes that fleet itself is about to end it.
+    pub fn is_closing(&self) {
+        self.shared.ended("closed by fleet".to_owned());
+    }
+
     /// What the server said last to who logs in, fit for a message.
     pub fn banner(&self) -> Option<String> {
         self.shared.banner.lock().ok().and_then(|banner| banner.clone())
@@ -53,6 +59,13 @@ pub(super) struct Shared {
     refused: Mutex<Option<HostKeyRefusal>>,
     ended: Mutex<Option<String>>,
     banner: Mutex<Option<String>>,
+}
+
+impl Shared {
+    /// Notes why the connection ended, and tells it; the first reason is the one.
+    fn ended(&self, words: String) -> String {
+        self.ended.lock().map_or_else(|_| String::new(), |mut ended| ended.get_or_insert(words).clone())
+    }
 }
 
 /// Connects, exchanges keys, and has the host's key judged. `pinned_types` are asked for first.
@@ -69,10 +82,13 @@ pub(super) async fn connect(
     // Unbuffered, russh reads every packet with two system calls.
     let stream = BufReader::with_capacity(16 << 10, Cuttable::new(stream, cut, heard.clone()));
     let shared = Arc::new(Shared::default());
-    let client = Client { host: dial.target(), judge, shared: shared.clone() };
+    let client = Client { host: dial.target(), judge, shared: shared.clone(), span: Span::current() };
     let failed = |(reason, cause)| ConnectError::Handshake { address: dial.target(), reason, cause };
     match timeout(handshake, client::connect_stream(Arc::new(config(pinned_types, keepalive)), stream, client)).await {
-        Ok(Ok(handle)) => Ok(Link { handle, shared, permits: Some(permits), _cut: guard }),
+        Ok(Ok(handle)) => {
+            debug!(server = heard.line(|line| line.starts_with(b"SSH-")), "SSH handshake done");
+            Ok(Link { handle, shared, permits: Some(permits), _cut: guard })
+        }
         Ok(Err(e)) => {
             let refused = shared.refused.lock().ok().and_then(|mut refused| refused.take());
             let failure = || failed(handshake_failure(&e, &heard));
@@ -202,6 +218,8 @@ pub(super) struct Client {
     host: String,
     judge: Judge,
     shared: Arc<Shared>,
+    /// Of whoever connects: russh calls from a task of its own.
+    span: Span,
 }
 
 impl client::Handler for Client {
@@ -215,11 +233,20 @@ impl client::Handler for Client {
         };
         let verdict = key.as_ref().map_or(Verdict::Certificate, &self.judge);
         let accepted = verdict == Verdict::Pinned;
+        let offered = key.map(|key| format!("{} {}", key.key_type(), key.fingerprint())).unwrap_or_default();
+        // russh's own lines have the number of its task, and this one tells whose that is.
+        let task = tokio::task::try_id().map(tracing::field::display);
+        self.span.in_scope(|| debug!(task, offered, %verdict, "host key"));
         if let (false, Ok(mut refused)) = (accepted, self.shared.refused.lock()) {
-            let offered = key.map(|key| format!("{} {}", key.key_type(), key.fingerprint())).unwrap_or_default();
             *refused = Some(HostKeyRefusal { host: self.host.clone(), offered, verdict });
         }
         Ok(accepted)
+    }
+
+    async fn kex_done(&mut self, _: Option<&[u8]>, names: &Names, _: &mut client::Session) -> Result<(), russh::Error> {
+        let Names { kex, key, cipher, .. } = names;
+        self.span.in_scope(|| debug!(kex = kex.as_ref(), host_key = %key, cipher = cipher.as_ref(), "keys exchanged"));
+        Ok(())
     }
 
     async fn auth_banner(&mut self, banner: &str, _: &mut client::Session) -> Result<(), russh::Error> {
@@ -246,9 +273,8 @@ impl client::Handler for Client {
                 (words, Err(e))
             }
         };
-        if let Ok(mut ended) = self.shared.ended.lock() {
-            ended.get_or_insert(words);
-        }
+        let reason = self.shared.ended(words);
+        self.span.in_scope(|| debug!(reason, "connection ended"));
         result
     }
 
@@ -341,7 +367,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_channel_of_a_made_up_kind_is_refused() {
-        let mut client = Client { host: String::new(), judge: Box::new(|_| Verdict::Pinned), shared: Arc::default() };
+        let judge = Box::new(|_: &HostKey| Verdict::Pinned);
+        let mut client = Client { host: String::new(), judge, shared: Arc::default(), span: Span::none() };
         let id = ChannelId::decode(&mut &[0_u8; 4][..]).unwrap();
         assert!(!client.should_accept_unknown_server_channel(id, "made-up@example.com").await);
     }

@@ -16,6 +16,7 @@ use russh::MethodKind;
 use russh::client::{AuthResult, Handle};
 use russh::keys::ssh_key::public::KeyData;
 use tokio::time::timeout;
+use tracing::{debug, info};
 
 use super::credentials::Credentials;
 use super::link::{Client, Link};
@@ -46,7 +47,10 @@ pub(super) async fn login(
         Err(Stop::Exhausted)
     });
     match end {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            info!(user = %host.user, method = login.tried.last().map_or("none", String::as_str), "logged in");
+            Ok(())
+        }
         Err(stop) => Err(ConnectError::Auth {
             user: host.user.to_string(),
             reason: login.reason(&stop, link),
@@ -153,6 +157,7 @@ impl<'a> Login<'a> {
 
     /// `what` was tried, in words.
     fn answer(&mut self, answer: AuthResult, what: &str) -> Result<Answer, Stop> {
+        debug!(method = what, ?answer, "login");
         match answer {
             AuthResult::Success => Ok(Answer::In),
             // russh's way to say that the connection ended.

@@ -3,6 +3,7 @@
 mod attach;
 mod books;
 mod crashes;
+mod debug_log;
 mod environment;
 mod guards;
 mod interrupts;

@@ -13,23 +13,26 @@ use circles::{circles, uses};
 use paths::{NamedPath, named_paths};
 
 /// Each top module, and the ones that it may use. A module may use only those above it, hence there is no circle.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("files", &["model"]),
+    ("trace", &["model", "files"]),
     ("ssh", &["model", "files"]),
     ("remote", &["model", "ssh"]),
-    ("engine", &["model", "files", "ssh", "remote"]),
+    ("engine", &["model", "files", "ssh", "remote", "trace"]),
     ("record", &["model", "files"]),
     ("report", &["model", "files", "record"]),
     ("keys", &["model", "files", "ssh", "remote"]),
     ("demo", &["model", "files", "ssh", "keys"]),
     ("app", &["model", "files", "ssh", "remote", "engine", "record", "report", "keys"]),
-    ("cli", &["model", "files", "ssh", "remote", "engine", "record", "report", "keys", "demo", "app"]),
+    ("cli", &["model", "files", "ssh", "remote", "engine", "record", "report", "keys", "demo", "app", "trace"]),
 ];
 
 /// What only these modules may name, and why.
-const ONLY_IN: [(&str, &[&str], &str); 6] = [
+const ONLY_IN: [(&str, &[&str], &str); 8] = [
     ("russh", &["ssh", "demo"], "only ssh/ and demo/ speak SSH"),
+    ("tracing_subscriber", &["trace"], "the log is kept in trace/; the others only name tracing"),
+    ("tracing_log", &["trace"], "the log is kept in trace/; the others only name tracing"),
     ("clap", &["cli"], "the command line is read in cli/"),
     ("rpassword", &["cli"], "questions are asked in cli/"),
     ("indicatif", &["report", "cli"], "screens are painted in report/"),
@@ -38,9 +41,11 @@ const ONLY_IN: [(&str, &[&str], &str); 6] = [
 ];
 
 /// What model/ may not name: it decides, and knows nothing of the world.
-const IMPURE: [&str; 17] = [
+const IMPURE: [&str; 19] = [
     "tokio",
     "tokio_util",
+    "tracing",
+    "log",
     "futures",
     "rand",
     "tempfile",
@@ -202,6 +207,8 @@ fn each_forbidden_name_is_found_where_it_stands() {
         ("model/a.rs", "\nuse std::{\n  path::Path,\n  fs,\n};", 4, "std::fs"),
         ("model/a.rs", "fn f() { let t = jiff::Timestamp::now(); }", 1, "jiff::Timestamp::now"),
         ("model/a.rs", "fn f() { Instant::now() }", 1, "Instant::now"),
+        ("model/a.rs", "use tracing::debug;", 1, "tracing::debug"),
+        ("engine/a.rs", "use tracing_subscriber::EnvFilter;", 1, "tracing_subscriber::EnvFilter"),
         ("model/a/b.rs", "use super::super::super::ssh::Connect;", 1, "crate::ssh::Connect"),
         ("report/mod.rs", "use russh::client;", 1, "russh::client"),
         ("report/mod.rs", "use crate::{model::run::event::Event, engine::Run};", 1, "crate::engine::Run"),

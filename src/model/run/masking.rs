@@ -9,7 +9,8 @@
 //! Where a secret is cut after that, the mask is already out, and the rest of the secret is nothing. Rejected: to cut only between secrets.
 //! A line of nothing but overlapping ones has no such place.
 
-use std::ops::Range;
+use std::collections::BTreeSet;
+use std::ops::{Bound, Range};
 
 const MASK: &[u8] = b"***";
 
@@ -18,7 +19,10 @@ const SHORTEST: usize = 4;
 
 #[derive(Debug, Clone, Default)]
 pub struct Masker {
-    secrets: Vec<Vec<u8>>,
+    /// In order, so that looking for a thousand takes hardly longer than for one: every host of a run may have registered its own.
+    secrets: BTreeSet<Vec<u8>>,
+    /// The bytes that they begin with: most places of a text are ruled out by their first.
+    firsts: Vec<u8>,
 }
 
 impl Masker {
@@ -29,9 +33,8 @@ impl Masker {
     pub fn add(&mut self, value: &str) {
         let lines = value.lines().map(|line| line.trim().as_bytes()).filter(|line| line.len() >= SHORTEST);
         for line in lines {
-            if !self.secrets.iter().any(|known| known == line) {
-                self.secrets.push(line.to_vec());
-            }
+            self.secrets.insert(line.to_vec());
+            self.firsts.extend(line.first().filter(|first| !self.firsts.contains(first)));
         }
     }
 
@@ -43,11 +46,14 @@ impl Masker {
     /// Where secrets stand, from left to right; those that overlap are one place, those that touch are not.
     fn places(&self, bytes: &[u8]) -> Vec<Range<usize>> {
         let mut all: Vec<Range<usize>> = Vec::new();
-        for secret in &self.secrets {
-            let windows = bytes.windows(secret.len()).enumerate();
-            all.extend(windows.filter(|(_, window)| window == secret).map(|(at, _)| at..at + secret.len()));
+        for (at, begin) in bytes.windows(SHORTEST).enumerate() {
+            if begin.first().is_some_and(|first| self.firsts.contains(first)) {
+                let from = (Bound::Included(begin), Bound::Unbounded);
+                let alike = self.secrets.range::<[u8], _>(from).take_while(|secret| secret.starts_with(begin));
+                let here = alike.filter(|secret| bytes.get(at..).is_some_and(|rest| rest.starts_with(secret)));
+                all.extend(here.map(|secret| at..at + secret.len()));
+            }
         }
-        all.sort_by_key(|place| (place.start, place.end));
         all.into_iter().fold(Vec::new(), |mut places, place| {
             match places.last_mut() {
                 Some(last) if place.start < last.end => last.end = last.end.max(place.end),
