@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::plan::plan::{HostIndex, Plan};
-use crate::model::run::event::{Decision, Event, Fact};
+use crate::model::run::event::{Decision, Direction, Event, Fact};
 use crate::model::run::host_summary::StepKind;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::scheduler::StepIndex;
@@ -135,9 +135,14 @@ impl Past {
         open.into_values().collect()
     }
 
-    /// Did anything happen on any host?
+    /// Does the run begin as any other when it goes on? Nothing was begun, and so it shall not go on with half a site.
+    pub fn begins_anew(&self) -> bool {
+        self.is_empty() && !self.facts.iter().any(|(_, fact)| *fact == PastFact::GivenUp)
+    }
+
+    /// Did nothing happen on any host?
     pub fn is_empty(&self) -> bool {
-        !self.facts.iter().any(|(_, fact)| matches!(fact, PastFact::Began { .. }))
+        !self.facts.iter().any(|(_, fact)| matches!(fact, PastFact::Began { .. } | PastFact::UndoPlanned { .. }))
     }
 }
 
@@ -159,6 +164,10 @@ impl<'p> PastReader<'p> {
     }
 
     pub fn apply(&mut self, event: &Event) {
+        // All hosts were asked again.
+        if matches!(event.fact, Fact::RunResumed { direction: Direction::Forward, .. }) && self.past.begins_anew() {
+            self.past.facts.retain(|(_, fact)| *fact != PastFact::Unreachable);
+        }
         let Some(host) = event.fact.host().and_then(|host| self.hosts.get(host)).copied() else { return };
         let at = |path: &StepPath| self.steps.get(path).copied();
         self.past.facts.extend(past_fact(&event.fact, at).map(|fact| (host, fact)));

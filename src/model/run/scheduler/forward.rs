@@ -1,7 +1,7 @@
 //! The way forward: phases, batches, steps, attempts, and hosts that drop out.
 
 use super::{Action, Activity, Done, Dropout, Mode, Scheduler, StepIndex};
-use crate::model::plan::plan::{HostIndex, OnFailure, PlanStep};
+use crate::model::plan::plan::{HostIndex, OnFailure, PlanPhase, PlanStep};
 use crate::model::run::cause::Cause;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 
@@ -88,7 +88,9 @@ impl Scheduler {
             Activity::Pausing(at, attempt) => return self.start_step(host, at, attempt + 1),
             _ => self.host(host).next,
         };
-        if self.go_again(host) {
+        // What a host was ahead with waits for its phase: it may have to run again.
+        let due = self.host(host).again.is_some_and(|again| again.at().phase == self.phase);
+        if due && self.go_again(host) {
             return;
         }
         let (phase, state) = (self.phase, self.state(host));
@@ -188,16 +190,17 @@ impl Scheduler {
             _ => {}
         }
         self.failures += 1;
-        let once = self.plan.phases.get(at.phase).is_some_and(|p| p.once);
         if stopped {
             return;
         }
-        if once && self.failures <= self.plan.max_failures {
-            self.stop(format!("{path} failed; it runs once for the whole rollout"));
-        } else if self.failures > self.plan.max_failures {
-            self.stop_over_budget();
-        } else {
-            self.drop_out(host);
+        // Without it the others would go on as if that phase had been.
+        let is_needed = |p: &&PlanPhase| p.once && p.steps.iter().any(|step| step.hosts.contains(host));
+        let needed = self.plan.phases.iter().enumerate().skip(at.phase).find(|(_, p)| is_needed(p));
+        match needed.map(|(phase, p)| (phase == at.phase, &p.name)) {
+            _ if self.failures > self.plan.max_failures => self.stop_over_budget(),
+            Some((true, _)) => self.stop(format!("{path} failed; it runs once for the whole rollout")),
+            Some((false, name)) => self.stop(format!("{path} failed on the host of phase `{name}`, which runs once")),
+            None => self.drop_out(host),
         }
     }
 
@@ -237,6 +240,11 @@ impl Scheduler {
         if sent && !self.step(at).is_some_and(|step| step.read_only) {
             self.host(host).note(Done { at, succeeded: outcome.is_success(), undone: false });
         }
+    }
+
+    /// The same for one of which nobody has heard how it ended.
+    pub(super) fn note_begun(&mut self, host: HostIndex, at: StepIndex) {
+        self.note_effect(host, at, &StepOutcome::Unknown { reason: "".into() });
     }
 
     /// The next attempt waits for its place within the width like any other step.

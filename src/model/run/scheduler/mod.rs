@@ -3,7 +3,7 @@
 //! It decides what runs where and when: phases as barriers, batches and soak, the width, the failure budget, the order of undo,
 //! interrupts. It knows no clock and no network; the engine does what the actions say and reports back.
 //!
-//! Invariants, property-tested in `tests.rs`: every host settles exactly once; nothing starts after the rollout stopped; at most
+//! Invariants, property-tested in `tests/rules.rs`: every host settles exactly once; nothing starts after the rollout stopped; at most
 //! `parallel` hosts work; undo goes backwards over phases and, on each host, over its steps; a `once` step runs at most once.
 //!
 //! Decisions that could have gone otherwise:
@@ -14,11 +14,13 @@
 //!   nothing else is untouched. Rejected: to undo it only where something came later. The undo of another host may be what it is for.
 //! * A host that fails within the budget undoes the current phase and takes no further part, but settles only at the end of the
 //!   run: if the whole rollout is unwound later, so is what this host did in earlier phases.
+//! * A host that fails before its `once` phase stops the rollout, whatever the budget. Rejected: the others go on without that phase.
 //! * When the undo of a `once` step fails, nothing before it is undone anywhere: a site whose database is in doubt is not reopened.
 //! * A host whose connection is lost for good is no failure, and nothing is undone because of it: its step goes on. The others go as
 //!   far as they can without it, and then the run waits, locked, for `fleet resume`. The same holds for a step of a resumed run whose
 //!   outcome cannot be found out: the operator is there, and decides. In a run that nobody looks at, an unknown step is a failure.
 //! * Before a step or an undo whose outcome is unknown is run again, or undone, it is watched once more: nothing is done beside what may run.
+//! * What a host has begun of a later phase than that of the others is watched when they come to it: it may have to run again then.
 //! * `fleet resume` runs an undo again that failed. Rejected: only `fleet undo` does. Whoever resumes a run that goes back wants it back.
 //! * A host that the operator gives up counts as one that could not be reached: its steps stay as they are, the budget decides for the
 //!   others. With the effect of a `once` step on it, nothing before that is undone anywhere, as after a failed undo of it.
@@ -63,6 +65,13 @@ enum Again {
     Watch(StepIndex, u32),
     WatchUndo(StepIndex, u32),
     Rerun(StepIndex, u32),
+}
+
+impl Again {
+    fn at(self) -> StepIndex {
+        let (Self::Watch(at, _) | Self::WatchUndo(at, _) | Self::Rerun(at, _)) = self;
+        at
+    }
 }
 
 /// What follows when nobody knows how the watched step ended.
@@ -113,7 +122,7 @@ struct HostState {
     stuck: bool,
     /// This controller does not reach it, and the rollout does without it.
     missed: bool,
-    /// An earlier controller has locked it.
+    /// It is locked for the run, or may be.
     locked: bool,
     /// What is there may be anything, or still changes: no other run may come.
     doubt: bool,
@@ -134,6 +143,14 @@ impl HostState {
         match self.done.last_mut().filter(|last| last.at == done.at) {
             Some(last) => *last = done,
             None => self.done.push(done),
+        }
+    }
+
+    /// It was unknown how a step had ended, and is not any more.
+    fn settle_doubt(&mut self) {
+        if self.frozen == Some(HostOutcome::Unknown) {
+            self.frozen = None;
+            self.doubt = false;
         }
     }
 }
@@ -284,7 +301,9 @@ impl Scheduler {
         if self.host(host).activity != Activity::Connecting {
             return;
         }
-        self.host(host).activity = Activity::Idle;
+        let state = self.host(host);
+        state.activity = Activity::Idle;
+        state.locked = true;
         self.active -= 1;
         self.pending -= 1;
         match self.mode {
@@ -339,9 +358,14 @@ impl Scheduler {
     /// It may be locked for the run, which only a later controller can find out: nothing else may come there, and the host is not forgotten.
     fn on_lock_unknown(&mut self, host: HostIndex, reason: Reason) {
         if self.host(host).activity == Activity::Connecting {
+            let resumed = self.resumed;
             let state = self.host(host);
-            state.frozen = Some(HostOutcome::Detached);
-            state.doubt = true;
+            state.locked = true;
+            // A resumed run waits for it like for any other that is away with a lock, which needs it as it was.
+            if !resumed {
+                state.frozen = Some(HostOutcome::Detached);
+                state.doubt = true;
+            }
             self.on_missing(host, Dropout::Unreachable, reason);
         }
     }

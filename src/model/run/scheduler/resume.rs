@@ -15,9 +15,7 @@ use crate::model::run::reason::Reason;
 impl Scheduler {
     /// A scheduler that goes on where another one ended.
     pub fn resume(plan: &Plan, past: &Past, direction: Direction) -> Self {
-        let given_up = past.facts().any(|(_, fact)| *fact == PastFact::GivenUp);
-        if direction == Direction::Forward && past.is_empty() && !given_up {
-            // Nothing was begun: it begins as any run does, and not on half a site.
+        if direction == Direction::Forward && past.begins_anew() {
             return Self::new(Arc::new(plan.clone()));
         }
         let mut plan = plan.clone();
@@ -87,10 +85,19 @@ impl Scheduler {
                 state.unknown = None;
                 state.again = Some(match kind {
                     StepKind::Run => {
-                        state.tries.insert(*at, *attempt);
+                        // Only a host that takes part gets a new attempt: what was unknown of the one before is no failure, and what
+                        // a person said of that is over.
+                        if state.tries.insert(*at, *attempt) != Some(*attempt) {
+                            state.dropped = None;
+                            state.reason = None;
+                            state.then = Then::Ask;
+                            state.settle_doubt();
+                        }
                         Again::Watch(*at, *attempt)
                     }
                     StepKind::Undo => {
+                        // A person has decided about what was unknown.
+                        state.settle_doubt();
                         state.undos.insert(*at, *attempt);
                         Again::WatchUndo(*at, *attempt)
                     }
@@ -130,7 +137,7 @@ impl Scheduler {
         };
         let step = step.map(|path| format!("; nobody knows how {path} stands")).unwrap_or_default();
         if let Some(Again::Watch(at, _)) = open {
-            self.note_effect(host, at, &StepOutcome::Unknown { reason: "".into() });
+            self.note_begun(host, at);
         }
         let state = self.host(host);
         state.given_up = true;
@@ -169,6 +176,9 @@ impl Scheduler {
         let state = self.host(host);
         state.again = None;
         state.unknown = again.filter(|_| matches!(outcome, StepOutcome::Unknown { .. }));
+        if state.unknown.is_none() {
+            state.settle_doubt();
+        }
         if outcome.is_success() {
             state.finished.insert(at);
         } else if let (true, Some(Again::Watch(_, attempt))) = (retrying, again) {
@@ -202,10 +212,13 @@ impl Scheduler {
     }
 
     fn remember_decision(&mut self, host: HostIndex, at: StepIndex, decision: Decision) {
-        if decision == Decision::AssumeDone {
-            self.note_effect(host, at, &StepOutcome::Succeeded);
-        }
         let durable = self.step(at).is_some_and(|step| step.durable);
+        match (decision, self.host(host).again) {
+            (Decision::AssumeDone, _) => self.note_effect(host, at, &StepOutcome::Succeeded),
+            // Nobody will be asked about it, and it may not come to run again.
+            (Decision::Rerun, Some(Again::Watch(..))) if !durable => self.note_begun(host, at),
+            (Decision::Rerun, _) => {}
+        }
         let state = self.host(host);
         // It may be running.
         let open = state.unknown.take().or(state.again).filter(|again| durable && matches!(again, Again::Watch(..)));
@@ -228,16 +241,10 @@ impl Scheduler {
 
     /// Was it going back already, or does it have to?
     fn turned_back(&self) -> bool {
-        let once = |at: StepIndex| self.plan.phases.get(at.phase).is_some_and(|phase| phase.once);
         self.failures > self.plan.max_failures
-            || self.given_up().any(|host| self.lacks_once(host))
-            || self.hosts.iter().any(|state| {
-                let undone = !state.undos.is_empty();
-                let failed_once = state.done.last().is_some_and(|done| !done.succeeded && once(done.at));
-                match state.dropped {
-                    None => undone,
-                    Some(_) => failed_once,
-                }
+            || self.hosts().zip(&self.hosts).any(|(host, state)| match state.dropped {
+                None => !state.undos.is_empty(),
+                Some(_) => self.lacks_once(host),
             })
     }
 
@@ -367,10 +374,8 @@ impl Scheduler {
                 HostOutcome::Unknown
             }
             _ => {
-                // It was unknown, and is not any more.
-                if watched && state.frozen == Some(HostOutcome::Unknown) {
-                    state.frozen = None;
-                    state.doubt = false;
+                if watched {
+                    state.settle_doubt();
                 }
                 return false;
             }

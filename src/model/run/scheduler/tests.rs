@@ -1,6 +1,13 @@
+mod dice;
 mod doubts;
+mod known;
+mod outside;
+mod random;
 mod resumed;
+mod rules;
 mod undos;
+mod world;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -369,128 +376,4 @@ fn soak_lies_between_batches_and_not_after_the_last() {
     let mut p = plan(2, vec![phase("roll", &[&[0], &[1]], &["x"])]);
     p.phases[0].soak = Duration::from_secs(30);
     assert_eq!(Play::of(p).run().join(" | "), "0:x | 0 succeeded | soak | 1:x | 1 succeeded");
-}
-
-/// What the invariants are checked on.
-#[derive(Debug, Default)]
-struct Watch {
-    busy: BTreeSet<usize>,
-    stack: BTreeMap<usize, Vec<StepIndex>>,
-    settled: BTreeSet<usize>,
-    stopped: bool,
-    lowest_undo: Option<usize>,
-    once: BTreeSet<StepIndex>,
-}
-
-impl Watch {
-    fn see(&mut self, action: &Action, plan: &Plan) {
-        match action {
-            Action::Connect(h) | Action::Run(h, ..) | Action::Undo(h, ..) => {
-                assert!(self.busy.insert(h.0), "host {} has two things to do", h.0);
-                assert!(self.busy.len() <= plan.parallel, "wider than allowed");
-                assert!(!self.settled.contains(&h.0), "host {} settled before", h.0);
-            }
-            Action::Settle(s) => assert!(self.settled.insert(s.host.0), "host {} settled twice", s.host.0),
-            Action::RolloutStopped(_) => self.stopped = true,
-            _ => {}
-        }
-        match action {
-            Action::Run(h, at, _) => {
-                assert!(!self.stopped, "a step started after the stop");
-                assert!(plan.phases[at.phase].steps[at.step].runs_on(*h));
-                if plan.phases[at.phase].once {
-                    assert!(self.once.insert(*at), "a once step ran twice");
-                }
-                self.stack.entry(h.0).or_default().push(*at);
-            }
-            Action::PlanUndo(h, at) => {
-                assert!(!self.stopped, "an undo was planned after the stop");
-                assert!(plan.phases[at.phase].steps[at.step].is_only_undo());
-                self.stack.entry(h.0).or_default().push(*at);
-            }
-            Action::Undo(h, at, _) => {
-                let stack = self.stack.entry(h.0).or_default();
-                while stack.last().is_some_and(|top| top != at) {
-                    let skipped = stack.pop().unwrap();
-                    let step = &plan.phases[skipped.phase].steps[skipped.step];
-                    assert!(!step.has_undo_on(*h), "undo out of order on host {}", h.0);
-                }
-                assert!(stack.pop().is_some(), "undo of what never ran");
-                if self.stopped {
-                    assert!(self.lowest_undo.is_none_or(|low| at.phase <= low), "phases forwards");
-                    self.lowest_undo = Some(at.phase);
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-fn any_plan() -> impl Strategy<Value = Plan> {
-    let any_phase =
-        (any::<bool>(), any::<bool>(), prop::collection::vec(prop::sample::select(vec!["", "!", "?"]), 1..4));
-    (1..6_usize, prop::collection::vec(any_phase, 1..4), 0..4_usize, 1..4_usize, any::<bool>()).prop_map(
-        |(hosts, phases, budget, parallel, hold)| {
-            let all: Vec<usize> = (0..hosts).collect();
-            let make = |(i, (is_once, rolling, undos)): (usize, (bool, bool, Vec<&str>))| {
-                let steps: Vec<String> = undos.iter().enumerate().map(|(n, undo)| format!("s{n}{undo}")).collect();
-                let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
-                let (first, rest) = all.split_at(1);
-                match (is_once, rolling && !rest.is_empty()) {
-                    (true, _) => once(phase(&format!("p{i}"), &[first], &steps)),
-                    (false, true) => phase(&format!("p{i}"), &[first, rest], &steps),
-                    (false, false) => phase(&format!("p{i}"), &[&all], &steps),
-                }
-            };
-            let mut p = plan(hosts, phases.into_iter().enumerate().map(make).collect());
-            p.max_failures = budget;
-            p.parallel = parallel;
-            p.on_failure = if hold { OnFailure::Hold } else { OnFailure::Undo };
-            p
-        },
-    )
-}
-
-proptest! {
-    /// Whatever happens in whatever order, the invariants hold and the run ends.
-    #[test]
-    fn every_run_ends_and_keeps_the_invariants(plan in any_plan(), dice in prop::collection::vec(any::<u16>(), 0..400)) {
-        let plan = Arc::new(plan);
-        let mut scheduler = Scheduler::new(Arc::clone(&plan));
-        let mut watch = Watch::default();
-        let mut waiting = vec![Input::Start];
-        let mut dice = dice.into_iter();
-        let mut roll = move || usize::from(dice.next().unwrap_or(7));
-        while !waiting.is_empty() {
-            let input = if roll() % 40 == 0 { Input::Interrupt } else { waiting.swap_remove(roll() % waiting.len()) };
-            if let Input::Connected(h) | Input::ConnectFailed(h, _) | Input::StepEnded(h, _) | Input::UndoEnded(h, _) = &input {
-                watch.busy.remove(&h.0);
-            }
-            if let Input::StepEnded(h, StepOutcome::NotStarted { .. } | StepOutcome::Skipped { .. }) = &input {
-                watch.stack.entry(h.0).or_default().pop();
-            }
-            for action in scheduler.on(input) {
-                watch.see(&action, &plan);
-                match action {
-                    Action::Connect(h) if roll() % 8 == 0 => waiting.push(Input::ConnectFailed(h, "refused".into())),
-                    Action::Connect(h) => waiting.push(Input::Connected(h)),
-                    Action::Run(h, ..) => waiting.push(Input::StepEnded(h, match roll() % 16 {
-                        0 => FAILED,
-                        1 => unknown(),
-                        2 => StepOutcome::NotStarted { reason: "lost".into() },
-                        3 => StepOutcome::Skipped { reason: "unless".into() },
-                        _ => StepOutcome::Succeeded,
-                    })),
-                    Action::Undo(h, ..) => waiting.push(Input::UndoEnded(h, if roll() % 8 == 0 { FAILED } else { StepOutcome::Succeeded })),
-                    Action::Soak(_) => waiting.push(Input::SoakOver),
-                    _ => {}
-                }
-            }
-            if scheduler.is_finished() {
-                break;
-            }
-        }
-        prop_assert!(scheduler.is_finished());
-        prop_assert_eq!(watch.settled.len(), plan.hosts.len());
-    }
 }

@@ -1,6 +1,6 @@
 //! The way back: undo in reverse, and how each host settles.
 
-use super::{Action, Activity, Done, Dropout, Mode, Scheduler, Settlement, StepIndex, Then};
+use super::{Action, Activity, Again, Done, Dropout, Mode, Scheduler, Settlement, StepIndex, Then};
 use crate::model::plan::plan::{HostIndex, OnFailure};
 use crate::model::run::cause::Cause;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
@@ -36,14 +36,17 @@ impl Scheduler {
         self.finish();
     }
 
-    /// Does a host that must not be touched hold an effect of a `once` step of a phase from `phase` on, or the doubt about one?
+    /// Does a host that must not be touched, or is not there, hold an effect of a `once` step of a phase from `phase` on, or the doubt
+    /// about one?
     fn once_is_frozen(&self, phase: usize) -> bool {
-        self.hosts().any(|host| {
-            self.hosts.get(host.0).filter(|state| state.frozen.is_some()).is_some_and(|state| {
-                let once = |at: StepIndex| at.phase >= phase && self.plan.phases.get(at.phase).is_some_and(|p| p.once);
-                let last = state.done.last().map(|done| done.at);
-                state.done.iter().any(|d| !d.undone && once(d.at) && (self.has_undo(host, d.at) || last == Some(d.at)))
-            })
+        let once = |at: StepIndex| at.phase >= phase && self.plan.phases.get(at.phase).is_some_and(|p| p.once);
+        self.hosts.iter().enumerate().any(|(host, state)| {
+            let frozen = state.frozen.is_some();
+            let last = state.done.last().map(|done| done.at).filter(|_| frozen);
+            let left =
+                |d: &Done| !d.undone && once(d.at) && (self.has_undo(HostIndex(host), d.at) || last == Some(d.at));
+            (frozen || state.activity == Activity::Away)
+                && (state.again.is_some_and(|again| once(again.at())) || state.done.iter().any(left))
         })
     }
 
@@ -103,6 +106,7 @@ impl Scheduler {
         let decided = std::mem::take(&mut state.then) == Then::Undo;
         let runs_again = decided && matches!(outcome, StepOutcome::Unknown { .. });
         if outcome.is_success() || runs_again {
+            state.doubt = runs_again;
             for done in state.done.iter_mut().filter(|done| done.at == at) {
                 done.undone = !runs_again;
             }
@@ -144,7 +148,7 @@ impl Scheduler {
         for host in self.hosts() {
             let at = match self.host(host).activity {
                 Activity::Running(at, _) => {
-                    self.host(host).note(Done { at, succeeded: false, undone: false });
+                    self.note_begun(host, at);
                     at
                 }
                 Activity::Undoing(at) => at,
@@ -164,6 +168,7 @@ impl Scheduler {
     pub(super) fn finish(&mut self) {
         let stopped = matches!(self.mode, Mode::Draining | Mode::Unwinding(_));
         for host in self.hosts() {
+            self.note_unwatched(host);
             // Nothing was undone on a host that holds effects after a stop: it is held, whatever the policy was.
             if stopped && self.host(host).frozen.is_none() && !self.in_force(host).is_empty() {
                 let away = self.host(host).activity == Activity::Away;
@@ -180,6 +185,19 @@ impl Scheduler {
         self.ready.clear();
         self.unconnected.clear();
         self.actions.push(Action::Finish);
+    }
+
+    /// Remembers what an earlier controller had begun, and this one has not come to ask for: it may be running.
+    fn note_unwatched(&mut self, host: HostIndex) {
+        let Some(Again::Watch(at, _) | Again::WatchUndo(at, _)) = self.host(host).again else { return };
+        if let Some(Again::Watch(..)) = self.host(host).again {
+            self.note_begun(host, at);
+        }
+        let path = self.step(at).map(|step| step.path.to_string()).unwrap_or_default();
+        let state = self.host(host);
+        state.doubt = true;
+        state.frozen.get_or_insert(HostOutcome::Detached);
+        state.reason.get_or_insert_with(|| Reason::new(Cause::LetGo, format!("let go while {path} was running")));
     }
 
     /// Settles a host early, when nothing lies before it and nothing behind it can be undone.

@@ -55,3 +55,15 @@ fn letting_go_of_a_second_attempt_names_its_step_once() {
     let settled = actions.iter().find_map(|a| if let Action::Settle(s) = a { Some(s.in_force.len()) } else { None });
     assert_eq!(settled, Some(1), "{actions:?}");
 }
+
+/// The others went on without its migration.
+#[test]
+fn a_host_that_fails_before_its_once_step_stops_the_rollout_whatever_the_budget() {
+    let mut p = deployment();
+    p.max_failures = 3;
+    let log = Play::of(p).step(0, "maintenance", FAILED).run();
+    assert!(
+        log.contains(&"stopped: close/maintenance failed on the host of phase `db`, which runs once".to_owned()),
+        "{log:?}"
+    );
+}
