@@ -196,13 +196,10 @@ impl Scheduler {
         // Without it the others would go on as if that phase had been.
         let is_needed = |p: &&PlanPhase| p.once && p.steps.iter().any(|step| step.hosts.contains(host));
         let needed = self.plan.phases.iter().enumerate().skip(at.phase).find(|(_, p)| is_needed(p));
-        let needed = needed.map(|(phase, p)| match phase == at.phase {
-            true => format!("{path} failed; it runs once for the whole rollout"),
-            false => format!("{path} failed on the host of phase `{}`, which runs once", p.name),
-        });
-        match needed {
+        match needed.map(|(phase, p)| (phase == at.phase, &p.name)) {
             _ if self.failures > self.plan.max_failures => self.stop_over_budget(),
-            Some(reason) => self.stop(reason),
+            Some((true, _)) => self.stop(format!("{path} failed; it runs once for the whole rollout")),
+            Some((false, name)) => self.stop(format!("{path} failed on the host of phase `{name}`, which runs once")),
             None => self.drop_out(host),
         }
     }

@@ -75,7 +75,9 @@ impl World {
             }
         }
         let mut past = self.past();
-        decided.iter().for_each(|(open, decision)| past.decide(open.host, open.at, *decision));
+        for (open, decision) in &decided {
+            past.decide(open.host, open.at, *decision);
+        }
         let rerun = decided.iter().any(|(_, decision)| *decision == Decision::Rerun);
         if rerun && Scheduler::resume(&self.plan, &past, Direction::Forward).goes_back() {
             return;

@@ -57,28 +57,6 @@ impl World {
         }
     }
 
-    /// The first interrupt ends what connects, the second what runs; a cancelled run ends what it watches.
-    pub fn check_ends(&self, actions: &[Action], c: &Controller) {
-        let connecting = c.waiting.iter().filter_map(|input| match input {
-            Input::Connected(h) | Input::ConnectFailed(h, _) | Input::Refused(h, ..) | Input::LockUnknown(h, _) => {
-                Some(*h)
-            }
-            _ => None,
-        });
-        let running =
-            c.waiting.iter().filter_map(|input| if let Input::StepEnded(h, _) = input { Some(*h) } else { None });
-        let watched =
-            actions.iter().filter_map(|action| if let Action::Watch(h, ..) = action { Some(*h) } else { None });
-        let to_end: Vec<HostIndex> = match actions {
-            [Action::Interrupted(1), ..] => connecting.collect(),
-            [Action::Interrupted(2), ..] => running.collect(),
-            _ if c.direction == Some(Direction::Cancel) => watched.collect(),
-            _ => Vec::new(),
-        };
-        let left = to_end.iter().find(|host| !actions.contains(&Action::End(**host)));
-        assert!(left.is_none(), "not ended on {left:?}: {actions:?}");
-    }
-
     fn check_free(&self, host: usize, c: &Controller) {
         assert!(!c.busy.contains(&host), "host {host} has two things to do");
         assert!(!c.pausing.contains(&host), "host {host} waits for another attempt");
@@ -127,9 +105,8 @@ impl World {
                 let batches = &self.plan.phases[at.phase].batches;
                 batches.iter().position(|batch| batch.contains(&HostIndex(of)))
             };
-            let before = |step: StepIndex| match host == h.0 {
-                true => step < at,
-                false => step.phase < at.phase || (step.phase == at.phase && batch(host) < batch(h.0)),
+            let before = |step: StepIndex| {
+                if host == h.0 { step < at } else { (step.phase, batch(host)) < (at.phase, batch(h.0)) }
             };
             let open = self.steps_of(HostIndex(host)).find(|s| before(*s) && !self.hosts[host].finished.contains(s));
             assert!(out(host) || open.is_none(), "{at:?} on host {} before {open:?} on host {host}", h.0);
@@ -212,12 +189,29 @@ impl World {
     }
 }
 
+/// The first interrupt ends what connects, the second what runs; a cancelled run ends what it watches.
+pub fn check_ends(actions: &[Action], c: &Controller) {
+    let connecting = c.waiting.iter().filter_map(|input| match input {
+        Input::Connected(h) | Input::ConnectFailed(h, _) | Input::Refused(h, ..) | Input::LockUnknown(h, _) => Some(*h),
+        _ => None,
+    });
+    let running = c.waiting.iter().filter_map(|input| if let Input::StepEnded(h, _) = input { Some(*h) } else { None });
+    let watched = actions.iter().filter_map(|action| if let Action::Watch(h, ..) = action { Some(*h) } else { None });
+    let to_end: Vec<HostIndex> = match actions {
+        [Action::Interrupted(1), ..] => connecting.collect(),
+        [Action::Interrupted(2), ..] => running.collect(),
+        _ if c.direction == Some(Direction::Cancel) => watched.collect(),
+        _ => Vec::new(),
+    };
+    let left = to_end.iter().find(|host| !actions.contains(&Action::End(**host)));
+    assert!(left.is_none(), "not ended on {left:?}: {actions:?}");
+}
+
 fn host_of(action: &Action) -> Option<HostIndex> {
     match action {
         Action::Connect(h) | Action::PlanUndo(h, _) | Action::Retry(h, _) | Action::End(h) => Some(*h),
-        Action::Run(h, ..) | Action::Watch(h, ..) | Action::Undo(h, ..) | Action::WatchUndo(h, ..) => Some(*h),
         Action::Settle(settlement) => Some(settlement.host),
-        _ => None,
+        _ => attempt_of(action).map(|attempt| HostIndex(attempt.host)),
     }
 }
 

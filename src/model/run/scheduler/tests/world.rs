@@ -3,6 +3,7 @@
 
 use super::dice::Dice;
 use super::known::{Attempt, Known, Truth, past_of};
+use super::rules::check_ends;
 use super::*;
 use crate::model::run::event::{Direction, Fact};
 use crate::model::run::host_summary::StepKind;
@@ -23,6 +24,7 @@ pub struct World {
 
 /// What one controller has done.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each may be true with any other")]
 pub struct Controller {
     /// It goes on with what another one began.
     pub resumed: bool,
@@ -98,7 +100,7 @@ impl World {
             self.hear(&input, c);
             let actions = scheduler.on(input.clone());
             self.note_end(&input, &actions, c);
-            self.check_ends(&actions, c);
+            check_ends(&actions, c);
             for action in actions {
                 self.check(&action, c);
                 self.act(action, c);
@@ -335,10 +337,9 @@ impl World {
         let h = settlement.host;
         let label = self.plan.hosts[h.0].label.clone();
         c.settled.insert(h.0);
-        if self.hosts[h.0].locked && !settlement.keeps_lock && c.asked.contains(&h.0) && !self.dice.trouble_in(30) {
-            if self.record(Fact::LockReleased { host: label.clone() }, c) {
-                self.hosts[h.0].locked = false;
-            }
+        let released = self.hosts[h.0].locked && !settlement.keeps_lock && c.asked.contains(&h.0);
+        if released && !self.dice.trouble_in(30) && self.record(Fact::LockReleased { host: label.clone() }, c) {
+            self.hosts[h.0].locked = false;
         }
         let fact = Fact::HostFinished {
             host: label,
