@@ -6,6 +6,7 @@ use std::path::Path;
 use super::args::Flags;
 use super::context::say;
 use super::failure::Failure;
+use crate::model::text::hint::Hint;
 use crate::model::text::printable::printable;
 use crate::report::outlet::Outlet;
 use crate::trace::{self, Filter, Log};
@@ -33,8 +34,9 @@ pub fn start(flags: &Flags) -> Result<Log, Failure> {
     };
     let Some(chosen) = chosen else { return Ok(trace::start(None)) };
     let filter = Filter::parse(&chosen).map_err(|error| {
-        let (value, example) = (printable(chosen.as_bytes()), "`debug`, or `fleet::ssh=debug,russh=info`");
-        Failure::usage(format!("invalid value '{value}' for {VARIABLE}: {error}\nhint: such as {example}"))
+        let value = printable(chosen.as_bytes());
+        Failure::usage(format!("invalid value '{value}' for {VARIABLE}: {error}"))
+            .hint(Hint::advice("such as `debug`, or `fleet::ssh=debug,russh=info`"))
     })?;
     Ok(trace::start(Some((filter, Box::new(Outlet::new(io::stderr()).map_err(Failure::environment)?)))))
 }

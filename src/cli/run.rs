@@ -154,7 +154,7 @@ fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>)
     for plan in plans {
         say_basis(plan);
         if context.flags.json {
-            let json = serde_json::to_string(plan).map_err(|e| Failure::new(exit::BUG, e.to_string()))?;
+            let json = serde_json::to_string(plan).map_err(|e| Failure::new(exit::BUG, e))?;
             print(&format!("{json}\n"))?;
         } else {
             print(&plan_text::plan(plan, context::stdout_colour(context.flags)))?;

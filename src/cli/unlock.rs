@@ -168,7 +168,7 @@ fn answered<'a>(answers: &'a [Answer<'a>]) -> impl Iterator<Item = (&'a Place, &
     })
 }
 
-/// What a host is to do to its book, and how that is told.
+/// A change to the book of a host, with the words for its results.
 struct Change<'a> {
     place: &'a Place,
     question: Question,

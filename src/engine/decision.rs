@@ -1,4 +1,4 @@
-//! What the scheduler was told and what it wants done, in the words of the plan: a line of the log.
+//! Inputs and actions of the scheduler as text, with the names of the plan: lines of the log.
 
 use std::fmt;
 
@@ -82,5 +82,5 @@ fn phase_name(plan: &Plan, phase: usize) -> &str {
 }
 
 fn step(plan: &Plan, at: StepIndex) -> &str {
-    plan.phases.get(at.phase).and_then(|phase| phase.steps.get(at.step)).map_or("?", |step| step.path.as_str())
+    plan.step(at).map_or("?", |step| step.path.as_str())
 }

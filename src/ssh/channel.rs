@@ -80,7 +80,7 @@ impl Connection {
     }
 
     pub async fn close(mut self) {
-        self.link.is_closing();
+        self.link.note_closing();
         // The server need not be there any more to say good-bye to.
         let _ = timeout(self.timeouts.grace, async {
             let _ = self.link.handle.disconnect(Disconnect::ByApplication, "", "").await;

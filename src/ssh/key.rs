@@ -26,8 +26,7 @@ use secrecy::{ExposeSecret, ExposeSecretMut as _, SecretBox, SecretString};
 
 use crate::files;
 use crate::model::recipe::shell::quote;
-use crate::model::text::hint::Advise;
-use crate::model::text::hint::Hint;
+use crate::model::text::hint::{Advise, Hint};
 
 pub use public::{PublicKeyError, PublicKeyLine, fingerprint_of};
 

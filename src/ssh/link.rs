@@ -42,8 +42,8 @@ impl Link {
         self.shared.ended.lock().ok().and_then(|e| e.clone()).unwrap_or_else(|| "connection lost".to_owned())
     }
 
-    /// Notes that fleet itself is about to end it.
-    pub fn is_closing(&self) {
+    /// Notes that fleet itself is about to close it.
+    pub fn note_closing(&self) {
         self.shared.ended("closed by fleet".to_owned());
     }
 

@@ -37,7 +37,7 @@ pub struct DebugLog {
 }
 
 impl DebugLog {
-    /// Makes the file, or goes on with that of an earlier controller. Only its owner can read it.
+    /// Creates the file, or appends to that of an earlier controller. Only its owner can read it.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::with_limits(path, LIMITS)
     }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_full_disk_does_not_take_is_told_once() {
+    fn lines_lost_to_a_full_disk_are_reported_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("debug.log");
         let full = OpenOptions::new().append(true).open("/dev/full").unwrap();

@@ -131,7 +131,7 @@ impl Past {
         open.into_values().collect()
     }
 
-    /// Does the run begin as any other when it goes on? Nothing was begun, and so it shall not go on with half a site.
+    /// Does a resumed run start over? Nothing was begun, so all hosts take part again, not only those that were reached.
     pub fn begins_anew(&self) -> bool {
         self.is_empty() && !self.facts.iter().any(|(_, fact)| *fact == PastFact::GivenUp)
     }

@@ -132,7 +132,7 @@ proptest! {
     fn an_undo_takes_back_whatever_was_left(sketch in any_plan(), rolls in any_dice()) {
         let mut world = in_trouble(sketch.plan(), rolls, false);
         world.dice = Dice { calm: true, immortal: true, patient: true, ..Dice::new(Vec::new()) };
-        // What nobody can find out is told first, and undone when the person who knows that says so again.
+        // An unknown step is reported first, and undone when the person who saw the report asks for it again.
         prop_assert!(world.resume(Direction::Back));
         prop_assert!(world.resume(Direction::Back));
         for settled in world.settled.values() {

@@ -1,5 +1,5 @@
 //! The hosts of a random run, and one controller after another that carries it out there: what is true on the hosts, and what is on
-//! record. Controllers die between any two lines of the record; what they had sent by then goes on.
+//! record. Controllers die between any two lines of the record; what they had sent by then keeps running.
 
 use super::dice::Dice;
 use super::known::{Attempt, Known, Truth, past_of};
@@ -26,7 +26,7 @@ pub struct World {
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each may be true with any other")]
 pub struct Controller {
-    /// It goes on with what another one began.
+    /// It resumes what another one began.
     pub resumed: bool,
     pub direction: Option<Direction>,
     pub waiting: Vec<Input>,
