@@ -38,9 +38,10 @@ pub fn serve(arguments: Arguments) {
     set_child_subreaper(Some(getpid())).unwrap();
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    // Before the reaper, which takes every child that ends: this asks a program.
+    let workspace = Workspace::at(arguments.folder);
     let reaper = Reaper::start();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let workspace = Workspace::at(arguments.folder);
     let listener = runtime.block_on(async { listen() });
     println!("{}", listener.local_addr().unwrap().port());
     match arguments.kind {
