@@ -9,11 +9,12 @@
 //! too). Who needs a CR in a command writes `\r` in a TOML string, or `printf '\r\n'`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::open::open;
 use crate::model::config::diagnostic::{Diagnostic, Source, in_order};
 use crate::model::config::file_error::FileError;
 use crate::model::inventory::inventory::Inventory;
@@ -229,12 +230,8 @@ fn read_script(folder: &Path, path: &str) -> Result<String, FileError> {
 }
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
-    // Opening a named pipe would wait for its writer.
-    if !fs::metadata(path)?.is_file() {
-        return Err(FileError::Special);
-    }
     let mut bytes = Vec::new();
-    File::open(path)?.take(LONGEST_FILE + 1).read_to_end(&mut bytes)?;
+    open(path)?.take(LONGEST_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LONGEST_FILE {
         return Err(FileError::TooLong(LONGEST_FILE >> 20));
     }
