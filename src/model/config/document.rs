@@ -23,7 +23,7 @@ use crate::model::config::setting::{Origin, Setting, Spanned};
 
 /// A file that is being read.
 pub struct Document<'t> {
-    source: &'t Arc<Source>,
+    pub source: &'t Arc<Source>,
     root: DeTable<'t>,
     line_starts: Vec<usize>,
     syntax: Vec<Diagnostic>,
@@ -68,10 +68,6 @@ impl Document<'_> {
 
     pub fn root(&self) -> Table<'_> {
         Table { document: self, entries: &self.root, span: 0..0, asked: RefCell::default() }
-    }
-
-    pub fn source(&self) -> &Arc<Source> {
-        self.source
     }
 
     pub fn report(&self, span: Range<usize>, message: impl Into<String>) {
@@ -149,17 +145,13 @@ fn without_lines(text: &str, errors: &[Diagnostic]) -> String {
 }
 
 pub struct Table<'d> {
-    document: &'d Document<'d>,
+    pub document: &'d Document<'d>,
     entries: &'d DeTable<'d>,
     span: Range<usize>,
     asked: RefCell<BTreeSet<&'static str>>,
 }
 
 impl<'d> Table<'d> {
-    pub fn document(&self) -> &'d Document<'d> {
-        self.document
-    }
-
     /// The table's header, or all of an inline table.
     pub fn span(&self) -> Range<usize> {
         self.span.clone()

@@ -226,7 +226,7 @@ impl<'a> Reader<'a> {
         match given.as_slice() {
             [_] => {}
             [] => {
-                let diagnostic = Diagnostic::new(self.document.source(), span.clone(), "nothing to do here");
+                let diagnostic = Diagnostic::new(self.document.source, span.clone(), "nothing to do here");
                 self.document.push_absence(diagnostic.label(format!("it needs {}", names.join(" or "))));
             }
             [first, second, ..] => {
@@ -260,7 +260,7 @@ fn template(item: &Item<'_>, language: Language) -> Option<Spanned<Template>> {
     match Template::parse(text.value, language) {
         Ok(template) => Some(Spanned { value: template, span: text.span }),
         Err(error) => {
-            item.report_at(item.place(error.offset), error.problem.to_string());
+            item.document.report(item.place(error.offset), error.problem.to_string());
             None
         }
     }

@@ -12,7 +12,7 @@ use crate::model::config::setting::Spanned;
 use crate::model::text::duration::parse_duration;
 
 pub struct Item<'d> {
-    pub(super) document: &'d Document<'d>,
+    pub document: &'d Document<'d>,
     /// Its key; of an array's element the array's.
     pub key: &'d str,
     pub key_span: Range<usize>,
@@ -62,11 +62,6 @@ impl<'d> Item<'d> {
     /// Reports something about the value, with a text beside the caret.
     pub fn tell(&self, message: impl Into<String>, label: impl Into<String>) {
         self.document.tell(self.span.clone(), message, label);
-    }
-
-    /// Reports something about a part of the value, or another place that has to do with it.
-    pub fn report_at(&self, span: Range<usize>, message: impl Into<String>) {
-        self.document.report(span, message);
     }
 
     pub fn tell_key(&self, message: impl Into<String>, label: impl Into<String>) {

@@ -18,8 +18,8 @@ pub(super) fn read_hosts(root: &Table<'_>, ssh: &SshSettings, left: &mut usize) 
     let entries = root.tables("host");
     if entries.as_ref().is_some_and(Vec::is_empty) || entries.is_none() && root.item("host").is_none() {
         let span = root.item("host").map_or(0..0, |item| item.span);
-        let diagnostic = Diagnostic::new(root.document().source(), span, "the site has no hosts");
-        root.document().push_absence(diagnostic.label("add a table `[[host]]` with a `name`"));
+        let diagnostic = Diagnostic::new(root.document.source, span, "the site has no hosts");
+        root.document.push_absence(diagnostic.label("add a table `[[host]]` with a `name`"));
     }
     let mut hosts = Vec::new();
     let mut seen = Seen::default();
@@ -100,7 +100,7 @@ fn unfold(
     address: Option<&Spanned<Pattern>>,
     left: usize,
 ) -> Option<Vec<(HostName, Address)>> {
-    let document = entry.document();
+    let document = entry.document;
     let (count, address_count) = (name.value.count(), address.map_or(1, |address| address.value.count()));
     if let Some(address) = address
         && count != address_count
@@ -153,7 +153,7 @@ fn report_twins(
     port: u16,
     seen: &mut Seen,
 ) {
-    let document = entry.document();
+    let document = entry.document;
     let mut same_name = None;
     let mut same_address = None;
     for (host, address) in pairs {
@@ -169,12 +169,12 @@ fn report_twins(
     }
     if let Some((host, first)) = same_name {
         let diagnostic =
-            Diagnostic::new(document.source(), name.span.clone(), format!("the site has two hosts called `{host}`"));
+            Diagnostic::new(document.source, name.span.clone(), format!("the site has two hosts called `{host}`"));
         document.push(also(diagnostic, first, name, "first here"));
     }
     if let Some((host, address, (other, first))) = same_address {
         let message = format!("hosts `{other}` and `{host}` are the same: {address} port {port}");
-        let diagnostic = Diagnostic::new(document.source(), place.clone(), message);
+        let diagnostic = Diagnostic::new(document.source, place.clone(), message);
         document.push(also(diagnostic, first, name, &format!("`{other}`")));
     }
 }

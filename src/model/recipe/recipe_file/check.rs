@@ -28,7 +28,7 @@ pub(super) fn check(document: &Document<'_>, recipe: &Recipe, later: &Later) {
         let registered = || recipe.steps().filter_map(|step| step.register.as_ref());
         if !registered().any(|name| *name == proves.value) {
             let message = format!("no step registers the variable `{}`, so no run can prove its value", proves.value);
-            let diagnostic = Diagnostic::new(document.source(), proves.span.clone(), message);
+            let diagnostic = Diagnostic::new(document.source, proves.span.clone(), message);
             let names = registered().map(VarName::as_str);
             document.push_absence(diagnostic.did_you_mean(proves.value.as_str(), names));
         }
@@ -37,7 +37,7 @@ pub(super) fn check(document: &Document<'_>, recipe: &Recipe, later: &Later) {
         if !recipe.steps().any(|step| step.name == end.value) {
             let names = recipe.steps().map(|step| step.name.as_str());
             let message = format!("there is no step `{}`", end.value);
-            let diagnostic = Diagnostic::new(document.source(), end.span.clone(), message);
+            let diagnostic = Diagnostic::new(document.source, end.span.clone(), message);
             document.push_absence(diagnostic.did_you_mean(end.value.as_str(), names));
         }
     }
@@ -62,7 +62,7 @@ fn check_refs(document: &Document<'_>, recipe: &Recipe) {
         for used in task.uses() {
             if !numbers.contains_key(used.value.as_str()) {
                 let message = format!("there is no task `{}`", used.value);
-                let diagnostic = Diagnostic::new(document.source(), used.span.clone(), message);
+                let diagnostic = Diagnostic::new(document.source, used.span.clone(), message);
                 document.push_absence(diagnostic.did_you_mean(used.value.as_str(), numbers.keys().copied()));
             }
         }
@@ -75,7 +75,7 @@ fn check_refs(document: &Document<'_>, recipe: &Recipe) {
                         "task `{}` can not be part of a phase: phase `{culprit}` has hosts of its own",
                         used.value
                     );
-                    let diagnostic = Diagnostic::new(document.source(), used.span.clone(), message);
+                    let diagnostic = Diagnostic::new(document.source, used.span.clone(), message);
                     document.push(diagnostic.also(span.clone(), "is `once` or `rolling`"));
                 }
                 if let Some(first) = tasks.iter().take(place).find(|other| other.value == used.value) {
