@@ -17,14 +17,12 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 
+use crate::model::inventory::ssh::SSH_PORT;
 use crate::model::text::encoding::wide_encoding;
 use crate::model::text::name::{Address, HostLabel, canonical_address};
 use crate::ssh::key::PublicKeyLine;
 
 use super::offered::Offered;
-
-/// The port that a name without one means in `known_hosts`.
-const SSH_PORT: u16 = 22;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
