@@ -240,6 +240,11 @@ impl Scheduler {
             match input {
                 Input::Start if self.resumed => self.begin_resumed(),
                 Input::Start => self.begin_when_safe(),
+                Input::Connected(host)
+                | Input::ConnectFailed(host, _)
+                | Input::Refused(host, ..)
+                | Input::LockUnknown(host, _)
+                    if self.host(host).activity != Activity::Connecting => {}
                 Input::Connected(host) => self.on_connected(host),
                 Input::ConnectFailed(host, reason) => self.on_missing(host, Dropout::Unreachable, reason),
                 Input::Refused(host, outcome, reason) => self.on_refused(host, outcome, reason),
