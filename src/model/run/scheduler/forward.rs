@@ -116,7 +116,7 @@ impl Scheduler {
 
     /// Is the step more than an undo?
     pub(super) fn runs(&self, host: HostIndex, at: StepIndex) -> bool {
-        self.step(at).is_some_and(|step| step.runs_on(host))
+        self.plan.step(at).is_some_and(|step| step.runs_on(host))
     }
 
     /// Remembers that the host came to a step that is only an undo.
@@ -157,13 +157,13 @@ impl Scheduler {
             }
             return;
         }
-        let retry = self.step(at).and_then(|step| step.retry).filter(|r| attempt <= r.times);
+        let retry = self.plan.step(at).and_then(|step| step.retry).filter(|r| attempt <= r.times);
         if let Some(retry) = retry.filter(|_| self.mode == Mode::Rolling && outcome.is_own_failure()) {
             self.host(host).activity = Activity::Pausing(at, attempt);
             self.actions.push(Action::Retry(host, retry.delay));
             return;
         }
-        let path = self.step(at).map(|s| s.path.to_string()).unwrap_or_default();
+        let path = self.plan.step(at).map(|s| s.path.to_string()).unwrap_or_default();
         let reason = outcome.reason(Cause::Step, &path);
         let stopped = self.mode != Mode::Rolling;
         let state = self.host(host);
@@ -237,7 +237,7 @@ impl Scheduler {
             | StepOutcome::Unknown { .. }
             | StepOutcome::Detached { .. } => true,
         };
-        if sent && !self.step(at).is_some_and(|step| step.read_only) {
+        if sent && !self.plan.step(at).is_some_and(|step| step.read_only) {
             self.host(host).note(Done { at, succeeded: outcome.is_success(), undone: false });
         }
     }

@@ -42,7 +42,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub use crate::model::plan::plan::StepIndex;
-use crate::model::plan::plan::{HostIndex, Plan, PlanPhase, PlanStep};
+use crate::model::plan::plan::{HostIndex, Plan, PlanPhase};
 use crate::model::run::cause::Cause;
 use crate::model::run::outcome::HostOutcome;
 use crate::model::run::reason::Reason;
@@ -283,10 +283,6 @@ impl Scheduler {
         self.plan.phases.get(self.phase)
     }
 
-    fn step(&self, at: StepIndex) -> Option<&PlanStep> {
-        self.plan.phases.get(at.phase)?.steps.get(at.step)
-    }
-
     fn begin_when_safe(&mut self) {
         if self.mode != Mode::Gathering {
             return;
@@ -343,23 +339,21 @@ impl Scheduler {
         self.actions.push(Action::Interrupted(self.interrupts.min(3)));
         match self.interrupts {
             1 => {
-                let connecting = |s: &HostState| s.activity == Activity::Connecting;
-                for host in self.hosts().filter(|h| self.hosts.get(h.0).is_some_and(connecting)) {
-                    self.actions.push(Action::End(host));
-                }
+                self.end_all(|activity| activity == Activity::Connecting);
                 if !matches!(self.mode, Mode::Draining | Mode::Unwinding(_)) {
                     self.stop("interrupted".to_owned());
                 }
             }
-            2 => {
-                // Not the undos: a host whose undo is cut off is left half way.
-                let busy = |s: &HostState| matches!(s.activity, Activity::Running(..));
-                for host in self.hosts().filter(|h| self.hosts.get(h.0).is_some_and(busy)) {
-                    self.actions.push(Action::End(host));
-                }
-            }
+            // Not the undos: a host whose undo is cut off is left half way.
+            2 => self.end_all(|activity| matches!(activity, Activity::Running(..))),
             _ => self.let_go(),
         }
+    }
+
+    /// Ends what is going on where it is that.
+    fn end_all(&mut self, is_that: impl Fn(Activity) -> bool) {
+        let hosts = self.hosts().zip(&self.hosts).filter(|(_, state)| is_that(state.activity));
+        self.actions.extend(hosts.map(|(host, _)| Action::End(host)));
     }
 
     fn stop_over_budget(&mut self) {

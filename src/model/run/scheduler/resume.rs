@@ -216,7 +216,7 @@ impl Scheduler {
         let outcome_of_host = match outcome {
             StepOutcome::Detached { .. } => HostOutcome::Detached,
             StepOutcome::Unknown { .. } if watched => {
-                let harmless = self.step(at).is_some_and(|step| step.idempotent || step.read_only);
+                let harmless = self.plan.step(at).is_some_and(|step| step.idempotent || step.read_only);
                 if self.mode == Mode::Rolling && (harmless || then == Then::Rerun) {
                     self.start_step(host, at, attempt + 1);
                     return true;
@@ -234,7 +234,7 @@ impl Scheduler {
                 return false;
             }
         };
-        let path = self.step(at).map(|step| step.path.to_string()).unwrap_or_default();
+        let path = self.plan.step(at).map(|step| step.path.to_string()).unwrap_or_default();
         self.host(host).reason = Some(outcome.reason(Cause::Step, path));
         self.wait_for(host, outcome_of_host);
         true

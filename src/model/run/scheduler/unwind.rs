@@ -73,7 +73,7 @@ impl Scheduler {
     }
 
     pub(super) fn has_undo(&self, host: HostIndex, at: StepIndex) -> bool {
-        self.step(at).is_some_and(|step| step.has_undo_on(host))
+        self.plan.step(at).is_some_and(|step| step.has_undo_on(host))
     }
 
     /// Undoes the host's last step of the phase, or leaves the phase when there is none.
@@ -100,7 +100,7 @@ impl Scheduler {
     pub(super) fn on_undo_ended(&mut self, host: HostIndex, outcome: &StepOutcome) {
         let Activity::Undoing(at) = self.host(host).activity else { return };
         self.active -= 1;
-        let path = self.step(at).map(|s| s.path.to_string()).unwrap_or_default();
+        let path = self.plan.step(at).map(|s| s.path.to_string()).unwrap_or_default();
         let state = self.host(host);
         state.activity = Activity::Idle;
         let decided = std::mem::take(&mut state.then) == Then::Undo;
@@ -154,8 +154,8 @@ impl Scheduler {
                 Activity::Undoing(at) => at,
                 Activity::Away | Activity::Connecting | Activity::Idle | Activity::Pausing(..) => continue,
             };
-            let path = self.step(at).map(|s| s.path.to_string()).unwrap_or_default();
-            let durable = self.step(at).is_some_and(|step| step.durable);
+            let path = self.plan.step(at).map(|s| s.path.to_string()).unwrap_or_default();
+            let durable = self.plan.step(at).is_some_and(|step| step.durable);
             let state = self.host(host);
             state.frozen = Some(if durable { HostOutcome::Detached } else { HostOutcome::Unknown });
             state.doubt = true;
@@ -193,7 +193,7 @@ impl Scheduler {
         if let Some(Again::Watch(..)) = self.host(host).again {
             self.note_begun(host, at);
         }
-        let path = self.step(at).map(|step| step.path.to_string()).unwrap_or_default();
+        let path = self.plan.step(at).map(|step| step.path.to_string()).unwrap_or_default();
         let state = self.host(host);
         state.doubt = true;
         state.frozen.get_or_insert(HostOutcome::Detached);
@@ -273,7 +273,7 @@ impl Scheduler {
     /// The steps that ran and that nothing takes back.
     fn kept(&self, host: HostIndex) -> Vec<StepPath> {
         let done = self.hosts.get(host.0).map(|state| state.done.as_slice()).unwrap_or_default();
-        let kept = done.iter().filter(|done| !self.has_undo(host, done.at)).filter_map(|done| self.step(done.at));
+        let kept = done.iter().filter(|done| !self.has_undo(host, done.at)).filter_map(|done| self.plan.step(done.at));
         kept.map(|step| step.path.clone()).collect()
     }
 
@@ -282,7 +282,7 @@ impl Scheduler {
         let mut paths: Vec<StepPath> = Vec::new();
         let done = self.hosts.get(host.0).map(|state| state.done.as_slice()).unwrap_or_default();
         for done in done.iter().filter(|done| !done.undone) {
-            let Some(step) = self.step(done.at) else { continue };
+            let Some(step) = self.plan.step(done.at) else { continue };
             // One that failed to end it has perhaps ended nothing.
             if done.succeeded {
                 paths.retain(|path| !step.ends.contains(path));
