@@ -93,25 +93,27 @@ impl Scheduler {
         if due && self.go_again(host) {
             return;
         }
-        let (phase, state) = (self.phase, self.state(host));
-        let found = self.current_phase().and_then(|phase_plan| {
-            let steps = phase_plan.steps.iter().enumerate().skip(from);
-            let finished = |step| state.is_some_and(|state| state.finished.contains(&StepIndex { phase, step }));
-            steps.filter(|(i, step)| step.hosts.contains(host) && !finished(*i)).map(|(i, _)| i).next()
-        });
-        let Some(step) = found else {
+        let next = self.steps_left_in(host, self.phase).find(|at| at.step >= from);
+        let Some(at) = next else {
             self.settle_if_through(host);
             self.leave_batch();
             return;
         };
-        let at = StepIndex { phase: self.phase, step };
         if self.runs(host, at) {
             return self.start_step(host, at, 1);
         }
-        self.host(host).next = step + 1;
+        self.host(host).next = at.step + 1;
         self.note_undo(host, at);
         self.actions.push(Action::PlanUndo(host, at));
         self.run_next(host);
+    }
+
+    /// The steps of the phase that the host has and has not brought to a good end before.
+    pub(super) fn steps_left_in(&self, host: HostIndex, phase: usize) -> impl Iterator<Item = StepIndex> {
+        let steps = self.plan.phases.get(phase).into_iter().flat_map(|planned| planned.steps.iter().enumerate());
+        let of_host = steps.filter(move |(_, step)| step.hosts.contains(host));
+        let left = of_host.map(move |(step, _)| StepIndex { phase, step });
+        left.filter(move |at| self.state(host).is_some_and(|state| !state.finished.contains(at)))
     }
 
     /// Is the step more than an undo?

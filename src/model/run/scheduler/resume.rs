@@ -116,10 +116,7 @@ impl Scheduler {
     }
 
     fn has_steps_left_in(&self, host: HostIndex, phase: usize) -> bool {
-        let Some((state, plan)) = self.state(host).zip(self.plan.phases.get(phase)) else { return false };
-        let mut steps = plan.steps.iter().enumerate();
-        steps
-            .any(|(step, planned)| planned.hosts.contains(host) && !state.finished.contains(&StepIndex { phase, step }))
+        self.steps_left_in(host, phase).next().is_some()
     }
 
     /// Takes the run up where it is.
@@ -166,15 +163,10 @@ impl Scheduler {
 
     /// Has it failed in the phase within the budget, and has not undone all that it did there?
     pub(super) fn undoes_in(&self, host: HostIndex, phase: usize) -> bool {
-        self.failed_in(host) == Some(phase) && self.has_undo_left_in(host, phase)
-    }
-
-    fn has_undo_left_in(&self, host: HostIndex, phase: usize) -> bool {
         self.plan.on_failure == OnFailure::Undo
-            && self.state(host).is_some_and(|state| {
-                state.frozen.is_none()
-                    && state.done.iter().any(|d| !d.undone && d.at.phase == phase && self.has_undo(host, d.at))
-            })
+            && self.failed_in(host) == Some(phase)
+            && self.state(host).is_some_and(|state| state.frozen.is_none())
+            && self.undoable(host).any(|at| at.phase == phase)
     }
 
     /// Begins with what an earlier controller left. False: it left nothing.
