@@ -12,7 +12,7 @@ use crate::model::plan::command::RemoteCommand;
 use crate::model::recipe::shell::quote;
 use crate::model::run::reason::Reason;
 use crate::model::text::hint::{Advise, Hint};
-use crate::model::text::printable::printable;
+use crate::model::text::printable::one_line;
 use crate::remote::{ExecEnd, Remote, Session, append_authorized_keys, collect, read_authorized_keys};
 use crate::ssh::key::PublicKeyLine;
 
@@ -115,8 +115,7 @@ pub async fn distribute(session: &mut dyn Session, public_key: &PublicKeyLine) -
         }
         match review.decision {
             Decision::AlreadyThere { line, options } => {
-                warnings
-                    .extend(options.map(|options| Warning::Options { line, options: printable(options.as_bytes()) }));
+                warnings.extend(options.map(|options| Warning::Options { line, options: one_line(&options) }));
                 return Ok(Distributed { change: Change::AlreadyThere, warnings });
             }
             Decision::Append(addition) => {
@@ -181,7 +180,7 @@ fn parse(mut output: &[u8]) -> Result<(End<'_>, Vec<Warning>), DistributeError> 
         let (line, rest) = output.split_at(newline);
         output = rest.get(1..).unwrap_or_default();
         let line = String::from_utf8_lossy(line);
-        let mut parts = line.split('\t').map(|part| printable(part.as_bytes()));
+        let mut parts = line.split('\t').map(one_line);
         let (word, path, detail) =
             (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         match word.as_str() {
@@ -253,8 +252,7 @@ impl Advise for Refusal {
 /// The last two lines: a tool's complaint, and what it means to us.
 fn last_words(stderr: &[u8], status: u8) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let mut lines: Vec<_> =
-        text.lines().rev().filter(|l| !l.trim().is_empty()).take(2).map(|line| printable(line.as_bytes())).collect();
+    let mut lines: Vec<_> = text.lines().rev().filter(|l| !l.trim().is_empty()).take(2).map(one_line).collect();
     lines.reverse();
     if lines.is_empty() { format!("exit status {status}") } else { lines.join("; ") }
 }
