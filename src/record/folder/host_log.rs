@@ -3,9 +3,9 @@
 //! Its lines: [`crate::record::log_line`].
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -57,8 +57,7 @@ struct HeldBack {
 impl HostLog {
     /// Makes the log. There must not be one yet.
     pub fn create(path: &Path, limits: LogLimits) -> io::Result<Self> {
-        // O_EXCL: fails on anything that is there already, a link included.
-        Self::new(path, limits, OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?)
+        Self::new(path, limits, files::append_new(path)?)
     }
 
     /// Goes on with a log that an earlier controller has begun, or makes it. What a crash has torn off at its end is cut off.

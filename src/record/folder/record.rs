@@ -4,9 +4,9 @@
 //! commands, and those that a later run depends on, survive a power cut. Only the owner can read any of it.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -88,13 +88,7 @@ impl FolderRecord {
             files::create_new(&path, 0o600, &bytes).map_err(unwritable(&path))?;
         }
         let events_path = folder.join(EVENTS_FILE);
-        // O_EXCL: fails on anything that is there already, a link included.
-        let events = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&events_path)
-            .map_err(unwritable(&events_path))?;
+        let events = files::append_new(&events_path).map_err(unwritable(&events_path))?;
         // Nobody else knows of the file yet.
         events.try_lock().map_err(io::Error::from).map_err(unwritable(&events_path))?;
         let controller = note_controller(folder).map_err(unwritable(folder))?;
