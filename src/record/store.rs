@@ -101,13 +101,12 @@ pub trait Store: Send + Sync {
     fn known(&self, run: &RunId) -> Result<Known, HistoryError> {
         self.refuse_not_started(run)?;
         let plan = self.plan(run)?;
-        let (mut past, mut summary) = (PastReader::new(&plan), Summary::default());
+        let (mut reader, mut summary) = (PastReader::new(&plan), Summary::default());
         self.events(run, &mut |event| {
-            past.apply(&event);
+            reader.apply(&event);
             summary.apply(&event);
         })?;
-        let past = past.past();
-        Ok(Known { plan, past, summary })
+        Ok(Known { past: reader.past, summary, plan })
     }
 
     /// The plan of a run and what is known about it, with the last lines of the steps that failed.
