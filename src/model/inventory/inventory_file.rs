@@ -247,14 +247,8 @@ impl SiteReader<'_> {
             self.document.tell(0..0, message, "rename the file");
             return None;
         }
-        match SiteName::parse(self.stem) {
-            Ok(name) => Some(name),
-            Err(error) => {
-                let label = "the file's name is the site's: rename the file";
-                self.document.tell(0..0, error.to_string(), label);
-                None
-            }
-        }
+        let label = "the file's name is the site's: rename the file";
+        SiteName::parse(self.stem).inspect_err(|error| self.document.tell(0..0, error.to_string(), label)).ok()
     }
 }
 

@@ -256,14 +256,9 @@ fn doc(table: &Table<'_>) -> String {
 
 /// Reads a template; what is wrong in it is told at its own place.
 fn template(item: &Item<'_>, language: Language) -> Option<Spanned<Template>> {
-    let text = item.string()?;
-    match Template::parse(text.value, language) {
-        Ok(template) => Some(Spanned { value: template, span: text.span }),
-        Err(error) => {
-            item.document.report(item.place(error.offset), error.problem.to_string());
-            None
-        }
-    }
+    let parsed = Template::parse(item.string()?.value, language)
+        .inspect_err(|error| item.document.report(item.place(error.offset), error.problem.to_string()));
+    Some(Spanned { value: parsed.ok()?, span: item.span.clone() })
 }
 
 /// A text of which no shell reads anything: a template, a number or a boolean.

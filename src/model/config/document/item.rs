@@ -97,14 +97,8 @@ impl<'d> Item<'d> {
 
     /// A string that `parse` understands.
     pub fn parsed<T, E: Display>(&self, parse: impl Fn(&str) -> Result<T, E>) -> Option<Spanned<T>> {
-        let text = self.string()?;
-        match parse(text.value) {
-            Ok(value) => Some(Spanned { value, span: text.span }),
-            Err(error) => {
-                self.report(error.to_string());
-                None
-            }
-        }
+        let parsed = parse(self.string()?.value).inspect_err(|error| self.report(error.to_string()));
+        Some(self.spanned(parsed.ok()?))
     }
 
     pub fn boolean(&self) -> Option<Spanned<bool>> {
