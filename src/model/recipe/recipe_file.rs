@@ -134,6 +134,7 @@ impl<'a> Reader<'a> {
             _ => Err(format!("`on-failure` is \"undo\" or \"hold\", not \"{text}\"")),
         });
         let proves = table.parsed("proves", VarName::parse);
+        self.later.borrow_mut().proves.extend(proves.clone());
         let (phases, steps, tasks) = (table.item("phase"), table.item("step"), table.item("tasks"));
         self.exactly_one(&item.key_span, &[("phase", &phases), ("step", &steps), ("tasks", &tasks)]);
         let body = if let Some(phases) = phases {
@@ -145,10 +146,7 @@ impl<'a> Reader<'a> {
             name,
             doc: doc(&table),
             on_failure: on_failure.map(|on_failure| on_failure.value),
-            proves: proves.map(|proves| {
-                self.later.borrow_mut().proves.push(proves.clone());
-                proves.value
-            }),
+            proves: proves.map(|proves| proves.value),
             body,
             span: item.key_span.clone(),
         };
