@@ -108,8 +108,15 @@ pub enum Refusal {
 /// Makes sure that the key is in the login user's `authorized_keys`.
 pub async fn distribute(session: &mut dyn Session, public_key: &PublicKeyLine) -> Result<Distributed, DistributeError> {
     for _ in 0..ATTEMPTS {
-        let Some((before, mut warnings)) = read(session).await? else { continue };
-        let review = review(before.as_ref().map_or(&[], |file| &file.content), public_key);
+        let answer = run(session, &read_authorized_keys(LARGEST_FILE)).await?;
+        let (before, mut warnings) = match parse(&answer)? {
+            (End::None, warnings) => (None, warnings),
+            // A file cut short must not pass for the whole: our key could be in the rest. Or somebody replaced it while it was read.
+            (End::Content(file), _) if !file.is_whole() => continue,
+            (End::Content(file), warnings) => (Some(file), warnings),
+            (End::Added | End::Changed, _) => return Err(not_understood()),
+        };
+        let review = review(before.as_ref().map_or(&[], |file| file.content), public_key);
         if review.byte_order_mark {
             warnings.push(Warning::ByteOrderMark);
         }
@@ -125,7 +132,7 @@ pub async fn distribute(session: &mut dyn Session, public_key: &PublicKeyLine) -
                         return Ok(Distributed { change: Change::Added, warnings });
                     }
                     (End::Changed, _) => {}
-                    (End::None | End::Content { .. }, _) => return Err(not_understood()),
+                    (End::None | End::Content(_), _) => return Err(not_understood()),
                 }
             }
         }
@@ -133,28 +140,7 @@ pub async fn distribute(session: &mut dyn Session, public_key: &PublicKeyLine) -
     Err(DistributeError::Changing)
 }
 
-struct HostFile {
-    /// What `cksum` said of it: checksum and size.
-    checksum: String,
-    content: Vec<u8>,
-}
-
-/// None: somebody replaced the file while it was read.
-async fn read(session: &mut dyn Session) -> Result<Option<(Option<HostFile>, Vec<Warning>)>, DistributeError> {
-    match parse(&run(session, &read_authorized_keys(LARGEST_FILE)).await?)? {
-        (End::None, warnings) => Ok(Some((None, warnings))),
-        (End::Content { checksum, content }, warnings) => {
-            // A file cut short must not pass for the whole: our key could be in the rest.
-            if checksum.split_once(' ').and_then(|(_, size)| size.parse().ok()) != Some(content.len()) {
-                return Ok(None);
-            }
-            Ok(Some((Some(HostFile { checksum, content: content.to_vec() }), warnings)))
-        }
-        (End::Added | End::Changed, _) => Err(not_understood()),
-    }
-}
-
-fn append_command(before: Option<&HostFile>, addition: &[u8]) -> RemoteCommand {
+fn append_command(before: Option<&HostFile<'_>>, addition: &[u8]) -> RemoteCommand {
     let (expected, length) = before.map_or((None, 0), |file| (Some(file.checksum.as_str()), file.content.len()));
     // A public key's line is text: see `PublicKeyLine`.
     append_authorized_keys(expected, &String::from_utf8_lossy(addition), length + addition.len(), PATIENCE)
@@ -164,10 +150,22 @@ fn not_understood() -> DistributeError {
     DistributeError::Unknown { reason: "the host's answer makes no sense".into() }
 }
 
+struct HostFile<'a> {
+    /// What `cksum` said of it: checksum and size.
+    checksum: String,
+    content: &'a [u8],
+}
+
+impl HostFile<'_> {
+    fn is_whole(&self) -> bool {
+        self.checksum.split_once(' ').and_then(|(_, size)| size.parse().ok()) == Some(self.content.len())
+    }
+}
+
 /// How a host's answer ends.
 enum End<'a> {
     None,
-    Content { checksum: String, content: &'a [u8] },
+    Content(HostFile<'a>),
     Added,
     Changed,
 }
@@ -184,7 +182,7 @@ fn parse(mut output: &[u8]) -> Result<(End<'_>, Vec<Warning>), DistributeError> 
         let (word, path, detail) =
             (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         match word.as_str() {
-            "content" => return Ok((End::Content { checksum: path, content: output }, warnings)),
+            "content" => return Ok((End::Content(HostFile { checksum: path, content: output }), warnings)),
             "none" => return Ok((End::None, warnings)),
             "changed" => return Ok((End::Changed, warnings)),
             "added" => end = Some(End::Added),
