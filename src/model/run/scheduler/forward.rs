@@ -25,6 +25,7 @@ impl Scheduler {
 
     pub(super) fn start_batch(&mut self) {
         self.mode = Mode::Rolling;
+        // After the last batch the next phase begins.
         let Some(batch) = self.current_phase().and_then(|p| p.batches.get(self.batch)).cloned() else {
             self.phase += 1;
             self.start_phase();
@@ -69,17 +70,13 @@ impl Scheduler {
     pub(super) fn end_batch(&mut self) {
         self.actions.push(Action::BatchFinished(self.phase, self.batch));
         self.batch += 1;
-        let more = self.current_phase().filter(|p| self.batch < p.batches.len()).map(|p| p.soak);
-        match more {
-            Some(soak) if !soak.is_zero() => {
+        let next = self.current_phase().filter(|p| self.batch < p.batches.len());
+        match next.map(|p| p.soak).filter(|soak| !soak.is_zero()) {
+            Some(soak) => {
                 self.mode = Mode::Soaking;
                 self.actions.push(Action::Soak(soak));
             }
-            Some(_) => self.start_batch(),
-            None => {
-                self.phase += 1;
-                self.start_phase();
-            }
+            None => self.start_batch(),
         }
     }
 
