@@ -82,7 +82,7 @@ impl Scheduler {
 
     pub(super) fn run_next(&mut self, host: HostIndex) {
         let from = match self.host(host).activity {
-            Activity::Pausing(at, attempt) => return self.start_step(host, at, attempt + 1),
+            Activity::Pausing(at, attempt) => return self.start_step(host, at, attempt + 1, false),
             _ => self.host(host).next,
         };
         // What a host was ahead with waits for its phase: it may have to run again.
@@ -97,7 +97,7 @@ impl Scheduler {
             return;
         };
         if self.runs(host, at) {
-            return self.start_step(host, at, 1);
+            return self.start_step(host, at, 1, false);
         }
         self.host(host).next = at.step + 1;
         self.note_undo(host, at);
@@ -130,13 +130,14 @@ impl Scheduler {
         self.state(host).is_some_and(|state| state.done.iter().any(|done| self.runs(host, done.at)))
     }
 
-    pub(super) fn start_step(&mut self, host: HostIndex, at: StepIndex, attempt: u32) {
+    /// Starts an attempt, or watches one that an earlier controller has announced.
+    pub(super) fn start_step(&mut self, host: HostIndex, at: StepIndex, attempt: u32, watched: bool) {
         let state = self.host(host);
         state.next = at.step + 1;
         state.activity = Activity::Running(at, attempt);
-        state.watched = false;
+        state.watched = watched;
         self.active += 1;
-        self.actions.push(Action::Run(host, at, attempt));
+        self.actions.push(if watched { Action::Watch(host, at, attempt) } else { Action::Run(host, at, attempt) });
     }
 
     pub(super) fn on_step_ended(&mut self, host: HostIndex, outcome: &StepOutcome) {

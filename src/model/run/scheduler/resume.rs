@@ -173,14 +173,9 @@ impl Scheduler {
     pub(super) fn go_again(&mut self, host: HostIndex) -> bool {
         let Some(again) = self.host(host).again.take() else { return false };
         match again {
-            Again::Rerun(at, attempt) => self.start_step(host, at, attempt),
+            Again::Rerun(at, attempt) => self.start_step(host, at, attempt, false),
             Again::Watch(at, attempt) => {
-                let state = self.host(host);
-                state.next = at.step + 1;
-                state.activity = Activity::Running(at, attempt);
-                state.watched = true;
-                self.active += 1;
-                self.actions.push(Action::Watch(host, at, attempt));
+                self.start_step(host, at, attempt, true);
                 if self.cancelling {
                     self.actions.push(Action::End(host));
                 }
@@ -210,7 +205,7 @@ impl Scheduler {
             StepOutcome::Unknown { .. } if watched => {
                 let harmless = self.plan.step(at).is_some_and(|step| step.idempotent || step.read_only);
                 if self.mode == Mode::Rolling && (harmless || then == Then::Rerun) {
-                    self.start_step(host, at, attempt + 1);
+                    self.start_step(host, at, attempt + 1, false);
                     return true;
                 }
                 // Nothing of it runs any more: its undo may.
