@@ -140,10 +140,9 @@ pub async fn distribute(session: &mut dyn Session, public_key: &PublicKeyLine) -
     Err(DistributeError::Changing)
 }
 
-fn append_command(before: Option<&HostFile<'_>>, addition: &[u8]) -> RemoteCommand {
+fn append_command(before: Option<&HostFile<'_>>, addition: &str) -> RemoteCommand {
     let (expected, length) = before.map_or((None, 0), |file| (Some(file.checksum.as_str()), file.content.len()));
-    // A public key's line is text: see `PublicKeyLine`.
-    append_authorized_keys(expected, &String::from_utf8_lossy(addition), length + addition.len(), PATIENCE)
+    append_authorized_keys(expected, addition, length + addition.len(), PATIENCE)
 }
 
 fn not_understood() -> DistributeError {
