@@ -246,11 +246,4 @@ impl Scheduler {
     pub(super) fn note_begun(&mut self, host: HostIndex, at: StepIndex) {
         self.note_effect(host, at, &StepOutcome::Unknown { reason: "".into() });
     }
-
-    /// The next attempt waits for its place within the width like any other step.
-    pub(super) fn on_retry_due(&mut self, host: HostIndex) {
-        if matches!(self.host(host).activity, Activity::Pausing(..)) && self.mode == Mode::Rolling {
-            self.ready.push_back(host);
-        }
-    }
 }

@@ -250,10 +250,13 @@ impl Scheduler {
                 Input::Refused(host, outcome, reason) => self.on_refused(host, outcome, reason),
                 Input::LockUnknown(host, reason) => self.on_lock_unknown(host, reason),
                 Input::StepEnded(host, outcome) => self.on_step_ended(host, &outcome),
-                Input::RetryDue(host) => self.on_retry_due(host),
+                // The next attempt waits for its place within the width like any other step.
+                Input::RetryDue(host) if matches!(self.host(host).activity, Activity::Pausing(..)) => {
+                    self.ready.push_back(host);
+                }
                 Input::UndoEnded(host, outcome) => self.on_undo_ended(host, &outcome),
                 Input::SoakOver if self.mode == Mode::Soaking => self.start_batch(),
-                Input::SoakOver => {}
+                Input::RetryDue(_) | Input::SoakOver => {}
                 Input::Interrupt => self.on_interrupt(),
                 Input::LetGo => self.let_go(),
             }

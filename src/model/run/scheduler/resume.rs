@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, Activity, Again, Dropout, Mode, Scheduler, StepIndex, Then};
+use super::{Action, Activity, Again, Dropout, HostState, Mode, Scheduler, StepIndex, Then};
 use crate::model::plan::plan::{HostIndex, OnFailure, Plan};
 use crate::model::run::cause::Cause;
 use crate::model::run::event::Direction;
@@ -155,17 +155,14 @@ impl Scheduler {
         }
     }
 
-    /// The phase in which the host dropped out.
-    fn failed_in(&self, host: HostIndex) -> Option<usize> {
-        let state = self.state(host).filter(|state| state.dropped == Some(Dropout::Failed))?;
-        state.done.last().map(|done| done.at.phase)
-    }
-
     /// Has it failed in the phase within the budget, and has not undone all that it did there?
     pub(super) fn undoes_in(&self, host: HostIndex, phase: usize) -> bool {
+        let failed_here = |state: &HostState| {
+            let last = state.done.last().map(|done| done.at.phase);
+            state.dropped == Some(Dropout::Failed) && last == Some(phase) && state.frozen.is_none()
+        };
         self.plan.on_failure == OnFailure::Undo
-            && self.failed_in(host) == Some(phase)
-            && self.state(host).is_some_and(|state| state.frozen.is_none())
+            && self.state(host).is_some_and(failed_here)
             && self.undoable(host).any(|at| at.phase == phase)
     }
 
