@@ -44,14 +44,10 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     let scans: BTreeMap<_, _> = stream::iter(scans.collect::<Vec<_>>()).buffer_unordered(width).collect().await;
 
     let mut offered = Vec::new();
-    let mut keys = Vec::new();
     let mut failed = Vec::new();
     for host in &hosts {
         match scans.get(&(&host.endpoint.address, host.endpoint.port)) {
-            Some(Ok(key)) => {
-                offered.push(Offered::new(host, key, known));
-                keys.push(key.clone());
-            }
+            Some(Ok(key)) => offered.push(Offered::new(host, key, known)),
             Some(Err(error)) => failed.push((host, error)),
             None => {}
         }
@@ -63,29 +59,15 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     for (host, error) in &failed {
         say(&format!("{}: {}", host.label, printable(error.to_string().as_bytes())));
     }
-    for (index, refusal) in &decision.refused {
-        if let Some(offer) = offered.get(*index) {
-            advise(&format!("{}: not pinned: {refusal}", offer.host), &[Hint::Advice(refusal.hint())]);
-        }
+    for (host, refusal) in &decision.refused {
+        advise(&format!("{host}: not pinned: {refusal}"), &[Hint::Advice(refusal.hint())]);
     }
-    pin(context, &decision, &offered, &keys, listed.is_some())?;
+    pin(context, &decision.pin, listed.is_some())?;
     let trusted = failed.is_empty() && decision.refused.is_empty();
     Ok(if trusted { exit::SUCCESS } else { exit::UNREACHABLE })
 }
 
-fn pin(
-    context: &Context<'_>,
-    decision: &TrustDecision,
-    offered: &[Offered],
-    keys: &[HostKey],
-    verified: bool,
-) -> Result<(), Failure> {
-    let pins: Vec<Pin> = decision
-        .pin
-        .iter()
-        .filter_map(|index| offered.get(*index).zip(keys.get(*index)))
-        .map(|(offer, key)| Pin { address: offer.address.clone(), port: offer.port, key: key.clone() })
-        .collect();
+fn pin(context: &Context<'_>, pins: &[Pin], verified: bool) -> Result<(), Failure> {
     if pins.is_empty() {
         return Ok(());
     }
@@ -100,7 +82,7 @@ fn pin(
         let failed = |e| Failure::environment(format!("cannot make {}: {e}", folder.display()));
         files::private_dir(folder).map_err(failed)?;
     }
-    pin::pin(&path, &pins).map_err(Failure::environment)?;
+    pin::pin(&path, pins).map_err(Failure::environment)?;
     say(&format!("pinned {} in keys/known_hosts", counted(pins.len(), "key")));
     Ok(())
 }
@@ -131,8 +113,8 @@ fn table(decision: &TrustDecision, color: bool) -> String {
         let tone = if matches!(row.decision, Decision::Refused(_)) { Tone::Bad } else { Tone::Plain };
         vec![
             Cell::plain(hosts),
-            Cell::plain(row.key_type.clone()),
-            Cell::plain(row.fingerprint.clone()),
+            Cell::plain(row.key.key_type().to_owned()),
+            Cell::plain(row.key.fingerprint()),
             Cell::toned(tone, fate),
         ]
     });

@@ -9,4 +9,4 @@ pub mod owner;
 pub mod project;
 
 pub use atomic::{create_new, private_dir, replace};
-pub use open::{append, if_there, open, read, refuse_link};
+pub use open::{append, append_new, if_there, open, read, refuse_link};

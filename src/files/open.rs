@@ -20,6 +20,12 @@ pub fn append(path: &Path) -> io::Result<File> {
     regular(path, OpenOptions::new().read(true).append(true), OFlags::NONBLOCK | OFlags::NOFOLLOW)
 }
 
+/// Makes a file, which must not be there, for reading and for writing at its end. Only its owner can read it.
+pub fn append_new(path: &Path) -> io::Result<File> {
+    // O_EXCL: fails on anything that is there already, a link included.
+    OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path)
+}
+
 /// The content of a regular file. A link is followed.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();

@@ -9,11 +9,12 @@
 //! too). Who needs a CR in a command writes `\r` in a TOML string, or `printf '\r\n'`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::open::open;
 use crate::model::config::diagnostic::{Diagnostic, Source, in_order};
 use crate::model::config::file_error::FileError;
 use crate::model::inventory::inventory::Inventory;
@@ -126,36 +127,31 @@ pub fn load(root: &Path, options: LoadOptions<'_>) -> Result<Project, ProjectErr
     let folder = root.join("recipes");
     let script = |path: &str| read_script(&folder, path);
     for file in &own {
-        let recipe =
-            file.source.as_ref().map_or_else(|| Err(Vec::new()), |source| read_one(&file.stem, source, &script));
-        project.keep(&file.stem, recipe, file.error.clone());
+        project.read_recipe(file, &script);
     }
     for (name, text) in options.built_in.iter().filter(|(name, _)| own.iter().all(|file| file.stem != *name)) {
         let source = Arc::new(Source { path: format!("recipe {name} (built in)"), text: (*text).to_owned() });
-        let no_script = |_: &str| Err(FileError::BuiltIn);
-        project.keep(name, read_one(name, &source, &no_script), None);
+        let file = ReadFile { stem: (*name).to_owned(), source: Some(source), error: None };
+        project.read_recipe(&file, &|_| Err(FileError::BuiltIn));
     }
     Ok(project)
 }
 
 impl Project {
-    fn keep(&mut self, name: &str, recipe: Result<Recipe, Vec<Diagnostic>>, error: Option<Diagnostic>) {
+    /// Reads a recipe, and keeps it or what is wrong with it and its file.
+    fn read_recipe(&mut self, ReadFile { stem, source, error }: &ReadFile, script: FetchScript<'_>) {
+        let label = "the file's name is the recipe's: rename the file";
+        let recipe = source.as_ref().map(|source| match RecipeName::parse(stem) {
+            Ok(name) => read_recipe(name, source, script),
+            Err(error) => Err(vec![Diagnostic::new(source, 0..0, error.to_string()).label(label)]),
+        });
         match (recipe, error) {
-            (Ok(recipe), None) => drop(self.recipes.insert(recipe.name.clone(), recipe)),
+            (Some(Ok(recipe)), None) => drop(self.recipes.insert(recipe.name.clone(), recipe)),
             (recipe, error) => {
-                let errors = error.into_iter().chain(recipe.err().unwrap_or_default());
-                self.broken_recipes.insert(name.to_owned(), errors.collect());
+                let errors = recipe.and_then(Result::err).unwrap_or_default();
+                self.broken_recipes.insert(stem.clone(), error.iter().cloned().chain(errors).collect());
             }
         }
-    }
-}
-
-fn read_one(name: &str, source: &Arc<Source>, script: FetchScript<'_>) -> Result<Recipe, Vec<Diagnostic>> {
-    match RecipeName::parse(name) {
-        Ok(name) => read_recipe(name, source, script),
-        Err(error) => Err(vec![
-            Diagnostic::new(source, 0..0, error.to_string()).label("the file's name is the recipe's: rename the file"),
-        ]),
     }
 }
 
@@ -229,12 +225,8 @@ fn read_script(folder: &Path, path: &str) -> Result<String, FileError> {
 }
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
-    // Opening a named pipe would wait for its writer.
-    if !fs::metadata(path)?.is_file() {
-        return Err(FileError::Special);
-    }
     let mut bytes = Vec::new();
-    File::open(path)?.take(LONGEST_FILE + 1).read_to_end(&mut bytes)?;
+    open(path)?.take(LONGEST_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LONGEST_FILE {
         return Err(FileError::TooLong(LONGEST_FILE >> 20));
     }

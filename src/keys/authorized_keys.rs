@@ -31,8 +31,8 @@ pub enum Decision {
         line: usize,
         options: Option<String>,
     },
-    /// These bytes go to the end of the file: a newline first if its last line has none.
-    Append(Vec<u8>),
+    /// This goes to the end of the file: a newline first if its last line has none.
+    Append(String),
 }
 
 /// What sshd will make of a file, and of our key in it.
@@ -50,12 +50,8 @@ pub fn review(content: &[u8], key: &PublicKeyLine) -> Review {
         Some(Decision::AlreadyThere { line: index + 1, options: (!options.is_empty()).then_some(options) })
     });
     let decision = there.unwrap_or_else(|| {
-        let mut bytes = Vec::new();
-        if content.last().is_some_and(|&last| last != b'\n') {
-            bytes.push(b'\n');
-        }
-        bytes.extend_from_slice(format!("{key}\n").as_bytes());
-        Decision::Append(bytes)
+        let newline = if content.last().is_some_and(|&last| last != b'\n') { "\n" } else { "" };
+        Decision::Append(format!("{newline}{key}\n"))
     });
     Review { decision, byte_order_mark: content.starts_with(BYTE_ORDER_MARK) }
 }
@@ -135,7 +131,7 @@ mod tests {
     }
 
     fn append(before: &str) -> Decision {
-        Decision::Append(format!("{before}{OURS} fleet\n").into_bytes())
+        Decision::Append(format!("{before}{OURS} fleet\n"))
     }
 
     #[test]
@@ -183,8 +179,8 @@ mod tests {
         /// Whatever was in the file, after the append the key is there, on the last line, and the next time nothing is done.
         #[test]
         fn an_append_is_idempotent(content in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Decision::Append(bytes) = decide(&content) {
-                let after = [content, bytes].concat();
+            if let Decision::Append(addition) = decide(&content) {
+                let after = [content, addition.into_bytes()].concat();
                 let last = after.split(|&b| b == b'\n').count() - 1;
                 prop_assert_eq!(decide(&after), there(last, None));
             }

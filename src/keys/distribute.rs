@@ -12,7 +12,7 @@ use crate::model::plan::command::RemoteCommand;
 use crate::model::recipe::shell::quote;
 use crate::model::run::reason::Reason;
 use crate::model::text::hint::{Advise, Hint};
-use crate::model::text::printable::printable;
+use crate::model::text::printable::one_line;
 use crate::remote::{ExecEnd, Remote, Session, append_authorized_keys, collect, read_authorized_keys};
 use crate::ssh::key::PublicKeyLine;
 
@@ -108,26 +108,31 @@ pub enum Refusal {
 /// Makes sure that the key is in the login user's `authorized_keys`.
 pub async fn distribute(session: &mut dyn Session, public_key: &PublicKeyLine) -> Result<Distributed, DistributeError> {
     for _ in 0..ATTEMPTS {
-        let Some((before, mut warnings)) = read(session).await? else { continue };
-        let review = review(before.as_ref().map_or(&[], |file| &file.content), public_key);
+        let answer = run(session, &read_authorized_keys(LARGEST_FILE)).await?;
+        let (before, mut warnings) = match parse(&answer)? {
+            (End::None, warnings) => (None, warnings),
+            // A file cut short must not pass for the whole: our key could be in the rest. Or somebody replaced it while it was read.
+            (End::Content(file), _) if !file.is_whole() => continue,
+            (End::Content(file), warnings) => (Some(file), warnings),
+            (End::Added | End::Changed, _) => return Err(not_understood()),
+        };
+        let review = review(before.as_ref().map_or(&[], |file| file.content), public_key);
         if review.byte_order_mark {
             warnings.push(Warning::ByteOrderMark);
         }
         match review.decision {
             Decision::AlreadyThere { line, options } => {
-                warnings
-                    .extend(options.map(|options| Warning::Options { line, options: printable(options.as_bytes()) }));
+                warnings.extend(options.map(|options| Warning::Options { line, options: one_line(&options) }));
                 return Ok(Distributed { change: Change::AlreadyThere, warnings });
             }
             Decision::Append(addition) => {
-                let answers = run(session, &append_command(before.as_ref(), &addition)).await?;
-                match Answers::parse(&answers)? {
-                    Answers { end: End::Added, warnings: more } => {
+                match parse(&run(session, &append_command(before.as_ref(), &addition)).await?)? {
+                    (End::Added, more) => {
                         warnings.extend(more.into_iter().filter(|w| !matches!(w, Warning::GroupWritable { .. })));
                         return Ok(Distributed { change: Change::Added, warnings });
                     }
-                    Answers { end: End::Changed, .. } => {}
-                    Answers { .. } => return Err(not_understood()),
+                    (End::Changed, _) => {}
+                    (End::None | End::Content(_), _) => return Err(not_understood()),
                 }
             }
         }
@@ -135,120 +140,87 @@ pub async fn distribute(session: &mut dyn Session, public_key: &PublicKeyLine) -
     Err(DistributeError::Changing)
 }
 
-struct HostFile {
-    /// What `cksum` said of it: checksum and size.
-    checksum: String,
-    content: Vec<u8>,
-}
-
-/// None: somebody replaced the file while it was read.
-async fn read(session: &mut dyn Session) -> Result<Option<(Option<HostFile>, Vec<Warning>)>, DistributeError> {
-    let answers = run(session, &read_authorized_keys(LARGEST_FILE)).await?;
-    match Answers::parse(&answers)? {
-        Answers { end: End::None, warnings } => Ok(Some((None, warnings))),
-        Answers { end: End::Content { checksum, content }, warnings } => {
-            // A file cut short must not pass for the whole: our key could be in the rest.
-            if checksum.split_once(' ').and_then(|(_, size)| size.parse().ok()) != Some(content.len()) {
-                return Ok(None);
-            }
-            Ok(Some((Some(HostFile { checksum, content: content.to_vec() }), warnings)))
-        }
-        Answers { .. } => Err(not_understood()),
-    }
-}
-
-fn append_command(before: Option<&HostFile>, addition: &[u8]) -> RemoteCommand {
+fn append_command(before: Option<&HostFile<'_>>, addition: &str) -> RemoteCommand {
     let (expected, length) = before.map_or((None, 0), |file| (Some(file.checksum.as_str()), file.content.len()));
-    // A public key's line is text: see `PublicKeyLine`.
-    append_authorized_keys(expected, &String::from_utf8_lossy(addition), length + addition.len(), PATIENCE)
+    append_authorized_keys(expected, addition, length + addition.len(), PATIENCE)
 }
 
 fn not_understood() -> DistributeError {
     DistributeError::Unknown { reason: "the host's answer makes no sense".into() }
 }
 
-struct Answers<'a> {
-    end: End<'a>,
-    warnings: Vec<Warning>,
+struct HostFile<'a> {
+    /// What `cksum` said of it: checksum and size.
+    checksum: String,
+    content: &'a [u8],
 }
 
+impl HostFile<'_> {
+    fn is_whole(&self) -> bool {
+        self.checksum.split_once(' ').and_then(|(_, size)| size.parse().ok()) == Some(self.content.len())
+    }
+}
+
+/// How a host's answer ends.
 enum End<'a> {
     None,
-    Content { checksum: String, content: &'a [u8] },
+    Content(HostFile<'a>),
     Added,
     Changed,
 }
 
-impl<'a> Answers<'a> {
-    fn parse(mut output: &'a [u8]) -> Result<Self, DistributeError> {
-        let mut warnings = Vec::new();
-        let mut added = false;
-        while let Some(newline) = output.iter().position(|&b| b == b'\n') {
-            let (line, rest) = output.split_at(newline);
-            output = rest.get(1..).unwrap_or_default();
-            let line = String::from_utf8_lossy(line);
-            let mut parts = line.split('\t').map(|part| printable(part.as_bytes()));
-            let (word, path, detail) =
-                (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            let refusal = match word.as_str() {
-                "content" => {
-                    return Ok(Self { end: End::Content { checksum: path, content: output }, warnings });
-                }
-                "none" => return Ok(Self { end: End::None, warnings }),
-                "changed" => return Ok(Self { end: End::Changed, warnings }),
-                "added" => {
-                    added = true;
-                    continue;
-                }
-                "group-writable" => {
-                    warnings.push(Warning::GroupWritable { path, mode: detail });
-                    continue;
-                }
-                "unlabelled" => {
-                    warnings.push(Warning::Unlabelled { path });
-                    continue;
-                }
-                "locked" => {
-                    return Err(match detail.as_str() {
-                        "mkdir" => DistributeError::LockFolder { folder: format!("{path}/.fleet-lock") },
-                        _ => DistributeError::Locked,
-                    });
-                }
-                "foreign" => Refusal::Foreign { path, uid: detail },
-                "writable" => Refusal::Writable { path, mode: detail },
-                "link" => Refusal::Link { path, target: detail },
-                "not-a-folder" => Refusal::NotAFolder { path },
-                "not-a-file" => Refusal::NotAFile { path },
-                "too-large" => Refusal::TooLarge { path, size: detail },
-                "not-kept" => Refusal::NotKept { path, attributes: detail },
-                _ => return Err(not_understood()),
-            };
-            return Err(refusal.into());
+/// Reads a host's answer: how it ends, and what may keep a key from working.
+fn parse(mut output: &[u8]) -> Result<(End<'_>, Vec<Warning>), DistributeError> {
+    let mut warnings = Vec::new();
+    let mut end = None;
+    while let Some(newline) = output.iter().position(|&b| b == b'\n') {
+        let (line, rest) = output.split_at(newline);
+        output = rest.get(1..).unwrap_or_default();
+        let line = String::from_utf8_lossy(line);
+        let mut parts = line.split('\t').map(one_line);
+        let (word, path, detail) =
+            (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        match word.as_str() {
+            "content" => return Ok((End::Content(HostFile { checksum: path, content: output }), warnings)),
+            "none" => return Ok((End::None, warnings)),
+            "changed" => return Ok((End::Changed, warnings)),
+            "added" => end = Some(End::Added),
+            "group-writable" => warnings.push(Warning::GroupWritable { path, mode: detail }),
+            "unlabelled" => warnings.push(Warning::Unlabelled { path }),
+            "locked" if detail == "mkdir" => {
+                return Err(DistributeError::LockFolder { folder: format!("{path}/.fleet-lock") });
+            }
+            "locked" => return Err(DistributeError::Locked),
+            "foreign" => return Err(Refusal::Foreign { path, uid: detail }.into()),
+            "writable" => return Err(Refusal::Writable { path, mode: detail }.into()),
+            "link" => return Err(Refusal::Link { path, target: detail }.into()),
+            "not-a-folder" => return Err(Refusal::NotAFolder { path }.into()),
+            "not-a-file" => return Err(Refusal::NotAFile { path }.into()),
+            "too-large" => return Err(Refusal::TooLarge { path, size: detail }.into()),
+            "not-kept" => return Err(Refusal::NotKept { path, attributes: detail }.into()),
+            _ => return Err(not_understood()),
         }
-        if added { Ok(Self { end: End::Added, warnings }) } else { Err(not_understood()) }
     }
+    end.map(|end| (end, warnings)).ok_or_else(not_understood)
 }
 
 /// Runs a command and gives its standard output; everything but exit status 0 is an error.
 pub(super) async fn run(session: &mut dyn Session, command: &RemoteCommand) -> Result<Vec<u8>, DistributeError> {
     let (end, [stdout, stderr]) = collect(session, Remote::Plain(command), TIMEOUT, LARGEST_OUTPUT).await;
-    match end {
-        ExecEnd::Exited(0) => Ok(stdout),
+    let reason = match end {
+        ExecEnd::Exited(0) => return Ok(stdout),
         // A signal may have come after the file got its name.
-        ExecEnd::Exited(status @ 129..) => {
-            Err(DistributeError::Unknown { reason: format!("the command was ended, status {status}").into() })
+        ExecEnd::Exited(status @ 129..) => format!("the command was ended, status {status}").into(),
+        ExecEnd::Exited(status) => {
+            return Err(DistributeError::Failed { status, message: last_words(&stderr, status) });
         }
-        ExecEnd::Exited(status) => Err(DistributeError::Failed { status, message: last_words(&stderr, status) }),
-        ExecEnd::TimedOut | ExecEnd::IdleTimedOut => {
-            Err(DistributeError::Unknown { reason: format!("no answer in {} s", TIMEOUT.as_secs()).into() })
-        }
-        ExecEnd::Stopped => Err(DistributeError::Unknown { reason: "stopped".into() }),
-        ExecEnd::NotStarted(reason) => Err(DistributeError::NotStarted { reason }),
-        ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) | ExecEnd::Detached(reason) => {
-            Err(DistributeError::Unknown { reason })
-        }
-        ExecEnd::Absent => Err(DistributeError::NotStarted { reason: "it was never started".into() }),
-    }
+        ExecEnd::TimedOut | ExecEnd::IdleTimedOut => format!("no answer in {} s", TIMEOUT.as_secs()).into(),
+        ExecEnd::Stopped => "stopped".into(),
+        ExecEnd::NotStarted(reason) => return Err(DistributeError::NotStarted { reason }),
+        ExecEnd::Absent => return Err(DistributeError::NotStarted { reason: "it was never started".into() }),
+        ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) | ExecEnd::Detached(reason) => reason,
+    };
+    Err(DistributeError::Unknown { reason })
 }
 
 impl Advise for DistributeError {
@@ -277,8 +249,7 @@ impl Advise for Refusal {
 /// The last two lines: a tool's complaint, and what it means to us.
 fn last_words(stderr: &[u8], status: u8) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let mut lines: Vec<_> =
-        text.lines().rev().filter(|l| !l.trim().is_empty()).take(2).map(|line| printable(line.as_bytes())).collect();
+    let mut lines: Vec<_> = text.lines().rev().filter(|l| !l.trim().is_empty()).take(2).map(one_line).collect();
     lines.reverse();
     if lines.is_empty() { format!("exit status {status}") } else { lines.join("; ") }
 }

@@ -17,14 +17,12 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 
+use crate::model::inventory::ssh::SSH_PORT;
 use crate::model::text::encoding::wide_encoding;
 use crate::model::text::name::{Address, HostLabel, canonical_address};
 use crate::ssh::key::PublicKeyLine;
 
 use super::offered::Offered;
-
-/// The port that a name without one means in `known_hosts`.
-const SSH_PORT: u16 = 22;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
@@ -87,12 +85,14 @@ impl Fingerprints {
 
     /// Does the list vouch for this key of this host?
     pub fn has(&self, offer: &Offered) -> bool {
-        self.entries.iter().any(|e| e.fingerprint == offer.fingerprint && (e.holders.is_empty() || e.is_for(offer)))
+        let fingerprint = offer.pin.key.fingerprint();
+        self.entries.iter().any(|e| e.fingerprint == fingerprint && (e.holders.is_empty() || e.is_for(offer)))
     }
 
     /// The lines that name this host and another fingerprint.
     pub fn lines_of_others(&self, offer: &Offered) -> Vec<usize> {
-        self.entries.iter().filter(|e| e.fingerprint != offer.fingerprint && e.is_for(offer)).map(|e| e.line).collect()
+        let fingerprint = offer.pin.key.fingerprint();
+        self.entries.iter().filter(|e| e.fingerprint != fingerprint && e.is_for(offer)).map(|e| e.line).collect()
     }
 }
 
@@ -102,8 +102,8 @@ impl Entry {
         // `mysite:web1` is also called `web1`.
         let name = label.rsplit_once(':').map_or(label, |(_, name)| name);
         self.holders.iter().any(|holder| {
-            let named = [label, name, offer.address.as_str()].iter().any(|n| n.eq_ignore_ascii_case(&holder.name));
-            named && holder.port.is_none_or(|port| port == offer.port)
+            let named = [label, name, offer.pin.address.as_str()].iter().any(|n| n.eq_ignore_ascii_case(&holder.name));
+            named && holder.port.is_none_or(|port| port == offer.pin.port)
         })
     }
 }

@@ -32,7 +32,7 @@ pub enum PinError {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pin {
     pub address: Address,
     pub port: u16,

@@ -130,31 +130,6 @@ pub async fn prove(connector: &dyn Connect, host: &PlanHost) -> Result<(), Conne
     }
 }
 
-/// Adds the key over a login with `login`, and proves it with `proof`, which must offer the new key alone.
-pub async fn distribute_to_host(
-    login: &dyn Connect,
-    proof: &dyn Connect,
-    host: &PlanHost,
-    key: &PublicKeyLine,
-) -> HostKeyOutcome {
-    let outcome = |result, warnings| HostKeyOutcome::new(host, result, warnings);
-    let mut session =
-        match Backoff::retry(host.endpoint.connect_retry, || login.connect(&host.label, &host.endpoint)).await {
-            Ok(session) => session,
-            Err(error) => return outcome(HostKeyResult::NoLogin(error), Vec::new()),
-        };
-    let distributed = distribute(session.as_mut(), key).await;
-    let outcome = match distributed {
-        Err(error) => outcome(HostKeyResult::NotDistributed(error), Vec::new()),
-        Ok(Distributed { change, warnings }) => match prove(proof, host).await {
-            Ok(()) => outcome(HostKeyResult::Proven(change), warnings),
-            Err(error) => outcome(HostKeyResult::NotProven { change, error }, warnings),
-        },
-    };
-    session.close().await;
-    outcome
-}
-
 /// The two ways in, and what to bring.
 pub struct Distribution {
     /// Logs in with what there is now: agent, another key, a password.
@@ -164,7 +139,27 @@ pub struct Distribution {
     pub key: Arc<PublicKeyLine>,
 }
 
-/// Does [`distribute_to_host`] on all hosts, `width` at a time. The outcomes come in the order of the hosts.
+/// Adds the key over the one login, and proves it by the other.
+async fn distribute_to_host(distribution: &Distribution, host: &PlanHost) -> HostKeyOutcome {
+    let Distribution { login, proof, key } = distribution;
+    let outcome = |result, warnings| HostKeyOutcome::new(host, result, warnings);
+    let mut session =
+        match Backoff::retry(host.endpoint.connect_retry, || login.connect(&host.label, &host.endpoint)).await {
+            Ok(session) => session,
+            Err(error) => return outcome(HostKeyResult::NoLogin(error), Vec::new()),
+        };
+    let outcome = match distribute(session.as_mut(), key).await {
+        Err(error) => outcome(HostKeyResult::NotDistributed(error), Vec::new()),
+        Ok(Distributed { change, warnings }) => match prove(proof.as_ref(), host).await {
+            Ok(()) => outcome(HostKeyResult::Proven(change), warnings),
+            Err(error) => outcome(HostKeyResult::NotProven { change, error }, warnings),
+        },
+    };
+    session.close().await;
+    outcome
+}
+
+/// Brings the key to all hosts and proves it there, `width` at a time. The outcomes come in the order of the hosts.
 ///
 /// When `stop` is cancelled no further host is started, and those at work are let go.
 pub async fn distribute_to_all(
@@ -174,9 +169,7 @@ pub async fn distribute_to_all(
     stop: &CancellationToken,
 ) -> Vec<HostKeyOutcome> {
     let outcomes = hosts.iter().enumerate().map(async |(index, host)| {
-        let distributing =
-            distribute_to_host(distribution.login.as_ref(), distribution.proof.as_ref(), host, &distribution.key)
-                .instrument(info_span!("host", host = %host.label));
+        let distributing = distribute_to_host(distribution, host).instrument(info_span!("host", host = %host.label));
         let outcome = match AssertUnwindSafe(stop.run_until_cancelled(distributing)).catch_unwind().await {
             Ok(Some(outcome)) => outcome,
             Ok(None) => HostKeyOutcome::new(host, HostKeyResult::Interrupted, Vec::new()),

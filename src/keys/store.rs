@@ -14,10 +14,6 @@ use crate::model::recipe::shell::quote;
 use crate::model::text::hint::{Advise, Hint};
 use crate::ssh::key::{KeyError, generate};
 
-/// The name of the private half in the project's `keys/` folder.
-pub const PRIVATE_NAME: &str = "fleet";
-pub const PUBLIC_NAME: &str = "fleet.pub";
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPair {
     /// The private half, 0600.
@@ -68,8 +64,8 @@ impl Advise for StoreError {
 ///
 /// With a passphrase this takes some tenths of a second of CPU.
 pub fn generate_pair(folder: &Path, comment: &str, passphrase: Option<&SecretString>) -> Result<KeyPair, StoreError> {
-    let private = folder.join(PRIVATE_NAME);
-    let public = folder.join(PUBLIC_NAME);
+    let private = folder.join("fleet");
+    let public = folder.join("fleet.pub");
     refuse_existing(&private, &public)?;
     let key = generate(comment, passphrase)?;
 

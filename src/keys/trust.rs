@@ -3,13 +3,15 @@
 //! Pure. Invariant: a key that contradicts what is pinned, or a list of fingerprints that was given, is refused; there is no flag
 //! against it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 use crate::model::inventory::host_key::Verdict;
 use crate::model::text::name::HostLabel;
+use crate::ssh::HostKey;
 
 use super::fingerprints::Fingerprints;
 use super::offered::Offered;
+use super::pin::Pin;
 
 /// What becomes of an offered key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,10 +50,7 @@ impl Refusal {
 pub struct Row {
     /// The hosts, in the order of the scan.
     pub hosts: Vec<HostLabel>,
-    /// `ssh-ed25519`.
-    pub key_type: String,
-    /// `SHA256:…`.
-    pub fingerprint: String,
+    pub key: HostKey,
     pub decision: Decision,
 }
 
@@ -60,32 +59,27 @@ pub struct Row {
 pub struct TrustDecision {
     /// The table, in the order of the scan.
     pub rows: Vec<Row>,
-    /// Indexes of what is to be pinned, once confirmed: one for each address, port and key.
-    pub pin: Vec<usize>,
-    /// Indexes of what is refused, and why.
-    pub refused: Vec<(usize, Refusal)>,
+    /// What is to be pinned, once confirmed; each once.
+    pub pin: Vec<Pin>,
+    /// The hosts whose keys are refused, and why.
+    pub refused: Vec<(HostLabel, Refusal)>,
 }
 
 /// Decides over a scan. With `listed`, a key is only pinned when the list has it.
 pub fn decide(offered: &[Offered], listed: Option<&Fingerprints>) -> TrustDecision {
     let mut decision = TrustDecision { rows: Vec::new(), pin: Vec::new(), refused: Vec::new() };
     let mut row_of = BTreeMap::new();
-    let mut pinned = BTreeSet::new();
-    for (index, offer) in offered.iter().enumerate() {
-        let place = (&offer.address, offer.port);
+    let mut pinned = HashSet::new();
+    for offer in offered {
         let fate = judge(offer, listed);
         match &fate {
-            Decision::Pin if pinned.insert((place, &offer.fingerprint)) => decision.pin.push(index),
+            Decision::Pin if pinned.insert(&offer.pin) => decision.pin.push(offer.pin.clone()),
             Decision::Pin | Decision::Pinned => {}
-            Decision::Refused(refusal) => decision.refused.push((index, refusal.clone())),
+            Decision::Refused(refusal) => decision.refused.push((offer.host.clone(), refusal.clone())),
         }
-        let row = *row_of.entry((&offer.key_type, &offer.fingerprint, fate.clone())).or_insert_with(|| {
-            decision.rows.push(Row {
-                hosts: Vec::new(),
-                key_type: offer.key_type.clone(),
-                fingerprint: offer.fingerprint.clone(),
-                decision: fate,
-            });
+        let key = &offer.pin.key;
+        let row = *row_of.entry((key.fingerprint(), fate.clone())).or_insert_with(|| {
+            decision.rows.push(Row { hosts: Vec::new(), key: key.clone(), decision: fate });
             decision.rows.len() - 1
         });
         if let Some(row) = decision.rows.get_mut(row) {

@@ -31,17 +31,13 @@ pub enum RecordError {
 
 impl Advise for RecordError {
     fn hints(&self) -> Vec<Hint> {
-        match self {
+        vec![match self {
             Self::Unwritable { .. } => {
-                vec![Hint::advice("free some room there, or make it writable: without a record nothing is started")]
+                Hint::advice("free some room there, or make it writable: without a record nothing is started")
             }
-            Self::Link { path } => {
-                vec![Hint::Advice(format!("rm {} removes only the link", quote(&path.to_string_lossy())))]
-            }
-            Self::Busy { run, .. } => {
-                vec![Hint::Advice(format!("fleet attach {run} shows it, fleet cancel {run} ends it"))]
-            }
-            Self::Exists { .. } | Self::HostName { .. } => Vec::new(),
-        }
+            Self::Link { path } => Hint::Advice(format!("rm {} removes only the link", quote(&path.to_string_lossy()))),
+            Self::Busy { run, .. } => Hint::Advice(format!("fleet attach {run} shows it, fleet cancel {run} ends it")),
+            Self::Exists { .. } | Self::HostName { .. } => return Vec::new(),
+        }]
     }
 }

@@ -101,33 +101,23 @@ pub trait Store: Send + Sync {
     fn known(&self, run: &RunId) -> Result<Known, HistoryError> {
         self.refuse_not_started(run)?;
         let plan = self.plan(run)?;
-        let (mut past, mut summary) = (PastReader::new(&plan), Summary::default());
+        let (mut reader, mut summary) = (PastReader::new(&plan), Summary::default());
         self.events(run, &mut |event| {
-            past.apply(&event);
+            reader.apply(&event);
             summary.apply(&event);
         })?;
-        let past = past.past();
-        Ok(Known { plan, past, summary })
+        Ok(Known { past: reader.past, summary, plan })
     }
 
     /// The plan of a run and what is known about it, with the last lines of the steps that failed.
     fn shown(&self, typed: &str) -> Result<(Plan, Summary), HistoryError> {
         let run = self.find(typed)?;
-        self.refuse_not_started(&run)?;
-        let plan = self.plan(&run)?;
-        let mut summary = Summary::default();
-        self.events(&run, &mut |event| summary.apply(&event))?;
-        let mut tails = Vec::new();
-        for host in summary.hosts() {
-            for failure in host.failure.iter().chain(&host.undo_failure) {
-                // A log that is missing or damaged takes nothing away from what the events say.
-                if let Some(end) = self.end_of_log(&run, &host.host) {
-                    tails.push((host.host.clone(), failure.step.clone(), failure.kind, last_lines(&end, failure)));
-                }
+        let Known { plan, mut summary, .. } = self.known(&run)?;
+        for (host, failure) in summary.failures_mut() {
+            // A log that is missing or damaged takes nothing away from what the events say.
+            if let Some(end) = self.end_of_log(&run, host) {
+                failure.tail = last_lines(&end, failure);
             }
-        }
-        for (host, step, kind, tail) in tails {
-            summary.restore_tail(host.as_str(), &step, kind, &tail);
         }
         Ok((plan, summary))
     }

@@ -194,7 +194,7 @@ impl HostReport {
                 "other" => report.others.push((first.to_owned(), others.to_owned())),
                 "holder" => {
                     // What is no run's name is shown to nobody.
-                    let run = RunId::parse(first).map_or_else(|_| UNNAMED.to_owned(), String::from);
+                    let run = RunId::parse(first).map_or_else(|_| UNNAMED.to_owned(), |run| run.to_string());
                     let holder = Holder { run, since: others.to_owned(), ..Holder::default() };
                     report.holder = Some(holder);
                     about = About::Holder;

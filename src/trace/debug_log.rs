@@ -5,9 +5,9 @@
 //!
 //! Each line is written at once: what is held back would be missing after a crash, when it is needed.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::files;
@@ -43,9 +43,7 @@ impl DebugLog {
     }
 
     fn with_limits(path: &Path, limits: Limits) -> io::Result<Self> {
-        // O_EXCL: fails on anything that is there already, a link included.
-        let made = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path);
-        let file = match made {
+        let file = match files::append_new(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => files::append(path)?,
             made => made?,
         };
@@ -133,7 +131,7 @@ mod tests {
     fn lines_lost_to_a_full_disk_are_reported_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("debug.log");
-        let full = OpenOptions::new().append(true).open("/dev/full").unwrap();
+        let full = std::fs::OpenOptions::new().append(true).open("/dev/full").unwrap();
         let mut log = DebugLog { file: full, ..DebugLog::open(&path).unwrap() };
         log.write(b"one\n");
         log.write(b"two\n");

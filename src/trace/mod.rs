@@ -23,7 +23,7 @@ use std::time::Duration;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{FilterExt as _, ParseError, Targets, filter_fn};
-use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
@@ -102,13 +102,6 @@ impl Write for Sink {
     }
 }
 
-impl MakeWriter<'_> for Sink {
-    type Writer = Self;
-    fn make_writer(&self) -> Self {
-        *self
-    }
-}
-
 /// The line without secrets and control characters.
 fn fit(line: &[u8], masker: &Masker) -> Vec<u8> {
     let text = line.strip_suffix(b"\n").unwrap_or(line);
@@ -167,7 +160,7 @@ fn most_of(target: &str) -> LevelFilter {
 pub fn start(stderr: Option<(Filter, Box<dyn Write + Send>)>) -> Log {
     let (filter, stderr) = stderr.unzip();
     Sinks::get().stderr = stderr;
-    let layer = |sink| fmt::layer().with_ansi(false).event_format(Line).with_writer(sink);
+    let layer = |sink| fmt::layer().with_ansi(false).event_format(Line).with_writer(move || sink);
     let no_packets = filter_fn(|metadata| *metadata.level() <= most_of(metadata.target()));
     let all_of_russh = filter.as_ref().is_some_and(|filter| filter.all_of_russh);
     let stderr = filter.map(|Filter { filter, .. }| layer(Sink::Stderr).with_filter(filter.and(no_packets)).boxed());

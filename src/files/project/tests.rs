@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
@@ -69,7 +70,7 @@ fn sites_defaults_and_recipes_are_read() {
     let project = load(root.path(), BUILT_IN).unwrap();
     let sites: Vec<_> = project.inventory.sites.keys().map(SiteName::as_str).collect();
     assert_eq!(sites, ["linked", "mysite"]);
-    let host = project.inventory.sites.get("mysite").unwrap().host("web1").unwrap();
+    let host = &project.inventory.sites.get("mysite").unwrap().hosts[0];
     assert_eq!(host.ssh.user.as_ref().unwrap().origin.to_string(), "hosts/defaults.toml:2");
     let recipes: Vec<_> = project.recipes.values().map(|recipe| recipe.source.path.as_str()).collect();
     assert_eq!(recipes, ["recipe git-site (built in)", "recipes/own.toml"]);

@@ -1,17 +1,17 @@
 use super::*;
+use crate::keys::pin::Pin;
 use crate::model::inventory::host_key::Verdict;
+use crate::ssh::HostKey;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK2pr+Bfus1hvPof4Wb/plZCzSbqadHH0u+/f4ODtKnE";
 const PRINT: &str = "SHA256:wX9j+SP2h7N0y1ZKQdM3E2rXGeJIBFZbmJjfvWeAgd0";
 const OTHER: &str = "SHA256:Nh0Me49Zh9fDw/VYUfq43IJmI1T+XrjiYONPND8GzaM";
 
 fn offer(host: &str, address: &str, port: u16) -> Offered {
+    let key = HostKey::from_base64(KEY.split(' ').nth(1).unwrap()).unwrap();
     Offered {
         host: HostLabel::parse(host).unwrap(),
-        address: Address::parse(address).unwrap(),
-        port,
-        key_type: "ssh-ed25519".into(),
-        fingerprint: PRINT.into(),
+        pin: Pin { address: Address::parse(address).unwrap(), port, key },
         verdict: Verdict::Unknown,
     }
 }

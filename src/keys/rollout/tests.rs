@@ -155,8 +155,9 @@ async fn the_way_back_in_is_open_until_the_new_key_is_proven() {
         }
     }
     let login = Hosts::new(1);
-    let key = crate::ssh::key::generate("", None).unwrap().public;
-    let outcome = distribute_to_host(&Arc::clone(&login), &Proof(Arc::clone(&login)), &host("a"), &key).await;
+    let distribution = distribution(Arc::clone(&login), Hosts::new(1));
+    let distribution = Distribution { proof: Arc::new(Proof(login)), ..distribution };
+    let outcome = distribute_to_host(&distribution, &host("a")).await;
     assert!(matches!(outcome.result, HostKeyResult::NotProven { change: Change::Added, .. }), "{outcome:?}");
     let text = outcome.to_string();
     assert!(text.starts_with("the key was added to ~/.ssh/authorized_keys, but does not work: login as"), "{text}");

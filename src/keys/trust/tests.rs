@@ -1,20 +1,30 @@
 use super::*;
 use crate::model::text::name::Address;
 
-fn offer(host: &str, address: &str, fingerprint: &str, verdict: Verdict) -> Offered {
+fn offer(host: &str, address: &str, letter: &str, verdict: Verdict) -> Offered {
     Offered {
         host: HostLabel::parse(host).unwrap(),
-        address: Address::parse(address).unwrap(),
-        port: 22,
-        key_type: "ssh-ed25519".into(),
-        fingerprint: fingerprint_text(fingerprint),
+        pin: Pin { address: Address::parse(address).unwrap(), port: 22, key: key(letter) },
         verdict,
     }
 }
 
-/// A fingerprint that is easy to tell apart.
+/// A key of nothing but that letter.
+fn key(letter: &str) -> HostKey {
+    let blob = format!("\0\0\0\x0bssh-ed25519\0\0\0\x20{}", letter.repeat(32));
+    HostKey::from_blob(blob.as_bytes()).unwrap()
+}
+
 fn fingerprint_text(letter: &str) -> String {
-    format!("SHA256:{}", letter.repeat(43).get(..42).unwrap().to_owned() + "A")
+    key(letter).fingerprint()
+}
+
+fn refused(decision: &TrustDecision) -> Vec<(&str, &Refusal)> {
+    decision.refused.iter().map(|(host, refusal)| (host.as_str(), refusal)).collect()
+}
+
+fn pinned(decision: &TrustDecision) -> Vec<&str> {
+    decision.pin.iter().map(|pin| pin.address.as_str()).collect()
 }
 
 fn listed(text: &str) -> Fingerprints {
@@ -43,7 +53,7 @@ fn hosts_that_share_a_key_and_its_fate_share_a_row() {
             (vec!["web3"], &Decision::Pinned)
         ]
     );
-    assert_eq!(decision.pin, [0, 1, 2], "one line for 10.0.0.1");
+    assert_eq!(pinned(&decision), ["10.0.0.1", "10.0.0.2", "10.0.0.3"], "one line for 10.0.0.1");
     assert!(decision.refused.is_empty());
 }
 
@@ -58,14 +68,13 @@ fn a_contradiction_is_refused_whatever_the_list_says() {
         offer("b", "10.0.0.2", "a", revoked.clone()),
         offer("c", "10.0.0.3", "a", other.clone()),
     ];
-    let refusals =
-        [(0, Refusal::Contradicted(changed)), (1, Refusal::Contradicted(revoked)), (2, Refusal::Contradicted(other))];
+    let [changed, revoked, other] = [changed, revoked, other].map(Refusal::Contradicted);
     for listed in [None, Some(listed(&fingerprint_text("a")))] {
         let decision = decide(&scan, listed.as_ref());
-        assert_eq!(decision.refused, refusals);
+        assert_eq!(refused(&decision), [("a", &changed), ("b", &revoked), ("c", &other)]);
         assert!(decision.pin.is_empty());
     }
-    assert_eq!(refusals[0].1.to_string(), "the key has changed: SHA256:x is pinned in k:3");
+    assert_eq!(changed.to_string(), "the key has changed: SHA256:x is pinned in k:3");
 }
 
 #[test]
@@ -80,13 +89,13 @@ fn with_a_list_only_what_it_has_is_pinned() {
         offer("web4", "10.0.0.4", "a", Verdict::Pinned),
     ];
     let decision = decide(&scan, Some(&list));
-    assert_eq!(decision.pin, [0]);
+    assert_eq!(pinned(&decision), ["10.0.0.1"]);
     assert_eq!(
-        decision.refused,
+        refused(&decision),
         [
-            (1, Refusal::OtherFingerprint { lines: vec![2] }),
-            (2, Refusal::NotListed),
-            (4, Refusal::OtherFingerprint { lines: vec![3] })
+            ("web2", &Refusal::OtherFingerprint { lines: vec![2] }),
+            ("web3", &Refusal::NotListed),
+            ("web4", &Refusal::OtherFingerprint { lines: vec![3] })
         ]
     );
 }

@@ -35,15 +35,16 @@ pub fn of_recipe(recipe: &Recipe) -> Vec<String> {
             }
         }
         for (key, text) in step.shell_texts() {
-            if let Some((at, note)) = blank_in_command(&text.value.to_string()) {
-                notes.found.push((notes.place(&text.span, at), format!("`{key}` {note}")));
+            let command = text.value.to_string();
+            if let Some((offset, note)) = blank_in_command(&command) {
+                notes.found.push((notes.place(&text.span, &command, offset), format!("`{key}` {note}")));
             }
         }
         if let Some(Action::Script { path, span, content }) = &step.action
             && is_shell(content)
-            && let Some((at, note)) = blank_in_command(content)
+            && let Some((offset, note)) = blank_in_command(content)
         {
-            notes.found.push((span.start, format!("line {} of `{path}` {note}", line_at(content, at.offset))));
+            notes.found.push((span.start, format!("line {} of `{path}` {note}", line_at(content, offset))));
         }
     }
     notes.told()
@@ -71,10 +72,12 @@ impl Notes<'_> {
         }
     }
 
-    /// Where the character stands in the file; where its string begins, when it is written with an escape.
-    fn place(&self, span: &Range<usize>, at: Blank) -> usize {
+    /// Where a character of the text stands in the file; where its string begins, when it is written with an escape.
+    fn place(&self, span: &Range<usize>, text: &str, offset: usize) -> usize {
         let written = self.recipe.source.text.get(span.clone()).unwrap_or_default();
-        written.match_indices(at.c).nth(at.before).map_or(span.start, |(place, _)| span.start + place)
+        let (before, rest) = text.split_at_checked(offset).unwrap_or_default();
+        let same = rest.chars().next().and_then(|c| written.match_indices(c).nth(before.matches(c).count()));
+        same.map_or(span.start, |(place, _)| span.start + place)
     }
 
     fn told(mut self) -> Vec<String> {
@@ -130,22 +133,13 @@ fn literal_home(text: &str) -> Option<Home<'_>> {
     Some(Home { word, rest })
 }
 
-#[derive(Clone, Copy)]
-struct Blank {
-    c: char,
-    offset: usize,
-    /// How many of it stand before, quoted.
-    before: usize,
-}
-
-/// The first character of a command that looks like a blank and is none, where nothing quotes it, and what to say of it.
-fn blank_in_command(text: &str) -> Option<(Blank, String)> {
+/// Where in a command the first character stands that looks like a blank and is none, and that nothing quotes; and what to say of it.
+fn blank_in_command(text: &str) -> Option<(usize, String)> {
     let mut scanner = Scanner::default();
     let mut read = 0;
     for (offset, c) in text.char_indices() {
         let Some((name, advice)) = false_blank(c) else { continue };
-        let before = text.get(..offset).unwrap_or_default();
-        scanner.read(before.get(read..).unwrap_or_default());
+        scanner.read(text.get(read..offset).unwrap_or_default());
         read = offset;
         match scanner.context() {
             // There it is a text's.
@@ -153,7 +147,7 @@ fn blank_in_command(text: &str) -> Option<(Blank, String)> {
             Context::Plain | Context::Backquotes | Context::Expansion | Context::Ambiguous => {
                 let code = code_point(c);
                 let note = format!("holds {name} ({code}), which a shell takes for a part of the word; {advice}");
-                return Some((Blank { c, offset, before: before.matches(c).count() }, note));
+                return Some((offset, note));
             }
         }
     }

@@ -23,7 +23,7 @@ use crate::model::config::setting::{Origin, Setting, Spanned};
 
 /// A file that is being read.
 pub struct Document<'t> {
-    source: &'t Arc<Source>,
+    pub source: &'t Arc<Source>,
     root: DeTable<'t>,
     line_starts: Vec<usize>,
     syntax: Vec<Diagnostic>,
@@ -55,7 +55,9 @@ impl Document<'_> {
         let syntax: Vec<_> = blanks.iter().cloned().chain(own).collect();
         if !parser.is_empty() {
             // The parser gives up the rest of the file after some errors. Without the lines in error it may read all of it.
-            blanked = without_lines(&text, &parser);
+            // An error at the end of the text stands behind its last line.
+            let at = |error: &Diagnostic| error.span.start.min(text.len().saturating_sub(1));
+            blanked = without_lines(&text, &parser.iter().map(|error| line_at(&line_starts, at(error))).collect());
             let (rest, errors) = DeTable::parse_recoverable(&blanked);
             if errors.is_empty() {
                 root = rest;
@@ -68,10 +70,6 @@ impl Document<'_> {
 
     pub fn root(&self) -> Table<'_> {
         Table { document: self, entries: &self.root, span: 0..0, asked: RefCell::default() }
-    }
-
-    pub fn source(&self) -> &Arc<Source> {
-        self.source
     }
 
     pub fn report(&self, span: Range<usize>, message: impl Into<String>) {
@@ -124,42 +122,27 @@ fn line_at(line_starts: &[usize], offset: usize) -> usize {
     line_starts.partition_point(|start| *start <= offset)
 }
 
-/// The text with blanks for the lines in which the errors stand, so that all other offsets stay.
-fn without_lines(text: &str, errors: &[Diagnostic]) -> String {
-    let mut broken = errors.iter().map(|error| error.span.start).collect::<Vec<_>>();
-    broken.sort_unstable();
-    let mut broken = broken.into_iter().peekable();
-    let mut start = 0;
+/// The text with blanks for these lines, so that all other offsets stay.
+fn without_lines(text: &str, broken: &BTreeSet<usize>) -> String {
     let mut kept = String::with_capacity(text.len());
-    for line in text.split_inclusive('\n') {
-        let end = start + line.len();
-        let mut whole = true;
-        // An error at the end of the text stands behind its last line.
-        while broken.next_if(|at| *at < end || end == text.len()).is_some() {
-            whole = false;
-        }
-        if whole {
-            kept.push_str(line);
-        } else {
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+        if broken.contains(&number) {
             kept.extend(line.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }));
+        } else {
+            kept.push_str(line);
         }
-        start = end;
     }
     kept
 }
 
 pub struct Table<'d> {
-    document: &'d Document<'d>,
+    pub document: &'d Document<'d>,
     entries: &'d DeTable<'d>,
     span: Range<usize>,
     asked: RefCell<BTreeSet<&'static str>>,
 }
 
 impl<'d> Table<'d> {
-    pub fn document(&self) -> &'d Document<'d> {
-        self.document
-    }
-
     /// The table's header, or all of an inline table.
     pub fn span(&self) -> Range<usize> {
         self.span.clone()

@@ -8,8 +8,6 @@ pub enum FileError {
     Missing,
     #[error("permission denied")]
     Denied,
-    #[error("not a regular file")]
-    Special,
     /// That many MiB are taken.
     #[error("longer than {0} MiB")]
     TooLong(u64),

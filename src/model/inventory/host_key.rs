@@ -9,19 +9,25 @@ use crate::model::text::name::SiteName;
 
 /// What the pinned keys say about an offered key. Lines are counted from 1, and `name` is the host as its line spells it: what
 /// `ssh-keygen -R` takes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Verdict {
     /// It is pinned for the host. Nothing else lets a connection go on.
+    #[error("the key is pinned")]
     Pinned,
     /// No key is pinned for the host.
+    #[error("the key is not pinned")]
     Unknown,
     /// Another key of the same type is pinned, by its fingerprint.
+    #[error("the key has changed: {pinned} is pinned in {path}:{line}")]
     Changed { path: String, line: usize, pinned: String, name: String },
     /// Only keys of other types are pinned: it may be a stranger who does not have those. The line is that of the first.
+    #[error("the host is known by a key of another type: {} in {path}:{line}", types.join(", "))]
     OtherTypeKnown { path: String, line: usize, types: Vec<String>, name: String },
     /// The key is marked `@revoked`.
+    #[error("the key is revoked")]
     Revoked { path: String, line: usize },
     /// It is no key, but a certificate, which was not asked for.
+    #[error("the host shows a certificate instead of a key")]
     Certificate,
 }
 
@@ -40,24 +46,6 @@ impl Verdict {
         match self.removal() {
             Some(removal) => format!("it may be an attack; ask the host's owner. To trust anew: {removal}"),
             None => "somebody else may hold it; the host needs a new key".to_owned(),
-        }
-    }
-}
-
-/// Why a key is not pinned.
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pinned => f.write_str("the key is pinned"),
-            Self::Unknown => f.write_str("the key is not pinned"),
-            Self::Changed { path, line, pinned, .. } => {
-                write!(f, "the key has changed: {pinned} is pinned in {path}:{line}")
-            }
-            Self::OtherTypeKnown { path, line, types, .. } => {
-                write!(f, "the host is known by a key of another type: {} in {path}:{line}", types.join(", "))
-            }
-            Self::Revoked { .. } => f.write_str("the key is revoked"),
-            Self::Certificate => f.write_str("the host shows a certificate instead of a key"),
         }
     }
 }

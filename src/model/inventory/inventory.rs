@@ -159,9 +159,3 @@ impl fmt::Display for Stage {
         })
     }
 }
-
-impl Site {
-    pub fn host(&self, name: &str) -> Option<&Host> {
-        self.hosts.iter().find(|host| host.name.as_str() == name)
-    }
-}

@@ -5,7 +5,7 @@ mod host;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::config::diagnostic::{Diagnostic, Source, nearest};
+use crate::model::config::diagnostic::{Diagnostic, Source};
 use crate::model::config::document::{Document, Item, Table};
 use crate::model::config::graph::{chain, walk};
 use crate::model::config::setting::{Setting, Spanned};
@@ -127,17 +127,14 @@ fn recipe(item: &Item<'_>, known: Known<'_>) -> Option<Spanned<RecipeName>> {
         && !recipes.contains(&name.value.as_str())
     {
         let message = format!("there is no recipe `{}`", name.value);
-        let label = match nearest(name.value.as_str(), recipes.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("there are: {}", recipes.join(", ")),
-        };
-        item.tell(message, label);
+        let known = format!("there are: {}", recipes.join(", "));
+        let unknown = Diagnostic::new(item.document.source, name.span.clone(), message).label(known);
+        item.document.push(unknown.did_you_mean(name.value.as_str(), recipes.iter().copied()));
     }
     Some(name)
 }
 
 fn share(item: &Item<'_>) -> Option<Spanned<Share>> {
-    let spanned = |value| Spanned { value, span: item.span.clone() };
     if item.is_string() {
         return item.parsed(|text| {
             Share::parse(text)
@@ -145,7 +142,7 @@ fn share(item: &Item<'_>) -> Option<Spanned<Share>> {
         });
     }
     match item.integer() {
-        Some(hosts) => Some(spanned(Share::Hosts(hosts))),
+        Some(hosts) => Some(Spanned { value: Share::Hosts(hosts), span: item.span.clone() }),
         None => item.expected_value("a number of hosts, or a percentage such as \"25%\""),
     }
 }
@@ -185,7 +182,7 @@ fn read_vars(table: &Table<'_>) -> BTreeMap<VarName, Setting<String>> {
         let Some(value) = item.text() else { continue };
         if let Some(first) = found.get(&name) {
             let message = format!("variable `{name}` is set twice");
-            table.document().report_again(item.span, &first.span, message);
+            table.document.report_again(item.span, &first.span, message);
         } else {
             found.insert(name, value);
         }
@@ -224,14 +221,14 @@ impl SiteReader<'_> {
             && !self.stems.contains(&target.value.as_str())
         {
             let message = format!("there is no site `{}`", target.value);
-            let diagnostic = Diagnostic::new(self.document.source(), target.span.clone(), message);
+            let diagnostic = Diagnostic::new(self.document.source, target.span.clone(), message);
             self.document.push(diagnostic.did_you_mean(target.value.as_str(), self.stems.iter().copied()));
         }
         let hosts = host::read_hosts(&table, &common.ssh, left);
         table.finish();
         let site = name.map(|name| Site {
             name,
-            source: Arc::clone(self.document.source()),
+            source: Arc::clone(self.document.source),
             recipe: common.recipe,
             stage,
             follows: follows.clone().map(|target| table.setting(target)),
@@ -250,14 +247,8 @@ impl SiteReader<'_> {
             self.document.tell(0..0, message, "rename the file");
             return None;
         }
-        match SiteName::parse(self.stem) {
-            Ok(name) => Some(name),
-            Err(error) => {
-                let label = "the file's name is the site's: rename the file";
-                self.document.tell(0..0, error.to_string(), label);
-                None
-            }
-        }
+        let label = "the file's name is the site's: rename the file";
+        SiteName::parse(self.stem).inspect_err(|error| self.document.tell(0..0, error.to_string(), label)).ok()
     }
 }
 

@@ -246,8 +246,9 @@ impl Term {
     /// A host's name typed for a site's: says how to name the host.
     fn with_site(&self, error: SelectorError, inventory: &Inventory) -> SelectorError {
         let SelectorError::Unmatched { kind, name, near: None, of } = error else { return error };
-        let site = inventory.sites.values().find(|site| site.host(&name).is_some());
-        let near = site.filter(|_| self.hosts.is_none()).map(|site| format!("{}:{name}", site.name));
+        let mut hosts = all_hosts(inventory).filter(|_| self.hosts.is_none());
+        let host = hosts.find(|(_, host)| host.name.as_str() == name);
+        let near = host.map(|(site, _)| format!("{}:{name}", site.name));
         SelectorError::Unmatched { kind, name, near, of }
     }
 

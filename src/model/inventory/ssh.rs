@@ -115,7 +115,7 @@ macro_rules! lowest {
 settings! { |login|
     "port" port: #[serde(skip_serializing_if = "Option::is_none")] u16 => u16, default SSH_PORT, port => text;
     /// Login user; when nobody sets it, the one who runs `fleet`.
-    "user" user: UserName => UserName, else login.clone(), user => text;
+    "user" user: UserName => UserName, else login.clone(), |item| item.parsed(UserName::parse) => text;
     /// Private key file: of a site's file relative to the project folder, of the command line to the current one.
     "identity" identity: String => Option<String>, else None, identity => text;
     /// Limit of the TCP connection.
@@ -140,10 +140,6 @@ fn port(item: &Item<'_>) -> Option<Spanned<u16>> {
         Some(0) | None => item.expected_value("a port number, 1 to 65535"),
         Some(value) => Some(Spanned { value, span: item.span.clone() }),
     }
-}
-
-fn user(item: &Item<'_>) -> Option<Spanned<UserName>> {
-    item.parsed(UserName::parse)
 }
 
 fn identity(item: &Item<'_>) -> Option<Spanned<String>> {

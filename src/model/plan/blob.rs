@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 /// The SHA-256 of a blob, in hex.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct BlobId(String);
 
 impl BlobId {
@@ -32,12 +32,6 @@ impl TryFrom<String> for BlobId {
         } else {
             Err(format!("`{text}` is no SHA-256"))
         }
-    }
-}
-
-impl From<BlobId> for String {
-    fn from(id: BlobId) -> Self {
-        id.0
     }
 }
 

@@ -50,28 +50,23 @@ fn is_empty(values: &Arc<Values>) -> bool {
     values.is_empty()
 }
 
-impl HostClass {
-    fn of(host: &PlanHost) -> Self {
-        Self {
-            site: host.site.clone(),
-            ssh: host.endpoint.values(),
-            roles: host.roles.clone(),
-            book: host.book.clone(),
-            values: Arc::clone(&host.values),
-        }
-    }
-}
-
 pub fn serialize<S: Serializer>(hosts: &[PlanHost], serializer: S) -> Result<S::Ok, S::Error> {
     let mut classes: BTreeMap<HostClass, usize> = BTreeMap::new();
     let entry = |host: &PlanHost| {
         let next = classes.len();
         let name = host.name.as_str();
+        let class = HostClass {
+            site: host.site.clone(),
+            ssh: host.endpoint.values(),
+            roles: host.roles.clone(),
+            book: host.book.clone(),
+            values: Arc::clone(&host.values),
+        };
         HostEntry {
             name: host.name.clone(),
             label: (host.label.as_str() != name).then(|| host.label.clone()),
             address: (host.endpoint.address.as_str() != name).then(|| host.endpoint.address.clone()),
-            class: *classes.entry(HostClass::of(host)).or_insert(next),
+            class: *classes.entry(class).or_insert(next),
         }
     };
     let list = hosts.iter().map(entry).collect();

@@ -39,11 +39,10 @@ impl Operation {
         }
     }
 
-    pub fn blobs(&self) -> impl Iterator<Item = &BlobId> {
+    pub fn blob(&self) -> Option<&BlobId> {
         match self {
             Self::Command(_) => None,
             Self::Script(script) => Some(&script.blob),
         }
-        .into_iter()
     }
 }

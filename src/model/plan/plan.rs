@@ -89,8 +89,7 @@ impl Plan {
 
     /// The blobs that steps need.
     pub fn blob_ids(&self) -> impl Iterator<Item = (StepIndex, &BlobId)> {
-        let operations = self.steps().filter_map(|(at, _, step)| Some((at, step.run.as_ref()?)));
-        operations.flat_map(|(at, operation)| operation.blobs().map(move |id| (at, id)))
+        self.steps().filter_map(|(at, _, step)| Some((at, step.run.as_ref()?.blob()?)))
     }
 
     pub fn step(&self, at: StepIndex) -> Option<&PlanStep> {

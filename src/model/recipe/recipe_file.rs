@@ -134,6 +134,7 @@ impl<'a> Reader<'a> {
             _ => Err(format!("`on-failure` is \"undo\" or \"hold\", not \"{text}\"")),
         });
         let proves = table.parsed("proves", VarName::parse);
+        self.later.borrow_mut().proves.extend(proves.clone());
         let (phases, steps, tasks) = (table.item("phase"), table.item("step"), table.item("tasks"));
         self.exactly_one(&item.key_span, &[("phase", &phases), ("step", &steps), ("tasks", &tasks)]);
         let body = if let Some(phases) = phases {
@@ -145,10 +146,7 @@ impl<'a> Reader<'a> {
             name,
             doc: doc(&table),
             on_failure: on_failure.map(|on_failure| on_failure.value),
-            proves: proves.map(|proves| {
-                self.later.borrow_mut().proves.push(proves.clone());
-                proves.value
-            }),
+            proves: proves.map(|proves| proves.value),
             body,
             span: item.key_span.clone(),
         };
@@ -226,7 +224,7 @@ impl<'a> Reader<'a> {
         match given.as_slice() {
             [_] => {}
             [] => {
-                let diagnostic = Diagnostic::new(self.document.source(), span.clone(), "nothing to do here");
+                let diagnostic = Diagnostic::new(self.document.source, span.clone(), "nothing to do here");
                 self.document.push_absence(diagnostic.label(format!("it needs {}", names.join(" or "))));
             }
             [first, second, ..] => {
@@ -256,14 +254,9 @@ fn doc(table: &Table<'_>) -> String {
 
 /// Reads a template; what is wrong in it is told at its own place.
 fn template(item: &Item<'_>, language: Language) -> Option<Spanned<Template>> {
-    let text = item.string()?;
-    match Template::parse(text.value, language) {
-        Ok(template) => Some(Spanned { value: template, span: text.span }),
-        Err(error) => {
-            item.report_at(item.place(error.offset), error.problem.to_string());
-            None
-        }
-    }
+    let parsed = Template::parse(item.string()?.value, language)
+        .inspect_err(|error| item.document.report(item.place(error.offset), error.problem.to_string()));
+    Some(Spanned { value: parsed.ok()?, span: item.span.clone() })
 }
 
 /// A text of which no shell reads anything: a template, a number or a boolean.

@@ -2,6 +2,8 @@
 //!
 //! Screen, record, exit code and `fleet show` are folds over the same events ([`crate::model::run::summary::Summary`]).
 
+use base64::prelude::BASE64_STANDARD;
+use base64::{DecodeError, Engine as _};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -292,7 +294,8 @@ pub enum Stream {
 }
 
 /// Printed bytes. In JSON they are `text` when they are UTF-8, else `base64`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "OutputText", try_from = "OutputText")]
 pub struct OutputData(pub Vec<u8>);
 
 #[derive(Serialize, Deserialize)]
@@ -302,25 +305,19 @@ enum OutputText {
     Base64(String),
 }
 
-impl Serialize for OutputData {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use base64::Engine as _;
-        match std::str::from_utf8(&self.0) {
-            Ok(text) => OutputText::Text(text.to_owned()),
-            Err(_) => OutputText::Base64(base64::engine::general_purpose::STANDARD.encode(&self.0)),
-        }
-        .serialize(serializer)
+impl From<OutputData> for OutputText {
+    fn from(OutputData(bytes): OutputData) -> Self {
+        String::from_utf8(bytes).map_or_else(|error| Self::Base64(BASE64_STANDARD.encode(error.as_bytes())), Self::Text)
     }
 }
 
-impl<'de> Deserialize<'de> for OutputData {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use base64::Engine as _;
-        match OutputText::deserialize(deserializer)? {
+impl TryFrom<OutputText> for OutputData {
+    type Error = DecodeError;
+
+    fn try_from(text: OutputText) -> Result<Self, DecodeError> {
+        match text {
             OutputText::Text(text) => Ok(Self(text.into_bytes())),
-            OutputText::Base64(text) => {
-                base64::engine::general_purpose::STANDARD.decode(text).map(Self).map_err(serde::de::Error::custom)
-            }
+            OutputText::Base64(text) => BASE64_STANDARD.decode(text).map(Self),
         }
     }
 }

@@ -77,7 +77,7 @@ impl Past {
     pub fn of<'a>(plan: &Plan, events: impl IntoIterator<Item = &'a Event>) -> Self {
         let mut reader = PastReader::new(plan);
         events.into_iter().for_each(|event| reader.apply(event));
-        reader.past()
+        reader.past
     }
 
     pub fn facts(&self) -> impl Iterator<Item = (HostIndex, &PastFact)> {
@@ -146,7 +146,8 @@ impl Past {
 pub struct PastReader<'p> {
     hosts: BTreeMap<&'p HostLabel, HostIndex>,
     steps: BTreeMap<&'p StepPath, StepIndex>,
-    past: Past,
+    /// What they come to so far.
+    pub past: Past,
 }
 
 impl<'p> PastReader<'p> {
@@ -165,31 +166,21 @@ impl<'p> PastReader<'p> {
         let at = |path: &StepPath| self.steps.get(path).copied();
         self.past.facts.extend(past_fact(&event.fact, at).map(|fact| (host, fact)));
     }
-
-    pub fn past(self) -> Past {
-        self.past
-    }
 }
 
 fn past_fact(fact: &Fact, at: impl Fn(&StepPath) -> Option<StepIndex>) -> Option<PastFact> {
     Some(match fact {
         Fact::LockAcquired { .. } => PastFact::Locked,
-        Fact::StepStarted { step, attempt, .. } => {
+        Fact::StepStarted { step, attempt, .. } | Fact::StepResumed { step, attempt, undo: false, .. } => {
             PastFact::Began { at: at(step)?, attempt: *attempt, kind: StepKind::Run }
         }
-        Fact::UndoStarted { step, attempt, .. } => {
+        Fact::UndoStarted { step, attempt, .. } | Fact::StepResumed { step, attempt, undo: true, .. } => {
             PastFact::Began { at: at(step)?, attempt: *attempt, kind: StepKind::Undo }
         }
-        Fact::StepResumed { step, attempt, undo, .. } => {
-            let kind = if *undo { StepKind::Undo } else { StepKind::Run };
-            PastFact::Began { at: at(step)?, attempt: *attempt, kind }
+        Fact::StepSkipped { step, reason, .. } => {
+            let outcome = StepOutcome::Skipped { reason: reason.clone() };
+            PastFact::Ended { at: at(step)?, kind: StepKind::Run, outcome, retrying: false }
         }
-        Fact::StepSkipped { step, reason, .. } => PastFact::Ended {
-            at: at(step)?,
-            kind: StepKind::Run,
-            outcome: StepOutcome::Skipped { reason: reason.clone() },
-            retrying: false,
-        },
         Fact::StepFinished { step, outcome, retrying, .. } => {
             PastFact::Ended { at: at(step)?, kind: StepKind::Run, outcome: outcome.clone(), retrying: *retrying }
         }

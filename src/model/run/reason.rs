@@ -2,14 +2,14 @@
 
 use std::fmt;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::cause::Cause;
 use crate::model::text::hint::Hint;
 
 /// A reason. In JSON its text is `reason`, with `cause` and `hints` beside it where there are any.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Fields")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
     /// In words, without the hints.
     #[serde(rename = "reason")]
@@ -104,25 +104,19 @@ struct Fields {
     hints: Vec<Hint>,
 }
 
-impl From<Fields> for Option<Reason> {
-    fn from(Fields { reason, cause, mut hints }: Fields) -> Self {
-        let mut known = Reason::parse(&reason?);
-        known.hints.append(&mut hints);
-        Some(Reason { cause, ..known })
-    }
-}
-
-impl TryFrom<Fields> for Reason {
-    type Error = &'static str;
-
-    fn try_from(fields: Fields) -> Result<Self, Self::Error> {
-        Option::from(fields).ok_or("missing field `reason`")
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        optional(deserializer)?.ok_or_else(|| D::Error::missing_field("reason"))
     }
 }
 
 /// For a reason that may be missing. The `Option` of serde itself would take one that it cannot read for a missing one.
 pub fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Reason>, D::Error> {
-    Fields::deserialize(deserializer).map(Into::into)
+    let Fields { reason, cause, hints } = Fields::deserialize(deserializer)?;
+    Ok(reason.map(|text| {
+        let known = Reason::parse(&text);
+        Reason { cause, hints: [known.hints, hints].concat(), ..known }
+    }))
 }
 
 #[cfg(test)]

@@ -12,8 +12,7 @@ use crate::model::plan::book::Basis;
 use crate::model::run::event::{Direction, Event, Fact, Proven, Signal};
 pub use crate::model::run::host_summary::{Activity, Failure, HostSummary, StepKind, StepSummary, elapsed};
 use crate::model::run::outcome::HostOutcome;
-use crate::model::text::name::{HostLabel, PhaseName, RunId, SiteName, StepPath};
-use crate::model::text::tail::Tail;
+use crate::model::text::name::{HostLabel, PhaseName, RunId, SiteName};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
@@ -132,13 +131,12 @@ impl Summary {
         self.places.get(host).and_then(|&place| self.hosts.get(place))
     }
 
-    /// Gives a failed step its last lines. Events on disk are without output: those lines are read from the host's log.
-    pub fn restore_tail(&mut self, host: &str, step: &StepPath, kind: StepKind, tail: &Tail) {
-        let host = self.places.get(host).and_then(|&place| self.hosts.get_mut(place));
-        let failures = host.into_iter().flat_map(|host| host.failure.iter_mut().chain(&mut host.undo_failure));
-        for failure in failures.filter(|failure| &failure.step == step && failure.kind == kind) {
-            failure.tail.clone_from(tail);
-        }
+    /// The failed steps, each with its host. Events on disk are without output: the last lines are read from the host's log.
+    pub fn failures_mut(&mut self) -> impl Iterator<Item = (&HostLabel, &mut Failure)> {
+        self.hosts.iter_mut().flat_map(|host| {
+            let label = &host.host;
+            host.failure.iter_mut().chain(&mut host.undo_failure).map(move |failure| (label, failure))
+        })
     }
 
     /// How long the run took; until its last event when it is not finished.

@@ -7,22 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 ///
 /// The number is the last one before the first dot: `web01.example.org` folds, `db.zone2` does not.
 pub fn fold_names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let names: Vec<Parts<'a>> = names.into_iter().map(split).collect();
+    let names: Vec<(Key<'a>, &str)> = names.into_iter().map(split).collect();
     // `10` may belong to `01`, `02`, … or to `9`, `11`, …: only a neighbour with a leading zero tells.
-    let filled: BTreeSet<Key<'a>> = names
-        .iter()
-        .filter(|parts| parts.digits.len() > 1 && parts.digits.starts_with('0'))
-        .map(Parts::filled)
-        .collect();
+    let leads_with_zero = |digits: &str| digits.len() > 1 && digits.starts_with('0');
+    let filled: BTreeSet<Key<'a>> =
+        names.iter().filter(|(_, digits)| leads_with_zero(digits)).map(|(key, _)| *key).collect();
     let mut order: Vec<Key<'a>> = Vec::new();
     let mut numbers: BTreeMap<Key<'a>, Vec<u64>> = BTreeMap::new();
-    for parts in &names {
-        let key = if filled.contains(&parts.filled()) { parts.filled() } else { Key { width: 0, ..parts.filled() } };
+    for (key, digits) in names {
+        let key = if filled.contains(&key) { key } else { Key { width: 0, ..key } };
         let group = numbers.entry(key).or_insert_with(|| {
             order.push(key);
             Vec::new()
         });
-        group.extend(parts.digits.parse::<u64>().ok());
+        group.extend(digits.parse::<u64>().ok());
     }
     let mut folded = Vec::with_capacity(order.len());
     for key in order {
@@ -32,20 +30,6 @@ pub fn fold_names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
         folded.push(key.write(&group));
     }
     folded.join(", ")
-}
-
-/// A name, cut at its number.
-struct Parts<'a> {
-    prefix: &'a str,
-    /// Empty when there is none.
-    digits: &'a str,
-    suffix: &'a str,
-}
-
-impl<'a> Parts<'a> {
-    fn filled(&self) -> Key<'a> {
-        Key { prefix: self.prefix, suffix: self.suffix, width: self.digits.len() }
-    }
 }
 
 /// What the names of one group share.
@@ -80,16 +64,17 @@ fn ranges(numbers: &[u64], width: usize) -> String {
     parts.join(",")
 }
 
-fn split(name: &str) -> Parts<'_> {
+/// A name, cut at its number: what is around the number, as if it were filled up, and its digits, which are empty when there is none.
+fn split(name: &str) -> (Key<'_>, &str) {
     let label = name.split('.').next().unwrap_or(name);
     let through_number = label.trim_end_matches(|c: char| !c.is_ascii_digit());
     let prefix = through_number.trim_end_matches(|c: char| c.is_ascii_digit());
     let (through_number, suffix) = name.split_at(through_number.len());
     let (prefix, digits) = through_number.split_at(prefix.len());
     match digits.len() {
-        1..=18 => Parts { prefix, digits, suffix },
+        1..=18 => (Key { prefix, suffix, width: digits.len() }, digits),
         // A longer number would not fit into 64 bits.
-        _ => Parts { prefix: name, digits: "", suffix: "" },
+        _ => (Key { prefix: name, suffix: "", width: 0 }, ""),
     }
 }
 

@@ -66,7 +66,7 @@ macro_rules! names {
     ($($(#[$doc:meta])* $name:ident = $kind:literal, $allowed:literal $(, $spelling:ident)?;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[serde(try_from = "String")]
         pub struct $name(String);
 
         impl $name {
@@ -83,12 +83,6 @@ macro_rules! names {
             type Error = NameError;
             fn try_from(name: String) -> Result<Self, NameError> {
                 Self::parse(&name)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(name: $name) -> Self {
-                name.0
             }
         }
 

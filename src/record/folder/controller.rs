@@ -1,8 +1,7 @@
 //! Which process writes a record: it has the locks of two files, which go with it however it ends.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
@@ -18,7 +17,7 @@ pub const CONTROLLER_FILE: &str = "controller";
 pub fn note_controller(folder: &Path) -> io::Result<File> {
     let new = folder.join(".controller.new");
     files::if_there(std::fs::remove_file(&new))?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    let mut file = files::append_new(&new)?;
     writeln!(file, "{}", std::process::id())?;
     file.try_lock()?;
     std::fs::rename(&new, folder.join(CONTROLLER_FILE))?;

@@ -3,9 +3,9 @@
 //! Its lines: [`crate::record::log_line`].
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -57,8 +57,7 @@ struct HeldBack {
 impl HostLog {
     /// Makes the log. There must not be one yet.
     pub fn create(path: &Path, limits: LogLimits) -> io::Result<Self> {
-        // O_EXCL: fails on anything that is there already, a link included.
-        Self::new(path, limits, OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?)
+        Self::new(path, limits, files::append_new(path)?)
     }
 
     /// Goes on with a log that an earlier controller has begun, or makes it. What a crash has torn off at its end is cut off.
@@ -92,10 +91,14 @@ impl HostLog {
     }
 
     pub fn output(&mut self, at: Timestamp, step: &str, stream: Stream, data: &[u8]) -> io::Result<()> {
+        let pieces = data.split_inclusive(|&b| b == b'\n');
         if self.ring.is_empty() && self.written.saturating_add(data.len() as u64) <= self.limits.head {
-            return self.output_to_file(at, step, stream, data);
+            let mut lines = Vec::with_capacity(data.len() + 64);
+            pieces.for_each(|piece| put_line(&mut lines, at, step, stream, piece));
+            self.written += data.len() as u64;
+            return self.write(&lines);
         }
-        for piece in data.split_inclusive(|&b| b == b'\n') {
+        for piece in pieces {
             let mut line = Vec::with_capacity(piece.len() + 64);
             put_line(&mut line, at, step, stream, piece);
             self.ring_bytes += line.len();
@@ -109,15 +112,6 @@ impl HostLog {
         // Even when a single line was too long for the ring, the step stays beyond the limit.
         self.written = self.limits.head.saturating_add(1);
         Ok(())
-    }
-
-    fn output_to_file(&mut self, at: Timestamp, step: &str, stream: Stream, data: &[u8]) -> io::Result<()> {
-        let mut lines = Vec::with_capacity(data.len() + 64);
-        for piece in data.split_inclusive(|&b| b == b'\n') {
-            put_line(&mut lines, at, step, stream, piece);
-        }
-        self.written += data.len() as u64;
-        self.write(&lines)
     }
 
     /// Writes what fleet says about a step; `-` when it is about none.

@@ -49,10 +49,7 @@ pub fn sort(runs: &Path, ids: &mut [RunId]) -> io::Result<()> {
     let text = String::from_utf8_lossy(&bytes);
     // The line of a run that is not there any more says nothing.
     let places: HashMap<&str, usize> = text.lines().enumerate().map(|(place, run)| (run, place)).collect();
-    ids.sort_by(|a, b| {
-        let key = |run: &RunId| places.get(run.as_str()).copied();
-        key(a).cmp(&key(b)).then_with(|| a.cmp(b))
-    });
+    ids.sort_by_cached_key(|run| (places.get(run.as_str()).copied(), run.clone()));
     Ok(())
 }
 

@@ -4,9 +4,9 @@
 //! commands, and those that a later run depends on, survive a power cut. Only the owner can read any of it.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::model::run::event::{Event, Fact};
 use crate::model::run::outcome::StepOutcome;
 use crate::model::text::duration::in_words;
 use crate::model::text::name::{HostLabel, RunId};
-use crate::model::text::printable::printable;
+use crate::model::text::printable::one_line;
 use crate::record::record_error::RecordError;
 use crate::record::recorded::whole_lines;
 use crate::record::store::Record;
@@ -88,13 +88,7 @@ impl FolderRecord {
             files::create_new(&path, 0o600, &bytes).map_err(unwritable(&path))?;
         }
         let events_path = folder.join(EVENTS_FILE);
-        // O_EXCL: fails on anything that is there already, a link included.
-        let events = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&events_path)
-            .map_err(unwritable(&events_path))?;
+        let events = files::append_new(&events_path).map_err(unwritable(&events_path))?;
         // Nobody else knows of the file yet.
         events.try_lock().map_err(io::Error::from).map_err(unwritable(&events_path))?;
         let controller = note_controller(folder).map_err(unwritable(folder))?;
@@ -174,9 +168,7 @@ impl FolderRecord {
             Fact::StepStarted { step, attempt, .. } => (step.as_str(), format!("started, attempt {attempt}")),
             Fact::StepResumed { step, .. } => return log.say(at, step.as_str(), "taken up again"),
             Fact::UndoStarted { step, .. } => (step.as_str(), "undo started".to_owned()),
-            Fact::StepSkipped { step, reason, .. } => {
-                (step.as_str(), format!("skipped: {}", printable(reason.as_bytes())))
-            }
+            Fact::StepSkipped { step, reason, .. } => (step.as_str(), format!("skipped: {}", one_line(reason))),
             Fact::StepFinished { step, outcome, retrying, millis, .. } => {
                 if let StepOutcome::Detached { .. } = outcome {
                     log.let_go();
@@ -189,23 +181,18 @@ impl FolderRecord {
             }
             Fact::StepDecided { step, decision, .. } => (step.as_str(), decision.describe().to_owned()),
             Fact::HostFinished { outcome, reason, .. } => {
-                let reason = reason.as_ref().map(|reason| format!(": {}", printable(reason.in_one_line().as_bytes())));
+                let reason = reason.as_ref().map(|reason| format!(": {}", one_line(&reason.in_one_line())));
                 ("-", format!("{}{}", outcome.describe(), reason.unwrap_or_default()))
             }
-            Fact::HostGivenUp { by, .. } => {
-                return log.say(at, "-", &format!("given up by {}", printable(by.as_bytes())));
-            }
+            Fact::HostGivenUp { by, .. } => return log.say(at, "-", &format!("given up by {}", one_line(by))),
             Fact::Connected { .. } => return log.say(at, "-", "connected"),
             Fact::Reattached { .. } => return log.say(at, "-", "connected again"),
             Fact::LockAcquired { .. } => return log.say(at, "-", "locked"),
             Fact::LockReleased { .. } => return log.say(at, "-", "lock given back"),
-            Fact::LessPromised { what, .. } => {
-                return log.say(at, "-", &format!("warning: {}", printable(what.as_bytes())));
-            }
+            Fact::LessPromised { what, .. } => return log.say(at, "-", &format!("warning: {}", one_line(what))),
             Fact::ConnectionLost { reason, step_goes_on, .. } => {
                 let goes_on = if *step_goes_on { ", the step goes on" } else { "" };
-                let reason = printable(reason.in_one_line().as_bytes());
-                return log.say(at, "-", &format!("connection lost{goes_on}: {reason}"));
+                return log.say(at, "-", &format!("connection lost{goes_on}: {}", one_line(&reason.in_one_line())));
             }
             Fact::HostStarted { .. }
             | Fact::LockRequested { .. }
@@ -312,7 +299,7 @@ fn must_last(fact: &Fact) -> bool {
 
 fn ended(outcome: &StepOutcome, millis: u64) -> String {
     let outcome = outcome.hints().iter().fold(outcome.describe(), |line, hint| format!("{line}; hint: {hint}"));
-    format!("{} after {}", printable(outcome.as_bytes()), in_words(Duration::from_millis(millis)))
+    format!("{} after {}", one_line(&outcome), in_words(Duration::from_millis(millis)))
 }
 
 #[cfg(test)]

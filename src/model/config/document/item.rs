@@ -12,7 +12,7 @@ use crate::model::config::setting::Spanned;
 use crate::model::text::duration::parse_duration;
 
 pub struct Item<'d> {
-    pub(super) document: &'d Document<'d>,
+    pub document: &'d Document<'d>,
     /// Its key; of an array's element the array's.
     pub key: &'d str,
     pub key_span: Range<usize>,
@@ -64,11 +64,6 @@ impl<'d> Item<'d> {
         self.document.tell(self.span.clone(), message, label);
     }
 
-    /// Reports something about a part of the value, or another place that has to do with it.
-    pub fn report_at(&self, span: Range<usize>, message: impl Into<String>) {
-        self.document.report(span, message);
-    }
-
     pub fn tell_key(&self, message: impl Into<String>, label: impl Into<String>) {
         self.document.tell(self.key_span.clone(), message, label);
     }
@@ -102,14 +97,8 @@ impl<'d> Item<'d> {
 
     /// A string that `parse` understands.
     pub fn parsed<T, E: Display>(&self, parse: impl Fn(&str) -> Result<T, E>) -> Option<Spanned<T>> {
-        let text = self.string()?;
-        match parse(text.value) {
-            Ok(value) => Some(Spanned { value, span: text.span }),
-            Err(error) => {
-                self.report(error.to_string());
-                None
-            }
-        }
+        let parsed = parse(self.string()?.value).inspect_err(|error| self.report(error.to_string()));
+        Some(self.spanned(parsed.ok()?))
     }
 
     pub fn boolean(&self) -> Option<Spanned<bool>> {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{MOST_HOSTS, read_vars};
 use crate::model::config::diagnostic::Diagnostic;
-use crate::model::config::document::{Item, Table};
+use crate::model::config::document::{Document, Item, Table};
 use crate::model::config::setting::Spanned;
 use crate::model::inventory::inventory::Host;
 use crate::model::inventory::ssh::{SSH_PORT, SshSettings};
@@ -18,8 +18,8 @@ pub(super) fn read_hosts(root: &Table<'_>, ssh: &SshSettings, left: &mut usize) 
     let entries = root.tables("host");
     if entries.as_ref().is_some_and(Vec::is_empty) || entries.is_none() && root.item("host").is_none() {
         let span = root.item("host").map_or(0..0, |item| item.span);
-        let diagnostic = Diagnostic::new(root.document().source(), span, "the site has no hosts");
-        root.document().push_absence(diagnostic.label("add a table `[[host]]` with a `name`"));
+        let diagnostic = Diagnostic::new(root.document.source, span, "the site has no hosts");
+        root.document.push_absence(diagnostic.label("add a table `[[host]]` with a `name`"));
     }
     let mut hosts = Vec::new();
     let mut seen = Seen::default();
@@ -100,7 +100,7 @@ fn unfold(
     address: Option<&Spanned<Pattern>>,
     left: usize,
 ) -> Option<Vec<(HostName, Address)>> {
-    let document = entry.document();
+    let document = entry.document;
     let (count, address_count) = (name.value.count(), address.map_or(1, |address| address.value.count()));
     if let Some(address) = address
         && count != address_count
@@ -113,22 +113,8 @@ fn unfold(
         document.tell(address.span.clone(), message, label);
         return None;
     }
-    let names = |pattern: &Spanned<Pattern>| match pattern.value.names(left) {
-        Ok(names) => Some(names),
-        Err(error) => {
-            let message = match error {
-                RangeError::Count { .. } => {
-                    format!("{count} more hosts; an inventory can have {MOST_HOSTS} and has room for {left}")
-                }
-                error => error.to_string(),
-            };
-            document.report(pattern.span.clone(), message);
-            None
-        }
-    };
-    let host_names = parse_all(entry, &name.span, &names(name)?, HostName::parse)?;
-    let address = address.unwrap_or(name);
-    let addresses = parse_all(entry, &address.span, &names(address)?, parse_address)?;
+    let host_names = parse_all(document, name, left, HostName::parse)?;
+    let addresses = parse_all(document, address.unwrap_or(name), left, parse_address)?;
     Some(host_names.into_iter().zip(addresses).collect())
 }
 
@@ -141,20 +127,21 @@ fn parse_address(text: &str) -> Result<Address, String> {
     Address::parse(text).map_err(|error| error.to_string())
 }
 
-/// Parses all names; the first that is wrong is told, as the others are wrong in the same way.
+/// Parses all names that the pattern stands for; the first that is wrong is told, as the others are wrong in the same way.
 fn parse_all<T, E: ToString>(
-    entry: &Table<'_>,
-    span: &Range<usize>,
-    texts: &[String],
+    document: &Document<'_>,
+    pattern: &Spanned<Pattern>,
+    left: usize,
     parse: impl Fn(&str) -> Result<T, E>,
 ) -> Option<Vec<T>> {
-    match texts.iter().map(|text| parse(text)).collect() {
-        Ok(names) => Some(names),
-        Err(error) => {
-            entry.document().report(span.clone(), error.to_string());
-            None
+    let names = pattern.value.names(left).map_err(|error| match error {
+        RangeError::Count { count, .. } => {
+            format!("{count} more hosts; an inventory can have {MOST_HOSTS} and has room for {left}")
         }
-    }
+        error => error.to_string(),
+    });
+    let parsed = names.and_then(|names| names.iter().map(|name| parse(name).map_err(|e| e.to_string())).collect());
+    parsed.inspect_err(|message| document.report(pattern.span.clone(), message)).ok()
 }
 
 /// Reports the first name, and the first address and port, that another host of the site has already.
@@ -166,7 +153,7 @@ fn report_twins(
     port: u16,
     seen: &mut Seen,
 ) {
-    let document = entry.document();
+    let document = entry.document;
     let mut same_name = None;
     let mut same_address = None;
     for (host, address) in pairs {
@@ -182,12 +169,12 @@ fn report_twins(
     }
     if let Some((host, first)) = same_name {
         let diagnostic =
-            Diagnostic::new(document.source(), name.span.clone(), format!("the site has two hosts called `{host}`"));
+            Diagnostic::new(document.source, name.span.clone(), format!("the site has two hosts called `{host}`"));
         document.push(also(diagnostic, first, name, "first here"));
     }
     if let Some((host, address, (other, first))) = same_address {
         let message = format!("hosts `{other}` and `{host}` are the same: {address} port {port}");
-        let diagnostic = Diagnostic::new(document.source(), place.clone(), message);
+        let diagnostic = Diagnostic::new(document.source, place.clone(), message);
         document.push(also(diagnostic, first, name, &format!("`{other}`")));
     }
 }

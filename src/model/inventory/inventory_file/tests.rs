@@ -46,7 +46,7 @@ fn told(files: &[(&str, &str)]) -> String {
 }
 
 fn host<'a>(inventory: &'a Inventory, site: &str, host: &str) -> &'a Host {
-    inventory.sites.get(site).unwrap().host(host).unwrap()
+    inventory.sites.get(site).unwrap().hosts.iter().find(|of| of.name.as_str() == host).unwrap()
 }
 
 fn at<T>(path: &str, line: usize, value: T) -> Setting<T> {

@@ -20,8 +20,6 @@ pub(super) struct Pattern {
 
 #[derive(Debug, Clone)]
 enum Form {
-    /// `all`, `*`.
-    Everything,
     /// A name, or a range of them.
     Names(BTreeSet<String>),
     Globs(GlobSet),
@@ -30,10 +28,7 @@ enum Form {
 impl Pattern {
     pub(super) fn parse(text: &str) -> Result<Self, SelectorError> {
         let pattern = |form| Ok(Self { text: text.to_owned(), form });
-        if matches!(text, "all" | "*") {
-            return pattern(Form::Everything);
-        }
-        let names = range::Pattern::parse_glob(text)?;
+        let names = range::Pattern::parse_glob(if text == "all" { "*" } else { text })?;
         // `web[1-3]` is a range, of which every host must exist; `web[ab]` and `web[!1-3]` are globs.
         let spelt_out = !names.texts().any(|text| text.contains(['*', '?', '[', ']', '{', '}', '\\']));
         let names = names.names(if spelt_out { MOST_HOSTS } else { MOST_GLOBS })?;
@@ -51,7 +46,6 @@ impl Pattern {
 
     pub(super) fn matches(&self, name: &str) -> bool {
         match &self.form {
-            Form::Everything => true,
             Form::Names(names) => names.contains(name),
             Form::Globs(globs) => globs.is_match(name),
         }
@@ -60,7 +54,6 @@ impl Pattern {
     /// What of it matches none of the names.
     pub(super) fn unmatched<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> Option<String> {
         match &self.form {
-            Form::Everything => names.next().is_none().then(|| self.text.clone()),
             Form::Globs(globs) => (!names.any(|name| globs.is_match(name))).then(|| self.text.clone()),
             Form::Names(wanted) => {
                 let there: BTreeSet<&str> = names.collect();

@@ -164,7 +164,7 @@ proptest! {
             let distinct: BTreeSet<_> = all.iter().collect();
             prop_assert_eq!(distinct.len(), all.len());
             for (site, host) in all {
-                prop_assert!(inventory.sites.get(site).is_some_and(|site| site.host(host.as_str()).is_some()));
+                prop_assert!(inventory.sites.get(site).is_some_and(|site| site.hosts.iter().any(|of| of.name == *host)));
             }
         }
     }

@@ -39,28 +39,29 @@ impl FlatPhase<'_> {
     }
 }
 
-/// The phases of all tasks, one after another. Phases of one name get a number, so that paths are unique.
+/// The phases of all tasks, one after another. Phases of one name get a number, so that paths are unique. So does a step that stands in
+/// its phase several times, such as `restart` before and after: a path is an identity.
 pub fn flatten<'a>(recipe: &'a Recipe, tasks: &[TaskName]) -> Result<Vec<FlatPhase<'a>>, PlanError> {
     let mut phases = Vec::new();
     for name in tasks {
         add_task(recipe, find(recipe, name.as_str())?, &mut phases)?;
     }
-    number_steps(&mut phases)?;
+    let (mut names, mut paths) = (BTreeSet::new(), BTreeSet::new());
+    for phase in &mut phases {
+        phase.name = PhaseName::parse(&numbered(phase.name.as_str(), &mut names))?;
+        for step in &mut phase.steps {
+            step.path = StepPath::parse(&numbered(&format!("{}/{}", phase.name, step.path), &mut paths))?;
+        }
+    }
     Ok(phases)
 }
 
-/// A step that stands in its phase several times, such as `restart` before and after, gets a number too: a path is an identity.
-fn number_steps(phases: &mut [FlatPhase<'_>]) -> Result<(), PlanError> {
-    let mut seen = BTreeSet::new();
-    for step in phases.iter_mut().flat_map(|phase| &mut phase.steps) {
-        let first = step.path.clone();
-        let mut n = 2;
-        while !seen.insert(step.path.clone()) {
-            step.path = StepPath::parse(&format!("{first}-{n}"))?;
-            n += 1;
-        }
-    }
-    Ok(())
+/// The name, with a number behind it when it is taken.
+fn numbered(name: &str, taken: &mut BTreeSet<String>) -> String {
+    let mut names = std::iter::once(name.to_owned()).chain((2..).map(|n| format!("{name}-{n}")));
+    let free = names.find(|name| !taken.contains(name)).unwrap_or_default();
+    taken.insert(free.clone());
+    free
 }
 
 pub fn find<'a>(recipe: &'a Recipe, name: &str) -> Result<&'a Task, PlanError> {
@@ -82,14 +83,14 @@ fn add_task<'a>(recipe: &'a Recipe, task: &'a Task, phases: &mut Vec<FlatPhase<'
             }
         }
         TaskBody::Plain(body) => {
-            let name = unique(task.name.as_str(), phases)?;
-            let steps = phase_steps(recipe, body, &name)?;
+            let (name, mut steps) = (PhaseName::parse(task.name.as_str())?, Vec::new());
+            add_steps(recipe, body, None, &[], &mut steps)?;
             phases.push(FlatPhase { name, once: false, rolling: false, on: None, steps, span: task.span.clone() });
         }
         TaskBody::Phases(inner) => {
             for phase in inner {
-                let name = unique(phase.name.as_str(), phases)?;
-                let steps = phase_steps(recipe, &phase.body, &name)?;
+                let (name, mut steps) = (phase.name.clone(), Vec::new());
+                add_steps(recipe, &phase.body, None, &[], &mut steps)?;
                 let (once, rolling, on) = (phase.once, phase.rolling, phase.on.clone());
                 phases.push(FlatPhase { name, once, rolling, on, steps, span: phase.span.clone() });
             }
@@ -98,32 +99,23 @@ fn add_task<'a>(recipe: &'a Recipe, task: &'a Task, phases: &mut Vec<FlatPhase<'
     Ok(())
 }
 
-fn unique(name: &str, phases: &[FlatPhase<'_>]) -> Result<PhaseName, PlanError> {
-    // One look at all phases for all numbers: a task may name another ten thousand times.
-    let taken: BTreeSet<&str> = phases.iter().map(|phase| phase.name.as_str()).collect();
-    let numbered = (2..).map(|n| format!("{name}-{n}"));
-    let mut names = std::iter::once(name.to_owned()).chain(numbered);
-    Ok(PhaseName::parse(&names.find(|name| !taken.contains(name.as_str())).unwrap_or_default())?)
-}
-
-fn phase_steps<'a>(recipe: &'a Recipe, body: &'a Body, name: &PhaseName) -> Result<Vec<FlatStep<'a>>, PlanError> {
-    let mut steps = Vec::new();
-    add_steps(recipe, body, (name, None), &[], &mut steps)?;
-    Ok(steps)
-}
-
-/// The steps below a phase. `place`: the phase, and the task that the body is of. Phases of a task count only by their role.
+/// The steps of a body, which may be that of a task below the phase. Phases of a task count only by their role.
 fn add_steps<'a>(
     recipe: &'a Recipe,
     body: &'a Body,
-    place: (&PhaseName, Option<&TaskName>),
+    task: Option<&TaskName>,
     roles: &[RoleName],
     steps: &mut Vec<FlatStep<'a>>,
 ) -> Result<(), PlanError> {
     match body {
         Body::Steps(own) => {
             for step in own {
-                steps.push(flat_step(place, step, roles)?);
+                // The phase comes before it when it has its number. `close/maintenance-on/maintenance-on` says the same thing twice.
+                let path = match task.filter(|task| task.as_str() != step.name.as_str()) {
+                    Some(task) => format!("{task}/{}", step.name),
+                    None => step.name.to_string(),
+                };
+                steps.push(FlatStep { path: StepPath::parse(&path)?, step, roles: roles.to_vec() });
             }
         }
         Body::Tasks(tasks) => {
@@ -131,25 +123,12 @@ fn add_steps<'a>(
                 let task = find(recipe, name.value.as_str())?;
                 for (on, body) in task.bodies() {
                     let roles: Vec<RoleName> = roles.iter().chain(on).cloned().collect();
-                    add_steps(recipe, body, (place.0, Some(&task.name)), &roles, steps)?;
+                    add_steps(recipe, body, Some(&task.name), &roles, steps)?;
                 }
             }
         }
     }
     Ok(())
-}
-
-fn flat_step<'a>(
-    (phase, task): (&PhaseName, Option<&TaskName>),
-    step: &'a Step,
-    roles: &[RoleName],
-) -> Result<FlatStep<'a>, PlanError> {
-    // `close/maintenance-on/maintenance-on` says the same thing twice.
-    let path = match task.filter(|task| task.as_str() != step.name.as_str()) {
-        Some(task) => format!("{phase}/{task}/{}", step.name),
-        None => format!("{phase}/{}", step.name),
-    };
-    Ok(FlatStep { path: StepPath::parse(&path)?, step, roles: roles.to_vec() })
 }
 
 /// Leaves out the steps that the command line does not want.

@@ -19,16 +19,20 @@ const MOST_STEPS: usize = 10_000;
 const DEEPEST: usize = 32;
 
 pub(super) fn check(document: &Document<'_>, recipe: &Recipe, later: &Later) {
+    let numbered = recipe.tasks.iter().enumerate().map(|(number, task)| (task.name.as_str(), number));
+    let numbers: HashMap<&str, usize> = numbered.collect();
+    let targets = |task: &Task| task.uses().filter_map(|used| numbers.get(used.value.as_str()).copied()).collect();
+    let edges: Vec<Vec<usize>> = recipe.tasks.iter().map(targets).collect();
     check_twins(document, recipe);
-    check_refs(document, recipe);
-    check_nesting(document, recipe);
+    check_refs(document, recipe, &numbers, &edges);
+    check_nesting(document, recipe, &edges);
     check_defaults(document, recipe);
     for proves in &later.proves {
         // A value that was only given proves nothing: it may be a branch, and mean something else tomorrow.
         let registered = || recipe.steps().filter_map(|step| step.register.as_ref());
         if !registered().any(|name| *name == proves.value) {
             let message = format!("no step registers the variable `{}`, so no run can prove its value", proves.value);
-            let diagnostic = Diagnostic::new(document.source(), proves.span.clone(), message);
+            let diagnostic = Diagnostic::new(document.source, proves.span.clone(), message);
             let names = registered().map(VarName::as_str);
             document.push_absence(diagnostic.did_you_mean(proves.value.as_str(), names));
         }
@@ -37,7 +41,7 @@ pub(super) fn check(document: &Document<'_>, recipe: &Recipe, later: &Later) {
         if !recipe.steps().any(|step| step.name == end.value) {
             let names = recipe.steps().map(|step| step.name.as_str());
             let message = format!("there is no step `{}`", end.value);
-            let diagnostic = Diagnostic::new(document.source(), end.span.clone(), message);
+            let diagnostic = Diagnostic::new(document.source, end.span.clone(), message);
             document.push_absence(diagnostic.did_you_mean(end.value.as_str(), names));
         }
     }
@@ -55,14 +59,13 @@ fn check_twins(document: &Document<'_>, recipe: &Recipe) {
 }
 
 /// Do all named tasks exist, and may they stand where they are named?
-fn check_refs(document: &Document<'_>, recipe: &Recipe) {
-    let numbers = numbers(recipe);
-    let with_batches = batched(recipe, &numbers);
+fn check_refs(document: &Document<'_>, recipe: &Recipe, numbers: &HashMap<&str, usize>, edges: &[Vec<usize>]) {
+    let with_batches = batched(recipe, edges);
     for task in &recipe.tasks {
         for used in task.uses() {
             if !numbers.contains_key(used.value.as_str()) {
                 let message = format!("there is no task `{}`", used.value);
-                let diagnostic = Diagnostic::new(document.source(), used.span.clone(), message);
+                let diagnostic = Diagnostic::new(document.source, used.span.clone(), message);
                 document.push_absence(diagnostic.did_you_mean(used.value.as_str(), numbers.keys().copied()));
             }
         }
@@ -75,7 +78,7 @@ fn check_refs(document: &Document<'_>, recipe: &Recipe) {
                         "task `{}` can not be part of a phase: phase `{culprit}` has hosts of its own",
                         used.value
                     );
-                    let diagnostic = Diagnostic::new(document.source(), used.span.clone(), message);
+                    let diagnostic = Diagnostic::new(document.source, used.span.clone(), message);
                     document.push(diagnostic.also(span.clone(), "is `once` or `rolling`"));
                 }
                 if let Some(first) = tasks.iter().take(place).find(|other| other.value == used.value) {
@@ -87,20 +90,10 @@ fn check_refs(document: &Document<'_>, recipe: &Recipe) {
     }
 }
 
-fn numbers(recipe: &Recipe) -> HashMap<&str, usize> {
-    recipe.tasks.iter().enumerate().map(|(number, task)| (task.name.as_str(), number)).collect()
-}
-
-fn edges(recipe: &Recipe, numbers: &HashMap<&str, usize>) -> Vec<Vec<usize>> {
-    let targets = |task: &Task| task.uses().filter_map(|used| numbers.get(used.value.as_str()).copied()).collect();
-    recipe.tasks.iter().map(targets).collect()
-}
-
 /// The tasks that have, or lead to, a phase that is `once` or `rolling`: that phase's name and place.
-fn batched<'a>(recipe: &'a Recipe, numbers: &HashMap<&str, usize>) -> HashMap<usize, (&'a str, Range<usize>)> {
-    let edges = edges(recipe, numbers);
+fn batched<'a>(recipe: &'a Recipe, edges: &[Vec<usize>]) -> HashMap<usize, (&'a str, Range<usize>)> {
     let mut found: HashMap<usize, (&str, Range<usize>)> = HashMap::new();
-    for number in walk(&edges).order {
+    for number in walk(edges).order {
         let own = recipe.tasks.get(number).and_then(|task| match &task.body {
             TaskBody::Phases(phases) => phases.iter().find(|phase| phase.once || phase.rolling),
             TaskBody::Plain(_) => None,
@@ -115,7 +108,7 @@ fn batched<'a>(recipe: &'a Recipe, numbers: &HashMap<&str, usize>) -> HashMap<us
 }
 
 /// Tasks in a circle never end; tasks nested too deep or too often make no plan that anyone could read.
-fn check_nesting(document: &Document<'_>, recipe: &Recipe) {
+fn check_nesting(document: &Document<'_>, recipe: &Recipe, edges: &[Vec<usize>]) {
     let task = |number: usize| recipe.tasks.get(number);
     let name = |number: usize| task(number).map_or("", |task| task.name.as_str());
     // Told where the circle closes: the last task names the first.
@@ -124,9 +117,8 @@ fn check_nesting(document: &Document<'_>, recipe: &Recipe) {
         let used = task(*cycle.last()?)?.uses().find(|used| used.value.as_str() == first)?;
         Some(used.span.clone())
     };
-    let edges = edges(recipe, &numbers(recipe));
     let own: Vec<_> = recipe.tasks.iter().map(|task| task.steps().count()).collect();
-    if let Some((number, size)) = check_graph(document, (&edges, &own), "tasks", name, closes)
+    if let Some((number, size)) = check_graph(document, (edges, &own), "tasks", name, closes)
         && let Some(task) = task(number)
     {
         let message = match size {

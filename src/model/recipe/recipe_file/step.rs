@@ -38,20 +38,14 @@ impl<'a> Reader<'a> {
         } else {
             self.exactly_one(&table.span(), &[("run", &run), ("script", &script)]);
         }
-        let action = match (run, script) {
-            (Some(run), _) => Some(Action::Run(shell(&run))),
-            (None, Some(script)) => Some(self.script(&script)),
-            (None, None) => None,
-        };
+        let run = run.map(|run| Action::Run(shell(&run)));
+        let action = run.or_else(|| script.map(|script| self.script(&script)));
         let (unless, only_if) = (table.item("unless"), table.item("only-if"));
         if unless.is_some() && only_if.is_some() {
             self.exactly_one(&table.span(), &[("unless", &unless), ("only-if", &only_if)]);
         }
-        let guard = match (unless, only_if) {
-            (Some(unless), _) => Some(StepGuard::Unless(shell(&unless))),
-            (None, Some(only_if)) => Some(StepGuard::OnlyIf(shell(&only_if))),
-            (None, None) => None,
-        };
+        let unless = unless.map(|unless| StepGuard::Unless(shell(&unless)));
+        let guard = unless.or_else(|| only_if.map(|only_if| StepGuard::OnlyIf(shell(&only_if))));
         let may_repeat = table.item("idempotent");
         let idempotent = may_repeat.as_ref().and_then(Item::boolean).map(|idempotent| idempotent.value);
         let retry = table.item("retry");
@@ -110,18 +104,16 @@ impl<'a> Reader<'a> {
     }
 
     fn script(&self, item: &Item<'a>) -> Action {
-        let mut script = Action::Script { path: String::new(), span: item.span.clone(), content: String::new() };
-        if let Some(named) = item.parsed(inside)
-            && let Action::Script { path, content, .. } = &mut script
-        {
-            match (self.script)(&named.value) {
-                Ok(text) if text.contains('\0') => item.report(format!("script `{}` holds a NUL byte", named.value)),
-                Ok(text) => *content = text,
-                Err(reason) => item.report(format!("script `{}`: {reason}", named.value)),
+        let path = item.parsed(inside).map(|path| path.value).unwrap_or_default();
+        let mut content = String::new();
+        if !path.is_empty() {
+            match (self.script)(&path) {
+                Ok(text) if text.contains('\0') => item.report(format!("script `{path}` holds a NUL byte")),
+                Ok(text) => content = text,
+                Err(reason) => item.report(format!("script `{path}`: {reason}")),
             }
-            *path = named.value;
         }
-        script
+        Action::Script { path, span: item.span.clone(), content }
     }
 }
 

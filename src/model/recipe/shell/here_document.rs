@@ -80,7 +80,6 @@ impl HereDocument {
 pub(super) struct Opening {
     written: String,
     strip_tabs: bool,
-    dash_read: bool,
 }
 
 /// What a character after `<<` means.
@@ -97,11 +96,11 @@ pub(super) enum OpeningEnd {
 impl Opening {
     /// Reads one character; `before` is the one before it.
     pub(super) fn read(&mut self, before: Option<char>, c: char) -> OpeningEnd {
+        let is_third = self.written.is_empty() && !self.strip_tabs && before == Some('<');
         match c {
-            '<' if self.written.is_empty() && !self.dash_read && before == Some('<') => OpeningEnd::HereString,
-            '-' if self.written.is_empty() && !self.dash_read && before == Some('<') => {
+            '<' if is_third => OpeningEnd::HereString,
+            '-' if is_third => {
                 self.strip_tabs = true;
-                self.dash_read = true;
                 OpeningEnd::Inside
             }
             ' ' | '\t' if self.written.is_empty() => OpeningEnd::Inside,

@@ -179,30 +179,23 @@ impl Scanner {
             self.escaped = true;
             return None;
         }
-        match top {
-            Some(Frame::Single) => self.pop_at(c, '\''),
-            Some(Frame::Back) => self.pop_at(c, '`'),
-            Some(Frame::Comment) => {
-                if c == '\n' {
-                    self.frames.pop();
-                    self.read_plain(c);
-                }
+        match (top, c) {
+            (Some(Frame::Single), '\'')
+            | (Some(Frame::Double), '"')
+            | (Some(Frame::Back), '`')
+            | (Some(Frame::Brace | Frame::BraceInDouble), '}')
+            | (Some(Frame::Subscript), ']') => drop(self.frames.pop()),
+            (Some(Frame::Comment), '\n') => {
+                self.frames.pop();
+                self.read_plain(c);
             }
-            Some(Frame::Double) => {
-                if c == '"' {
-                    self.frames.pop();
-                } else {
-                    self.read_double(c);
-                }
-            }
-            Some(Frame::Document) => self.read_double(c),
-            Some(Frame::BraceInDouble) => match c {
-                '}' => drop(self.frames.pop()),
+            (Some(Frame::Single | Frame::Back | Frame::Comment), _) => {}
+            (Some(Frame::Double | Frame::Document), c) => self.read_double(c),
+            (Some(Frame::BraceInDouble), c) => match c {
                 '"' | '\'' | '{' if self.before[1] != Some('$') || c != '{' => self.ambiguous = true,
                 c => self.read_double(c),
             },
-            Some(Frame::Brace) => match c {
-                '}' => drop(self.frames.pop()),
+            (Some(Frame::Brace), c) => match c {
                 '\'' if self.before[1] == Some('$') => self.ambiguous = true,
                 '\'' => self.frames.push(Frame::Single),
                 '"' => self.frames.push(Frame::Double),
@@ -210,18 +203,12 @@ impl Scanner {
                 c if self.before == [Some('$'), Some('{')] && (c.is_whitespace() || c == '|') => self.ambiguous = true,
                 c => self.read_dollar(c, Frame::Brace),
             },
-            Some(Frame::Arithmetic { depth }) => self.read_arithmetic(c, depth),
-            Some(Frame::Subscript) => self.read_subscript(c),
-            None | Some(Frame::Parens { .. }) => self.read_plain(c),
+            (Some(Frame::Arithmetic { depth }), c) => self.read_arithmetic(c, depth),
+            (Some(Frame::Subscript), c) => self.read_subscript(c),
+            (None | Some(Frame::Parens { .. }), c) => self.read_plain(c),
         }
         // The second of `$$` begins nothing.
         Some(if c == '$' && self.before[1] == Some('$') { WORD } else { c })
-    }
-
-    fn pop_at(&mut self, c: char, end: char) {
-        if c == end {
-            self.frames.pop();
-        }
     }
 
     fn read_double(&mut self, c: char) {
@@ -320,7 +307,6 @@ impl Scanner {
 
     fn read_subscript(&mut self, c: char) {
         match c {
-            ']' => drop(self.frames.pop()),
             '[' => self.frames.push(Frame::Subscript),
             '\'' if self.before[1] != Some('$') => self.frames.push(Frame::Single),
             '"' => self.frames.push(Frame::Double),

@@ -1,15 +1,12 @@
 //! Hosts that are there, are not, or cannot take part.
 
-use super::{Activity, Dropout, Mode, Scheduler};
+use super::{Activity, Dropout, HostState, Mode, Scheduler};
 use crate::model::plan::plan::HostIndex;
 use crate::model::run::outcome::HostOutcome;
 use crate::model::run::reason::Reason;
 
 impl Scheduler {
     pub(super) fn on_connected(&mut self, host: HostIndex) {
-        if self.host(host).activity != Activity::Connecting {
-            return;
-        }
         let state = self.host(host);
         state.activity = Activity::Idle;
         state.locked = true;
@@ -24,20 +21,23 @@ impl Scheduler {
         }
     }
 
-    /// The host cannot take part.
-    pub(super) fn on_missing(&mut self, host: HostIndex, why: Dropout, reason: Reason) {
-        if self.host(host).activity != Activity::Connecting {
-            return;
-        }
-        if self.resumed {
-            return self.on_away_again(host, reason, HostOutcome::Detached);
-        }
+    /// The attempt to connect to it has ended without it.
+    fn set_away(&mut self, host: HostIndex, reason: Reason) -> &mut HostState {
         self.active -= 1;
         self.pending -= 1;
-        let interrupted = self.interrupts > 0;
         let state = self.host(host);
         state.activity = Activity::Away;
         state.reason = Some(reason);
+        state
+    }
+
+    /// The host cannot take part.
+    pub(super) fn on_missing(&mut self, host: HostIndex, why: Dropout, reason: Reason) {
+        if self.resumed {
+            return self.on_away_again(host, reason, HostOutcome::Detached);
+        }
+        let interrupted = self.interrupts > 0;
+        let state = self.set_away(host, reason);
         if !interrupted || state.frozen.is_some() {
             state.dropped = Some(why);
             self.failures += 1;
@@ -66,26 +66,20 @@ impl Scheduler {
 
     /// It may be locked for the run, which only a later controller can find out: nothing else may come there, and the host is not forgotten.
     pub(super) fn on_lock_unknown(&mut self, host: HostIndex, reason: Reason) {
-        if self.host(host).activity == Activity::Connecting {
-            let resumed = self.resumed;
-            let state = self.host(host);
-            state.locked = true;
-            // A resumed run waits for it like for any other that is away with a lock, which needs it as it was.
-            if !resumed {
-                state.frozen = Some(HostOutcome::Detached);
-                state.doubt = true;
-            }
-            self.on_missing(host, Dropout::Unreachable, reason);
+        let resumed = self.resumed;
+        let state = self.host(host);
+        state.locked = true;
+        // A resumed run waits for it like for any other that is away with a lock, which needs it as it was.
+        if !resumed {
+            state.frozen = Some(HostOutcome::Detached);
+            state.doubt = true;
         }
+        self.on_missing(host, Dropout::Unreachable, reason);
     }
 
     /// A resumed run has lost a host for now, or to another run.
     fn on_away_again(&mut self, host: HostIndex, reason: Reason, outcome: HostOutcome) {
-        self.active -= 1;
-        self.pending -= 1;
-        let state = self.host(host);
-        state.activity = Activity::Away;
-        state.reason = Some(reason);
+        self.set_away(host, reason);
         let counts = self.counts_in_batch(host);
         self.wait_for(host, outcome);
         if !self.host(host).waits {
@@ -98,9 +92,6 @@ impl Scheduler {
 
     /// The host is there, and cannot take part. One that another run works on stops this one, whatever the budget.
     pub(super) fn on_refused(&mut self, host: HostIndex, outcome: HostOutcome, reason: Reason) {
-        if self.host(host).activity != Activity::Connecting {
-            return;
-        }
         if outcome != HostOutcome::Locked {
             return self.on_missing(host, Dropout::Failed, reason);
         }
@@ -110,14 +101,9 @@ impl Scheduler {
             state.locked &= state.again.is_some() || !state.done.is_empty();
             return self.on_away_again(host, reason, outcome);
         }
-        self.active -= 1;
-        self.pending -= 1;
-        let label = self.plan.hosts.get(host.0).map(|host| host.label.to_string()).unwrap_or_default();
-        let state = self.host(host);
-        state.activity = Activity::Away;
-        state.reason = Some(reason);
-        state.frozen = Some(outcome);
+        self.set_away(host, reason).frozen = Some(outcome);
         self.settle(host);
+        let label = self.plan.hosts.get(host.0).map(|host| host.label.to_string()).unwrap_or_default();
         let reason = format!("{label} is locked by another run");
         match self.mode {
             Mode::Gathering => {

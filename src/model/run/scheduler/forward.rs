@@ -25,6 +25,7 @@ impl Scheduler {
 
     pub(super) fn start_batch(&mut self) {
         self.mode = Mode::Rolling;
+        // After the last batch the next phase begins.
         let Some(batch) = self.current_phase().and_then(|p| p.batches.get(self.batch)).cloned() else {
             self.phase += 1;
             self.start_phase();
@@ -69,23 +70,19 @@ impl Scheduler {
     pub(super) fn end_batch(&mut self) {
         self.actions.push(Action::BatchFinished(self.phase, self.batch));
         self.batch += 1;
-        let more = self.current_phase().filter(|p| self.batch < p.batches.len()).map(|p| p.soak);
-        match more {
-            Some(soak) if !soak.is_zero() => {
+        let next = self.current_phase().filter(|p| self.batch < p.batches.len());
+        match next.map(|p| p.soak).filter(|soak| !soak.is_zero()) {
+            Some(soak) => {
                 self.mode = Mode::Soaking;
                 self.actions.push(Action::Soak(soak));
             }
-            Some(_) => self.start_batch(),
-            None => {
-                self.phase += 1;
-                self.start_phase();
-            }
+            None => self.start_batch(),
         }
     }
 
     pub(super) fn run_next(&mut self, host: HostIndex) {
         let from = match self.host(host).activity {
-            Activity::Pausing(at, attempt) => return self.start_step(host, at, attempt + 1),
+            Activity::Pausing(at, attempt) => return self.start_step(host, at, attempt + 1, false),
             _ => self.host(host).next,
         };
         // What a host was ahead with waits for its phase: it may have to run again.
@@ -93,30 +90,32 @@ impl Scheduler {
         if due && self.go_again(host) {
             return;
         }
-        let (phase, state) = (self.phase, self.state(host));
-        let found = self.current_phase().and_then(|phase_plan| {
-            let steps = phase_plan.steps.iter().enumerate().skip(from);
-            let finished = |step| state.is_some_and(|state| state.finished.contains(&StepIndex { phase, step }));
-            steps.filter(|(i, step)| step.hosts.contains(host) && !finished(*i)).map(|(i, _)| i).next()
-        });
-        let Some(step) = found else {
+        let next = self.steps_left_in(host, self.phase).find(|at| at.step >= from);
+        let Some(at) = next else {
             self.settle_if_through(host);
             self.leave_batch();
             return;
         };
-        let at = StepIndex { phase: self.phase, step };
         if self.runs(host, at) {
-            return self.start_step(host, at, 1);
+            return self.start_step(host, at, 1, false);
         }
-        self.host(host).next = step + 1;
+        self.host(host).next = at.step + 1;
         self.note_undo(host, at);
         self.actions.push(Action::PlanUndo(host, at));
         self.run_next(host);
     }
 
+    /// The steps of the phase that the host has and has not brought to a good end before.
+    pub(super) fn steps_left_in(&self, host: HostIndex, phase: usize) -> impl Iterator<Item = StepIndex> {
+        let steps = self.plan.phases.get(phase).into_iter().flat_map(|planned| planned.steps.iter().enumerate());
+        let of_host = steps.filter(move |(_, step)| step.hosts.contains(host));
+        let left = of_host.map(move |(step, _)| StepIndex { phase, step });
+        left.filter(move |at| self.state(host).is_some_and(|state| !state.finished.contains(at)))
+    }
+
     /// Is the step more than an undo?
     pub(super) fn runs(&self, host: HostIndex, at: StepIndex) -> bool {
-        self.step(at).is_some_and(|step| step.runs_on(host))
+        self.plan.step(at).is_some_and(|step| step.runs_on(host))
     }
 
     /// Remembers that the host came to a step that is only an undo.
@@ -131,13 +130,14 @@ impl Scheduler {
         self.state(host).is_some_and(|state| state.done.iter().any(|done| self.runs(host, done.at)))
     }
 
-    pub(super) fn start_step(&mut self, host: HostIndex, at: StepIndex, attempt: u32) {
+    /// Starts an attempt, or watches one that an earlier controller has announced.
+    pub(super) fn start_step(&mut self, host: HostIndex, at: StepIndex, attempt: u32, watched: bool) {
         let state = self.host(host);
         state.next = at.step + 1;
         state.activity = Activity::Running(at, attempt);
-        state.watched = false;
+        state.watched = watched;
         self.active += 1;
-        self.actions.push(Action::Run(host, at, attempt));
+        self.actions.push(if watched { Action::Watch(host, at, attempt) } else { Action::Run(host, at, attempt) });
     }
 
     pub(super) fn on_step_ended(&mut self, host: HostIndex, outcome: &StepOutcome) {
@@ -157,13 +157,13 @@ impl Scheduler {
             }
             return;
         }
-        let retry = self.step(at).and_then(|step| step.retry).filter(|r| attempt <= r.times);
+        let retry = self.plan.step(at).and_then(|step| step.retry).filter(|r| attempt <= r.times);
         if let Some(retry) = retry.filter(|_| self.mode == Mode::Rolling && outcome.is_own_failure()) {
             self.host(host).activity = Activity::Pausing(at, attempt);
             self.actions.push(Action::Retry(host, retry.delay));
             return;
         }
-        let path = self.step(at).map(|s| s.path.to_string()).unwrap_or_default();
+        let path = self.plan.step(at).map(|s| s.path.to_string()).unwrap_or_default();
         let reason = outcome.reason(Cause::Step, &path);
         let stopped = self.mode != Mode::Rolling;
         let state = self.host(host);
@@ -237,7 +237,7 @@ impl Scheduler {
             | StepOutcome::Unknown { .. }
             | StepOutcome::Detached { .. } => true,
         };
-        if sent && !self.step(at).is_some_and(|step| step.read_only) {
+        if sent && !self.plan.step(at).is_some_and(|step| step.read_only) {
             self.host(host).note(Done { at, succeeded: outcome.is_success(), undone: false });
         }
     }
@@ -245,12 +245,5 @@ impl Scheduler {
     /// The same for one of which nobody has heard how it ended.
     pub(super) fn note_begun(&mut self, host: HostIndex, at: StepIndex) {
         self.note_effect(host, at, &StepOutcome::Unknown { reason: "".into() });
-    }
-
-    /// The next attempt waits for its place within the width like any other step.
-    pub(super) fn on_retry_due(&mut self, host: HostIndex) {
-        if matches!(self.host(host).activity, Activity::Pausing(..)) && self.mode == Mode::Rolling {
-            self.ready.push_back(host);
-        }
     }
 }

@@ -42,7 +42,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub use crate::model::plan::plan::StepIndex;
-use crate::model::plan::plan::{HostIndex, Plan, PlanPhase, PlanStep};
+use crate::model::plan::plan::{HostIndex, Plan, PlanPhase};
 use crate::model::run::cause::Cause;
 use crate::model::run::outcome::HostOutcome;
 use crate::model::run::reason::Reason;
@@ -240,15 +240,23 @@ impl Scheduler {
             match input {
                 Input::Start if self.resumed => self.begin_resumed(),
                 Input::Start => self.begin_when_safe(),
+                Input::Connected(host)
+                | Input::ConnectFailed(host, _)
+                | Input::Refused(host, ..)
+                | Input::LockUnknown(host, _)
+                    if self.host(host).activity != Activity::Connecting => {}
                 Input::Connected(host) => self.on_connected(host),
                 Input::ConnectFailed(host, reason) => self.on_missing(host, Dropout::Unreachable, reason),
                 Input::Refused(host, outcome, reason) => self.on_refused(host, outcome, reason),
                 Input::LockUnknown(host, reason) => self.on_lock_unknown(host, reason),
                 Input::StepEnded(host, outcome) => self.on_step_ended(host, &outcome),
-                Input::RetryDue(host) => self.on_retry_due(host),
+                // The next attempt waits for its place within the width like any other step.
+                Input::RetryDue(host) if matches!(self.host(host).activity, Activity::Pausing(..)) => {
+                    self.ready.push_back(host);
+                }
                 Input::UndoEnded(host, outcome) => self.on_undo_ended(host, &outcome),
                 Input::SoakOver if self.mode == Mode::Soaking => self.start_batch(),
-                Input::SoakOver => {}
+                Input::RetryDue(_) | Input::SoakOver => {}
                 Input::Interrupt => self.on_interrupt(),
                 Input::LetGo => self.let_go(),
             }
@@ -276,10 +284,6 @@ impl Scheduler {
 
     fn current_phase(&self) -> Option<&PlanPhase> {
         self.plan.phases.get(self.phase)
-    }
-
-    fn step(&self, at: StepIndex) -> Option<&PlanStep> {
-        self.plan.phases.get(at.phase)?.steps.get(at.step)
     }
 
     fn begin_when_safe(&mut self) {
@@ -338,23 +342,21 @@ impl Scheduler {
         self.actions.push(Action::Interrupted(self.interrupts.min(3)));
         match self.interrupts {
             1 => {
-                let connecting = |s: &HostState| s.activity == Activity::Connecting;
-                for host in self.hosts().filter(|h| self.hosts.get(h.0).is_some_and(connecting)) {
-                    self.actions.push(Action::End(host));
-                }
+                self.end_all(|activity| activity == Activity::Connecting);
                 if !matches!(self.mode, Mode::Draining | Mode::Unwinding(_)) {
                     self.stop("interrupted".to_owned());
                 }
             }
-            2 => {
-                // Not the undos: a host whose undo is cut off is left half way.
-                let busy = |s: &HostState| matches!(s.activity, Activity::Running(..));
-                for host in self.hosts().filter(|h| self.hosts.get(h.0).is_some_and(busy)) {
-                    self.actions.push(Action::End(host));
-                }
-            }
+            // Not the undos: a host whose undo is cut off is left half way.
+            2 => self.end_all(|activity| matches!(activity, Activity::Running(..))),
             _ => self.let_go(),
         }
+    }
+
+    /// Ends what is going on where it is that.
+    fn end_all(&mut self, is_that: impl Fn(Activity) -> bool) {
+        let hosts = self.hosts().zip(&self.hosts).filter(|(_, state)| is_that(state.activity));
+        self.actions.extend(hosts.map(|(host, _)| Action::End(host)));
     }
 
     fn stop_over_budget(&mut self) {

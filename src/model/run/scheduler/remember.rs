@@ -68,7 +68,7 @@ impl Scheduler {
         let open = state.again.take().or(state.unknown.take());
         let lock = if state.locked { "; its lock is left there" } else { "" };
         let step = match open {
-            Some(Again::Watch(at, _) | Again::WatchUndo(at, _)) => self.step(at).map(|step| step.path.to_string()),
+            Some(Again::Watch(at, _) | Again::WatchUndo(at, _)) => self.plan.step(at).map(|step| step.path.to_string()),
             Some(Again::Rerun(..)) | None => None,
         };
         let step = step.map(|path| format!("; nobody knows how {path} stands")).unwrap_or_default();
@@ -88,7 +88,7 @@ impl Scheduler {
             return;
         }
         self.note_effect(host, at, outcome);
-        let path = self.step(at).map(|step| step.path.to_string()).unwrap_or_default();
+        let path = self.plan.step(at).map(|step| step.path.to_string()).unwrap_or_default();
         let state = self.host(host);
         state.again = None;
         state.unknown = again.filter(|_| matches!(outcome, StepOutcome::Unknown { .. }));
@@ -110,7 +110,7 @@ impl Scheduler {
     }
 
     fn remember_undo(&mut self, host: HostIndex, at: StepIndex, outcome: &StepOutcome) {
-        let path = self.step(at).map(|step| step.path.to_string()).unwrap_or_default();
+        let path = self.plan.step(at).map(|step| step.path.to_string()).unwrap_or_default();
         let state = self.host(host);
         let again = state.again;
         match outcome {
@@ -128,7 +128,7 @@ impl Scheduler {
     }
 
     fn remember_decision(&mut self, host: HostIndex, at: StepIndex, decision: Decision) {
-        let durable = self.step(at).is_some_and(|step| step.durable);
+        let durable = self.plan.step(at).is_some_and(|step| step.durable);
         match (decision, self.host(host).again) {
             (Decision::AssumeDone, _) => self.note_effect(host, at, &StepOutcome::Succeeded),
             // Nobody will be asked about it, and it may not come to run again.

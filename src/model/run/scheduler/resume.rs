@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, Activity, Again, Dropout, Mode, Scheduler, StepIndex, Then};
+use super::{Action, Activity, Again, Dropout, HostState, Mode, Scheduler, StepIndex, Then};
 use crate::model::plan::plan::{HostIndex, OnFailure, Plan};
 use crate::model::run::cause::Cause;
 use crate::model::run::event::Direction;
@@ -116,10 +116,7 @@ impl Scheduler {
     }
 
     fn has_steps_left_in(&self, host: HostIndex, phase: usize) -> bool {
-        let Some((state, plan)) = self.state(host).zip(self.plan.phases.get(phase)) else { return false };
-        let mut steps = plan.steps.iter().enumerate();
-        steps
-            .any(|(step, planned)| planned.hosts.contains(host) && !state.finished.contains(&StepIndex { phase, step }))
+        self.steps_left_in(host, phase).next().is_some()
     }
 
     /// Takes the run up where it is.
@@ -158,37 +155,24 @@ impl Scheduler {
         }
     }
 
-    /// The phase in which the host dropped out.
-    fn failed_in(&self, host: HostIndex) -> Option<usize> {
-        let state = self.state(host).filter(|state| state.dropped == Some(Dropout::Failed))?;
-        state.done.last().map(|done| done.at.phase)
-    }
-
     /// Has it failed in the phase within the budget, and has not undone all that it did there?
     pub(super) fn undoes_in(&self, host: HostIndex, phase: usize) -> bool {
-        self.failed_in(host) == Some(phase) && self.has_undo_left_in(host, phase)
-    }
-
-    fn has_undo_left_in(&self, host: HostIndex, phase: usize) -> bool {
+        let failed_here = |state: &HostState| {
+            let last = state.done.last().map(|done| done.at.phase);
+            state.dropped == Some(Dropout::Failed) && last == Some(phase) && state.frozen.is_none()
+        };
         self.plan.on_failure == OnFailure::Undo
-            && self.state(host).is_some_and(|state| {
-                state.frozen.is_none()
-                    && state.done.iter().any(|d| !d.undone && d.at.phase == phase && self.has_undo(host, d.at))
-            })
+            && self.state(host).is_some_and(failed_here)
+            && self.undoable(host).any(|at| at.phase == phase)
     }
 
     /// Begins with what an earlier controller left. False: it left nothing.
     pub(super) fn go_again(&mut self, host: HostIndex) -> bool {
         let Some(again) = self.host(host).again.take() else { return false };
         match again {
-            Again::Rerun(at, attempt) => self.start_step(host, at, attempt),
+            Again::Rerun(at, attempt) => self.start_step(host, at, attempt, false),
             Again::Watch(at, attempt) => {
-                let state = self.host(host);
-                state.next = at.step + 1;
-                state.activity = Activity::Running(at, attempt);
-                state.watched = true;
-                self.active += 1;
-                self.actions.push(Action::Watch(host, at, attempt));
+                self.start_step(host, at, attempt, true);
                 if self.cancelling {
                     self.actions.push(Action::End(host));
                 }
@@ -216,9 +200,9 @@ impl Scheduler {
         let outcome_of_host = match outcome {
             StepOutcome::Detached { .. } => HostOutcome::Detached,
             StepOutcome::Unknown { .. } if watched => {
-                let harmless = self.step(at).is_some_and(|step| step.idempotent || step.read_only);
+                let harmless = self.plan.step(at).is_some_and(|step| step.idempotent || step.read_only);
                 if self.mode == Mode::Rolling && (harmless || then == Then::Rerun) {
-                    self.start_step(host, at, attempt + 1);
+                    self.start_step(host, at, attempt + 1, false);
                     return true;
                 }
                 // Nothing of it runs any more: its undo may.
@@ -234,7 +218,7 @@ impl Scheduler {
                 return false;
             }
         };
-        let path = self.step(at).map(|step| step.path.to_string()).unwrap_or_default();
+        let path = self.plan.step(at).map(|step| step.path.to_string()).unwrap_or_default();
         self.host(host).reason = Some(outcome.reason(Cause::Step, path));
         self.wait_for(host, outcome_of_host);
         true

@@ -18,7 +18,7 @@ use crate::model::inventory::ssh::Endpoint;
 use crate::model::plan::blob::Blobs;
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::operation::Operation;
-use crate::model::plan::plan::{OnFailure, PLAN_VERSION, PlanHost, Retry};
+use crate::model::plan::plan::{OnFailure, PLAN_VERSION, PlanHost, PlanStep, Retry};
 use crate::model::plan::values::Values;
 use crate::model::recipe::template::Template;
 use crate::model::run::outcome::StepOutcome;

@@ -1,6 +1,6 @@
 //! The way back: undo in reverse, and how each host settles.
 
-use super::{Action, Activity, Again, Done, Dropout, Mode, Scheduler, Settlement, StepIndex, Then};
+use super::{Action, Activity, Again, Done, Dropout, HostState, Mode, Scheduler, Settlement, StepIndex, Then};
 use crate::model::plan::plan::{HostIndex, OnFailure};
 use crate::model::run::cause::Cause;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
@@ -64,16 +64,23 @@ impl Scheduler {
     }
 
     fn has_undo_in(&self, host: HostIndex, phase: usize) -> bool {
-        self.hosts.get(host.0).is_some_and(|state| {
-            !state.settled
-                && state.frozen.is_none()
-                && state.activity == Activity::Idle
-                && state.done.iter().any(|d| !d.undone && d.at.phase == phase && self.has_undo(host, d.at))
-        })
+        let is_free = |state: &HostState| !state.settled && state.frozen.is_none() && state.activity == Activity::Idle;
+        self.state(host).is_some_and(is_free) && self.undoable(host).any(|at| at.phase == phase)
     }
 
-    pub(super) fn has_undo(&self, host: HostIndex, at: StepIndex) -> bool {
-        self.step(at).is_some_and(|step| step.has_undo_on(host))
+    /// What was done on the host, in that order.
+    fn done(&self, host: HostIndex) -> impl DoubleEndedIterator<Item = &Done> {
+        self.state(host).into_iter().flat_map(|state| &state.done)
+    }
+
+    /// The steps whose undo could still run, in the order in which they ran.
+    pub(super) fn undoable(&self, host: HostIndex) -> impl DoubleEndedIterator<Item = StepIndex> {
+        let open = self.done(host).filter(|done| !done.undone).map(|done| done.at);
+        open.filter(move |at| self.has_undo(host, *at))
+    }
+
+    fn has_undo(&self, host: HostIndex, at: StepIndex) -> bool {
+        self.plan.step(at).is_some_and(|step| step.has_undo_on(host))
     }
 
     /// Undoes the host's last step of the phase, or leaves the phase when there is none.
@@ -81,9 +88,8 @@ impl Scheduler {
         if self.go_again(host) {
             return;
         }
-        let done = self.hosts.get(host.0).map(|state| state.done.as_slice()).unwrap_or_default();
-        let next = done.iter().rev().find(|d| !d.undone && d.at.phase >= phase && self.has_undo(host, d.at));
-        match next.map(|d| d.at) {
+        let next = self.undoable(host).rev().find(|at| at.phase >= phase);
+        match next {
             Some(at) => {
                 let state = self.host(host);
                 state.activity = Activity::Undoing(at);
@@ -100,7 +106,7 @@ impl Scheduler {
     pub(super) fn on_undo_ended(&mut self, host: HostIndex, outcome: &StepOutcome) {
         let Activity::Undoing(at) = self.host(host).activity else { return };
         self.active -= 1;
-        let path = self.step(at).map(|s| s.path.to_string()).unwrap_or_default();
+        let path = self.plan.step(at).map(|s| s.path.to_string()).unwrap_or_default();
         let state = self.host(host);
         state.activity = Activity::Idle;
         let decided = std::mem::take(&mut state.then) == Then::Undo;
@@ -154,8 +160,8 @@ impl Scheduler {
                 Activity::Undoing(at) => at,
                 Activity::Away | Activity::Connecting | Activity::Idle | Activity::Pausing(..) => continue,
             };
-            let path = self.step(at).map(|s| s.path.to_string()).unwrap_or_default();
-            let durable = self.step(at).is_some_and(|step| step.durable);
+            let path = self.plan.step(at).map(|s| s.path.to_string()).unwrap_or_default();
+            let durable = self.plan.step(at).is_some_and(|step| step.durable);
             let state = self.host(host);
             state.frozen = Some(if durable { HostOutcome::Detached } else { HostOutcome::Unknown });
             state.doubt = true;
@@ -193,7 +199,7 @@ impl Scheduler {
         if let Some(Again::Watch(..)) = self.host(host).again {
             self.note_begun(host, at);
         }
-        let path = self.step(at).map(|step| step.path.to_string()).unwrap_or_default();
+        let path = self.plan.step(at).map(|step| step.path.to_string()).unwrap_or_default();
         let state = self.host(host);
         state.doubt = true;
         state.frozen.get_or_insert(HostOutcome::Detached);
@@ -210,7 +216,7 @@ impl Scheduler {
 
     /// Is there a step whose undo could still run?
     pub(super) fn is_undoable(&self, host: HostIndex) -> bool {
-        self.hosts.get(host.0).is_some_and(|s| s.done.iter().any(|d| !d.undone && self.has_undo(host, d.at)))
+        self.undoable(host).next().is_some()
     }
 
     fn comes_later(&self, host: HostIndex) -> bool {
@@ -272,17 +278,16 @@ impl Scheduler {
 
     /// The steps that ran and that nothing takes back.
     fn kept(&self, host: HostIndex) -> Vec<StepPath> {
-        let done = self.hosts.get(host.0).map(|state| state.done.as_slice()).unwrap_or_default();
-        let kept = done.iter().filter(|done| !self.has_undo(host, done.at)).filter_map(|done| self.step(done.at));
+        let kept = self.done(host).filter(|done| !self.has_undo(host, done.at));
+        let kept = kept.filter_map(|done| self.plan.step(done.at));
         kept.map(|step| step.path.clone()).collect()
     }
 
     /// The steps whose effect is still there: those with an undo that was not run and that no later step took away.
     pub(super) fn in_force(&self, host: HostIndex) -> Vec<StepPath> {
         let mut paths: Vec<StepPath> = Vec::new();
-        let done = self.hosts.get(host.0).map(|state| state.done.as_slice()).unwrap_or_default();
-        for done in done.iter().filter(|done| !done.undone) {
-            let Some(step) = self.step(done.at) else { continue };
+        for done in self.done(host).filter(|done| !done.undone) {
+            let Some(step) = self.plan.step(done.at) else { continue };
             // One that failed to end it has perhaps ended nothing.
             if done.succeeded {
                 paths.retain(|path| !step.ends.contains(path));

@@ -10,7 +10,7 @@ use crate::model::run::reason::Reason;
 use crate::model::run::scripted::{Script, host, phase, rolling_deployment, run, step};
 use crate::model::text::hint::Hint;
 use crate::model::text::name::{StepPath, VarName};
-use crate::model::text::tail::{LINE_BYTES, TAIL_LINES};
+use crate::model::text::tail::{LINE_BYTES, TAIL_LINES, Tail};
 
 fn lines(tail: &Tail) -> Vec<String> {
     tail.lines().map(|line| String::from_utf8_lossy(&line.bytes).into_owned()).collect()

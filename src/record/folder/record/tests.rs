@@ -158,7 +158,7 @@ fn a_place_that_cannot_be_written_is_told_before_anything_is_contacted() {
 fn a_disk_that_fills_up_drops_the_record_and_says_where() {
     let folder = Folder::new();
     let mut record = FolderRecord::create(folder.path(), &run(), &plan(), None).unwrap();
-    record.events = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    record.events = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut reporters = crate::report::reporters::Reporters::new(vec![Box::new(Box::new(record) as Box<dyn Record>)]);
     let mut summary = crate::model::run::summary::Summary::default();
     for event in rolling_deployment() {
