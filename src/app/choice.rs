@@ -42,7 +42,7 @@ fn fits(store: &dyn Store, run: &RunId, purpose: Purpose) -> bool {
 }
 
 /// May steps of a run be running, or does it wait for a decision?
-pub fn is_open(Known { past, summary, .. }: &Known) -> bool {
+pub(super) fn is_open(Known { past, summary, .. }: &Known) -> bool {
     let open =
         |outcome| matches!(outcome, None | Some(HostOutcome::Detached | HostOutcome::Unknown | HostOutcome::Held));
     let begun = !past.is_empty() || summary.finished.is_none();
@@ -50,6 +50,6 @@ pub fn is_open(Known { past, summary, .. }: &Known) -> bool {
 }
 
 /// Is there anything to undo? One that was cut off may have locked hosts, though it ran nothing on them.
-pub fn has_begun(Known { past, summary, .. }: &Known) -> bool {
+pub(super) fn has_begun(Known { past, summary, .. }: &Known) -> bool {
     !past.is_empty() || summary.finished.is_none() || summary.hosts().any(|host| host.locked)
 }

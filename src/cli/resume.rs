@@ -11,41 +11,32 @@ use super::failure::Failure;
 use super::interrupts::{self, Listening};
 use super::run::{self, Work};
 use super::{access, attach, descriptors};
-use crate::app::choice::{Purpose, choose, has_begun, is_open};
-use crate::app::resume_error::ResumeError;
+use crate::app::choice::{Purpose, choose};
 use crate::app::taken::Taken;
-use crate::model::plan::plan::{HostIndex, Plan};
+use crate::model::plan::plan::Plan;
 use crate::model::run::event::{Decision, Direction};
-use crate::model::run::past::OpenStep;
 use crate::model::text::name::RunId;
 use crate::record::store::Store as _;
 
 pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Failure> {
     let store = context.store();
-    let (listening, taken) = take(context, choose(&store, &args.run.run, Purpose::Resume)?, Direction::Forward)?;
-    taken.refuse_over()?;
+    let (listening, mut taken) = take(context, choose(&store, &args.run.run, Purpose::Resume)?, Direction::Forward)?;
     if !args.as_planned {
         taken.refuse_other_plan(&store, &context.project)?;
     }
-    let decisions = [(&args.assume_done, Decision::AssumeDone), (&args.rerun, Decision::Rerun)];
-    let decided = taken
-        .decide(decisions.into_iter().flat_map(|(steps, decision)| steps.iter().map(move |step| (step, decision))))?;
-    let given_up = taken.give_up(&args.give_up, &decided)?;
-    if !args.rerun.is_empty() && taken.goes_back(&decided, &given_up) {
-        return Err(ResumeError::TurnedBack(taken.run).into());
-    }
-    let decided = taken.with_harmless(decided, &given_up);
-    go(context, (listening, taken), Direction::Forward, decided, given_up).await
+    taken.decide(&args.assume_done, Decision::AssumeDone)?;
+    taken.decide(&args.rerun, Decision::Rerun)?;
+    taken.give_up(&args.give_up)?;
+    taken.refuse_turned_back()?;
+    taken.rerun_harmless();
+    go(context, (listening, taken)).await
 }
 
 pub async fn undo(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
     let (listening, taken) = take(context, choose(&context.store(), typed, Purpose::Undo)?, Direction::Back)?;
-    if !has_begun(&taken.known) {
-        return Err(ResumeError::NothingToUndo(taken.run).into());
-    }
     let plan = &taken.known.plan;
     run::confirm(context, plan, &format!("undo of run {} ({})", taken.run, plan.task))?;
-    go(context, (listening, taken), Direction::Back, Vec::new(), Vec::new()).await
+    go(context, (listening, taken)).await
 }
 
 /// Ends the steps of a run, and has it undone by its policy.
@@ -75,13 +66,10 @@ pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
         }
     }
     let (listening, taken) = take(context, run, Direction::Cancel)?;
-    if taken.known.summary.finished.is_some() && !is_open(&taken.known) {
-        return Err(ResumeError::NothingToCancel(taken.run).into());
-    }
     if !asked {
         confirm(&taken.run, &taken.known.plan)?;
     }
-    go(context, (listening, taken), Direction::Cancel, Vec::new(), Vec::new()).await
+    go(context, (listening, taken)).await
 }
 
 /// Whoever has the record is its controller, and may be told at once.
@@ -90,15 +78,9 @@ fn take(context: &Context<'_>, run: RunId, direction: Direction) -> Result<(List
     Ok((listening, Taken::take(&context.store(), run, direction)?))
 }
 
-async fn go(
-    context: &Context<'_>,
-    (listening, taken): (Listening, Taken),
-    direction: Direction,
-    decided: Vec<(OpenStep, Decision)>,
-    given_up: Vec<HostIndex>,
-) -> Result<u8, Failure> {
+async fn go(context: &Context<'_>, (listening, taken): (Listening, Taken)) -> Result<u8, Failure> {
     let id = taken.run.clone();
-    let (record, plan, resumed) = taken.resumed(&context.store(), direction, decided, given_up)?;
+    let (record, plan, resumed) = taken.resumed(&context.store())?;
     descriptors::suffice_for(&plan)?;
     let connector = Arc::new(access::for_runs(context, &plan.hosts).await?);
     run::carry_out(context, record, Work { plan, id, connector, listening, resumed: Some(resumed) }).await
