@@ -14,6 +14,7 @@ use super::failure::Failure;
 use crate::model::plan::plan::PlanHost;
 use crate::model::recipe::shell::quote;
 use crate::model::text::hint::Hint;
+use crate::remote::Connect;
 use crate::ssh::key::{self, KeyError, PublicKeyLine};
 use crate::ssh::known_hosts::KnownHosts;
 use crate::ssh::{
@@ -169,7 +170,7 @@ fn own_key(context: &Context<'_>) -> Result<Option<PathBuf>, Failure> {
 }
 
 /// The way in for runs: the named key, the project's own, the agent, a password on demand.
-pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<SshConnector, Failure> {
+pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<Arc<dyn Connect>, Failure> {
     let mut ring = KeyRing::new(context.flags, agent())?;
     named_keys(context, hosts, &mut ring).await?;
     if let Some(own) = own_key(context)? {
@@ -180,7 +181,7 @@ pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<SshCo
         let failure = Failure::environment("there is no key to log in with: no keys/fleet, no agent, no identity");
         return Err(failure.hint(Hint::advice("fleet generate-keys, then fleet SITE distribute-keys")));
     }
-    connector(context, credentials(ring, password.as_ref()))
+    Ok(Arc::new(connector(context, credentials(ring, password.as_ref()))?))
 }
 
 /// The ways in while the project's key is brought to hosts.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::context::{self, Context, say};
 use super::failure::Failure;
-use super::{ask, trust};
+use super::{access, ask, trust};
 use crate::app::books::{self, Answer, Place, Proven};
 use crate::model::inventory::inventory::Site;
 use crate::model::plan::book::Book;
@@ -48,8 +48,14 @@ pub fn followed(context: &Context<'_>, site: &Site) -> Result<Vec<PlanHost>, Fai
     Ok(books::followed(&context.project, site, &context.flags.overrides(), &context::login_user()?)?)
 }
 
-pub async fn inspect<'a>(context: &Context<'_>, connector: &Arc<dyn Connect>, places: &'a [Place]) -> Vec<Answer<'a>> {
-    books::inspect(connector, places, context.width(places.len())).await
+/// What the hosts say, and the way in to them.
+pub async fn inspect<'a>(
+    context: &Context<'_>,
+    places: &'a [Place],
+) -> Result<(Vec<Answer<'a>>, Arc<dyn Connect>), Failure> {
+    let hosts: Vec<PlanHost> = places.iter().map(|place| place.host.clone()).collect();
+    let connector = access::for_runs(context, &hosts).await?;
+    Ok((books::inspect(&connector, places, context.width(places.len())).await, connector))
 }
 
 /// Finds what the followed site has proven of the variable, in the books of its hosts, and has it asked for.

@@ -1,9 +1,7 @@
 //! `fleet SITE status`, `fleet SITE check`: how things stand on the hosts, in their own words.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
-use super::access;
 use super::args::SiteArgs;
 use super::books;
 use super::context::{self, Context, print};
@@ -13,7 +11,7 @@ use crate::app::site_state::{self, Finding, PastRun, UseOfLeft};
 use crate::model::plan::plan::PlanHost;
 use crate::model::run::exit;
 use crate::model::text::printable::one_line;
-use crate::remote::{Connect, Holder, HostReport, LEAST_ROOM, Left, Scope};
+use crate::remote::{Holder, HostReport, LEAST_ROOM, Left, Scope};
 use crate::report::columns::{Cell, columns, headings};
 use crate::report::paint::Tone;
 
@@ -23,7 +21,7 @@ const RUNS: usize = 3;
 /// Lock, running steps and last runs, per host.
 pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let places = books::places(context, &args.selector)?;
-    let answers = inspect(context, &places).await?;
+    let (answers, _) = books::inspect(context, &places).await?;
     let mut rows = vec![headings(&["HOST", "LOCK", "STEPS", "LAST RUNS"])];
     for (place, answer) in &answers {
         let host = &place.host;
@@ -85,7 +83,7 @@ fn runs_of(host: &PlanHost, report: &HostReport) -> Vec<String> {
 /// What runs have left on the hosts, and where less is promised than elsewhere.
 pub async fn check(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let places = books::places(context, &args.selector)?;
-    let answers = inspect(context, &places).await?;
+    let (answers, _) = books::inspect(context, &places).await?;
     let mut text = String::new();
     let mut troubled = false;
     for (Place { host, .. }, answer) in &answers {
@@ -111,12 +109,6 @@ pub async fn check(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     print(&text)?;
     let troubled = if troubled { exit::FAILED } else { exit::SUCCESS };
     Ok(exit::worst([reached(&answers), state(&answers), troubled]))
-}
-
-async fn inspect<'a>(context: &Context<'_>, places: &'a [Place]) -> Result<Vec<Answer<'a>>, Failure> {
-    let hosts: Vec<PlanHost> = places.iter().map(|place| place.host.clone()).collect();
-    let connector: Arc<dyn Connect> = Arc::new(access::for_runs(context, &hosts).await?);
-    Ok(books::inspect(context, &connector, places).await)
 }
 
 fn in_words(finding: &Finding<'_>) -> (Tone, String) {

@@ -1,7 +1,5 @@
 //! `fleet resume RUN`, `fleet undo RUN`, `fleet cancel RUN`: a run that another controller began, taken up from its record.
 
-use std::sync::Arc;
-
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal as ProcessSignal, kill_process};
 
@@ -82,6 +80,6 @@ async fn go(context: &Context<'_>, (listening, taken): (Listening, Taken)) -> Re
     let id = taken.run.clone();
     let (record, plan, resumed) = taken.resumed(&context.store())?;
     descriptors::suffice_for(&plan)?;
-    let connector = Arc::new(access::for_runs(context, &plan.hosts).await?);
+    let connector = access::for_runs(context, &plan.hosts).await?;
     run::carry_out(context, record, Work { plan, id, connector, listening, resumed: Some(resumed) }).await
 }

@@ -109,7 +109,7 @@ async fn way_to_all(context: &Context<'_>, args: &SiteArgs) -> Result<Arc<dyn Co
     for (site, _) in context.sites(&targets) {
         hosts.extend(books::followed(context, site)?);
     }
-    Ok(Arc::new(access::for_runs(context, &hosts).await?))
+    access::for_runs(context, &hosts).await
 }
 
 /// What a site gets from the one that it follows is decided when it is planned, so both cannot be in one command.
@@ -146,7 +146,7 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
     }
     confirm(context, &plan, &plan.task)?;
     descriptors::suffice_for(&plan)?;
-    let connector = Arc::new(access::for_runs(context, &plan.hosts).await?);
+    let connector = access::for_runs(context, &plan.hosts).await?;
     execute(context, (plan, None), fresh_run_id(&Zoned::now()).map_err(Failure::environment)?, connector).await
 }
 

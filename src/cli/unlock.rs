@@ -8,9 +8,9 @@ use futures::stream;
 use jiff::Timestamp;
 
 use super::args::SiteArgs;
+use super::ask;
 use super::context::{self, Context, say};
 use super::failure::Failure;
-use super::{access, ask};
 use crate::app::books::{self, Answer, Place};
 use crate::model::run::exit;
 use crate::model::text::hint::Hint;
@@ -28,9 +28,7 @@ struct Held<'a> {
 /// Takes the site's lock away from a run, after the evidence was seen.
 pub async fn unlock(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let places = super::books::places(context, &args.selector)?;
-    let hosts: Vec<_> = places.iter().map(|place| place.host.clone()).collect();
-    let connector: Arc<dyn Connect> = Arc::new(access::for_runs(context, &hosts).await?);
-    let answers = super::books::inspect(context, &connector, &places).await;
+    let (answers, connector) = super::books::inspect(context, &places).await?;
     if !args.forget.is_empty() {
         return forget(context, &connector, &answers, &args.forget).await;
     }
