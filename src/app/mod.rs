@@ -8,3 +8,4 @@ pub mod resume_error;
 pub mod run_id;
 pub mod site_state;
 pub mod taken;
+pub mod unlocking;

@@ -181,6 +181,10 @@ pub fn advise(text: &str, hints: &[Hint]) {
     say(&lines.join("\n"));
 }
 
+pub fn say_hint(hint: &Hint) {
+    hint_lines(std::slice::from_ref(hint)).iter().for_each(|line| say(line));
+}
+
 pub fn zone() -> TimeZone {
     TimeZone::system()
 }

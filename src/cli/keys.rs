@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::{self, Distributing};
 use super::args::{Flags, SiteArgs};
-use super::context::{self, Context, print, say};
+use super::context::{self, Context, print, say, say_hint};
 use super::failure::Failure;
 use super::{ask, interrupts, trust};
 use crate::keys::rollout::{Distribution, HostKeyOutcome, HostKeyResult, distribute_to_all};
@@ -80,9 +80,7 @@ pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Fa
     show(context, &outcomes);
     if outcomes.iter().any(is_refused) {
         let hint = "a way in that works now: -i KEY, --ask-pass, --password-file FILE, or an agent (ssh-add)";
-        for line in hint_lines(&[Hint::advice(hint)]) {
-            say(&line);
-        }
+        say_hint(&Hint::advice(hint));
     }
     Ok(match interrupted {
         Some(Signal::Int | Signal::Cancel) => exit::INTERRUPTED,
