@@ -3,6 +3,7 @@
 pub mod books;
 pub mod carry_out;
 pub mod choice;
+pub mod consent;
 pub mod planning;
 pub mod resume_error;
 pub mod run_id;

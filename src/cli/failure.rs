@@ -89,7 +89,7 @@ impl From<PlanningError> for Failure {
         let code = match error {
             PlanningError::NoSite(_) => exit::NO_MATCH,
             PlanningError::NoRecipe { .. } => exit::INVALID,
-            PlanningError::UnknownVariable { .. } => exit::USAGE,
+            PlanningError::UnknownVariable { .. } | PlanningError::Together { .. } => exit::USAGE,
             PlanningError::Broken(errors) => return Self::Diagnostics(errors),
             PlanningError::Plan(error) => return error.into(),
         };

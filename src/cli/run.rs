@@ -12,17 +12,17 @@ use super::failure::Failure;
 use super::interrupts::{self, Listening};
 use super::{access, ask, books, descriptors, logging, trust};
 use crate::app;
+use crate::app::consent::{self, Risk};
 use crate::app::planning::{self, PlanningError};
 use crate::app::run_id::fresh_run_id;
 use crate::engine::{self, Resumed};
-use crate::model::inventory::inventory::{Site, Stage};
 use crate::model::plan::plan::{AD_HOC, Plan};
 use crate::model::plan::planner::{self, Asked, PlanError};
 use crate::model::recipe::shell::quote;
 use crate::model::run::exit;
 use crate::model::run::summary::Summary;
 use crate::model::text::hint::Hint;
-use crate::model::text::name::{HostName, RunId, SiteName, TaskName};
+use crate::model::text::name::{RunId, SiteName, TaskName};
 use crate::model::text::printable::printable;
 use crate::record::store::{Record, Store as _};
 use crate::remote::Connect;
@@ -42,7 +42,7 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     let tasks = args.tasks.iter().map(|task| TaskName::parse(task));
     let tasks = tasks.collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
     let sites = context.sites(&targets);
-    refuse_followers(&sites)?;
+    planning::refuse_followers(&sites)?;
     // Before the first of them is planned, for which hosts may be asked.
     for (site, _) in &sites {
         context.recipe(site)?;
@@ -112,21 +112,6 @@ async fn way_to_all(context: &Context<'_>, args: &SiteArgs) -> Result<Arc<dyn Co
     access::for_runs(context, &hosts).await
 }
 
-/// What a site gets from the one that it follows is decided when it is planned, so both cannot be in one command.
-fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), Failure> {
-    let follower = sites.iter().find_map(|(site, _)| {
-        let followed = &site.follows.as_ref()?.value;
-        sites.iter().any(|(other, _)| other.name == *followed).then_some((&site.name, followed))
-    });
-    match follower {
-        None => Ok(()),
-        Some((name, source)) => {
-            Err(Failure::usage(format!("`{name}` gets what is proven on `{source}`, so they cannot go together"))
-                .hint(Hint::Advice(format!("first `{source}`, then `{name}`"))))
-        }
-    }
-}
-
 pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let command = match args.command.as_slice() {
         [] => {
@@ -175,17 +160,14 @@ fn say_basis(plan: &Plan) {
 /// Production is asked for by name.
 pub fn confirm(context: &Context<'_>, plan: &Plan, what: &str) -> Result<(), Failure> {
     say_basis(plan);
-    for name in &plan.sites {
-        // A run on record needs nothing of a site's file but this. A broken one may be production's, and must not be in the way of a rescue.
-        let broken = context.project.inventory.broken.contains_key(name.as_str());
-        let site = context.project.inventory.sites.get(name);
-        let stage = site.and_then(|site| site.stage.as_ref()).map(|stage| stage.value);
-        if broken || stage == Some(Stage::Production) {
-            let hosts = counted(plan.hosts.iter().filter(|host| host.site == *name).count(), "host");
-            let on = if broken { format!("`{name}`, whose file has errors") } else { "production".to_owned() };
-            let question = format!("{what} on {on}, {hosts}. Type `{name}` to go on:");
-            ask::confirm_by_name(context.flags, &question, name.as_str())?;
-        }
+    for (name, risk) in consent::risks(&context.project, plan) {
+        let hosts = counted(plan.hosts.iter().filter(|host| host.site == *name).count(), "host");
+        let on = match risk {
+            Risk::Production => "production".to_owned(),
+            Risk::Unknown => format!("`{name}`, whose file has errors"),
+        };
+        let question = format!("{what} on {on}, {hosts}. Type `{name}` to go on:");
+        ask::confirm_by_name(context.flags, &question, name.as_str())?;
     }
     Ok(())
 }
