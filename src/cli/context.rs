@@ -7,7 +7,8 @@ use std::sync::{Once, OnceLock};
 
 use jiff::tz::TimeZone;
 
-use super::args::{Colour, Flags, reserved_names};
+use super::args::{Colour, Flags};
+use super::command_line::reserved_names;
 use super::descriptors;
 use super::failure::Failure;
 use crate::app::planning;

@@ -6,6 +6,7 @@ mod ask;
 mod attach;
 mod books;
 mod check;
+mod command_line;
 mod context;
 mod descriptors;
 mod failure;
@@ -33,22 +34,19 @@ use crate::model::run::exit;
 use crate::model::text::hint::Hint;
 use crate::model::text::printable::printable;
 use crate::report::diagnostics;
-use args::{Cli, Flags, RunArg, SiteArgs, Verb};
+use args::{Cli, Flags, RunArg, SITE_VERBS, SiteArgs, Verb};
 use context::{Context, advise, print, say};
 use failure::Failure;
 
-/// What can be done with a site besides the tasks of its recipe.
-const SITE_VERBS: [&str; 6] = ["run", "trust", "distribute-keys", "status", "check", "unlock"];
-
 pub fn main() -> ExitCode {
-    let argv = match args::utf8(std::env::args_os(), std::env::vars_os()) {
+    let argv = match command_line::utf8(std::env::args_os(), std::env::vars_os()) {
         Ok(argv) => argv,
         Err(message) => {
             say(&format!("error: {message}"));
             return ExitCode::from(exit::USAGE);
         }
     };
-    let cli = match args::parse(argv) {
+    let cli = match command_line::parse(argv) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
@@ -160,7 +158,7 @@ fn refuse_order(context: &Context<'_>, args: &SiteArgs, second: &str) -> Result<
     let is_task = |name: &str| context.project.recipes.values().any(|recipe| recipe.task(name).is_some());
     // `check` is a verb of its own and one of a site's.
     let of_site = SITE_VERBS.contains(&second);
-    if args::verbs().iter().any(|verb| verb == second) && !of_site && !is_task(second) {
+    if command_line::verbs().iter().any(|verb| verb == second) && !of_site && !is_task(second) {
         let failure = Failure::usage(format!("`{second}` is a verb and stands alone"));
         return Err(failure.hint(Hint::Command(format!("fleet {second}"))));
     }
@@ -200,7 +198,7 @@ fn nothing_to_do(context: &Context<'_>, word: &str) -> Failure {
         if matches!(unknown, Failure::Diagnostics(_)) {
             return unknown;
         }
-        let verbs = args::verbs();
+        let verbs = command_line::verbs();
         let dashed = word.replace('_', "-");
         return match nearest(&dashed, verbs.iter().map(String::as_str)) {
             Some(verb) => Failure::usage(format!("there is no verb or site `{word}`; did you mean `{verb}`?")),
