@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, ColorChoice, Parser, Subcommand};
 
 use crate::model::inventory::inventory::Share;
 use crate::model::inventory::ssh::SshValues;
@@ -144,13 +144,6 @@ pub struct SiteArgs {
     pub forget: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Colour {
-    Auto,
-    Always,
-    Never,
-}
-
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "they are flags of a command line")]
 pub struct Flags {
@@ -234,7 +227,7 @@ pub struct Flags {
     pub json: bool,
     /// Colours
     #[arg(long, global = true, value_name = "WHEN", env = "FLEET_COLOR", value_enum, default_value = "auto")]
-    pub color: Colour,
+    pub color: ColorChoice,
     /// The project folder; found upward from the current one when not given
     #[arg(long, global = true, value_name = "DIR", env = "FLEET_PROJECT")]
     pub project: Option<PathBuf>,

@@ -5,9 +5,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::{Once, OnceLock};
 
+use clap::ColorChoice;
 use jiff::tz::TimeZone;
 
-use super::args::{Colour, Flags};
+use super::args::Flags;
 use super::command_line::reserved_names;
 use super::descriptors;
 use super::failure::Failure;
@@ -138,9 +139,9 @@ pub fn root(flags: &Flags) -> Result<PathBuf, Failure> {
 
 pub fn colour(flags: &Flags, terminal: bool) -> bool {
     match flags.color {
-        Colour::Always => true,
-        Colour::Never => false,
-        Colour::Auto => terminal && !is_dumb() && std::env::var_os("NO_COLOR").is_none(),
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => terminal && !is_dumb() && std::env::var_os("NO_COLOR").is_none(),
     }
 }
 
