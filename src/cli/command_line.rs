@@ -45,9 +45,8 @@ fn listed(text: &str) -> Vec<&str> {
 /// Reads the command line.
 pub fn parse(argv: Vec<String>) -> Result<Cli, clap::Error> {
     let hide = |command: clap::Command| command.mut_args(|arg| arg.hide_env(true));
-    let names: Vec<String> = Cli::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
     // Said once, at the end of the help, and not with every flag.
-    let command = names.into_iter().fold(hide(Cli::command()), |command, name| command.mut_subcommand(name, hide));
+    let command = hide(Cli::command()).mut_subcommands(hide);
     let (argv, at) = normalize(argv);
     let verb = argv.get(at).map(String::as_str).unwrap_or_default();
     let typed = flags::of_verb(flags::without_variables(command.clone()), verb, None).try_get_matches_from(&argv)?;
