@@ -7,10 +7,10 @@ use super::args::ResumeArgs;
 use super::context::{Context, say};
 use super::failure::Failure;
 use super::interrupts::{self, Listening};
-use super::run::{self, Work};
-use super::{access, attach, descriptors};
+use super::{access, attach, descriptors, run};
 use crate::app::choice::{Purpose, choose};
 use crate::app::taken::Taken;
+use crate::engine::Run;
 use crate::model::plan::plan::Plan;
 use crate::model::run::event::{Decision, Direction};
 use crate::model::text::name::RunId;
@@ -76,10 +76,11 @@ fn take(context: &Context<'_>, run: RunId, direction: Direction) -> Result<(List
     Ok((listening, Taken::take(&context.store(), run, direction)?))
 }
 
-async fn go(context: &Context<'_>, (listening, taken): (Listening, Taken)) -> Result<u8, Failure> {
+async fn go(context: &Context<'_>, ((interrupts, listening), taken): (Listening, Taken)) -> Result<u8, Failure> {
     let id = taken.run.clone();
     let (record, plan, resumed) = taken.resumed(&context.store())?;
     descriptors::suffice_for(&plan)?;
     let connector = access::for_runs(context, &plan.hosts).await?;
-    run::carry_out(context, record, Work { plan, id, connector, listening, resumed: Some(resumed) }).await
+    let run = Run { resumed: Some(resumed), ..run::fresh_run(plan, id, connector, interrupts) };
+    run::carry_out(context, record, run, listening).await
 }

@@ -5,20 +5,22 @@ use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
 use jiff::{Timestamp, Zoned};
+use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinSet;
 
 use super::args::SiteArgs;
 use super::context::{self, Context, print, say};
 use super::failure::Failure;
-use super::interrupts::{self, Listening};
-use super::{access, ask, books, descriptors, logging, trust};
+use super::{access, ask, books, descriptors, interrupts, logging, trust};
 use crate::app;
 use crate::app::consent::{self, Risk};
 use crate::app::planning::{self, PlanningError};
 use crate::app::run_id::fresh_run_id;
-use crate::engine::{self, Resumed};
+use crate::engine::Run;
 use crate::model::plan::plan::{AD_HOC, Plan};
 use crate::model::plan::planner::{self, Asked, PlanError};
 use crate::model::recipe::shell::quote;
+use crate::model::run::event::Signal;
 use crate::model::run::exit;
 use crate::model::run::summary::Summary;
 use crate::model::text::hint::Hint;
@@ -209,35 +211,27 @@ async fn execute(
     id: RunId,
     connector: Arc<dyn Connect>,
 ) -> Result<u8, Failure> {
-    let listening = interrupts::listen()?;
+    let (interrupts, listening) = interrupts::listen()?;
     let record = context.store().create(&id, &plan, asked)?;
-    carry_out(context, record, Work { plan, id, connector, listening, resumed: None }).await
+    carry_out(context, record, fresh_run(plan, id, connector, interrupts), listening).await
 }
 
-pub struct Work {
-    pub plan: Plan,
-    pub id: RunId,
-    pub connector: Arc<dyn Connect>,
-    /// From before there was the record.
-    pub listening: Listening,
-    pub resumed: Option<Resumed>,
+/// A run of this operator's, from its beginning.
+pub fn fresh_run(plan: Plan, id: RunId, connector: Arc<dyn Connect>, interrupts: Receiver<Signal>) -> Run {
+    let (plan, by) = (Arc::new(plan), context::operator());
+    Run { plan, id, by, resumed: None, connector, interrupts, now: Timestamp::now }
 }
 
-/// Carries out a run, shows it, and gives its exit code.
-pub async fn carry_out(context: &Context<'_>, record: Box<dyn Record>, work: Work) -> Result<u8, Failure> {
-    let Work { plan, id, connector, listening: (interrupts, listening), resumed } = work;
-    logging::keep(&context.store().debug_log(&id, &plan));
-    let plan = Arc::new(plan);
+/// Carries out a run, shows it, and gives its exit code. What listens for interrupts has done so from before there was the record.
+pub async fn carry_out(
+    context: &Context<'_>,
+    record: Box<dyn Record>,
+    run: Run,
+    listening: JoinSet<()>,
+) -> Result<u8, Failure> {
+    let plan = Arc::clone(&run.plan);
+    logging::keep(&context.store().debug_log(&run.id, &plan));
     let views = views(context, &plan)?;
-    let run = engine::Run {
-        plan: Arc::clone(&plan),
-        id,
-        by: context::operator(),
-        resumed,
-        connector,
-        interrupts,
-        now: Timestamp::now,
-    };
     let (summary, reporters) = app::carry_out::carry_out(run, record, views).await;
     let code = summary.exit_code();
     drop(listening);
