@@ -182,25 +182,23 @@ pub fn views(context: &Context<'_>, plan: &Arc<Plan>) -> Result<Vec<Box<dyn Repo
         reporters.push(Box::new(Json::new(Outlet::new(io::stdout()).map_err(Failure::environment)?)));
     }
     let live = io::stderr().is_terminal() && !context::is_dumb() && !logging::is_shown(flags) && !flags.quiet;
-    let detail = match (flags.quiet, flags.verbose > 0) {
-        (true, _) => Detail::Trouble,
-        (_, true) => Detail::Verbose,
+    // A view may skip what a terminal that stands still does not show; where output itself is told, nothing may be missing.
+    let may_skip = live && !ad_hoc;
+    let detail = match flags.verbose {
         // The live view has a line for each host; what an ad-hoc command prints is its result, and scrolls by above it.
-        _ if live && !ad_hoc => Detail::Trouble,
-        _ => Detail::Normal,
+        _ if flags.quiet || may_skip => Detail::Trouble,
+        0 => Detail::Normal,
+        _ => Detail::Verbose,
     };
     let (color, zone) = (context::stderr_colour(flags), context::zone());
     let telling = Telling { detail, color, zone, plan: Arc::clone(plan) };
-    let outlet = || Outlet::new(io::stderr()).map_err(Failure::environment);
-    reporters.push(match (live, ad_hoc) {
-        // A view may skip what a terminal that stands still does not show; where output itself is told, nothing may be missing.
-        (true, false) => {
-            let out = Outlet::of_view(io::stderr()).map_err(Failure::environment)?;
-            let is_behind = out.is_behind();
-            Box::new(Terminal::stderr(out, is_behind, telling))
-        }
-        (true, true) => Box::new(Terminal::stderr(outlet()?, || false, telling)),
-        (false, _) => Box::new(Plain::new(outlet()?, telling)),
+    let out = if may_skip { Outlet::of_view(io::stderr()) } else { Outlet::new(io::stderr()) };
+    let out = out.map_err(Failure::environment)?;
+    let is_behind = out.is_behind();
+    reporters.push(if live {
+        Box::new(Terminal::stderr(out, move || may_skip && is_behind(), telling))
+    } else {
+        Box::new(Plain::new(out, telling))
     });
     Ok(reporters)
 }
