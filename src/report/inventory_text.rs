@@ -12,7 +12,7 @@ use crate::model::recipe::recipe::{Body, Phase, Recipe, Spanned, Step, TaskBody}
 use crate::model::recipe::template::Template;
 use crate::model::text::fold::fold_names;
 use crate::model::text::name::{HostName, RoleName, TaskName, VarName};
-use crate::model::text::printable::printable;
+use crate::model::text::printable::one_line;
 
 /// The table of `fleet list`.
 pub fn sites<'a>(sites: impl IntoIterator<Item = (&'a Site, &'a [HostName])>, color: bool) -> String {
@@ -72,7 +72,7 @@ fn row(name: &str, value: &impl Display, origin: &Origin) -> Vec<Cell> {
 fn abbreviated(value: &str) -> String {
     const WIDEST: usize = 60;
     let mut lines = value.trim_end().lines();
-    let first = printable(lines.next().unwrap_or_default().as_bytes());
+    let first = one_line(lines.next().unwrap_or_default());
     let cut: String = first.chars().take(WIDEST).collect();
     let more = lines.count();
     match more {
@@ -85,9 +85,9 @@ fn abbreviated(value: &str) -> String {
 
 /// `fleet tasks SITE`: tasks, phases and steps of a recipe, and its variables.
 pub fn tasks(recipe: &Recipe, color: bool) -> String {
-    let mut out = format!("{}: {}\n", Tone::Heading.paint(recipe.name.as_str(), color), doc(&recipe.doc));
+    let mut out = format!("{}: {}\n", Tone::Heading.paint(recipe.name.as_str(), color), one_line(&recipe.doc));
     for task in &recipe.tasks {
-        let _ = write!(out, "\n{}  {}\n", Tone::Heading.paint(task.name.as_str(), color), doc(&task.doc));
+        let _ = write!(out, "\n{}  {}\n", Tone::Heading.paint(task.name.as_str(), color), one_line(&task.doc));
         match &task.body {
             TaskBody::Plain(Body::Tasks(tasks)) => _ = writeln!(out, "  tasks {}", names(tasks)),
             TaskBody::Plain(Body::Steps(steps)) => add_steps(&mut out, "  ", steps),
@@ -107,7 +107,7 @@ pub fn tasks(recipe: &Recipe, color: bool) -> String {
                 (None, true) => "required".to_owned(),
                 (None, false) => String::new(),
             };
-            vec![Cell::plain(format!("  {name}")), Cell::plain(default), Cell::plain(doc(&var.doc))]
+            vec![Cell::plain(format!("  {name}")), Cell::plain(default), Cell::plain(one_line(&var.doc))]
         })
         .collect();
     if !rows.is_empty() {
@@ -116,16 +116,10 @@ pub fn tasks(recipe: &Recipe, color: bool) -> String {
     out
 }
 
-/// Text of a recipe's file.
-fn doc(text: &str) -> String {
-    printable(text.as_bytes())
-}
-
 /// A default may be a whole script; its first line tells enough.
 fn first_line(text: &str) -> String {
     let mut lines = text.trim().lines();
-    let first = lines.next().unwrap_or_default();
-    let first = printable(first.as_bytes());
+    let first = one_line(lines.next().unwrap_or_default());
     if lines.next().is_some() { format!("{first} …") } else { first }
 }
 

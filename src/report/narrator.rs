@@ -15,7 +15,7 @@ use super::paint::Tone;
 use super::time::{duration, time_of_day};
 use super::trouble::{Cause, Shared, Trouble, Troubles};
 use super::words::{
-    because, counted, hint_lines, in_words, interrupt_in_words, last_lines, lines_in_words, short, sites_and_task,
+    because, counted, hint_lines, interrupt_in_words, last_lines, lines_in_words, short, sites_and_task,
 };
 use crate::model::plan::plan::Plan;
 use crate::model::run::agenda::Agenda;
@@ -25,7 +25,7 @@ use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::summary::{StepKind, Summary};
 use crate::model::text::fold::fold_names;
 use crate::model::text::name::{HostLabel, StepPath};
-use crate::model::text::printable::{printable, printable_line};
+use crate::model::text::printable::{one_line, printable, printable_line};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
@@ -153,7 +153,7 @@ impl Narrator {
             Fact::Reattached { host } => self.trouble(at, host, Tone::Good, "connected again".to_owned(), Vec::new()),
             Fact::ConnectionLost { host, reason, step_goes_on } => {
                 // The reason often begins with the same words.
-                let reason = in_words(reason);
+                let reason = one_line(&reason.text);
                 let goes_on = if *step_goes_on { ", step goes on, retrying" } else { ", retrying" };
                 let text = match reason.strip_prefix("connection lost") {
                     Some(rest) => format!("connection lost{goes_on}{rest}"),
@@ -314,7 +314,7 @@ impl Narrator {
         let mut text = outcome.describe().to_owned();
         let mut hints = Vec::new();
         if let Some(reason) = &known.reason {
-            text = because(&text, &in_words(reason));
+            text = because(&text, &one_line(&reason.text));
             // Those of a failed step were told when it failed.
             hints = if known.failure.is_none() { hint_lines(&reason.hints) } else { hints };
         }

@@ -9,7 +9,7 @@ use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanPhase, PlanStep, StepIndex};
 use crate::model::recipe::shell::quote;
 use crate::model::text::fold::fold_names;
-use crate::model::text::printable::printable;
+use crate::model::text::printable::one_line;
 
 /// The whole plan: phases, batches, steps, and the commands of each host, those of equal hosts once.
 pub fn plan(plan: &Plan, color: bool) -> String {
@@ -103,9 +103,9 @@ fn add_command(out: &mut String, what: &str, command: &CommandTemplate) {
     let around = if around.is_empty() { String::new() } else { format!("[{}] ", around.join(" ")) };
     let text = command.text.to_string();
     let mut lines = text.trim_end().lines();
-    let first = printable(lines.next().unwrap_or_default().as_bytes());
-    let _ = writeln!(out, "    {what:<8}{}{first}", printable(around.as_bytes()));
+    let first = one_line(lines.next().unwrap_or_default());
+    let _ = writeln!(out, "    {what:<8}{}{first}", one_line(&around));
     for line in lines {
-        let _ = writeln!(out, "    {:<8}{}", "", printable(line.as_bytes()));
+        let _ = writeln!(out, "    {:<8}{}", "", one_line(line));
     }
 }

@@ -10,9 +10,7 @@ use super::command_text::{command, failed_silently};
 use super::paint::Tone;
 use super::reporters::RECORD;
 use super::time::{duration, durations};
-use super::words::{
-    because, hint_lines, in_words, last_lines, lines_in_words, paths, short, sites_and_task, with_commas,
-};
+use super::words::{because, hint_lines, last_lines, lines_in_words, paths, short, sites_and_task, with_commas};
 use crate::model::plan::plan::{AD_HOC, Plan};
 use crate::model::run::agenda::Agenda;
 use crate::model::run::exit;
@@ -20,7 +18,7 @@ use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::summary::{Failure, HostSummary, StepKind, Summary};
 use crate::model::text::fold::fold_names;
 use crate::model::text::name::HostLabel;
-use crate::model::text::printable::printable;
+use crate::model::text::printable::{one_line, printable};
 
 /// Up to so many hosts, each has a row of its own.
 const ROWS: usize = 16;
@@ -125,7 +123,7 @@ fn failure(host: &HostSummary) -> Option<String> {
 }
 
 fn reason(host: &HostSummary) -> Option<String> {
-    host.reason.as_ref().map(in_words)
+    host.reason.as_ref().map(|reason| one_line(&reason.text))
 }
 
 fn names(group: &[&HostSummary]) -> String {

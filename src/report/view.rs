@@ -10,13 +10,13 @@ use jiff::Timestamp;
 
 use super::paint::Tone;
 use super::time::clock;
-use super::words::{counted, in_words, interrupt_in_words, sites_and_task};
+use super::words::{counted, interrupt_in_words, sites_and_task};
 use crate::model::run::agenda::{Agenda, Progress};
 use crate::model::run::event::Direction;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::summary::{HostSummary, StepKind, Summary, elapsed};
 use crate::model::text::name::{PhaseName, StepPath};
-use crate::model::text::printable::{printable, printable_line};
+use crate::model::text::printable::{one_line, printable, printable_line};
 
 /// The view mentions missing output after this time.
 const SILENT: Duration = Duration::from_secs(30);
@@ -286,7 +286,7 @@ fn time(host: &HostSummary, now: Timestamp) -> String {
 /// The last line of output, the reason for an end, or what the host waits for.
 fn said(state: State, host: &HostSummary, scene: &Scene<'_>) -> String {
     if host.outcome.is_some() {
-        return host.reason.as_ref().map(in_words).unwrap_or_default();
+        return host.reason.as_ref().map(|reason| one_line(&reason.text)).unwrap_or_default();
     }
     let Some(activity) = &host.activity else { return waits_for(state, host, scene) };
     let last = host.tail.last().map(|line| printable_line(&line.bytes)).unwrap_or_default();
