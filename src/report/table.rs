@@ -82,10 +82,7 @@ fn host_table(agenda: &Agenda, summary: &Summary, color: bool) -> String {
     };
     for group in groups {
         let Some(first) = group.first() else { continue };
-        let (tone, word) = match first.outcome {
-            Some(outcome) => (Tone::of(outcome), outcome.describe()),
-            None => (Tone::Bad, "unfinished"),
-        };
+        let (tone, word) = ending(first.outcome);
         rows.push(vec![
             Cell::plain(names(&group)),
             Cell::toned(tone, word),
@@ -116,6 +113,10 @@ fn shared(group: &[&HostSummary], agenda: &Agenda, said: impl Fn(&HostSummary) -
     let text = said(first).unwrap_or_default();
     let same = group.iter().all(|host| said(host).unwrap_or_default() == text);
     if same { text } else { without_own(agenda, &first.host, &text) }
+}
+
+fn ending(outcome: Option<HostOutcome>) -> (Tone, &'static str) {
+    outcome.map_or((Tone::Bad, "unfinished"), |outcome| (Tone::of(outcome), outcome.describe()))
 }
 
 fn failure(host: &HostSummary) -> Option<String> {
@@ -168,8 +169,7 @@ fn troubles(agenda: &Agenda, summary: &Summary, color: bool) -> String {
 
 fn trouble(text: &mut String, group: &[&HostSummary], agenda: &Agenda, color: bool) {
     let Some(host) = group.first() else { return };
-    let (tone, word) =
-        host.outcome.map_or((Tone::Bad, "unfinished"), |outcome| (Tone::of(outcome), outcome.describe()));
+    let (tone, word) = ending(host.outcome);
     let told = because(word, &shared(group, agenda, reason));
     let told = told.strip_prefix(word).unwrap_or_default();
     _ = writeln!(text, "{}: {}{told}", names(group), tone.paint(word, color));
@@ -242,13 +242,10 @@ fn result(summary: &Summary, color: bool) -> String {
     for host in summary.hosts() {
         *counts.entry(host.outcome).or_default() += 1;
     }
-    let counts: Vec<String> = counts
-        .into_iter()
-        .map(|(outcome, count)| format!("{count} {}", outcome.map_or("unfinished", HostOutcome::describe)))
-        .collect();
+    let counts = counts.into_iter().map(|(outcome, count)| format!("{count} {}", ending(outcome).1));
     let took = summary.duration().map(|took| format!(" after {}", duration(took))).unwrap_or_default();
     let what = sites_and_task(&summary.sites, &summary.task);
-    let mut text = format!("{what} {}{took}: {}", tone.paint(word, color), counts.join(", "));
+    let mut text = format!("{what} {}{took}: {}", tone.paint(word, color), counts.collect::<Vec<_>>().join(", "));
     if summary.finished.is_some() && code != exit::SUCCESS {
         _ = write!(text, " (exit code {code})");
     }
