@@ -47,7 +47,7 @@ pub fn table(plan: &Arc<Plan>, summary: &Summary, color: bool) -> String {
     let next = next(summary);
     if !next.is_empty() {
         text.push_str("\nnext:\n");
-        for line in next {
+        for line in columns(&next, false).lines() {
             _ = writeln!(text, "  {line}");
         }
     }
@@ -262,7 +262,7 @@ fn result(summary: &Summary, color: bool) -> String {
 }
 
 /// What to type next; nothing when all is well.
-fn next(summary: &Summary) -> Vec<String> {
+fn next(summary: &Summary) -> Vec<Vec<Cell>> {
     let Some(run) = &summary.run else { return Vec::new() };
     let done = |host: &HostSummary| match host.outcome {
         Some(HostOutcome::Succeeded) => true,
@@ -273,10 +273,11 @@ fn next(summary: &Summary) -> Vec<String> {
     if left.is_empty() {
         return Vec::new();
     }
-    let mut rows = vec![(format!("fleet show {run}"), "all that is known about this run".to_owned())];
+    let row = |command: String, why: &str| vec![Cell::plain(command), Cell::plain(why)];
+    let mut rows = vec![row(format!("fleet show {run}"), "all that is known about this run")];
     if let Some((host, failure)) = summary.hosts().find_map(|host| Some((host, host.failure.as_ref()?))) {
         let command = format!("fleet logs {run} {} --step {}", host.host, short(failure.step.as_str()));
-        rows.push((command, "what it printed".to_owned()));
+        rows.push(row(command, "what it printed"));
     }
     let (sites, all) = (with_commas(&summary.sites), summary.hosts().len());
     let attention = |outcomes: &[Option<HostOutcome>]| -> Vec<&HostSummary> {
@@ -288,29 +289,28 @@ fn next(summary: &Summary) -> Vec<String> {
     };
     let unclear = attention(&[Some(HostOutcome::Unknown), None]);
     if !unclear.is_empty() {
-        rows.push((look(&unclear), format!("look first: {} is unknown", names(&unclear))));
+        rows.push(row(look(&unclear), &format!("look first: {} is unknown", names(&unclear))));
     }
     // A record that ends in the middle is of a run that still goes on, or whose controller ended.
     let waits = left.iter().any(|host| host.locked || matches!(host.outcome, None | Some(HostOutcome::Detached)));
     if waits && summary.task != AD_HOC {
-        let mut resume = format!("fleet resume {run}");
         if let Some((host, step)) = undecided(&left) {
-            resume = format!("fleet resume {run} --assume-done {host}:{step}");
-            rows.push((resume.clone(), "when you know that the step is done".to_owned()));
+            let resume = format!("fleet resume {run} --assume-done {host}:{step}");
+            rows.push(row(resume, "when you know that the step is done"));
             // Where others went back, it would only be undone.
             if !summary.hosts().any(|host| host.outcome == Some(HostOutcome::RolledBack)) {
-                rows.push((resume.replace("--assume-done", "--rerun"), "or run the step once more".to_owned()));
+                rows.push(row(format!("fleet resume {run} --rerun {host}:{step}"), "or run the step once more"));
             }
         } else {
-            rows.push((resume, "go on with it".to_owned()));
+            rows.push(row(format!("fleet resume {run}"), "go on with it"));
         }
-        rows.push((format!("fleet undo {run}"), "or take back what it has done".to_owned()));
+        rows.push(row(format!("fleet undo {run}"), "or take back what it has done"));
     }
     let mut held = attention(&[Some(HostOutcome::Held)]);
     // Those that only wait for the others need nothing.
     held.retain(|host| !waits || host.failure.is_some() || host.undo_failure.is_some());
     if !held.is_empty() {
-        rows.push((look(&held), format!("put right what is held: {}", names(&held))));
+        rows.push(row(look(&held), &format!("put right what is held: {}", names(&held))));
     }
     // The command of an ad-hoc run is not known here, and is in the shell's history anyway.
     if summary.task != AD_HOC && !waits {
@@ -318,11 +318,9 @@ fn next(summary: &Summary) -> Vec<String> {
         if left.len() < all && left.len() <= LIMIT_NAMES {
             _ = write!(command, " -l {}", limit(&left));
         }
-        rows.push((command, "again, when the cause is gone".to_owned()));
+        rows.push(row(command, "again, when the cause is gone"));
     }
-    let cells: Vec<Vec<Cell>> =
-        rows.into_iter().map(|(command, why)| vec![Cell::plain(command), Cell::plain(why)]).collect();
-    columns(&cells, false).lines().map(str::to_owned).collect()
+    rows
 }
 
 /// A step that a person has to decide about.
