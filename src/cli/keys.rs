@@ -61,19 +61,17 @@ pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Fa
     let key = Arc::new(PublicKeyLine::load(&public)?);
     let ways = access::for_distribution(context, &hosts).await?;
     let (mut outcomes, mut interrupted) = distributed(context, &ways, &key, &hosts).await?;
-    let refused: Vec<usize> = (0..hosts.len()).filter(|index| outcomes.get(*index).is_some_and(is_refused)).collect();
+    let refused = hosts.iter().zip(&outcomes).filter(|(_, outcome)| is_refused(outcome));
+    let refused: Vec<PlanHost> = refused.map(|(host, _)| host.clone()).collect();
     if !refused.is_empty() && interrupted.is_none() && !ways.has_password && ask::is_interactive(context.flags) {
         // The keys come first: most of the time, nobody has to type a password for a part of the hosts.
-        let refused_hosts: Vec<PlanHost> = refused.iter().filter_map(|index| hosts.get(*index)).cloned().collect();
-        let users: BTreeSet<&str> = refused_hosts.iter().map(|host| host.endpoint.user.as_str()).collect();
+        let users: BTreeSet<&str> = refused.iter().map(|host| host.endpoint.user.as_str()).collect();
         let question = format!("Password of {}:", users.into_iter().collect::<Vec<_>>().join(", "));
         let password = access::ask_password(context.flags, &question).inspect_err(|_| show(context, &outcomes))?;
         let ways = ways.with_password(password);
-        let (again, signal) = distributed(context, &ways, &key, &refused_hosts).await?;
-        for (index, outcome) in refused.into_iter().zip(again) {
-            if let Some(place) = outcomes.get_mut(index) {
-                *place = outcome;
-            }
+        let (again, signal) = distributed(context, &ways, &key, &refused).await?;
+        for (outcome, again) in outcomes.iter_mut().filter(|outcome| is_refused(outcome)).zip(again) {
+            *outcome = again;
         }
         interrupted = signal;
     }
