@@ -40,10 +40,9 @@ pub fn explain(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
 fn explain_site(context: &Context<'_>, site: &Site, names: &[HostName]) -> Result<String, Failure> {
     let recipe = site.recipe.as_ref().map(|_| context.recipe(site)).transpose()?;
     let (overrides, login) = (context.flags.overrides(), context::login_user()?);
-    let hosts: Vec<_> = site.hosts.iter().filter(|host| names.contains(&host.name)).collect();
-    let mut variables = Vec::new();
-    for host in &hosts {
-        variables.push(match recipe {
+    let mut hosts = Vec::new();
+    for host in site.hosts.iter().filter(|host| names.contains(&host.name)) {
+        let variables = match recipe {
             Some(recipe) => {
                 let request = Request::without_run((site, names, recipe), &overrides, &login);
                 let mut variables = Variables::of_host(request, host)?;
@@ -53,10 +52,10 @@ fn explain_site(context: &Context<'_>, site: &Site, names: &[HostName]) -> Resul
                 variables
             }
             None => Variables::default(),
-        });
+        };
+        hosts.push((host, variables));
     }
-    let hosts = hosts.iter().copied().zip(variables.iter().map(|variables| variables.iter().collect()));
-    Ok(inventory_text::explain(site, hosts, context::stdout_colour(context.flags)))
+    Ok(inventory_text::explain(site, &hosts, context::stdout_colour(context.flags)))
 }
 
 pub fn tasks(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {

@@ -5,13 +5,13 @@ use std::fmt::{Display, Write as _};
 use super::columns::{Cell, columns, headings};
 use super::paint::Tone;
 use super::time::limit;
-use crate::model::config::setting::{Origin, Setting};
+use crate::model::config::setting::Origin;
 use crate::model::inventory::inventory::{Host, Site};
 use crate::model::inventory::ssh::Shown;
+use crate::model::plan::planner::Variables;
 use crate::model::recipe::recipe::{Body, Phase, Recipe, Spanned, Step, TaskBody};
-use crate::model::recipe::template::Template;
 use crate::model::text::fold::fold_names;
-use crate::model::text::name::{HostName, RoleName, TaskName, VarName};
+use crate::model::text::name::{HostName, RoleName, TaskName};
 use crate::model::text::printable::one_line;
 
 /// The table of `fleet list`.
@@ -31,11 +31,7 @@ pub fn sites<'a>(sites: impl IntoIterator<Item = (&'a Site, &'a [HostName])>, co
 }
 
 /// `fleet list --explain`: every value of a site, and where it came from.
-pub fn explain<'a>(
-    site: &Site,
-    hosts: impl IntoIterator<Item = (&'a Host, Vec<(&'a VarName, &'a Setting<Template>)>)>,
-    color: bool,
-) -> String {
+pub fn explain(site: &Site, hosts: &[(&Host, Variables)], color: bool) -> String {
     let mut rows = Vec::new();
     rows.extend(site.recipe.as_ref().map(|s| row("recipe", &s.value, &s.origin)));
     rows.extend(site.stage.as_ref().map(|s| row("stage", &s.value, &s.origin)));
@@ -46,13 +42,13 @@ pub fn explain<'a>(
     let soak = limit(site.rollout.soak.value);
     rows.push(row("rollout.soak", &soak, &site.rollout.soak.origin));
     let mut out = format!("{}\n{}", Tone::Heading.paint(site.name.as_str(), color), columns(&rows, color));
-    for (host, vars) in hosts {
+    for (host, variables) in hosts {
         let mut rows = vec![row("address", &host.address.value, &host.address.origin)];
         rows.extend(host.ssh.shown().map(|(name, value, origin)| match value {
             Shown::Text(text) => row(name, &text, origin),
             Shown::Time(time) => row(name, &limit(time), origin),
         }));
-        for (name, setting) in vars {
+        for (name, setting) in variables.iter() {
             rows.push(row(&format!("vars.{name}"), &setting.value, &setting.origin));
         }
         let roles: Vec<&str> = host.roles.iter().map(RoleName::as_str).collect();
