@@ -117,12 +117,8 @@ impl<'a> Context<'a> {
         width.clamp(1, most)
     }
 
-    pub fn runs(&self) -> PathBuf {
-        self.project.root.join(".fleet/runs")
-    }
-
     pub fn store(&self) -> FolderStore {
-        FolderStore::new(&self.runs())
+        FolderStore::new(&self.project.root.join(".fleet/runs"))
     }
 
     pub fn known_hosts(&self) -> PathBuf {
