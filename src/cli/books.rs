@@ -12,7 +12,7 @@ use crate::model::plan::book::Book;
 use crate::model::plan::plan::PlanHost;
 use crate::model::plan::planner::{Asked, PlanError};
 use crate::model::text::hint::Hint;
-use crate::model::text::name::{HostName, SiteName, VarName};
+use crate::model::text::name::{HostName, SiteName};
 use crate::model::text::printable::one_line;
 use crate::remote::Connect;
 
@@ -82,7 +82,14 @@ pub async fn prove(
         format!("no whole run has proven a {variable} on `{name}`")
     };
     match asked.overrides.vars.get(variable) {
-        Some(given) => accept_unproven(context, site, (variable, given), &why)?,
+        Some(_) if context.flags.dry_run => say(&format!("note: {why}")),
+        Some(given) => {
+            say(&format!("warning: {why}"));
+            // `--yes` does not answer this one: whoever has it in a script has not thought of this.
+            let site = site.name.as_str();
+            let question = format!("{variable} {given} is not proven. Type `{site}` to go on with it all the same:");
+            ask::insist_on(context.flags, &question, site)?;
+        }
         None if nobody => {
             let hint = format!("-e {variable}=..., which is then on record as not proven");
             return Err(Failure::refused(why).hint(Hint::Advice(hint)));
@@ -91,20 +98,4 @@ pub async fn prove(
     }
     asked.unproven = true;
     Ok(())
-}
-
-/// `--yes` does not answer this one: whoever has it in a script has not thought of this.
-fn accept_unproven(
-    context: &Context<'_>,
-    site: &Site,
-    (variable, given): (&VarName, &str),
-    why: &str,
-) -> Result<(), Failure> {
-    if context.flags.dry_run {
-        say(&format!("note: {why}"));
-        return Ok(());
-    }
-    say(&format!("warning: {why}"));
-    let question = format!("{variable} {given} is not proven. Type `{}` to go on with it all the same:", site.name);
-    ask::insist_on(context.flags, &question, site.name.as_str())
 }
