@@ -1,6 +1,6 @@
 //! The books of sites: of which hosts they are asked, and what is asked of people where they say nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::context::{self, Context, say};
@@ -12,7 +12,6 @@ use crate::model::plan::book::Book;
 use crate::model::plan::plan::PlanHost;
 use crate::model::plan::planner::{Asked, PlanError};
 use crate::model::text::hint::Hint;
-use crate::model::text::name::{HostName, SiteName};
 use crate::model::text::printable::one_line;
 use crate::remote::Connect;
 
@@ -21,23 +20,19 @@ use crate::remote::Connect;
 pub fn places(context: &Context<'_>, selector: &str) -> Result<Vec<Place>, Failure> {
     let targets = context.targets(selector)?;
     let (overrides, login) = (context.flags.overrides(), context::login_user()?);
-    let mut known_books: BTreeMap<SiteName, Option<BTreeMap<HostName, Option<String>>>> = BTreeMap::new();
-    for (site, names) in context.sites(&targets) {
-        let planned = books::site_hosts(&context.project, (site, names), &overrides, &login);
-        let known = match planned {
-            _ if site.recipe.is_none() => Some(BTreeMap::new()),
-            Ok(hosts) => Some(hosts.into_iter().map(|host| (host.name, host.book)).collect()),
+    let (mut folders, mut lost) = (BTreeMap::new(), BTreeSet::new());
+    for (site, names) in context.sites(&targets).into_iter().filter(|(site, _)| site.recipe.is_some()) {
+        match books::site_hosts(&context.project, (site, names), &overrides, &login) {
+            Ok(hosts) => folders.extend(hosts.into_iter().map(|host| ((host.site, host.name), host.book))),
             Err(error) => {
                 say(&format!("warning: where the lock of `{}` lies is not known: {}", site.name, error.in_short()));
-                None
+                lost.insert(&site.name);
             }
-        };
-        known_books.insert(site.name.clone(), known);
+        }
     }
     let places = trust::hosts(context, selector)?.into_iter().map(|host| {
-        let known = known_books.get(&host.site).and_then(Option::as_ref);
-        let folder = known.and_then(|books| books.get(&host.name).cloned()).flatten();
-        let book = Book { folder, lost: known.is_none(), ..host.site_book() };
+        let folder = folders.remove(&(host.site.clone(), host.name.clone())).flatten();
+        let book = Book { folder, lost: lost.contains(&host.site), ..host.site_book() };
         Place { host, book }
     });
     Ok(places.collect())
