@@ -176,16 +176,11 @@ fn trouble(text: &mut String, group: &[&HostSummary], agenda: &Agenda, color: bo
     for hint in host.reason.iter().flat_map(|reason| hint_lines(&reason.hints)) {
         _ = writeln!(text, "  {hint}");
     }
-    match host.outcome {
-        Some(HostOutcome::Unknown)
-            if host.failure.as_ref().is_some_and(|failure| matches!(failure.outcome, StepOutcome::Unknown { .. })) =>
-        {
-            _ = writeln!(text, "  nothing was undone on it since, and its command may still be running there");
-        }
-        Some(HostOutcome::Detached) => {
-            _ = writeln!(text, "  what was begun there goes on, or has ended: `fleet resume` finds out");
-        }
-        _ => {}
+    let is_unknown = |failure: &Failure| matches!(failure.outcome, StepOutcome::Unknown { .. });
+    if host.outcome == Some(HostOutcome::Unknown) && host.failure.as_ref().is_some_and(is_unknown) {
+        _ = writeln!(text, "  nothing was undone on it since, and its command may still be running there");
+    } else if host.outcome == Some(HostOutcome::Detached) {
+        _ = writeln!(text, "  what was begun there goes on, or has ended: `fleet resume` finds out");
     }
     if let Some(activity) = &host.activity {
         let doing = if activity.kind == StepKind::Undo { "undoing" } else { "running" };
