@@ -44,14 +44,10 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     let scans: BTreeMap<_, _> = stream::iter(scans.collect::<Vec<_>>()).buffer_unordered(width).collect().await;
 
     let mut offered = Vec::new();
-    let mut keys = Vec::new();
     let mut failed = Vec::new();
     for host in &hosts {
         match scans.get(&(&host.endpoint.address, host.endpoint.port)) {
-            Some(Ok(key)) => {
-                offered.push(Offered::new(host, key, known));
-                keys.push(key.clone());
-            }
+            Some(Ok(key)) => offered.push(Offered::new(host, key, known)),
             Some(Err(error)) => failed.push((host, error)),
             None => {}
         }
@@ -68,24 +64,17 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
             advise(&format!("{}: not pinned: {refusal}", offer.host), &[Hint::Advice(refusal.hint())]);
         }
     }
-    pin(context, &decision, &offered, &keys, listed.is_some())?;
+    let pins = decision.pin.iter().filter_map(|index| {
+        let Offered { address, port, .. } = offered.get(*index)?;
+        let key = scans.get(&(address, *port))?.as_ref().ok()?;
+        Some(Pin { address: address.clone(), port: *port, key: key.clone() })
+    });
+    pin(context, &pins.collect::<Vec<_>>(), listed.is_some())?;
     let trusted = failed.is_empty() && decision.refused.is_empty();
     Ok(if trusted { exit::SUCCESS } else { exit::UNREACHABLE })
 }
 
-fn pin(
-    context: &Context<'_>,
-    decision: &TrustDecision,
-    offered: &[Offered],
-    keys: &[HostKey],
-    verified: bool,
-) -> Result<(), Failure> {
-    let pins: Vec<Pin> = decision
-        .pin
-        .iter()
-        .filter_map(|index| offered.get(*index).zip(keys.get(*index)))
-        .map(|(offer, key)| Pin { address: offer.address.clone(), port: offer.port, key: key.clone() })
-        .collect();
+fn pin(context: &Context<'_>, pins: &[Pin], verified: bool) -> Result<(), Failure> {
     if pins.is_empty() {
         return Ok(());
     }
@@ -100,7 +89,7 @@ fn pin(
         let failed = |e| Failure::environment(format!("cannot make {}: {e}", folder.display()));
         files::private_dir(folder).map_err(failed)?;
     }
-    pin::pin(&path, &pins).map_err(Failure::environment)?;
+    pin::pin(&path, pins).map_err(Failure::environment)?;
     say(&format!("pinned {} in keys/known_hosts", counted(pins.len(), "key")));
     Ok(())
 }
