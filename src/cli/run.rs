@@ -1,10 +1,10 @@
 //! `fleet SITE TASK...` and `fleet SITE run -- CMD`.
 
-use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
 use jiff::{Timestamp, Zoned};
+use tokio::sync::OnceCell;
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 
@@ -24,7 +24,7 @@ use crate::model::run::event::Signal;
 use crate::model::run::exit;
 use crate::model::run::summary::Summary;
 use crate::model::text::hint::Hint;
-use crate::model::text::name::{RunId, SiteName, TaskName};
+use crate::model::text::name::{RunId, TaskName};
 use crate::model::text::printable::printable;
 use crate::record::store::{Record, Store as _};
 use crate::remote::Connect;
@@ -49,8 +49,9 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     for (site, _) in &sites {
         context.recipe(site)?;
     }
-    let mut plans: VecDeque<(Plan, Asked, RunId)> = VecDeque::new();
-    let mut connector: Option<Arc<dyn Connect>> = None;
+    let mut plans: Vec<(Plan, Asked, RunId)> = Vec::new();
+    // Keys are read, and passphrases asked for, once.
+    let connector = OnceCell::new();
     for (site, hosts) in sites {
         let run = fresh_run_id(&Zoned::now()).map_err(Failure::environment)?;
         let mut asked = Asked {
@@ -64,16 +65,13 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         };
         let plan = match planning::plan(&context.project, &asked, &run) {
             Err(PlanningError::Plan(unproven @ PlanError::Unproven { .. })) => {
-                let way = match &connector {
-                    Some(way) => Arc::clone(way),
-                    None => Arc::clone(connector.insert(way_to_all(context, args).await?)),
-                };
-                books::prove(context, &way, site, (&mut asked, unproven)).await?;
+                let way = connector.get_or_try_init(|| way_to_all(context, args)).await?;
+                books::prove(context, way, site, (&mut asked, unproven)).await?;
                 planning::plan(&context.project, &asked, &run)?
             }
             plan => plan?,
         };
-        plans.push_back((plan, asked, run));
+        plans.push((plan, asked, run));
     }
     if context.flags.dry_run {
         return dry_run(context, plans.iter().map(|(plan, ..)| plan));
@@ -87,14 +85,12 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     for (plan, ..) in &plans {
         descriptors::suffice_for(plan)?;
     }
-    let connector = match connector {
-        Some(way) => way,
-        None => way_to_all(context, args).await?,
-    };
-    while let Some((plan, asked, run)) = plans.pop_front() {
-        let code = execute(context, (plan, Some(&asked)), run, Arc::clone(&connector)).await?;
+    let connector = connector.get_or_try_init(|| way_to_all(context, args)).await?;
+    let mut plans = plans.into_iter();
+    while let Some((plan, asked, run)) = plans.next() {
+        let code = execute(context, (plan, Some(&asked)), run, Arc::clone(connector)).await?;
         if code != exit::SUCCESS {
-            let left: Vec<&str> = plans.iter().flat_map(|(plan, ..)| &plan.sites).map(SiteName::as_str).collect();
+            let left: Vec<String> = plans.flat_map(|(plan, ..)| plan.sites).map(String::from).collect();
             if !left.is_empty() {
                 say(&format!("not begun, because of that: {}", left.join(", ")));
             }
@@ -104,7 +100,7 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     Ok(exit::SUCCESS)
 }
 
-/// The way in to all hosts that the command touches or asks. Keys are read, and passphrases asked for, once.
+/// The way in to all hosts that the command touches or asks.
 async fn way_to_all(context: &Context<'_>, args: &SiteArgs) -> Result<Arc<dyn Connect>, Failure> {
     let targets = context.targets(&args.selector)?;
     let mut hosts = trust::hosts(context, &args.selector)?;
