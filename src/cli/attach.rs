@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::context::{self, Context, advise};
 use super::failure::Failure;
 use super::{interrupts, run};
-use crate::app::choice::{Purpose, choose};
+use crate::app::choice::choose;
 use crate::app::resume_error::ResumeError;
 use crate::model::run::event::Signal;
 use crate::model::run::exit;
@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Shows a run until it ends; its exit code is this one's. Ctrl-C leaves the view, and nothing else.
 pub async fn attach(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
     let store = context.store();
-    let run = choose(&store, typed, Purpose::Attach)?;
+    let run = choose(&store, typed, None)?;
     if store.controller(&run).is_none() {
         let ended = store.known(&run)?.summary.finished.is_some();
         return Err(if ended { ResumeError::Ended(run) } else { ResumeError::NoController(run) }.into());

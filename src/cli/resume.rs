@@ -8,7 +8,7 @@ use super::context::{Context, say};
 use super::failure::Failure;
 use super::interrupts::{self, Listening};
 use super::{access, attach, descriptors, run};
-use crate::app::choice::{Purpose, choose};
+use crate::app::choice::choose;
 use crate::app::taken::Taken;
 use crate::engine::Run;
 use crate::model::plan::plan::Plan;
@@ -17,10 +17,9 @@ use crate::model::text::name::RunId;
 use crate::record::store::Store as _;
 
 pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Failure> {
-    let store = context.store();
-    let (listening, mut taken) = take(context, choose(&store, &args.run.run, Purpose::Resume)?, Direction::Forward)?;
+    let (listening, mut taken) = take(context, &args.run.run, Direction::Forward)?;
     if !args.as_planned {
-        taken.refuse_other_plan(&store, &context.project)?;
+        taken.refuse_other_plan(&context.store(), &context.project)?;
     }
     taken.decide(&args.assume_done, Decision::AssumeDone)?;
     taken.decide(&args.rerun, Decision::Rerun)?;
@@ -31,7 +30,7 @@ pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Fail
 }
 
 pub async fn undo(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
-    let (listening, taken) = take(context, choose(&context.store(), typed, Purpose::Undo)?, Direction::Back)?;
+    let (listening, taken) = take(context, typed, Direction::Back)?;
     let plan = &taken.known.plan;
     run::confirm(context, plan, &format!("undo of run {} ({})", taken.run, plan.task))?;
     go(context, (listening, taken)).await
@@ -40,7 +39,7 @@ pub async fn undo(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
 /// Ends the steps of a run, and has it undone by its policy.
 pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
     let store = context.store();
-    let run = choose(&store, typed, Purpose::Cancel)?;
+    let run = choose(&store, typed, Some(Direction::Cancel))?;
     let confirm = |run: &RunId, plan: &Plan| run::confirm(context, plan, &format!("end of run {run} ({})", plan.task));
     let mut asked = false;
     if store.controller(&run).is_some() {
@@ -63,7 +62,7 @@ pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
             }
         }
     }
-    let (listening, taken) = take(context, run, Direction::Cancel)?;
+    let (listening, taken) = take(context, run.as_str(), Direction::Cancel)?;
     if !asked {
         confirm(&taken.run, &taken.known.plan)?;
     }
@@ -71,9 +70,10 @@ pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
 }
 
 /// Whoever has the record is its controller, and may be told at once.
-fn take(context: &Context<'_>, run: RunId, direction: Direction) -> Result<(Listening, Taken), Failure> {
-    let listening = interrupts::listen()?;
-    Ok((listening, Taken::take(&context.store(), run, direction)?))
+fn take(context: &Context<'_>, typed: &str, direction: Direction) -> Result<(Listening, Taken), Failure> {
+    let store = context.store();
+    let run = choose(&store, typed, Some(direction))?;
+    Ok((interrupts::listen()?, Taken::take(&store, run, direction)?))
 }
 
 async fn go(context: &Context<'_>, ((interrupts, listening), taken): (Listening, Taken)) -> Result<u8, Failure> {
