@@ -56,7 +56,7 @@ impl Advise for PlanningError {
 }
 
 /// What a site gets from the one that it follows is decided when it is planned, so both cannot be in one command.
-pub fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), PlanningError> {
+pub fn refuse_followers(sites: &[(&Site, Vec<HostName>)]) -> Result<(), PlanningError> {
     for (site, _) in sites {
         let followed = site.follows.as_ref().map(|follows| &follows.value);
         if let Some(followed) = followed.filter(|name| sites.iter().any(|(other, _)| other.name == **name)) {

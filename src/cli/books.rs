@@ -21,7 +21,7 @@ pub fn places(context: &Context<'_>, selector: &str) -> Result<Vec<Place>, Failu
     let targets = context.targets(selector)?;
     let (overrides, login) = (context.flags.overrides(), context::login_user()?);
     let (mut folders, mut lost) = (BTreeMap::new(), BTreeSet::new());
-    for (site, names) in context.sites(&targets).into_iter().filter(|(site, _)| site.recipe.is_some()) {
+    for (site, names) in targets.iter().filter(|(site, _)| site.recipe.is_some()) {
         match books::site_hosts(&context.project, (site, names), &overrides, &login) {
             Ok(hosts) => folders.extend(hosts.into_iter().map(|host| ((host.site, host.name), host.book))),
             Err(error) => {

@@ -16,18 +16,21 @@ use crate::app::planning;
 use crate::files::owner;
 use crate::files::project::{self, LoadOptions, Project};
 use crate::model::inventory::inventory::{Inventory, Site};
-use crate::model::inventory::selector::{Selector, SelectorError, Targets, restrict};
+use crate::model::inventory::selector::{Selector, SelectorError, restrict};
 use crate::model::plan::planner::DEFAULT_PARALLEL;
 use crate::model::recipe::recipe::Recipe;
 use crate::model::run::exit;
 use crate::model::text::hint::Hint;
-use crate::model::text::name::{HostName, SiteName, UserName};
+use crate::model::text::name::{HostName, UserName};
 use crate::model::text::printable::printable;
 use crate::record::folder::store::FolderStore;
 use crate::report::words::{counted, hint_lines};
 
 /// The recipes inside the binary.
 const BUILT_IN: [(&str, &str); 1] = [("git-site", include_str!("../../recipes/git-site.toml"))];
+
+/// Targeted sites with their targeted hosts.
+pub type Targets<'a> = Vec<(&'a Site, Vec<HostName>)>;
 
 /// A loaded project and the flags.
 ///
@@ -48,15 +51,15 @@ impl<'a> Context<'a> {
         Ok(Self { flags, project: project::load(&root(flags)?, options)?, told: Once::new(), capped: Once::new() })
     }
 
-    /// The hosts that the selector, `--limit` and `--exclude` name. Which broken files have nothing to do with them is said once.
-    pub fn targets(&self, selector: &str) -> Result<Targets, Failure> {
+    /// The sites and hosts that the selector, `--limit` and `--exclude` name. Which broken files have nothing to do with them is said once.
+    pub fn targets(&self, selector: &str) -> Result<Targets<'_>, Failure> {
         let targets = self.targets_among(&self.project.inventory, selector)?;
         self.told.call_once(|| self.say_left_out(&targets));
         Ok(targets)
     }
 
     /// The same for a part of the inventory.
-    pub fn targets_among(&self, inventory: &Inventory, selector: &str) -> Result<Targets, Failure> {
+    pub fn targets_among(&self, inventory: &Inventory, selector: &str) -> Result<Targets<'_>, Failure> {
         if inventory.sites.is_empty() && inventory.broken.is_empty() && inventory.defaults.is_empty() {
             let failure =
                 Failure::new(exit::NO_MATCH, format!("{} has no sites", self.project.root.join("hosts").display()));
@@ -70,13 +73,15 @@ impl<'a> Context<'a> {
         let parse = |text: &Option<String>| text.as_deref().map(Selector::parse).transpose();
         let (limit, exclude) = (parse(&self.flags.limit)?, parse(&self.flags.exclude)?);
         let targets = selector.resolve(inventory, exclude.as_ref()).map_err(refused)?;
-        restrict(&targets, inventory, limit.as_ref(), exclude.as_ref()).map_err(refused)
+        let targets = restrict(&targets, inventory, limit.as_ref(), exclude.as_ref()).map_err(refused)?;
+        let known = &self.project.inventory.sites;
+        Ok(targets.sites().iter().filter_map(|(name, hosts)| Some((known.get(name)?, hosts.clone()))).collect())
     }
 
     /// A recipe that a target has is not left out: who needs it is refused.
-    fn say_left_out(&self, targets: &Targets) {
+    fn say_left_out(&self, targets: &[(&Site, Vec<HostName>)]) {
         let used: BTreeSet<&str> =
-            self.sites(targets).iter().filter_map(|(site, _)| Some(site.recipe.as_ref()?.value.as_str())).collect();
+            targets.iter().filter_map(|(site, _)| Some(site.recipe.as_ref()?.value.as_str())).collect();
         let sites = self.project.inventory.broken.keys().map(|stem| format!("hosts/{stem}.toml"));
         let recipes = self.project.broken_recipes.keys().filter(|name| !used.contains(name.as_str()));
         let files: Vec<String> = sites.chain(recipes.map(|name| format!("recipes/{name}.toml"))).collect();
@@ -87,14 +92,6 @@ impl<'a> Context<'a> {
         };
         let warning = format!("warning: {} {what} left out", printable(files.join(", ").as_bytes()));
         advise(&warning, &[Hint::command("fleet check")]);
-    }
-
-    /// The targeted sites with their hosts.
-    pub fn sites<'b>(&'b self, targets: &'b Targets) -> Vec<(&'b Site, &'b [HostName])> {
-        let find = |(name, hosts): &'b (SiteName, Vec<HostName>)| {
-            self.project.inventory.sites.get(name).map(|site| (site, hosts.as_slice()))
-        };
-        targets.sites().iter().filter_map(find).collect()
     }
 
     pub fn recipe(&self, site: &Site) -> Result<&Recipe, Failure> {

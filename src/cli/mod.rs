@@ -176,9 +176,8 @@ fn refuse_order(context: &Context<'_>, args: &SiteArgs, second: &str) -> Result<
 /// `trsut` is no task of the site but near to `trust`, and the recipe, or the lack of one, is not the trouble.
 fn refuse_slip(context: &Context<'_>, args: &SiteArgs, verb: &str) -> Result<(), Failure> {
     let Some(meant) = nearest(verb, SITE_VERBS) else { return Ok(()) };
-    let targets = context.targets(&args.selector)?;
     let mut tasks: Vec<&str> = Vec::new();
-    for (site, _) in context.sites(&targets) {
+    for (site, _) in context.targets(&args.selector)? {
         match context.recipe(site) {
             Ok(recipe) => tasks.extend(recipe.tasks.iter().map(|task| task.name.as_str())),
             // It may have such a task.

@@ -40,10 +40,9 @@ use crate::report::{self, Reporter};
 
 /// Runs tasks on each targeted site, one site after another; the first that does not succeed is the last.
 pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
-    let targets = context.targets(&args.selector)?;
+    let sites = context.targets(&args.selector)?;
     let tasks = args.tasks.iter().map(|task| TaskName::parse(task));
     let tasks = tasks.collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
-    let sites = context.sites(&targets);
     planning::refuse_followers(&sites)?;
     // Before the first of them is planned, for which hosts may be asked.
     for (site, _) in &sites {
@@ -56,7 +55,7 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         let run = fresh_run_id(&Zoned::now()).map_err(Failure::environment)?;
         let mut asked = Asked {
             site: site.name.clone(),
-            hosts: hosts.to_vec(),
+            hosts,
             tasks: tasks.clone(),
             overrides: context.flags.overrides(),
             login: context::login_user()?,
@@ -102,9 +101,8 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
 
 /// The way in to all hosts that the command touches or asks.
 async fn way_to_all(context: &Context<'_>, args: &SiteArgs) -> Result<Arc<dyn Connect>, Failure> {
-    let targets = context.targets(&args.selector)?;
     let mut hosts = trust::hosts(context, &args.selector)?;
-    for (site, _) in context.sites(&targets) {
+    for (site, _) in context.targets(&args.selector)? {
         hosts.extend(books::followed(context, site)?);
     }
     access::for_runs(context, &hosts).await
@@ -120,8 +118,7 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
         [text] => text.clone(),
         words => words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "),
     };
-    let targets = context.targets(&args.selector)?;
-    let sites = context.sites(&targets);
+    let sites = context.targets(&args.selector)?;
     let plan = planner::plan_command(&sites, &command, &context.flags.overrides(), &context::login_user()?)
         .map_err(|e| Failure::new(exit::INVALID, e))?;
     if context.flags.dry_run {

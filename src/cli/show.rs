@@ -23,7 +23,7 @@ pub fn list(context: &Context<'_>, selector: Option<&str>) -> Result<u8, Failure
         }
         selector => context.targets(selector.unwrap_or("all"))?,
     };
-    print(&inventory_text::sites(context.sites(&targets), context::stdout_colour(context.flags)))?;
+    print(&inventory_text::sites(&targets, context::stdout_colour(context.flags)))?;
     if selector.is_none() && !inventory.broken.is_empty() {
         return Err(Failure::Diagnostics(inventory.errors()));
     }
@@ -31,8 +31,7 @@ pub fn list(context: &Context<'_>, selector: Option<&str>) -> Result<u8, Failure
 }
 
 pub fn explain(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
-    let targets = context.targets(selector)?;
-    let sites = context.sites(&targets).into_iter().map(|(site, names)| explain_site(context, site, names));
+    let sites = context.targets(selector)?.into_iter().map(|(site, names)| explain_site(context, site, &names));
     print(&sites.collect::<Result<Vec<_>, _>>()?.join("\n"))?;
     Ok(exit::SUCCESS)
 }
@@ -59,9 +58,8 @@ fn explain_site(context: &Context<'_>, site: &Site, names: &[HostName]) -> Resul
 }
 
 pub fn tasks(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
-    let targets = context.targets(selector)?;
     let mut shown = Vec::new();
-    for (site, _) in context.sites(&targets) {
+    for (site, _) in context.targets(selector)? {
         let recipe = context.recipe(site)?;
         if !shown.contains(&&recipe.name) {
             shown.push(&recipe.name);

@@ -96,8 +96,7 @@ fn pin(context: &Context<'_>, pins: &[Pin], verified: bool) -> Result<(), Failur
 
 /// All targeted hosts of all sites, as a run would reach them.
 pub fn hosts(context: &Context<'_>, selector: &str) -> Result<Vec<PlanHost>, Failure> {
-    let targets = context.targets(selector)?;
-    let sites = context.sites(&targets);
+    let sites = context.targets(selector)?;
     planner::plan_hosts(&sites, &context.flags.overrides(), &context::login_user()?)
         .map_err(|e| Failure::new(exit::INVALID, e.to_string()))
 }

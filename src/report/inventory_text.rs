@@ -15,7 +15,7 @@ use crate::model::text::name::{HostName, RoleName, TaskName};
 use crate::model::text::printable::one_line;
 
 /// The table of `fleet list`.
-pub fn sites<'a>(sites: impl IntoIterator<Item = (&'a Site, &'a [HostName])>, color: bool) -> String {
+pub fn sites(sites: &[(&Site, Vec<HostName>)], color: bool) -> String {
     let mut rows = vec![headings(&["SITE", "STAGE", "RECIPE", "FOLLOWS", "HOSTS"])];
     for (site, hosts) in sites {
         let or_dash = |text: Option<String>| Cell::plain(text.unwrap_or_else(|| "-".to_owned()));
