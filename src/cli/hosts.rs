@@ -87,21 +87,12 @@ pub async fn check(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     let mut text = String::new();
     let mut troubled = false;
     for (Place { host, .. }, answer) in &answers {
-        let lines = match answer {
-            Err(reason) => {
-                troubled = true;
-                vec![(Tone::Bad, format!("cannot be asked: {}", reason.in_one_line()))]
-            }
-            Ok(report) => {
-                let findings = site_state::findings(report);
-                troubled |= findings.iter().any(Finding::is_trouble);
-                findings.iter().map(in_words).collect::<Vec<_>>()
-            }
-        };
-        if lines.is_empty() {
+        let findings = site_state::findings(answer);
+        troubled |= findings.iter().any(Finding::is_trouble);
+        if findings.is_empty() {
             let _ = writeln!(text, "{}: nothing to report", host.label);
         }
-        for (tone, line) in lines {
+        for (tone, line) in findings.iter().map(in_words) {
             let line = tone.paint(&one_line(&line), context::stdout_colour(context.flags));
             let _ = writeln!(text, "{}: {line}", host.label);
         }
@@ -113,6 +104,7 @@ pub async fn check(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
 
 fn in_words(finding: &Finding<'_>) -> (Tone, String) {
     match finding {
+        Finding::Silent(reason) => (Tone::Bad, format!("cannot be asked: {}", reason.in_one_line())),
         Finding::NoSpool => (
             Tone::Bad,
             "no folder for the spool: neither the home folder nor /var/tmp can be written to; no step can run"
