@@ -5,7 +5,6 @@ use std::fmt::Display;
 use crate::app::planning::PlanningError;
 use crate::app::resume_error::ResumeError;
 use crate::files::project::ProjectError;
-use crate::keys::store::StoreError;
 use crate::model::config::diagnostic::Diagnostic;
 use crate::model::inventory::selector::SelectorError;
 use crate::model::plan::planner::PlanError;
@@ -152,12 +151,6 @@ fn with_cause(error: &dyn std::error::Error) -> String {
 
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
-        Self::of(exit::ENVIRONMENT, &error)
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
         Self::of(exit::ENVIRONMENT, &error)
     }
 }

@@ -34,7 +34,8 @@ pub fn generate(flags: &Flags, ask_passphrase: bool, file: Option<&Path>) -> Res
         None => None,
     };
     let comment = format!("fleet {}", context::operator());
-    let pair = generate_pair(&folder, &comment, passphrase.as_ref())?;
+    let pair = generate_pair(&folder, &comment, passphrase.as_ref());
+    let pair = pair.map_err(|error| Failure::of(exit::ENVIRONMENT, &error))?;
     say(&format!("made {} (stays here) and {}", pair.private.display(), pair.public.display()));
     print(&format!("{}\n", pair.fingerprint))?;
     say("next: fleet SITE trust, then fleet SITE distribute-keys");
