@@ -50,8 +50,7 @@ pub fn parse(argv: Vec<String>) -> Result<Cli, clap::Error> {
     let (argv, at) = normalize(argv);
     let verb = argv.get(at).map(String::as_str).unwrap_or_default();
     let typed = flags::of_verb(flags::without_variables(command.clone()), verb, None).try_get_matches_from(&argv)?;
-    flags::refuse_ignored(&command, &typed)?;
-    let (_, what) = flags::typed(&typed);
+    let what = flags::refuse_ignored(&command, &typed)?;
     let command = flags::of_verb(command, verb, what.as_deref());
     let matches = command.try_get_matches_from(&argv)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
