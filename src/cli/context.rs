@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
-use std::sync::{Once, OnceLock};
+use std::sync::{LazyLock, Once};
 
 use clap::ColorChoice;
 use jiff::tz::TimeZone;
@@ -187,7 +187,7 @@ pub fn zone() -> TimeZone {
 /// The user who runs fleet, by `USER`, `LOGNAME` or `id -un`.
 pub fn login_user() -> Result<UserName, Failure> {
     let set = |name: &'static str| Some((name, std::env::var(name).ok().filter(|value| !value.is_empty())?));
-    let asked = || Some(("`id -un`", whoami()?));
+    let asked = || Some(("`id -un`", WHOAMI.clone()?));
     let unknown = |why: String| {
         let hint = Hint::advice("set ssh.user in hosts/defaults.toml, or use --user");
         Failure::environment(format!("who are you? {why}")).hint(hint)
@@ -199,15 +199,11 @@ pub fn login_user() -> Result<UserName, Failure> {
 }
 
 /// What `id -un` says. Asked once: a process for each site would cost more than reading its files.
-fn whoami() -> Option<String> {
-    static NAME: OnceLock<Option<String>> = OnceLock::new();
-    let ask = || {
-        let output = std::process::Command::new("id").arg("-un").output().ok()?;
-        let name = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-        (!name.is_empty()).then_some(name)
-    };
-    NAME.get_or_init(ask).clone()
-}
+static WHOAMI: LazyLock<Option<String>> = LazyLock::new(|| {
+    let output = std::process::Command::new("id").arg("-un").output().ok()?;
+    let name = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (!name.is_empty()).then_some(name)
+});
 
 /// `user@controller`, for the record.
 pub fn operator() -> String {
