@@ -53,17 +53,15 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::SUCCESS });
         }
     };
+    let fail = |failure| ExitCode::from(tell(&cli.flags, failure));
     let _log = match logging::start(&cli.flags) {
         Ok(log) => log,
-        Err(failure) => return ExitCode::from(tell(&cli.flags, failure)),
+        Err(failure) => return fail(failure),
     };
     descriptors::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            say(&format!("error: cannot start: {error}"));
-            return ExitCode::from(exit::ENVIRONMENT);
-        }
+        Err(error) => return fail(Failure::environment(format!("cannot start: {error}"))),
     };
     // A panic of a worker costs its host only; one that comes here was told by Rust itself.
     let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(dispatch(&cli))));
