@@ -79,10 +79,10 @@ fn pin(context: &Context<'_>, pins: &[Pin], verified: bool) -> Result<(), Failur
         return Ok(());
     }
     let many = if pins.len() == 1 { "this key".to_owned() } else { format!("these {} keys", pins.len()) };
-    // Who gave a list of fingerprints has answered already.
-    if !verified {
+    // Who gave a list of fingerprints has answered already. `FLEET_YES` is no answer: it was set for other questions, maybe long ago.
+    if !verified && !context.flags.yes_typed {
         let question = format!("Pin {many} in keys/known_hosts?");
-        ask::confirm_here(context.flags, &question, "--fingerprints FILE, or a typed --yes")?;
+        ask::yes_or_no(context.flags, &question, "--fingerprints FILE, or a typed --yes")?;
     }
     let path = context.known_hosts();
     if let Some(folder) = path.parent() {
