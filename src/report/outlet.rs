@@ -145,11 +145,8 @@ impl Drop for Outlet {
         state.closed = true;
         self.shared.changed.notify_all();
         let is_left = |state: &mut State| state.failed.is_none() && state.bytes > 0;
-        if let Some(farewell) = self.farewell {
-            drop(self.shared.changed.wait_timeout_while(state, farewell, is_left));
-        } else {
-            drop(self.shared.changed.wait_while(state, is_left));
-        }
+        let farewell = self.farewell.unwrap_or(Duration::MAX);
+        drop(self.shared.changed.wait_timeout_while(state, farewell, is_left));
     }
 }
 
