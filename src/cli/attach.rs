@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::context::{self, Context, advise};
+use super::context::{Context, advise};
 use super::failure::Failure;
 use super::{interrupts, run};
 use crate::app::choice::choose;
@@ -67,7 +67,7 @@ pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
             let failure = Failure::new(exit::UNKNOWN, format!("the controller of run {run} is gone; its steps go on"));
             return Err(failure.hint(Hint::Command(format!("fleet resume {run}"))));
         };
-        let (json, color) = (context.flags.json, context::stdout_colour(context.flags));
+        let (json, color) = (context.flags.json, context.color());
         drop(reporters);
         run::tell_end(&plan, &summary, json, color);
         return Ok(code);

@@ -1,7 +1,7 @@
 //! What every command needs: the project, its inventory and recipes, and how to write to people.
 
 use std::collections::BTreeSet;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal, Write as _};
 use std::path::PathBuf;
 use std::sync::{LazyLock, Once};
 
@@ -118,6 +118,11 @@ impl<'a> Context<'a> {
         FolderStore::new(&self.project.root.join(".fleet/runs"))
     }
 
+    /// Is standard output to be coloured?
+    pub fn color(&self) -> bool {
+        colour(self.flags, &io::stdout())
+    }
+
     pub fn known_hosts(&self) -> PathBuf {
         self.project.root.join("keys/known_hosts")
     }
@@ -130,25 +135,18 @@ pub fn root(flags: &Flags) -> Result<PathBuf, Failure> {
     Ok(root)
 }
 
-pub fn colour(flags: &Flags, terminal: bool) -> bool {
+/// Is what is written there to be coloured?
+pub fn colour(flags: &Flags, out: &impl IsTerminal) -> bool {
     match flags.color {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
-        ColorChoice::Auto => terminal && !is_dumb() && std::env::var_os("NO_COLOR").is_none(),
+        ColorChoice::Auto => out.is_terminal() && !is_dumb() && std::env::var_os("NO_COLOR").is_none(),
     }
 }
 
 /// Is it a terminal that can only print? Emacs and simple consoles say so with `TERM=dumb`; no `TERM` counts as the same, as in git.
 pub fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
-}
-
-pub fn stdout_colour(flags: &Flags) -> bool {
-    colour(flags, io::stdout().is_terminal())
-}
-
-pub fn stderr_colour(flags: &Flags) -> bool {
-    colour(flags, io::stderr().is_terminal())
 }
 
 /// Columns to write in: the terminal's, or `COLUMNS`, or 100.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::args::SiteArgs;
 use super::books;
-use super::context::{self, Context, print};
+use super::context::{Context, print};
 use super::failure::Failure;
 use crate::app::books::{Answer, Place, in_force, is_unseen, reached};
 use crate::app::site_state::{self, Finding, PastRun, UseOfLeft};
@@ -51,10 +51,9 @@ pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
             }
         }
     }
-    let mut text = columns(&rows, context::stdout_colour(context.flags));
+    let mut text = columns(&rows, context.color());
     for (place, effect) in in_force(&answers) {
-        let line = one_line(&format!("in force: {}", effect.describe()));
-        let line = Tone::Warning.paint(&line, context::stdout_colour(context.flags));
+        let line = Tone::Warning.paint(&one_line(&format!("in force: {}", effect.describe())), context.color());
         let _ = writeln!(text, "{}: {line}", place.host.label);
     }
     print(&text)?;
@@ -93,7 +92,7 @@ pub async fn check(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
             let _ = writeln!(text, "{}: nothing to report", host.label);
         }
         for (tone, line) in findings.iter().map(in_words) {
-            let line = tone.paint(&one_line(&line), context::stdout_colour(context.flags));
+            let line = tone.paint(&one_line(&line), context.color());
             let _ = writeln!(text, "{}: {line}", host.label);
         }
     }

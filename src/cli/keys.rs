@@ -125,7 +125,7 @@ fn show(context: &Context<'_>, outcomes: &[HostKeyOutcome]) {
         vec![Cell::plain(outcome.host.to_string()), Cell::toned(tone, result)]
     });
     // Whoever closed standard output does not change how it ended.
-    let _ = print(&columns(&rows.collect::<Vec<_>>(), context::stdout_colour(context.flags)));
+    let _ = print(&columns(&rows.collect::<Vec<_>>(), context.color()));
     for outcome in outcomes {
         for hint in hint_lines(&outcome.hints()) {
             say(&format!("{}: {hint}", outcome.host));

@@ -85,7 +85,7 @@ fn tell(flags: &Flags, failure: Failure) -> u8 {
             code
         }
         Failure::Diagnostics(errors) => {
-            say(diagnostics::render(&errors, context::stderr_colour(flags), context::width()).trim_end());
+            say(diagnostics::render(&errors, context::colour(flags, &std::io::stderr()), context::width()).trim_end());
             exit::INVALID
         }
     }

@@ -137,7 +137,7 @@ fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>)
             let json = serde_json::to_string(plan).map_err(|e| Failure::new(exit::BUG, e))?;
             print(&format!("{json}\n"))?;
         } else {
-            print(&plan_text::plan(plan, context::stdout_colour(context.flags)))?;
+            print(&plan_text::plan(plan, context.color()))?;
         }
     }
     Ok(exit::SUCCESS)
@@ -183,7 +183,7 @@ pub fn views(context: &Context<'_>, plan: &Arc<Plan>) -> Result<Vec<Box<dyn Repo
         0 => Detail::Normal,
         _ => Detail::Verbose,
     };
-    let (color, zone) = (context::stderr_colour(flags), context::zone());
+    let (color, zone) = (context::colour(flags, &io::stderr()), context::zone());
     let telling = Telling { detail, color, zone, plan: Arc::clone(plan) };
     let out = if may_skip { Outlet::of_view(io::stderr()) } else { Outlet::new(io::stderr()) };
     let out = out.map_err(Failure::environment)?;
@@ -226,7 +226,7 @@ pub async fn carry_out(
     let (summary, reporters) = app::carry_out::carry_out(run, record, views).await;
     let code = summary.exit_code();
     drop(listening);
-    let (json, color) = (context.flags.json, context::stdout_colour(context.flags));
+    let (json, color) = (context.flags.json, context.color());
     let last_words = tokio::task::spawn_blocking(move || {
         // Gives the terminal back.
         drop(reporters);

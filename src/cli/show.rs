@@ -23,7 +23,7 @@ pub fn list(context: &Context<'_>, selector: Option<&str>) -> Result<u8, Failure
         }
         selector => context.targets(selector.unwrap_or("all"))?,
     };
-    print(&inventory_text::sites(&targets, context::stdout_colour(context.flags)))?;
+    print(&inventory_text::sites(&targets, context.color()))?;
     if selector.is_none() && !inventory.broken.is_empty() {
         return Err(Failure::Diagnostics(inventory.errors()));
     }
@@ -54,7 +54,7 @@ fn explain_site(context: &Context<'_>, site: &Site, names: &[HostName]) -> Resul
         };
         hosts.push((host, variables));
     }
-    Ok(inventory_text::explain(site, &hosts, context::stdout_colour(context.flags)))
+    Ok(inventory_text::explain(site, &hosts, context.color()))
 }
 
 pub fn tasks(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
@@ -63,7 +63,7 @@ pub fn tasks(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
         let recipe = context.recipe(site)?;
         if !shown.contains(&&recipe.name) {
             shown.push(&recipe.name);
-            print(&inventory_text::tasks(recipe, context::stdout_colour(context.flags)))?;
+            print(&inventory_text::tasks(recipe, context.color()))?;
         }
     }
     Ok(exit::SUCCESS)
@@ -71,13 +71,13 @@ pub fn tasks(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
 
 pub fn runs(context: &Context<'_>) -> Result<u8, Failure> {
     let runs = context.store().list()?;
-    print(&listing::runs(&runs, &context::zone(), context::stdout_colour(context.flags)))?;
+    print(&listing::runs(&runs, &context::zone(), context.color()))?;
     Ok(exit::SUCCESS)
 }
 
 pub fn show(context: &Context<'_>, run: &str) -> Result<u8, Failure> {
     let (plan, summary) = context.store().shown(run)?;
-    print(&listing::show(&plan.into(), &summary, &context::zone(), context::stdout_colour(context.flags)))?;
+    print(&listing::show(&plan.into(), &summary, &context::zone(), context.color()))?;
     Ok(exit::SUCCESS)
 }
 

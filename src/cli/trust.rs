@@ -54,7 +54,7 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     }
     let decision = decide(&offered, listed.as_ref());
     // A closed pipe is not success here: what nobody saw is not pinned.
-    print(&table(&decision, context::stdout_colour(context.flags)))
+    print(&table(&decision, context.color()))
         .map_err(|_| Failure::environment("cannot show the keys on standard output; nothing was pinned"))?;
     for (host, error) in &failed {
         say(&format!("{}: {}", host.label, printable(error.to_string().as_bytes())));
