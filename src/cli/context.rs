@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::{LazyLock, Once};
 
 use clap::ColorChoice;
-use jiff::tz::TimeZone;
 
 use super::args::Flags;
 use super::command_line::reserved_names;
@@ -176,10 +175,6 @@ pub fn advise(text: &str, hints: &[Hint]) {
 
 pub fn say_hint(hint: &Hint) {
     hint_lines(std::slice::from_ref(hint)).iter().for_each(|line| say(line));
-}
-
-pub fn zone() -> TimeZone {
-    TimeZone::system()
 }
 
 /// The user who runs fleet, by `USER`, `LOGNAME` or `id -un`.

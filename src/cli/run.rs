@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::Receiver;
@@ -183,8 +184,8 @@ pub fn views(context: &Context<'_>, plan: &Arc<Plan>) -> Result<Vec<Box<dyn Repo
         0 => Detail::Normal,
         _ => Detail::Verbose,
     };
-    let (color, zone) = (context::colour(flags, &io::stderr()), context::zone());
-    let telling = Telling { detail, color, zone, plan: Arc::clone(plan) };
+    let color = context::colour(flags, &io::stderr());
+    let telling = Telling { detail, color, zone: TimeZone::system(), plan: Arc::clone(plan) };
     let out = if may_skip { Outlet::of_view(io::stderr()) } else { Outlet::new(io::stderr()) };
     let out = out.map_err(Failure::environment)?;
     let is_behind = out.is_behind();

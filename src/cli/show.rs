@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 
+use jiff::tz::TimeZone;
+
 use super::context::{self, Context, print};
 use super::failure::Failure;
 use crate::model::inventory::inventory::{Inventory, Site};
@@ -70,19 +72,18 @@ pub fn tasks(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
 }
 
 pub fn runs(context: &Context<'_>) -> Result<u8, Failure> {
-    let runs = context.store().list()?;
-    print(&listing::runs(&runs, &context::zone(), context.color()))?;
+    print(&listing::runs(&context.store().list()?, &TimeZone::system(), context.color()))?;
     Ok(exit::SUCCESS)
 }
 
 pub fn show(context: &Context<'_>, run: &str) -> Result<u8, Failure> {
     let (plan, summary) = context.store().shown(run)?;
-    print(&listing::show(&plan.into(), &summary, &context::zone(), context.color()))?;
+    print(&listing::show(&plan.into(), &summary, &TimeZone::system(), context.color()))?;
     Ok(exit::SUCCESS)
 }
 
 pub fn logs(context: &Context<'_>, run: &str, host: Option<&str>, step: Option<&str>) -> Result<u8, Failure> {
-    let style = if io::stdout().is_terminal() { LogStyle::Terminal(context::zone()) } else { LogStyle::Raw };
+    let style = if io::stdout().is_terminal() { LogStyle::Terminal(TimeZone::system()) } else { LogStyle::Raw };
     logs::logs(&context.store(), LogQuery { run, host, step }, &style, &mut io::stdout().lock())?;
     Ok(exit::SUCCESS)
 }
