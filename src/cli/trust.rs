@@ -117,14 +117,10 @@ fn table(decision: &TrustDecision, color: bool) -> String {
         };
         let hosts = fold_names(row.hosts.iter().map(HostLabel::as_str));
         let tone = if matches!(row.decision, Decision::Refused(_)) { Tone::Bad } else { Tone::Plain };
-        vec![
-            Cell::plain(hosts),
-            Cell::plain(row.key_type.clone()),
-            Cell::plain(row.fingerprint.clone()),
-            Cell::toned(tone, fate),
-        ]
+        let cells = [hosts, row.key_type.clone(), row.fingerprint.clone()].map(Cell::plain);
+        cells.into_iter().chain([Cell::toned(tone, fate)]).collect()
     });
-    columns(&rows.collect::<Vec<_>>(), color)
+    columns(&rows.collect::<Vec<Vec<_>>>(), color)
 }
 
 fn read_fingerprints(path: &std::path::Path) -> Result<Fingerprints, Failure> {
