@@ -98,7 +98,7 @@ pub async fn carry_out(
     (now, by): (Timestamp, &str),
     width: usize,
 ) -> Vec<Result<bool, Reason>> {
-    let changed = changes.iter().map(async |(Place { host, book }, change)| {
+    let asked = changes.iter().map(async |(Place { host, book }, change)| {
         let question = match change {
             Change::Unlock(run) => {
                 Question::unlock(book, run, &format!("{run} {now:.0} unlocked {by} {} unlock", host.site))
@@ -110,5 +110,5 @@ pub async fn carry_out(
         };
         books::tell(connector, host, question).await.map(|answer| answer.lines().any(|line| line == "released"))
     });
-    stream::iter(changed).buffered(width).collect().await
+    stream::iter(asked).buffered(width).collect().await
 }

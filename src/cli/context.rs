@@ -174,7 +174,7 @@ pub fn advise(text: &str, hints: &[Hint]) {
 }
 
 pub fn say_hint(hint: &Hint) {
-    hint_lines(std::slice::from_ref(hint)).iter().for_each(|line| say(line));
+    say(&hint_lines(std::slice::from_ref(hint)).join("\n"));
 }
 
 /// The user who runs fleet, by `USER`, `LOGNAME` or `id -un`.

@@ -114,13 +114,13 @@ fn answered<'a>(answers: &'a [Answer<'a>]) -> impl Iterator<Item = (&'a Place, &
 /// Has the hosts do it, and tells on which it was done.
 async fn carry_out(context: &Context<'_>, connector: &Arc<dyn Connect>, changes: &[(&Place, Change)]) -> u8 {
     let (now, by) = (Timestamp::now(), context::operator());
-    let changed = unlocking::carry_out(connector, changes, (now, &by), context.width(changes.len())).await;
-    for ((place, change), changed) in changes.iter().zip(&changed) {
+    let results = unlocking::carry_out(connector, changes, (now, &by), context.width(changes.len())).await;
+    for ((place, change), result) in changes.iter().zip(&results) {
         let (done, not_done) = match change {
             Change::Unlock(run) => (format!("unlocked; it was locked by run {run}"), "not unlocked"),
             Change::Forget(_) => ("forgotten".to_owned(), "not forgotten"),
         };
-        let told = match (changed, change) {
+        let told = match (result, change) {
             (Ok(true), _) => format!("{done}, and the host's history says so"),
             (Ok(false), Change::Unlock(run)) => format!("{not_done}: run {run} does not have the lock any more"),
             (Ok(false), Change::Forget(_)) => {
@@ -130,7 +130,7 @@ async fn carry_out(context: &Context<'_>, connector: &Arc<dyn Connect>, changes:
         };
         say(&format!("{}: {told}", place.host.label));
     }
-    if changed.iter().all(|changed| matches!(changed, Ok(true))) { exit::SUCCESS } else { exit::FAILED }
+    if results.iter().all(|result| matches!(result, Ok(true))) { exit::SUCCESS } else { exit::FAILED }
 }
 
 /// Says what the lock does not take with it. Is there anything?
