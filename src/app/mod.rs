@@ -3,8 +3,10 @@
 pub mod books;
 pub mod carry_out;
 pub mod choice;
+pub mod consent;
 pub mod planning;
 pub mod resume_error;
 pub mod run_id;
 pub mod site_state;
 pub mod taken;
+pub mod unlocking;

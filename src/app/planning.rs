@@ -7,7 +7,7 @@ use crate::model::plan::plan::Plan;
 use crate::model::plan::planner::{self, Asked, PlanError, Request};
 use crate::model::recipe::recipe::Recipe;
 use crate::model::text::hint::{Advise, Hint};
-use crate::model::text::name::{RecipeName, RunId, SiteName, VarName};
+use crate::model::text::name::{HostName, RecipeName, RunId, SiteName, VarName};
 
 #[derive(Debug, thiserror::Error)]
 pub enum PlanningError {
@@ -20,6 +20,8 @@ pub enum PlanningError {
     Broken(Vec<Diagnostic>),
     #[error("--set {name}: neither recipe `{recipe}` nor site `{site}` knows such a variable")]
     UnknownVariable { name: VarName, meant: Option<String>, recipe: RecipeName, site: SiteName },
+    #[error("`{follower}` gets what is proven on `{followed}`, so they cannot go together")]
+    Together { follower: SiteName, followed: SiteName },
     #[error(transparent)]
     Plan(#[from] PlanError),
 }
@@ -45,11 +47,23 @@ impl Advise for PlanningError {
             }
             Self::UnknownVariable { meant: Some(meant), .. } => Hint::did_you_mean(meant),
             Self::UnknownVariable { site, .. } => Hint::Advice(format!("fleet tasks {site} shows its variables")),
+            Self::Together { follower, followed } => Hint::Advice(format!("first `{followed}`, then `{follower}`")),
             Self::Plan(error) => return error.hints(),
             Self::NoSite(_) | Self::Broken(_) => return Vec::new(),
         };
         vec![hint]
     }
+}
+
+/// What a site gets from the one that it follows is decided when it is planned, so both cannot be in one command.
+pub fn refuse_followers(sites: &[(&Site, Vec<HostName>)]) -> Result<(), PlanningError> {
+    for (site, _) in sites {
+        let followed = site.follows.as_ref().map(|follows| &follows.value);
+        if let Some(followed) = followed.filter(|name| sites.iter().any(|(other, _)| other.name == **name)) {
+            return Err(PlanningError::Together { follower: site.name.clone(), followed: followed.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// The errors that are in the way of some; all that there are, where these are in what all sites share.

@@ -1,11 +1,14 @@
 //! How things stand on the hosts of a site, and whether that is a state to be left in.
 
 use super::books::{Answer, Place, is_unseen};
+use crate::model::run::reason::Reason;
 use crate::remote::{Holder, HostReport, InForce, LEAST_ROOM, Left, Scope};
 
 /// What is to be said of a host.
 #[derive(Debug)]
 pub enum Finding<'r> {
+    /// It cannot be asked.
+    Silent(&'r Reason),
     /// Nowhere can a run keep anything.
     NoSpool,
     /// So little room, in KiB.
@@ -44,16 +47,18 @@ impl Finding<'_> {
     /// Can no run begin, or not go well, because of that?
     pub fn is_trouble(&self) -> bool {
         match self {
-            Self::NoSpool | Self::LittleRoom { .. } | Self::Exposed(_) | Self::NoBook(_) => true,
+            Self::Silent(_) | Self::NoSpool | Self::LittleRoom { .. } | Self::Exposed(_) | Self::NoBook(_) => true,
             Self::Limit(_) | Self::Scope(_) | Self::InForce(_) | Self::Locked(_) | Self::Left { .. } => false,
         }
     }
 }
 
-pub fn findings(report: &HostReport) -> Vec<Finding<'_>> {
-    if report.fault {
-        return vec![Finding::NoSpool];
-    }
+pub fn findings(answer: &Result<HostReport, Reason>) -> Vec<Finding<'_>> {
+    let report = match answer {
+        Err(reason) => return vec![Finding::Silent(reason)],
+        Ok(HostReport { fault: true, .. }) => return vec![Finding::NoSpool],
+        Ok(report) => report,
+    };
     let spool = report.spool.as_str();
     let room = report.free.filter(|free| *free < LEAST_ROOM).map(|free| Finding::LittleRoom { free, spool });
     let mut found: Vec<Finding<'_>> = room.into_iter().collect();

@@ -1,6 +1,6 @@
 //! A run that another controller began, taken up from its record.
 
-use super::choice::is_open;
+use super::choice::{has_begun, is_open};
 use super::planning;
 use super::resume_error::ResumeError;
 use crate::engine::Resumed;
@@ -21,10 +21,15 @@ pub struct Taken {
     pub run: RunId,
     pub known: Known,
     record: Box<dyn Record>,
+    direction: Direction,
+    /// What somebody has decided about its open steps.
+    decided: Vec<(OpenStep, Decision)>,
+    /// The hosts that it finishes without.
+    given_up: Vec<HostIndex>,
 }
 
 impl Taken {
-    /// Takes it up, unless another process works on it.
+    /// Takes it up, unless another process works on it, or there is nothing to do in that direction.
     ///
     /// The way back needs the text of a script only where nobody knows whether it still runs: one that is lost keeps no site as it is.
     pub fn take(store: &dyn Store, run: RunId, direction: Direction) -> Result<Self, ResumeError> {
@@ -35,26 +40,25 @@ impl Taken {
             return Err(ResumeError::AdHoc(run));
         }
         let open = known.past.open_steps();
-        let is_open = |at| open.iter().any(|open| open.at == at && open.kind == StepKind::Run);
+        let may_run = |at| open.iter().any(|open| open.at == at && open.kind == StepKind::Run);
         for (at, id) in known.plan.blob_ids() {
-            if direction == Direction::Forward || is_open(at) {
+            if direction == Direction::Forward || may_run(at) {
                 store.blob(&run, id)?;
             }
         }
-        Ok(Self { run, known, record })
-    }
-
-    /// An error when there is nothing to go on with.
-    pub fn refuse_over(&self) -> Result<(), ResumeError> {
-        let Known { plan, summary, .. } = &self.known;
-        let succeeded = match summary.told_exit_code {
-            _ if summary.finished.is_none() => return Ok(()),
-            Some(exit::SUCCESS) => true,
-            _ if is_open(&self.known) => return Ok(()),
-            _ => false,
-        };
-        let site = plan.sites.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        Err(ResumeError::Over { run: self.run.clone(), site, task: plan.task.clone(), succeeded })
+        let ended = known.summary.finished.is_some();
+        let succeeded = known.summary.told_exit_code == Some(exit::SUCCESS);
+        match direction {
+            Direction::Back if !has_begun(&known) => Err(ResumeError::NothingToUndo(run)),
+            Direction::Cancel if ended && !is_open(&known) => Err(ResumeError::NothingToCancel(run)),
+            Direction::Forward if ended && (succeeded || !is_open(&known)) => {
+                let site = known.plan.sites.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+                Err(ResumeError::Over { run, site, task: known.plan.task, succeeded })
+            }
+            Direction::Forward | Direction::Back | Direction::Cancel => {
+                Ok(Self { run, known, record, direction, decided: Vec::new(), given_up: Vec::new() })
+            }
+        }
     }
 
     /// A recipe or an inventory that has changed since would make another run of it.
@@ -71,14 +75,10 @@ impl Taken {
         difference.map_or(Ok(()), |difference| Err(ResumeError::Changed { run: self.run.clone(), difference }))
     }
 
-    /// Which hosts a decision is about: all on which the step is open.
-    pub fn decide<'s>(
-        &self,
-        typed: impl Iterator<Item = (&'s String, Decision)>,
-    ) -> Result<Vec<(OpenStep, Decision)>, ResumeError> {
+    /// Decides about steps, on all hosts on which they are open.
+    pub fn decide(&mut self, typed: &[String], decision: Decision) -> Result<(), ResumeError> {
         let open = self.known.past.open_steps();
-        let mut decided = Vec::new();
-        for (typed, decision) in typed {
+        for typed in typed {
             let (host, step) = typed.rsplit_once(':').map_or((None, typed.as_str()), |(host, step)| (Some(host), step));
             let fits = |open: &&OpenStep| {
                 let path = self.path(open);
@@ -90,24 +90,23 @@ impl Taken {
                 let open = open.iter().map(|open| format!("{}:{}", self.label(open.host), self.path(open))).collect();
                 return Err(ResumeError::NotOpen { run: self.run.clone(), typed: typed.clone(), open });
             }
-            if fitting.iter().any(|open| decided.iter().any(|(step, _): &(OpenStep, _)| step == *open)) {
+            if fitting.iter().any(|open| self.decided.iter().any(|(step, _)| step == *open)) {
                 return Err(ResumeError::DecidedTwice(typed.clone()));
             }
-            decided.extend(fitting.into_iter().map(|open| (open.clone(), decision)));
+            self.decided.extend(fitting.into_iter().map(|open| (open.clone(), decision)));
         }
-        Ok(decided)
+        Ok(())
     }
 
-    /// The hosts that are given up. Not one whose step the whole site depends on, as long as nobody knows how that step ended.
-    pub fn give_up(&self, typed: &[String], decided: &[(OpenStep, Decision)]) -> Result<Vec<HostIndex>, ResumeError> {
+    /// Gives hosts up. Not one whose step the whole site depends on, as long as nobody knows how that step ended.
+    pub fn give_up(&mut self, typed: &[String]) -> Result<(), ResumeError> {
         let Known { plan, past, .. } = &self.known;
-        let mut given_up = Vec::new();
         for name in typed {
             let Some(host) = plan.hosts.iter().position(|host| host.label.as_str() == name).map(HostIndex) else {
                 let hosts = plan.hosts.iter().map(|host| host.label.to_string()).collect();
                 return Err(ResumeError::NoHost { run: self.run.clone(), typed: name.clone(), hosts });
             };
-            let decision = decided.iter().find(|(open, _)| open.host == host);
+            let decision = self.decided.iter().find(|(open, _)| open.host == host);
             if let Some((open, Decision::Rerun)) = decision {
                 return Err(ResumeError::GivenUpAndRerun { host: name.clone(), step: self.path(open) });
             }
@@ -118,43 +117,49 @@ impl Taken {
                 let (run, step) = (self.run.clone(), self.path(open));
                 return Err(ResumeError::OnceInDoubt { run, host: name.clone(), step });
             }
-            given_up.push(host);
+            self.given_up.push(host);
         }
-        Ok(given_up)
+        Ok(())
     }
 
-    fn decided_past(&self, decided: &[(OpenStep, Decision)], given_up: &[HostIndex]) -> Past {
+    fn decided_past(&self) -> Past {
         let mut past = self.known.past.clone();
-        for (step, decision) in decided {
+        for (step, decision) in &self.decided {
             past.decide(step.host, step.at, *decision);
         }
-        for host in given_up {
+        for host in &self.given_up {
             past.give_up(*host);
         }
         past
     }
 
     /// Does the run go back when it goes on like that?
-    pub fn goes_back(&self, decided: &[(OpenStep, Decision)], given_up: &[HostIndex]) -> bool {
-        let past = self.decided_past(decided, given_up);
-        Scheduler::resume(&self.known.plan, &past, Direction::Forward).goes_back()
+    fn goes_back(&self) -> bool {
+        Scheduler::resume(&self.known.plan, &self.decided_past(), Direction::Forward).goes_back()
+    }
+
+    /// An error when a step is to run again that would then only be undone.
+    pub fn refuse_turned_back(&self) -> Result<(), ResumeError> {
+        let again = self.decided.iter().any(|(_, decision)| *decision == Decision::Rerun);
+        if again && self.goes_back() { Err(ResumeError::TurnedBack(self.run.clone())) } else { Ok(()) }
     }
 
     /// Steps that do no harm when they are run again need nobody to decide that, as long as the run goes forward.
-    pub fn with_harmless(
-        &self,
-        decided: Vec<(OpenStep, Decision)>,
-        given_up: &[HostIndex],
-    ) -> Vec<(OpenStep, Decision)> {
+    pub fn rerun_harmless(&mut self) {
         let harmless = |open: &OpenStep| {
             let unknown = matches!(open.outcome, Some(StepOutcome::Unknown { .. })) && open.kind == StepKind::Run;
             unknown && self.step(open).is_some_and(|step| step.idempotent || step.read_only)
         };
-        let undecided =
-            |open: &OpenStep| decided.iter().all(|(step, _)| step.host != open.host) && !given_up.contains(&open.host);
-        let again = self.known.past.open_steps().into_iter().filter(|open| harmless(open) && undecided(open));
-        let all: Vec<_> = decided.iter().cloned().chain(again.map(|open| (open, Decision::Rerun))).collect();
-        if self.goes_back(&all, given_up) { decided } else { all }
+        let undecided = |open: &OpenStep| {
+            self.decided.iter().all(|(step, _)| step.host != open.host) && !self.given_up.contains(&open.host)
+        };
+        let open = self.known.past.open_steps().into_iter();
+        let again: Vec<OpenStep> = open.filter(|open| harmless(open) && undecided(open)).collect();
+        let typed = self.decided.len();
+        self.decided.extend(again.into_iter().map(|open| (open, Decision::Rerun)));
+        if self.goes_back() {
+            self.decided.truncate(typed);
+        }
     }
 
     fn step(&self, open: &OpenStep) -> Option<&PlanStep> {
@@ -171,16 +176,10 @@ impl Taken {
     }
 
     /// Its record and its plan, and what it goes on with.
-    pub fn resumed(
-        self,
-        store: &dyn Store,
-        direction: Direction,
-        decided: Vec<(OpenStep, Decision)>,
-        given_up: Vec<HostIndex>,
-    ) -> Result<(Box<dyn Record>, Plan, Resumed), ResumeError> {
-        let (recorded, past) = (self.recorded(store)?, self.decided_past(&decided, &given_up));
-        let Known { plan, summary, .. } = self.known;
-        Ok((self.record, plan, Resumed { past, summary, direction, decided, given_up, recorded }))
+    pub fn resumed(self, store: &dyn Store) -> Result<(Box<dyn Record>, Plan, Resumed), ResumeError> {
+        let (recorded, past) = (self.recorded(store)?, self.decided_past());
+        let Self { known: Known { plan, summary, .. }, record, direction, decided, given_up, .. } = self;
+        Ok((record, plan, Resumed { past, summary, direction, decided, given_up, recorded }))
     }
 
     /// How much of the output of the steps in flight is in the logs.

@@ -14,6 +14,7 @@ use super::failure::Failure;
 use crate::model::plan::plan::PlanHost;
 use crate::model::recipe::shell::quote;
 use crate::model::text::hint::Hint;
+use crate::remote::Connect;
 use crate::ssh::key::{self, KeyError, PublicKeyLine};
 use crate::ssh::known_hosts::KnownHosts;
 use crate::ssh::{
@@ -27,24 +28,22 @@ pub const KEY: &str = "keys/fleet";
 struct KeyRing<'a> {
     flags: &'a Flags,
     passphrase: Option<SecretString>,
-    /// Its keys may be used as well, so a key that it has needs no passphrase.
-    agent: Option<PathBuf>,
-    in_agent: Vec<AgentKey>,
-    identities: Vec<Identity>,
+    /// What it has found. The agent's keys may be used as well, so a key that it has needs no passphrase.
+    found: Credentials,
 }
 
 impl<'a> KeyRing<'a> {
     fn new(flags: &'a Flags, agent: Option<PathBuf>) -> Result<Self, Failure> {
         let passphrase = flags.passphrase_file.as_deref().map(ask::secret_file).transpose()?;
-        Ok(Self { flags, passphrase, agent, in_agent: Vec::new(), identities: Vec::new() })
+        Ok(Self { flags, passphrase, found: Credentials { agent, ..Credentials::default() } })
     }
 
     /// Does the agent hold the private half of this public one? The certificate lies beside the private one's file.
     async fn agent_has(&mut self, public: &Path, private: &Path) -> bool {
-        match (&self.agent, PublicKeyLine::load(public)) {
+        match (&self.found.agent, PublicKeyLine::load(public)) {
             (Some(agent), Ok(key)) if agent_has(agent, &key).await => {
                 let certificate = certificate(private, &key);
-                self.in_agent.push(AgentKey { key, certificate });
+                self.found.agent_first.push(AgentKey { key, certificate });
                 true
             }
             _ => false,
@@ -80,7 +79,7 @@ impl<'a> KeyRing<'a> {
                 let why = ask::why_not(self.flags);
                 // Where a key alone is to be proven, the agent is left out.
                 let agent =
-                    if self.agent.is_some() { format!("ssh-add {}, or ", path.display()) } else { String::new() };
+                    if self.found.agent.is_some() { format!("ssh-add {}, or ", path.display()) } else { String::new() };
                 let failure =
                     Failure::environment(format!("the private key {} has a passphrase, and {why}", path.display()));
                 return Err(failure.hint(Hint::Advice(format!("{agent}--passphrase-file FILE"))));
@@ -94,7 +93,7 @@ impl<'a> KeyRing<'a> {
     fn have(&mut self, name: &str, path: &Path, key: Arc<PrivateKey>) {
         let public = PublicKeyLine::of(key.public_key()).ok();
         let certificate = public.and_then(|public| certificate(path, &public));
-        self.identities.push(Identity { name: name.to_owned(), key, certificate });
+        self.found.identities.push(Identity { name: name.to_owned(), key, certificate });
     }
 }
 
@@ -123,11 +122,6 @@ fn password(flags: &Flags) -> Result<Option<Arc<PasswordGate>>, Failure> {
 
 pub fn ask_password(flags: &Flags, question: &str) -> Result<SecretString, Failure> {
     ask::secret(flags, question, "--password-file FILE")
-}
-
-fn credentials(ring: KeyRing<'_>, password: Option<&Arc<PasswordGate>>) -> Credentials {
-    let KeyRing { identities, agent, in_agent: agent_first, .. } = ring;
-    Credentials { identities, agent, agent_first, password: password.cloned(), key_required: false }
 }
 
 /// The keys that the hosts or the command line name.
@@ -169,18 +163,19 @@ fn own_key(context: &Context<'_>) -> Result<Option<PathBuf>, Failure> {
 }
 
 /// The way in for runs: the named key, the project's own, the agent, a password on demand.
-pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<SshConnector, Failure> {
+pub async fn for_runs(context: &Context<'_>, hosts: &[PlanHost]) -> Result<Arc<dyn Connect>, Failure> {
     let mut ring = KeyRing::new(context.flags, agent())?;
     named_keys(context, hosts, &mut ring).await?;
     if let Some(own) = own_key(context)? {
         ring.add(KEY, &own).await?;
     }
-    let password = password(context.flags)?;
-    if ring.identities.is_empty() && password.is_none() && agent().is_none() {
+    let mut found = ring.found;
+    found.password = password(context.flags)?;
+    if found.identities.is_empty() && found.password.is_none() && found.agent.is_none() {
         let failure = Failure::environment("there is no key to log in with: no keys/fleet, no agent, no identity");
         return Err(failure.hint(Hint::advice("fleet generate-keys, then fleet SITE distribute-keys")));
     }
-    connector(context, credentials(ring, password.as_ref()))
+    Ok(Arc::new(connector(context, found)?))
 }
 
 /// The ways in while the project's key is brought to hosts.
@@ -209,7 +204,7 @@ pub async fn for_distribution(context: &Context<'_>, hosts: &[PlanHost]) -> Resu
 
     let mut ring = KeyRing::new(context.flags, agent())?;
     named_keys(context, hosts, &mut ring).await?;
-    ring.identities.extend(own.identities.iter().cloned());
+    ring.found.identities.extend(own.found.identities.iter().cloned());
     let users = ["id_ed25519", "id_ecdsa", "id_rsa"].map(|name| home(&format!("~/.ssh/{name}")));
     for path in users.iter().filter(|path| path.is_file()) {
         // Nobody named these: one that cannot be used is passed over, and no passphrase is asked for.
@@ -217,10 +212,10 @@ pub async fn for_distribution(context: &Context<'_>, hosts: &[PlanHost]) -> Resu
             ring.have(&path.display().to_string(), path, key);
         }
     }
-    let login = connector(context, credentials(ring, password.as_ref()))?;
+    let login = connector(context, Credentials { password: password.clone(), ..ring.found })?;
     // The key itself is to be proven: a certificate opens hosts that do not have it.
-    own.identities.iter_mut().for_each(|identity| identity.certificate = None);
-    let proof = Credentials { key_required: true, ..credentials(own, password.as_ref()) };
+    own.found.identities.iter_mut().for_each(|identity| identity.certificate = None);
+    let proof = Credentials { key_required: true, password: password.clone(), ..own.found };
     let proof = SshConnector { credentials: Arc::new(proof), ..login.clone() };
     Ok(Distributing { login, proof, has_password: password.is_some() })
 }

@@ -88,12 +88,8 @@ pub fn confirm(flags: &Flags, question: &str) -> Result<(), Failure> {
     if flags.yes { Ok(()) } else { yes_or_no(flags, question, "--yes") }
 }
 
-/// The same, where `FLEET_YES` is no answer: it was set for other questions, maybe long ago.
-pub fn confirm_here(flags: &Flags, question: &str, instead: &str) -> Result<(), Failure> {
-    if flags.yes_typed { Ok(()) } else { yes_or_no(flags, question, instead) }
-}
-
-fn yes_or_no(flags: &Flags, question: &str, instead: &str) -> Result<(), Failure> {
+/// The same, whatever the flags.
+pub fn yes_or_no(flags: &Flags, question: &str, instead: &str) -> Result<(), Failure> {
     match line(flags, &format!("{question} [yes/no]"), &format!("; {instead} answers it"))?.as_str() {
         "yes" | "y" | "Yes" => Ok(()),
         _ => Err(Failure::refused("not confirmed; nothing was changed")),

@@ -6,10 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::context::{self, Context, advise};
+use super::context::{Context, advise};
 use super::failure::Failure;
 use super::{interrupts, run};
-use crate::app::choice::{Purpose, choose};
+use crate::app::choice::choose;
 use crate::app::resume_error::ResumeError;
 use crate::model::run::event::Signal;
 use crate::model::run::exit;
@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Shows a run until it ends; its exit code is this one's. Ctrl-C leaves the view, and nothing else.
 pub async fn attach(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
     let store = context.store();
-    let run = choose(&store, typed, Purpose::Attach)?;
+    let run = choose(&store, typed, None)?;
     if store.controller(&run).is_none() {
         let ended = store.known(&run)?.summary.finished.is_some();
         return Err(if ended { ResumeError::Ended(run) } else { ResumeError::NoController(run) }.into());
@@ -67,7 +67,7 @@ pub async fn follow(context: &Context<'_>, run: &RunId) -> Result<u8, Failure> {
             let failure = Failure::new(exit::UNKNOWN, format!("the controller of run {run} is gone; its steps go on"));
             return Err(failure.hint(Hint::Command(format!("fleet resume {run}"))));
         };
-        let (json, color) = (context.flags.json, context::stdout_colour(context.flags));
+        let (json, color) = (context.flags.json, context.color());
         drop(reporters);
         run::tell_end(&plan, &summary, json, color);
         return Ok(code);

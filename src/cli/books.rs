@@ -1,18 +1,17 @@
 //! The books of sites: of which hosts they are asked, and what is asked of people where they say nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::context::{self, Context, say};
 use super::failure::Failure;
-use super::{ask, trust};
+use super::{access, ask, trust};
 use crate::app::books::{self, Answer, Place, Proven};
 use crate::model::inventory::inventory::Site;
 use crate::model::plan::book::Book;
 use crate::model::plan::plan::PlanHost;
 use crate::model::plan::planner::{Asked, PlanError};
 use crate::model::text::hint::Hint;
-use crate::model::text::name::{HostName, SiteName, VarName};
 use crate::model::text::printable::one_line;
 use crate::remote::Connect;
 
@@ -21,23 +20,19 @@ use crate::remote::Connect;
 pub fn places(context: &Context<'_>, selector: &str) -> Result<Vec<Place>, Failure> {
     let targets = context.targets(selector)?;
     let (overrides, login) = (context.flags.overrides(), context::login_user()?);
-    let mut known_books: BTreeMap<SiteName, Option<BTreeMap<HostName, Option<String>>>> = BTreeMap::new();
-    for (site, names) in context.sites(&targets) {
-        let planned = books::site_hosts(&context.project, (site, names), &overrides, &login);
-        let known = match planned {
-            _ if site.recipe.is_none() => Some(BTreeMap::new()),
-            Ok(hosts) => Some(hosts.into_iter().map(|host| (host.name, host.book)).collect()),
+    let (mut folders, mut lost) = (BTreeMap::new(), BTreeSet::new());
+    for (site, names) in targets.iter().filter(|(site, _)| site.recipe.is_some()) {
+        match books::site_hosts(&context.project, (site, names), &overrides, &login) {
+            Ok(hosts) => folders.extend(hosts.into_iter().map(|host| ((host.site, host.name), host.book))),
             Err(error) => {
                 say(&format!("warning: where the lock of `{}` lies is not known: {}", site.name, error.in_short()));
-                None
+                lost.insert(&site.name);
             }
-        };
-        known_books.insert(site.name.clone(), known);
+        }
     }
     let places = trust::hosts(context, selector)?.into_iter().map(|host| {
-        let known = known_books.get(&host.site).and_then(Option::as_ref);
-        let folder = known.and_then(|books| books.get(&host.name).cloned()).flatten();
-        let book = Book { folder, lost: known.is_none(), ..host.site_book() };
+        let folder = folders.remove(&(host.site.clone(), host.name.clone())).flatten();
+        let book = Book { folder, lost: lost.contains(&host.site), ..host.site_book() };
         Place { host, book }
     });
     Ok(places.collect())
@@ -48,8 +43,14 @@ pub fn followed(context: &Context<'_>, site: &Site) -> Result<Vec<PlanHost>, Fai
     Ok(books::followed(&context.project, site, &context.flags.overrides(), &context::login_user()?)?)
 }
 
-pub async fn inspect<'a>(context: &Context<'_>, connector: &Arc<dyn Connect>, places: &'a [Place]) -> Vec<Answer<'a>> {
-    books::inspect(connector, places, context.width(places.len())).await
+/// What the hosts say, and the way in to them.
+pub async fn inspect<'a>(
+    context: &Context<'_>,
+    places: &'a [Place],
+) -> Result<(Vec<Answer<'a>>, Arc<dyn Connect>), Failure> {
+    let hosts: Vec<PlanHost> = places.iter().map(|place| place.host.clone()).collect();
+    let connector = access::for_runs(context, &hosts).await?;
+    Ok((books::inspect(&connector, places, context.width(places.len())).await, connector))
 }
 
 /// Finds what the followed site has proven of the variable, in the books of its hosts, and has it asked for.
@@ -76,7 +77,14 @@ pub async fn prove(
         format!("no whole run has proven a {variable} on `{name}`")
     };
     match asked.overrides.vars.get(variable) {
-        Some(given) => accept_unproven(context, site, (variable, given), &why)?,
+        Some(_) if context.flags.dry_run => say(&format!("note: {why}")),
+        Some(given) => {
+            say(&format!("warning: {why}"));
+            // `--yes` does not answer this one: whoever has it in a script has not thought of this.
+            let site = site.name.as_str();
+            let question = format!("{variable} {given} is not proven. Type `{site}` to go on with it all the same:");
+            ask::insist_on(context.flags, &question, site)?;
+        }
         None if nobody => {
             let hint = format!("-e {variable}=..., which is then on record as not proven");
             return Err(Failure::refused(why).hint(Hint::Advice(hint)));
@@ -85,20 +93,4 @@ pub async fn prove(
     }
     asked.unproven = true;
     Ok(())
-}
-
-/// `--yes` does not answer this one: whoever has it in a script has not thought of this.
-fn accept_unproven(
-    context: &Context<'_>,
-    site: &Site,
-    (variable, given): (&VarName, &str),
-    why: &str,
-) -> Result<(), Failure> {
-    if context.flags.dry_run {
-        say(&format!("note: {why}"));
-        return Ok(());
-    }
-    say(&format!("warning: {why}"));
-    let question = format!("{variable} {given} is not proven. Type `{}` to go on with it all the same:", site.name);
-    ask::insist_on(context.flags, &question, site.name.as_str())
 }

@@ -7,10 +7,8 @@ use super::context::{self, Context, say};
 use super::failure::Failure;
 use crate::model::config::advice;
 use crate::model::config::diagnostic::Diagnostic;
-use crate::model::inventory::inventory::Site;
-use crate::model::plan::plan::Plan;
 use crate::model::plan::planner::{self, PlanError, Request};
-use crate::model::recipe::recipe::{Recipe, Task};
+use crate::model::recipe::recipe::Task;
 use crate::model::run::exit;
 use crate::model::text::hint::Advise as _;
 use crate::model::text::name::{HostName, TaskName};
@@ -32,8 +30,11 @@ pub fn check(context: &Context<'_>) -> Result<u8, Failure> {
         notes.extend(advice::of_site(site, recipe));
         // A task that others are made of may need what they register, and is planned with them.
         let parts: BTreeSet<&TaskName> = recipe.tasks.iter().flat_map(Task::uses).map(|used| &used.value).collect();
+        let hosts: Vec<HostName> = site.hosts.iter().map(|host| host.name.clone()).collect();
+        let (overrides, login) = (context.flags.overrides(), context::login_user()?);
+        let request = Request::without_run((site, &hosts, recipe), &overrides, &login);
         for task in recipe.tasks.iter().filter(|task| !parts.contains(&task.name)) {
-            match plan_all(context, site, recipe, &task.name)? {
+            match planner::plan(Request { tasks: std::slice::from_ref(&task.name), ..request }) {
                 // What is not proven yet will be; a task may be for sites with other roles.
                 Ok(_) | Err(PlanError::Unproven { .. } | PlanError::OtherProven { .. } | PlanError::Empty(_)) => {}
                 // It may be set with each run.
@@ -66,16 +67,4 @@ pub fn check(context: &Context<'_>) -> Result<u8, Failure> {
     let recipes = counted(context.project.recipes.len(), "recipe");
     say(&format!("{} with {}, {recipes}: no errors", counted(sites.len(), "site"), counted(hosts, "host")));
     Ok(exit::SUCCESS)
-}
-
-fn plan_all(
-    context: &Context<'_>,
-    site: &Site,
-    recipe: &Recipe,
-    task: &TaskName,
-) -> Result<Result<Plan, PlanError>, Failure> {
-    let hosts: Vec<HostName> = site.hosts.iter().map(|host| host.name.clone()).collect();
-    let (overrides, login) = (context.flags.overrides(), context::login_user()?);
-    let request = Request::without_run((site, &hosts, recipe), &overrides, &login);
-    Ok(planner::plan(Request { tasks: std::slice::from_ref(task), ..request }))
 }

@@ -1,31 +1,35 @@
 //! What every command needs: the project, its inventory and recipes, and how to write to people.
 
 use std::collections::BTreeSet;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal, Write as _};
 use std::path::PathBuf;
-use std::sync::{Once, OnceLock};
+use std::sync::{LazyLock, Once};
 
-use jiff::tz::TimeZone;
+use clap::ColorChoice;
 
-use super::args::{Colour, Flags, reserved_names};
+use super::args::Flags;
+use super::command_line::reserved_names;
 use super::descriptors;
 use super::failure::Failure;
 use crate::app::planning;
 use crate::files::owner;
 use crate::files::project::{self, LoadOptions, Project};
 use crate::model::inventory::inventory::{Inventory, Site};
-use crate::model::inventory::selector::{Selector, SelectorError, Targets, restrict};
+use crate::model::inventory::selector::{Selector, SelectorError, restrict};
 use crate::model::plan::planner::DEFAULT_PARALLEL;
 use crate::model::recipe::recipe::Recipe;
 use crate::model::run::exit;
 use crate::model::text::hint::Hint;
-use crate::model::text::name::{HostName, SiteName, UserName};
+use crate::model::text::name::{HostName, UserName};
 use crate::model::text::printable::printable;
 use crate::record::folder::store::FolderStore;
 use crate::report::words::{counted, hint_lines};
 
 /// The recipes inside the binary.
 const BUILT_IN: [(&str, &str); 1] = [("git-site", include_str!("../../recipes/git-site.toml"))];
+
+/// Targeted sites with their targeted hosts.
+pub type Targets<'a> = Vec<(&'a Site, Vec<HostName>)>;
 
 /// A loaded project and the flags.
 ///
@@ -46,15 +50,15 @@ impl<'a> Context<'a> {
         Ok(Self { flags, project: project::load(&root(flags)?, options)?, told: Once::new(), capped: Once::new() })
     }
 
-    /// The hosts that the selector, `--limit` and `--exclude` name. Which broken files have nothing to do with them is said once.
-    pub fn targets(&self, selector: &str) -> Result<Targets, Failure> {
+    /// The sites and hosts that the selector, `--limit` and `--exclude` name. Which broken files have nothing to do with them is said once.
+    pub fn targets(&self, selector: &str) -> Result<Targets<'_>, Failure> {
         let targets = self.targets_among(&self.project.inventory, selector)?;
         self.told.call_once(|| self.say_left_out(&targets));
         Ok(targets)
     }
 
     /// The same for a part of the inventory.
-    pub fn targets_among(&self, inventory: &Inventory, selector: &str) -> Result<Targets, Failure> {
+    pub fn targets_among(&self, inventory: &Inventory, selector: &str) -> Result<Targets<'_>, Failure> {
         if inventory.sites.is_empty() && inventory.broken.is_empty() && inventory.defaults.is_empty() {
             let failure =
                 Failure::new(exit::NO_MATCH, format!("{} has no sites", self.project.root.join("hosts").display()));
@@ -68,13 +72,15 @@ impl<'a> Context<'a> {
         let parse = |text: &Option<String>| text.as_deref().map(Selector::parse).transpose();
         let (limit, exclude) = (parse(&self.flags.limit)?, parse(&self.flags.exclude)?);
         let targets = selector.resolve(inventory, exclude.as_ref()).map_err(refused)?;
-        restrict(&targets, inventory, limit.as_ref(), exclude.as_ref()).map_err(refused)
+        let targets = restrict(&targets, inventory, limit.as_ref(), exclude.as_ref()).map_err(refused)?;
+        let known = &self.project.inventory.sites;
+        Ok(targets.sites().iter().filter_map(|(name, hosts)| Some((known.get(name)?, hosts.clone()))).collect())
     }
 
     /// A recipe that a target has is not left out: who needs it is refused.
-    fn say_left_out(&self, targets: &Targets) {
+    fn say_left_out(&self, targets: &[(&Site, Vec<HostName>)]) {
         let used: BTreeSet<&str> =
-            self.sites(targets).iter().filter_map(|(site, _)| Some(site.recipe.as_ref()?.value.as_str())).collect();
+            targets.iter().filter_map(|(site, _)| Some(site.recipe.as_ref()?.value.as_str())).collect();
         let sites = self.project.inventory.broken.keys().map(|stem| format!("hosts/{stem}.toml"));
         let recipes = self.project.broken_recipes.keys().filter(|name| !used.contains(name.as_str()));
         let files: Vec<String> = sites.chain(recipes.map(|name| format!("recipes/{name}.toml"))).collect();
@@ -85,14 +91,6 @@ impl<'a> Context<'a> {
         };
         let warning = format!("warning: {} {what} left out", printable(files.join(", ").as_bytes()));
         advise(&warning, &[Hint::command("fleet check")]);
-    }
-
-    /// The targeted sites with their hosts.
-    pub fn sites<'b>(&'b self, targets: &'b Targets) -> Vec<(&'b Site, &'b [HostName])> {
-        let find = |(name, hosts): &'b (SiteName, Vec<HostName>)| {
-            self.project.inventory.sites.get(name).map(|site| (site, hosts.as_slice()))
-        };
-        targets.sites().iter().filter_map(find).collect()
     }
 
     pub fn recipe(&self, site: &Site) -> Result<&Recipe, Failure> {
@@ -115,12 +113,13 @@ impl<'a> Context<'a> {
         width.clamp(1, most)
     }
 
-    pub fn runs(&self) -> PathBuf {
-        self.project.root.join(".fleet/runs")
+    pub fn store(&self) -> FolderStore {
+        FolderStore::new(&self.project.root.join(".fleet/runs"))
     }
 
-    pub fn store(&self) -> FolderStore {
-        FolderStore::new(&self.runs())
+    /// Is standard output to be coloured?
+    pub fn color(&self) -> bool {
+        colour(self.flags, &io::stdout())
     }
 
     pub fn known_hosts(&self) -> PathBuf {
@@ -135,25 +134,18 @@ pub fn root(flags: &Flags) -> Result<PathBuf, Failure> {
     Ok(root)
 }
 
-pub fn colour(flags: &Flags, terminal: bool) -> bool {
+/// Is what is written there to be coloured?
+pub fn colour(flags: &Flags, out: &impl IsTerminal) -> bool {
     match flags.color {
-        Colour::Always => true,
-        Colour::Never => false,
-        Colour::Auto => terminal && !is_dumb() && std::env::var_os("NO_COLOR").is_none(),
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => out.is_terminal() && !is_dumb() && std::env::var_os("NO_COLOR").is_none(),
     }
 }
 
 /// Is it a terminal that can only print? Emacs and simple consoles say so with `TERM=dumb`; no `TERM` counts as the same, as in git.
 pub fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
-}
-
-pub fn stdout_colour(flags: &Flags) -> bool {
-    colour(flags, io::stdout().is_terminal())
-}
-
-pub fn stderr_colour(flags: &Flags) -> bool {
-    colour(flags, io::stderr().is_terminal())
 }
 
 /// Columns to write in: the terminal's, or `COLUMNS`, or 100.
@@ -181,14 +173,14 @@ pub fn advise(text: &str, hints: &[Hint]) {
     say(&lines.join("\n"));
 }
 
-pub fn zone() -> TimeZone {
-    TimeZone::system()
+pub fn say_hint(hint: &Hint) {
+    say(&hint_lines(std::slice::from_ref(hint)).join("\n"));
 }
 
 /// The user who runs fleet, by `USER`, `LOGNAME` or `id -un`.
 pub fn login_user() -> Result<UserName, Failure> {
     let set = |name: &'static str| Some((name, std::env::var(name).ok().filter(|value| !value.is_empty())?));
-    let asked = || Some(("`id -un`", whoami()?));
+    let asked = || Some(("`id -un`", WHOAMI.clone()?));
     let unknown = |why: String| {
         let hint = Hint::advice("set ssh.user in hosts/defaults.toml, or use --user");
         Failure::environment(format!("who are you? {why}")).hint(hint)
@@ -200,15 +192,11 @@ pub fn login_user() -> Result<UserName, Failure> {
 }
 
 /// What `id -un` says. Asked once: a process for each site would cost more than reading its files.
-fn whoami() -> Option<String> {
-    static NAME: OnceLock<Option<String>> = OnceLock::new();
-    let ask = || {
-        let output = std::process::Command::new("id").arg("-un").output().ok()?;
-        let name = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-        (!name.is_empty()).then_some(name)
-    };
-    NAME.get_or_init(ask).clone()
-}
+static WHOAMI: LazyLock<Option<String>> = LazyLock::new(|| {
+    let output = std::process::Command::new("id").arg("-un").output().ok()?;
+    let name = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (!name.is_empty()).then_some(name)
+});
 
 /// `user@controller`, for the record.
 pub fn operator() -> String {

@@ -5,7 +5,6 @@ use std::fmt::Display;
 use crate::app::planning::PlanningError;
 use crate::app::resume_error::ResumeError;
 use crate::files::project::ProjectError;
-use crate::keys::store::StoreError;
 use crate::model::config::diagnostic::Diagnostic;
 use crate::model::inventory::selector::SelectorError;
 use crate::model::plan::planner::PlanError;
@@ -89,7 +88,7 @@ impl From<PlanningError> for Failure {
         let code = match error {
             PlanningError::NoSite(_) => exit::NO_MATCH,
             PlanningError::NoRecipe { .. } => exit::INVALID,
-            PlanningError::UnknownVariable { .. } => exit::USAGE,
+            PlanningError::UnknownVariable { .. } | PlanningError::Together { .. } => exit::USAGE,
             PlanningError::Broken(errors) => return Self::Diagnostics(errors),
             PlanningError::Plan(error) => return error.into(),
         };
@@ -152,12 +151,6 @@ fn with_cause(error: &dyn std::error::Error) -> String {
 
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
-        Self::of(exit::ENVIRONMENT, &error)
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
         Self::of(exit::ENVIRONMENT, &error)
     }
 }

@@ -50,25 +50,20 @@ fn taken(verb: &str, what: Option<&str>) -> Vec<&'static str> {
     groups.iter().chain([&ALWAYS]).flat_map(|group| group.iter().copied()).collect()
 }
 
-/// What was typed: the verb, and what is to be done with a site.
-pub fn typed(matches: &ArgMatches) -> (String, Option<String>) {
-    let Some((verb, of_verb)) = matches.subcommand() else { return (String::new(), None) };
+/// Refuses a flag that was typed and that the verb does not take. Of a site, it returns what is to be done with it.
+pub fn refuse_ignored(command: &Command, matches: &ArgMatches) -> Result<Option<String>, clap::Error> {
+    let Some((verb, of_verb)) = matches.subcommand() else { return Ok(None) };
     let tasks = of_verb.try_get_many::<String>("tasks").ok().flatten();
-    (verb.to_owned(), tasks.and_then(|mut tasks| tasks.next()).map(|task| task.replace('_', "-")))
-}
-
-pub fn refuse_ignored(command: &Command, matches: &ArgMatches) -> Result<(), clap::Error> {
-    let (verb, what) = typed(matches);
-    let taken = taken(&verb, what.as_deref());
-    let Some((_, of_verb)) = matches.subcommand() else { return Ok(()) };
+    let what = tasks.and_then(|mut tasks| tasks.next()).map(|task| task.replace('_', "-"));
+    let taken = taken(verb, what.as_deref());
     let is_ignored = |arg: &&Arg| {
         let id = arg.get_id().as_str();
         arg.is_global_set() && !taken.contains(&id) && of_verb.value_source(id) == Some(ValueSource::CommandLine)
     };
-    let Some(flag) = command.get_arguments().find(is_ignored).and_then(Arg::get_long) else { return Ok(()) };
+    let Some(flag) = command.get_arguments().find(is_ignored).and_then(Arg::get_long) else { return Ok(what) };
     let (verb, help) = match what.filter(|_| verb == "SITE") {
         Some(what) => (format!("SITE {what}"), "fleet --help shows what each flag is for".to_owned()),
-        None => (verb.clone(), format!("fleet help {verb} shows those that it takes")),
+        None => (verb.to_owned(), format!("fleet help {verb} shows those that it takes")),
     };
     let help = hint_lines(&[Hint::Advice(help)]).join("\n");
     let message = format!("`fleet {verb}` does not take the flag --{flag}\n{help}\n");

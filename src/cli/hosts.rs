@@ -1,19 +1,17 @@
 //! `fleet SITE status`, `fleet SITE check`: how things stand on the hosts, in their own words.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
-use super::access;
 use super::args::SiteArgs;
 use super::books;
-use super::context::{self, Context, print};
+use super::context::{Context, print};
 use super::failure::Failure;
 use crate::app::books::{Answer, Place, in_force, is_unseen, reached};
 use crate::app::site_state::{self, Finding, PastRun, UseOfLeft};
 use crate::model::plan::plan::PlanHost;
 use crate::model::run::exit;
 use crate::model::text::printable::one_line;
-use crate::remote::{Connect, Holder, HostReport, LEAST_ROOM, Left, Scope};
+use crate::remote::{Holder, HostReport, LEAST_ROOM, Left, Scope};
 use crate::report::columns::{Cell, columns, headings};
 use crate::report::paint::Tone;
 
@@ -23,7 +21,7 @@ const RUNS: usize = 3;
 /// Lock, running steps and last runs, per host.
 pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let places = books::places(context, &args.selector)?;
-    let answers = inspect(context, &places).await?;
+    let (answers, _) = books::inspect(context, &places).await?;
     let mut rows = vec![headings(&["HOST", "LOCK", "STEPS", "LAST RUNS"])];
     for (place, answer) in &answers {
         let host = &place.host;
@@ -53,10 +51,9 @@ pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
             }
         }
     }
-    let mut text = columns(&rows, context::stdout_colour(context.flags));
+    let mut text = columns(&rows, context.color());
     for (place, effect) in in_force(&answers) {
-        let line = one_line(&format!("in force: {}", effect.describe()));
-        let line = Tone::Warning.paint(&line, context::stdout_colour(context.flags));
+        let line = Tone::Warning.paint(&one_line(&format!("in force: {}", effect.describe())), context.color());
         let _ = writeln!(text, "{}: {line}", place.host.label);
     }
     print(&text)?;
@@ -85,26 +82,17 @@ fn runs_of(host: &PlanHost, report: &HostReport) -> Vec<String> {
 /// What runs have left on the hosts, and where less is promised than elsewhere.
 pub async fn check(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let places = books::places(context, &args.selector)?;
-    let answers = inspect(context, &places).await?;
+    let (answers, _) = books::inspect(context, &places).await?;
     let mut text = String::new();
     let mut troubled = false;
     for (Place { host, .. }, answer) in &answers {
-        let lines = match answer {
-            Err(reason) => {
-                troubled = true;
-                vec![(Tone::Bad, format!("cannot be asked: {}", reason.in_one_line()))]
-            }
-            Ok(report) => {
-                let findings = site_state::findings(report);
-                troubled |= findings.iter().any(Finding::is_trouble);
-                findings.iter().map(in_words).collect::<Vec<_>>()
-            }
-        };
-        if lines.is_empty() {
+        let findings = site_state::findings(answer);
+        troubled |= findings.iter().any(Finding::is_trouble);
+        if findings.is_empty() {
             let _ = writeln!(text, "{}: nothing to report", host.label);
         }
-        for (tone, line) in lines {
-            let line = tone.paint(&one_line(&line), context::stdout_colour(context.flags));
+        for (tone, line) in findings.iter().map(in_words) {
+            let line = tone.paint(&one_line(&line), context.color());
             let _ = writeln!(text, "{}: {line}", host.label);
         }
     }
@@ -113,14 +101,9 @@ pub async fn check(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     Ok(exit::worst([reached(&answers), state(&answers), troubled]))
 }
 
-async fn inspect<'a>(context: &Context<'_>, places: &'a [Place]) -> Result<Vec<Answer<'a>>, Failure> {
-    let hosts: Vec<PlanHost> = places.iter().map(|place| place.host.clone()).collect();
-    let connector: Arc<dyn Connect> = Arc::new(access::for_runs(context, &hosts).await?);
-    Ok(books::inspect(context, &connector, places).await)
-}
-
 fn in_words(finding: &Finding<'_>) -> (Tone, String) {
     match finding {
+        Finding::Silent(reason) => (Tone::Bad, format!("cannot be asked: {}", reason.in_one_line())),
         Finding::NoSpool => (
             Tone::Bad,
             "no folder for the spool: neither the home folder nor /var/tmp can be written to; no step can run"

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::{self, Distributing};
 use super::args::{Flags, SiteArgs};
-use super::context::{self, Context, print, say};
+use super::context::{self, Context, print, say, say_hint};
 use super::failure::Failure;
 use super::{ask, interrupts, trust};
 use crate::keys::rollout::{Distribution, HostKeyOutcome, HostKeyResult, distribute_to_all};
@@ -34,7 +34,8 @@ pub fn generate(flags: &Flags, ask_passphrase: bool, file: Option<&Path>) -> Res
         None => None,
     };
     let comment = format!("fleet {}", context::operator());
-    let pair = generate_pair(&folder, &comment, passphrase.as_ref())?;
+    let pair = generate_pair(&folder, &comment, passphrase.as_ref());
+    let pair = pair.map_err(|error| Failure::of(exit::ENVIRONMENT, &error))?;
     say(&format!("made {} (stays here) and {}", pair.private.display(), pair.public.display()));
     print(&format!("{}\n", pair.fingerprint))?;
     say("next: fleet SITE trust, then fleet SITE distribute-keys");
@@ -61,28 +62,24 @@ pub async fn distribute(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Fa
     let key = Arc::new(PublicKeyLine::load(&public)?);
     let ways = access::for_distribution(context, &hosts).await?;
     let (mut outcomes, mut interrupted) = distributed(context, &ways, &key, &hosts).await?;
-    let refused: Vec<usize> = (0..hosts.len()).filter(|index| outcomes.get(*index).is_some_and(is_refused)).collect();
+    let refused = hosts.iter().zip(&outcomes).filter(|(_, outcome)| is_refused(outcome));
+    let refused: Vec<PlanHost> = refused.map(|(host, _)| host.clone()).collect();
     if !refused.is_empty() && interrupted.is_none() && !ways.has_password && ask::is_interactive(context.flags) {
         // The keys come first: most of the time, nobody has to type a password for a part of the hosts.
-        let refused_hosts: Vec<PlanHost> = refused.iter().filter_map(|index| hosts.get(*index)).cloned().collect();
-        let users: BTreeSet<&str> = refused_hosts.iter().map(|host| host.endpoint.user.as_str()).collect();
+        let users: BTreeSet<&str> = refused.iter().map(|host| host.endpoint.user.as_str()).collect();
         let question = format!("Password of {}:", users.into_iter().collect::<Vec<_>>().join(", "));
         let password = access::ask_password(context.flags, &question).inspect_err(|_| show(context, &outcomes))?;
         let ways = ways.with_password(password);
-        let (again, signal) = distributed(context, &ways, &key, &refused_hosts).await?;
-        for (index, outcome) in refused.into_iter().zip(again) {
-            if let Some(place) = outcomes.get_mut(index) {
-                *place = outcome;
-            }
+        let (again, signal) = distributed(context, &ways, &key, &refused).await?;
+        for (outcome, again) in outcomes.iter_mut().filter(|outcome| is_refused(outcome)).zip(again) {
+            *outcome = again;
         }
         interrupted = signal;
     }
     show(context, &outcomes);
     if outcomes.iter().any(is_refused) {
         let hint = "a way in that works now: -i KEY, --ask-pass, --password-file FILE, or an agent (ssh-add)";
-        for line in hint_lines(&[Hint::advice(hint)]) {
-            say(&line);
-        }
+        say_hint(&Hint::advice(hint));
     }
     Ok(match interrupted {
         Some(Signal::Int | Signal::Cancel) => exit::INTERRUPTED,
@@ -128,7 +125,7 @@ fn show(context: &Context<'_>, outcomes: &[HostKeyOutcome]) {
         vec![Cell::plain(outcome.host.to_string()), Cell::toned(tone, result)]
     });
     // Whoever closed standard output does not change how it ended.
-    let _ = print(&columns(&rows.collect::<Vec<_>>(), context::stdout_colour(context.flags)));
+    let _ = print(&columns(&rows.collect::<Vec<_>>(), context.color()));
     for outcome in outcomes {
         for hint in hint_lines(&outcome.hints()) {
             say(&format!("{}: {hint}", outcome.host));

@@ -27,12 +27,11 @@ pub fn is_shown(flags: &Flags) -> bool {
 /// Begins to log.
 pub fn start(flags: &Flags) -> Result<Log, Failure> {
     let chosen = match (variable(), flags.verbose) {
-        (Some(filter), _) => Some(filter),
-        (None, 0) => None,
-        (None, 1) => Some(trace::INFO.to_owned()),
-        (None, _) => Some(trace::DEBUG.to_owned()),
+        (Some(filter), _) => filter,
+        (None, 0) => return Ok(trace::start(None)),
+        (None, 1) => trace::INFO.to_owned(),
+        (None, _) => trace::DEBUG.to_owned(),
     };
-    let Some(chosen) = chosen else { return Ok(trace::start(None)) };
     let filter = Filter::parse(&chosen).map_err(|error| {
         let value = printable(chosen.as_bytes());
         Failure::usage(format!("invalid value '{value}' for {VARIABLE}: {error}"))

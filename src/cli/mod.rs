@@ -6,6 +6,7 @@ mod ask;
 mod attach;
 mod books;
 mod check;
+mod command_line;
 mod context;
 mod descriptors;
 mod failure;
@@ -33,39 +34,34 @@ use crate::model::run::exit;
 use crate::model::text::hint::Hint;
 use crate::model::text::printable::printable;
 use crate::report::diagnostics;
-use args::{Cli, Flags, RunArg, SiteArgs, Verb};
+use args::{Cli, Flags, RunArg, SITE_VERBS, SiteArgs, Verb};
 use context::{Context, advise, print, say};
 use failure::Failure;
 
-/// What can be done with a site besides the tasks of its recipe.
-const SITE_VERBS: [&str; 6] = ["run", "trust", "distribute-keys", "status", "check", "unlock"];
-
 pub fn main() -> ExitCode {
-    let argv = match args::utf8(std::env::args_os(), std::env::vars_os()) {
+    let argv = match command_line::utf8(std::env::args_os(), std::env::vars_os()) {
         Ok(argv) => argv,
         Err(message) => {
             say(&format!("error: {message}"));
             return ExitCode::from(exit::USAGE);
         }
     };
-    let cli = match args::parse(argv) {
+    let cli = match command_line::parse(argv) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::SUCCESS });
         }
     };
+    let fail = |failure| ExitCode::from(tell(&cli.flags, failure));
     let _log = match logging::start(&cli.flags) {
         Ok(log) => log,
-        Err(failure) => return ExitCode::from(tell(&cli.flags, failure)),
+        Err(failure) => return fail(failure),
     };
     descriptors::raise();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            say(&format!("error: cannot start: {error}"));
-            return ExitCode::from(exit::ENVIRONMENT);
-        }
+        Err(error) => return fail(Failure::environment(format!("cannot start: {error}"))),
     };
     // A panic of a worker costs its host only; one that comes here was told by Rust itself.
     let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(dispatch(&cli))));
@@ -89,7 +85,7 @@ fn tell(flags: &Flags, failure: Failure) -> u8 {
             code
         }
         Failure::Diagnostics(errors) => {
-            say(diagnostics::render(&errors, context::stderr_colour(flags), context::width()).trim_end());
+            say(diagnostics::render(&errors, context::colour(flags, &std::io::stderr()), context::width()).trim_end());
             exit::INVALID
         }
     }
@@ -160,7 +156,7 @@ fn refuse_order(context: &Context<'_>, args: &SiteArgs, second: &str) -> Result<
     let is_task = |name: &str| context.project.recipes.values().any(|recipe| recipe.task(name).is_some());
     // `check` is a verb of its own and one of a site's.
     let of_site = SITE_VERBS.contains(&second);
-    if args::verbs().iter().any(|verb| verb == second) && !of_site && !is_task(second) {
+    if command_line::verbs().iter().any(|verb| verb == second) && !of_site && !is_task(second) {
         let failure = Failure::usage(format!("`{second}` is a verb and stands alone"));
         return Err(failure.hint(Hint::Command(format!("fleet {second}"))));
     }
@@ -178,9 +174,8 @@ fn refuse_order(context: &Context<'_>, args: &SiteArgs, second: &str) -> Result<
 /// `trsut` is no task of the site but near to `trust`, and the recipe, or the lack of one, is not the trouble.
 fn refuse_slip(context: &Context<'_>, args: &SiteArgs, verb: &str) -> Result<(), Failure> {
     let Some(meant) = nearest(verb, SITE_VERBS) else { return Ok(()) };
-    let targets = context.targets(&args.selector)?;
     let mut tasks: Vec<&str> = Vec::new();
-    for (site, _) in context.sites(&targets) {
+    for (site, _) in context.targets(&args.selector)? {
         match context.recipe(site) {
             Ok(recipe) => tasks.extend(recipe.tasks.iter().map(|task| task.name.as_str())),
             // It may have such a task.
@@ -200,7 +195,7 @@ fn nothing_to_do(context: &Context<'_>, word: &str) -> Failure {
         if matches!(unknown, Failure::Diagnostics(_)) {
             return unknown;
         }
-        let verbs = args::verbs();
+        let verbs = command_line::verbs();
         let dashed = word.replace('_', "-");
         return match nearest(&dashed, verbs.iter().map(String::as_str)) {
             Some(verb) => Failure::usage(format!("there is no verb or site `{word}`; did you mean `{verb}`?")),

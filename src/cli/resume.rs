@@ -1,7 +1,5 @@
 //! `fleet resume RUN`, `fleet undo RUN`, `fleet cancel RUN`: a run that another controller began, taken up from its record.
 
-use std::sync::Arc;
-
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal as ProcessSignal, kill_process};
 
@@ -9,49 +7,39 @@ use super::args::ResumeArgs;
 use super::context::{Context, say};
 use super::failure::Failure;
 use super::interrupts::{self, Listening};
-use super::run::{self, Work};
-use super::{access, attach, descriptors};
-use crate::app::choice::{Purpose, choose, has_begun, is_open};
-use crate::app::resume_error::ResumeError;
+use super::{access, attach, descriptors, run};
+use crate::app::choice::choose;
 use crate::app::taken::Taken;
-use crate::model::plan::plan::{HostIndex, Plan};
+use crate::engine::Run;
+use crate::model::plan::plan::Plan;
 use crate::model::run::event::{Decision, Direction};
-use crate::model::run::past::OpenStep;
 use crate::model::text::name::RunId;
 use crate::record::store::Store as _;
 
 pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result<u8, Failure> {
-    let store = context.store();
-    let (listening, taken) = take(context, choose(&store, &args.run.run, Purpose::Resume)?, Direction::Forward)?;
-    taken.refuse_over()?;
+    let (listening, mut taken) = take(context, &args.run.run, Direction::Forward)?;
     if !args.as_planned {
-        taken.refuse_other_plan(&store, &context.project)?;
+        taken.refuse_other_plan(&context.store(), &context.project)?;
     }
-    let decisions = [(&args.assume_done, Decision::AssumeDone), (&args.rerun, Decision::Rerun)];
-    let decided = taken
-        .decide(decisions.into_iter().flat_map(|(steps, decision)| steps.iter().map(move |step| (step, decision))))?;
-    let given_up = taken.give_up(&args.give_up, &decided)?;
-    if !args.rerun.is_empty() && taken.goes_back(&decided, &given_up) {
-        return Err(ResumeError::TurnedBack(taken.run).into());
-    }
-    let decided = taken.with_harmless(decided, &given_up);
-    go(context, (listening, taken), Direction::Forward, decided, given_up).await
+    taken.decide(&args.assume_done, Decision::AssumeDone)?;
+    taken.decide(&args.rerun, Decision::Rerun)?;
+    taken.give_up(&args.give_up)?;
+    taken.refuse_turned_back()?;
+    taken.rerun_harmless();
+    go(context, (listening, taken)).await
 }
 
 pub async fn undo(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
-    let (listening, taken) = take(context, choose(&context.store(), typed, Purpose::Undo)?, Direction::Back)?;
-    if !has_begun(&taken.known) {
-        return Err(ResumeError::NothingToUndo(taken.run).into());
-    }
+    let (listening, taken) = take(context, typed, Direction::Back)?;
     let plan = &taken.known.plan;
     run::confirm(context, plan, &format!("undo of run {} ({})", taken.run, plan.task))?;
-    go(context, (listening, taken), Direction::Back, Vec::new(), Vec::new()).await
+    go(context, (listening, taken)).await
 }
 
 /// Ends the steps of a run, and has it undone by its policy.
 pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
     let store = context.store();
-    let run = choose(&store, typed, Purpose::Cancel)?;
+    let run = choose(&store, typed, Some(Direction::Cancel))?;
     let confirm = |run: &RunId, plan: &Plan| run::confirm(context, plan, &format!("end of run {run} ({})", plan.task));
     let mut asked = false;
     if store.controller(&run).is_some() {
@@ -74,32 +62,25 @@ pub async fn cancel(context: &Context<'_>, typed: &str) -> Result<u8, Failure> {
             }
         }
     }
-    let (listening, taken) = take(context, run, Direction::Cancel)?;
-    if taken.known.summary.finished.is_some() && !is_open(&taken.known) {
-        return Err(ResumeError::NothingToCancel(taken.run).into());
-    }
+    let (listening, taken) = take(context, run.as_str(), Direction::Cancel)?;
     if !asked {
         confirm(&taken.run, &taken.known.plan)?;
     }
-    go(context, (listening, taken), Direction::Cancel, Vec::new(), Vec::new()).await
+    go(context, (listening, taken)).await
 }
 
 /// Whoever has the record is its controller, and may be told at once.
-fn take(context: &Context<'_>, run: RunId, direction: Direction) -> Result<(Listening, Taken), Failure> {
-    let listening = interrupts::listen()?;
-    Ok((listening, Taken::take(&context.store(), run, direction)?))
+fn take(context: &Context<'_>, typed: &str, direction: Direction) -> Result<(Listening, Taken), Failure> {
+    let store = context.store();
+    let run = choose(&store, typed, Some(direction))?;
+    Ok((interrupts::listen()?, Taken::take(&store, run, direction)?))
 }
 
-async fn go(
-    context: &Context<'_>,
-    (listening, taken): (Listening, Taken),
-    direction: Direction,
-    decided: Vec<(OpenStep, Decision)>,
-    given_up: Vec<HostIndex>,
-) -> Result<u8, Failure> {
+async fn go(context: &Context<'_>, ((interrupts, listening), taken): (Listening, Taken)) -> Result<u8, Failure> {
     let id = taken.run.clone();
-    let (record, plan, resumed) = taken.resumed(&context.store(), direction, decided, given_up)?;
+    let (record, plan, resumed) = taken.resumed(&context.store())?;
     descriptors::suffice_for(&plan)?;
-    let connector = Arc::new(access::for_runs(context, &plan.hosts).await?);
-    run::carry_out(context, record, Work { plan, id, connector, listening, resumed: Some(resumed) }).await
+    let connector = access::for_runs(context, &plan.hosts).await?;
+    let run = Run { resumed: Some(resumed), ..run::fresh_run(plan, id, connector, interrupts) };
+    run::carry_out(context, record, run, listening).await
 }

@@ -1,28 +1,31 @@
 //! `fleet SITE TASK...` and `fleet SITE run -- CMD`.
 
-use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
+use tokio::sync::OnceCell;
+use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinSet;
 
 use super::args::SiteArgs;
 use super::context::{self, Context, print, say};
 use super::failure::Failure;
-use super::interrupts::{self, Listening};
-use super::{access, ask, books, descriptors, logging, trust};
+use super::{access, ask, books, descriptors, interrupts, logging, trust};
 use crate::app;
+use crate::app::consent::{self, Risk};
 use crate::app::planning::{self, PlanningError};
 use crate::app::run_id::fresh_run_id;
-use crate::engine::{self, Resumed};
-use crate::model::inventory::inventory::{Site, Stage};
+use crate::engine::Run;
 use crate::model::plan::plan::{AD_HOC, Plan};
 use crate::model::plan::planner::{self, Asked, PlanError};
 use crate::model::recipe::shell::quote;
+use crate::model::run::event::Signal;
 use crate::model::run::exit;
 use crate::model::run::summary::Summary;
 use crate::model::text::hint::Hint;
-use crate::model::text::name::{HostName, RunId, SiteName, TaskName};
+use crate::model::text::name::{RunId, TaskName};
 use crate::model::text::printable::printable;
 use crate::record::store::{Record, Store as _};
 use crate::remote::Connect;
@@ -38,22 +41,22 @@ use crate::report::{self, Reporter};
 
 /// Runs tasks on each targeted site, one site after another; the first that does not succeed is the last.
 pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
-    let targets = context.targets(&args.selector)?;
+    let sites = context.targets(&args.selector)?;
     let tasks = args.tasks.iter().map(|task| TaskName::parse(task));
     let tasks = tasks.collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
-    let sites = context.sites(&targets);
-    refuse_followers(&sites)?;
+    planning::refuse_followers(&sites)?;
     // Before the first of them is planned, for which hosts may be asked.
     for (site, _) in &sites {
         context.recipe(site)?;
     }
-    let mut plans: VecDeque<(Plan, Asked, RunId)> = VecDeque::new();
-    let mut connector: Option<Arc<dyn Connect>> = None;
+    let mut plans: Vec<(Plan, Asked, RunId)> = Vec::new();
+    // Keys are read, and passphrases asked for, once.
+    let connector = OnceCell::new();
     for (site, hosts) in sites {
         let run = fresh_run_id(&Zoned::now()).map_err(Failure::environment)?;
         let mut asked = Asked {
             site: site.name.clone(),
-            hosts: hosts.to_vec(),
+            hosts,
             tasks: tasks.clone(),
             overrides: context.flags.overrides(),
             login: context::login_user()?,
@@ -62,16 +65,13 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         };
         let plan = match planning::plan(&context.project, &asked, &run) {
             Err(PlanningError::Plan(unproven @ PlanError::Unproven { .. })) => {
-                let way = match &connector {
-                    Some(way) => Arc::clone(way),
-                    None => Arc::clone(connector.insert(way_to_all(context, args).await?)),
-                };
-                books::prove(context, &way, site, (&mut asked, unproven)).await?;
+                let way = connector.get_or_try_init(|| way_to_all(context, args)).await?;
+                books::prove(context, way, site, (&mut asked, unproven)).await?;
                 planning::plan(&context.project, &asked, &run)?
             }
             plan => plan?,
         };
-        plans.push_back((plan, asked, run));
+        plans.push((plan, asked, run));
     }
     if context.flags.dry_run {
         return dry_run(context, plans.iter().map(|(plan, ..)| plan));
@@ -85,14 +85,12 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     for (plan, ..) in &plans {
         descriptors::suffice_for(plan)?;
     }
-    let connector = match connector {
-        Some(way) => way,
-        None => way_to_all(context, args).await?,
-    };
-    while let Some((plan, asked, run)) = plans.pop_front() {
-        let code = execute(context, (plan, Some(&asked)), run, Arc::clone(&connector)).await?;
+    let connector = connector.get_or_try_init(|| way_to_all(context, args)).await?;
+    let mut plans = plans.into_iter();
+    while let Some((plan, asked, run)) = plans.next() {
+        let code = execute(context, (plan, Some(&asked)), run, Arc::clone(connector)).await?;
         if code != exit::SUCCESS {
-            let left: Vec<&str> = plans.iter().flat_map(|(plan, ..)| &plan.sites).map(SiteName::as_str).collect();
+            let left: Vec<String> = plans.flat_map(|(plan, ..)| plan.sites).map(String::from).collect();
             if !left.is_empty() {
                 say(&format!("not begun, because of that: {}", left.join(", ")));
             }
@@ -102,29 +100,13 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     Ok(exit::SUCCESS)
 }
 
-/// The way in to all hosts that the command touches or asks. Keys are read, and passphrases asked for, once.
+/// The way in to all hosts that the command touches or asks.
 async fn way_to_all(context: &Context<'_>, args: &SiteArgs) -> Result<Arc<dyn Connect>, Failure> {
-    let targets = context.targets(&args.selector)?;
     let mut hosts = trust::hosts(context, &args.selector)?;
-    for (site, _) in context.sites(&targets) {
+    for (site, _) in context.targets(&args.selector)? {
         hosts.extend(books::followed(context, site)?);
     }
-    Ok(Arc::new(access::for_runs(context, &hosts).await?))
-}
-
-/// What a site gets from the one that it follows is decided when it is planned, so both cannot be in one command.
-fn refuse_followers(sites: &[(&Site, &[HostName])]) -> Result<(), Failure> {
-    let follower = sites.iter().find_map(|(site, _)| {
-        let followed = &site.follows.as_ref()?.value;
-        sites.iter().any(|(other, _)| other.name == *followed).then_some((&site.name, followed))
-    });
-    match follower {
-        None => Ok(()),
-        Some((name, source)) => {
-            Err(Failure::usage(format!("`{name}` gets what is proven on `{source}`, so they cannot go together"))
-                .hint(Hint::Advice(format!("first `{source}`, then `{name}`"))))
-        }
-    }
+    access::for_runs(context, &hosts).await
 }
 
 pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
@@ -137,8 +119,7 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
         [text] => text.clone(),
         words => words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "),
     };
-    let targets = context.targets(&args.selector)?;
-    let sites = context.sites(&targets);
+    let sites = context.targets(&args.selector)?;
     let plan = planner::plan_command(&sites, &command, &context.flags.overrides(), &context::login_user()?)
         .map_err(|e| Failure::new(exit::INVALID, e))?;
     if context.flags.dry_run {
@@ -146,7 +127,7 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
     }
     confirm(context, &plan, &plan.task)?;
     descriptors::suffice_for(&plan)?;
-    let connector = Arc::new(access::for_runs(context, &plan.hosts).await?);
+    let connector = access::for_runs(context, &plan.hosts).await?;
     execute(context, (plan, None), fresh_run_id(&Zoned::now()).map_err(Failure::environment)?, connector).await
 }
 
@@ -157,7 +138,7 @@ fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>)
             let json = serde_json::to_string(plan).map_err(|e| Failure::new(exit::BUG, e))?;
             print(&format!("{json}\n"))?;
         } else {
-            print(&plan_text::plan(plan, context::stdout_colour(context.flags)))?;
+            print(&plan_text::plan(plan, context.color()))?;
         }
     }
     Ok(exit::SUCCESS)
@@ -175,17 +156,14 @@ fn say_basis(plan: &Plan) {
 /// Production is asked for by name.
 pub fn confirm(context: &Context<'_>, plan: &Plan, what: &str) -> Result<(), Failure> {
     say_basis(plan);
-    for name in &plan.sites {
-        // A run on record needs nothing of a site's file but this. A broken one may be production's, and must not be in the way of a rescue.
-        let broken = context.project.inventory.broken.contains_key(name.as_str());
-        let site = context.project.inventory.sites.get(name);
-        let stage = site.and_then(|site| site.stage.as_ref()).map(|stage| stage.value);
-        if broken || stage == Some(Stage::Production) {
-            let hosts = counted(plan.hosts.iter().filter(|host| host.site == *name).count(), "host");
-            let on = if broken { format!("`{name}`, whose file has errors") } else { "production".to_owned() };
-            let question = format!("{what} on {on}, {hosts}. Type `{name}` to go on:");
-            ask::confirm_by_name(context.flags, &question, name.as_str())?;
-        }
+    for (name, risk) in consent::risks(&context.project, plan) {
+        let hosts = counted(plan.hosts.iter().filter(|host| host.site == *name).count(), "host");
+        let on = match risk {
+            Risk::Production => "production".to_owned(),
+            Risk::Unknown => format!("`{name}`, whose file has errors"),
+        };
+        let question = format!("{what} on {on}, {hosts}. Type `{name}` to go on:");
+        ask::confirm_by_name(context.flags, &question, name.as_str())?;
     }
     Ok(())
 }
@@ -198,25 +176,23 @@ pub fn views(context: &Context<'_>, plan: &Arc<Plan>) -> Result<Vec<Box<dyn Repo
         reporters.push(Box::new(Json::new(Outlet::new(io::stdout()).map_err(Failure::environment)?)));
     }
     let live = io::stderr().is_terminal() && !context::is_dumb() && !logging::is_shown(flags) && !flags.quiet;
-    let detail = match (flags.quiet, flags.verbose > 0) {
-        (true, _) => Detail::Trouble,
-        (_, true) => Detail::Verbose,
+    // A view may skip what a terminal that stands still does not show; where output itself is told, nothing may be missing.
+    let may_skip = live && !ad_hoc;
+    let detail = match flags.verbose {
         // The live view has a line for each host; what an ad-hoc command prints is its result, and scrolls by above it.
-        _ if live && !ad_hoc => Detail::Trouble,
-        _ => Detail::Normal,
+        _ if flags.quiet || may_skip => Detail::Trouble,
+        0 => Detail::Normal,
+        _ => Detail::Verbose,
     };
-    let (color, zone) = (context::stderr_colour(flags), context::zone());
-    let telling = Telling { detail, color, zone, plan: Arc::clone(plan) };
-    let outlet = || Outlet::new(io::stderr()).map_err(Failure::environment);
-    reporters.push(match (live, ad_hoc) {
-        // A view may skip what a terminal that stands still does not show; where output itself is told, nothing may be missing.
-        (true, false) => {
-            let out = Outlet::of_view(io::stderr()).map_err(Failure::environment)?;
-            let is_behind = out.is_behind();
-            Box::new(Terminal::stderr(out, is_behind, telling))
-        }
-        (true, true) => Box::new(Terminal::stderr(outlet()?, || false, telling)),
-        (false, _) => Box::new(Plain::new(outlet()?, telling)),
+    let color = context::colour(flags, &io::stderr());
+    let telling = Telling { detail, color, zone: TimeZone::system(), plan: Arc::clone(plan) };
+    let out = if may_skip { Outlet::of_view(io::stderr()) } else { Outlet::new(io::stderr()) };
+    let out = out.map_err(Failure::environment)?;
+    let is_behind = out.is_behind();
+    reporters.push(if live {
+        Box::new(Terminal::stderr(out, move || may_skip && is_behind(), telling))
+    } else {
+        Box::new(Plain::new(out, telling))
     });
     Ok(reporters)
 }
@@ -227,39 +203,31 @@ async fn execute(
     id: RunId,
     connector: Arc<dyn Connect>,
 ) -> Result<u8, Failure> {
-    let listening = interrupts::listen()?;
+    let (interrupts, listening) = interrupts::listen()?;
     let record = context.store().create(&id, &plan, asked)?;
-    carry_out(context, record, Work { plan, id, connector, listening, resumed: None }).await
+    carry_out(context, record, fresh_run(plan, id, connector, interrupts), listening).await
 }
 
-pub struct Work {
-    pub plan: Plan,
-    pub id: RunId,
-    pub connector: Arc<dyn Connect>,
-    /// From before there was the record.
-    pub listening: Listening,
-    pub resumed: Option<Resumed>,
+/// A run of this operator's, from its beginning.
+pub fn fresh_run(plan: Plan, id: RunId, connector: Arc<dyn Connect>, interrupts: Receiver<Signal>) -> Run {
+    let (plan, by) = (Arc::new(plan), context::operator());
+    Run { plan, id, by, resumed: None, connector, interrupts, now: Timestamp::now }
 }
 
-/// Carries out a run, shows it, and gives its exit code.
-pub async fn carry_out(context: &Context<'_>, record: Box<dyn Record>, work: Work) -> Result<u8, Failure> {
-    let Work { plan, id, connector, listening: (interrupts, listening), resumed } = work;
-    logging::keep(&context.store().debug_log(&id, &plan));
-    let plan = Arc::new(plan);
+/// Carries out a run, shows it, and gives its exit code. What listens for interrupts has done so from before there was the record.
+pub async fn carry_out(
+    context: &Context<'_>,
+    record: Box<dyn Record>,
+    run: Run,
+    listening: JoinSet<()>,
+) -> Result<u8, Failure> {
+    let plan = Arc::clone(&run.plan);
+    logging::keep(&context.store().debug_log(&run.id, &plan));
     let views = views(context, &plan)?;
-    let run = engine::Run {
-        plan: Arc::clone(&plan),
-        id,
-        by: context::operator(),
-        resumed,
-        connector,
-        interrupts,
-        now: Timestamp::now,
-    };
     let (summary, reporters) = app::carry_out::carry_out(run, record, views).await;
     let code = summary.exit_code();
     drop(listening);
-    let (json, color) = (context.flags.json, context::stdout_colour(context.flags));
+    let (json, color) = (context.flags.json, context.color());
     let last_words = tokio::task::spawn_blocking(move || {
         // Gives the terminal back.
         drop(reporters);

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 
+use jiff::tz::TimeZone;
+
 use super::context::{self, Context, print};
 use super::failure::Failure;
 use crate::model::inventory::inventory::{Inventory, Site};
@@ -23,7 +25,7 @@ pub fn list(context: &Context<'_>, selector: Option<&str>) -> Result<u8, Failure
         }
         selector => context.targets(selector.unwrap_or("all"))?,
     };
-    print(&inventory_text::sites(context.sites(&targets), context::stdout_colour(context.flags)))?;
+    print(&inventory_text::sites(&targets, context.color()))?;
     if selector.is_none() && !inventory.broken.is_empty() {
         return Err(Failure::Diagnostics(inventory.errors()));
     }
@@ -31,8 +33,7 @@ pub fn list(context: &Context<'_>, selector: Option<&str>) -> Result<u8, Failure
 }
 
 pub fn explain(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
-    let targets = context.targets(selector)?;
-    let sites = context.sites(&targets).into_iter().map(|(site, names)| explain_site(context, site, names));
+    let sites = context.targets(selector)?.into_iter().map(|(site, names)| explain_site(context, site, &names));
     print(&sites.collect::<Result<Vec<_>, _>>()?.join("\n"))?;
     Ok(exit::SUCCESS)
 }
@@ -40,10 +41,9 @@ pub fn explain(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
 fn explain_site(context: &Context<'_>, site: &Site, names: &[HostName]) -> Result<String, Failure> {
     let recipe = site.recipe.as_ref().map(|_| context.recipe(site)).transpose()?;
     let (overrides, login) = (context.flags.overrides(), context::login_user()?);
-    let hosts: Vec<_> = site.hosts.iter().filter(|host| names.contains(&host.name)).collect();
-    let mut variables = Vec::new();
-    for host in &hosts {
-        variables.push(match recipe {
+    let mut hosts = Vec::new();
+    for host in site.hosts.iter().filter(|host| names.contains(&host.name)) {
+        let variables = match recipe {
             Some(recipe) => {
                 let request = Request::without_run((site, names, recipe), &overrides, &login);
                 let mut variables = Variables::of_host(request, host)?;
@@ -53,39 +53,37 @@ fn explain_site(context: &Context<'_>, site: &Site, names: &[HostName]) -> Resul
                 variables
             }
             None => Variables::default(),
-        });
+        };
+        hosts.push((host, variables));
     }
-    let hosts = hosts.iter().copied().zip(variables.iter().map(|variables| variables.iter().collect()));
-    Ok(inventory_text::explain(site, hosts, context::stdout_colour(context.flags)))
+    Ok(inventory_text::explain(site, &hosts, context.color()))
 }
 
 pub fn tasks(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
-    let targets = context.targets(selector)?;
     let mut shown = Vec::new();
-    for (site, _) in context.sites(&targets) {
+    for (site, _) in context.targets(selector)? {
         let recipe = context.recipe(site)?;
         if !shown.contains(&&recipe.name) {
             shown.push(&recipe.name);
-            print(&inventory_text::tasks(recipe, context::stdout_colour(context.flags)))?;
+            print(&inventory_text::tasks(recipe, context.color()))?;
         }
     }
     Ok(exit::SUCCESS)
 }
 
 pub fn runs(context: &Context<'_>) -> Result<u8, Failure> {
-    let runs = context.store().list()?;
-    print(&listing::runs(&runs, &context::zone(), context::stdout_colour(context.flags)))?;
+    print(&listing::runs(&context.store().list()?, &TimeZone::system(), context.color()))?;
     Ok(exit::SUCCESS)
 }
 
 pub fn show(context: &Context<'_>, run: &str) -> Result<u8, Failure> {
     let (plan, summary) = context.store().shown(run)?;
-    print(&listing::show(&plan.into(), &summary, &context::zone(), context::stdout_colour(context.flags)))?;
+    print(&listing::show(&plan.into(), &summary, &TimeZone::system(), context.color()))?;
     Ok(exit::SUCCESS)
 }
 
 pub fn logs(context: &Context<'_>, run: &str, host: Option<&str>, step: Option<&str>) -> Result<u8, Failure> {
-    let style = if io::stdout().is_terminal() { LogStyle::Terminal(context::zone()) } else { LogStyle::Raw };
+    let style = if io::stdout().is_terminal() { LogStyle::Terminal(TimeZone::system()) } else { LogStyle::Raw };
     logs::logs(&context.store(), LogQuery { run, host, step }, &style, &mut io::stdout().lock())?;
     Ok(exit::SUCCESS)
 }

@@ -54,7 +54,7 @@ pub async fn trust(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     }
     let decision = decide(&offered, listed.as_ref());
     // A closed pipe is not success here: what nobody saw is not pinned.
-    print(&table(&decision, context::stdout_colour(context.flags)))
+    print(&table(&decision, context.color()))
         .map_err(|_| Failure::environment("cannot show the keys on standard output; nothing was pinned"))?;
     for (host, error) in &failed {
         say(&format!("{}: {}", host.label, printable(error.to_string().as_bytes())));
@@ -72,10 +72,10 @@ fn pin(context: &Context<'_>, pins: &[Pin], verified: bool) -> Result<(), Failur
         return Ok(());
     }
     let many = if pins.len() == 1 { "this key".to_owned() } else { format!("these {} keys", pins.len()) };
-    // Who gave a list of fingerprints has answered already.
-    if !verified {
+    // Who gave a list of fingerprints has answered already. `FLEET_YES` is no answer: it was set for other questions, maybe long ago.
+    if !verified && !context.flags.yes_typed {
         let question = format!("Pin {many} in keys/known_hosts?");
-        ask::confirm_here(context.flags, &question, "--fingerprints FILE, or a typed --yes")?;
+        ask::yes_or_no(context.flags, &question, "--fingerprints FILE, or a typed --yes")?;
     }
     let path = context.known_hosts();
     if let Some(folder) = path.parent() {
@@ -89,8 +89,7 @@ fn pin(context: &Context<'_>, pins: &[Pin], verified: bool) -> Result<(), Failur
 
 /// All targeted hosts of all sites, as a run would reach them.
 pub fn hosts(context: &Context<'_>, selector: &str) -> Result<Vec<PlanHost>, Failure> {
-    let targets = context.targets(selector)?;
-    let sites = context.sites(&targets);
+    let sites = context.targets(selector)?;
     planner::plan_hosts(&sites, &context.flags.overrides(), &context::login_user()?)
         .map_err(|e| Failure::new(exit::INVALID, e.to_string()))
 }
@@ -111,14 +110,10 @@ fn table(decision: &TrustDecision, color: bool) -> String {
         };
         let hosts = fold_names(row.hosts.iter().map(HostLabel::as_str));
         let tone = if matches!(row.decision, Decision::Refused(_)) { Tone::Bad } else { Tone::Plain };
-        vec![
-            Cell::plain(hosts),
-            Cell::plain(row.key.key_type().to_owned()),
-            Cell::plain(row.key.fingerprint()),
-            Cell::toned(tone, fate),
-        ]
+        let cells = [hosts, row.key.key_type().to_owned(), row.key.fingerprint()].map(Cell::plain);
+        cells.into_iter().chain([Cell::toned(tone, fate)]).collect()
     });
-    columns(&rows.collect::<Vec<_>>(), color)
+    columns(&rows.collect::<Vec<Vec<_>>>(), color)
 }
 
 fn read_fingerprints(path: &std::path::Path) -> Result<Fingerprints, Failure> {

@@ -5,17 +5,17 @@ use std::fmt::{Display, Write as _};
 use super::columns::{Cell, columns, headings};
 use super::paint::Tone;
 use super::time::limit;
-use crate::model::config::setting::{Origin, Setting};
+use crate::model::config::setting::Origin;
 use crate::model::inventory::inventory::{Host, Site};
 use crate::model::inventory::ssh::Shown;
+use crate::model::plan::planner::Variables;
 use crate::model::recipe::recipe::{Body, Phase, Recipe, Spanned, Step, TaskBody};
-use crate::model::recipe::template::Template;
 use crate::model::text::fold::fold_names;
-use crate::model::text::name::{HostName, RoleName, TaskName, VarName};
-use crate::model::text::printable::printable;
+use crate::model::text::name::{HostName, RoleName, TaskName};
+use crate::model::text::printable::one_line;
 
 /// The table of `fleet list`.
-pub fn sites<'a>(sites: impl IntoIterator<Item = (&'a Site, &'a [HostName])>, color: bool) -> String {
+pub fn sites(sites: &[(&Site, Vec<HostName>)], color: bool) -> String {
     let mut rows = vec![headings(&["SITE", "STAGE", "RECIPE", "FOLLOWS", "HOSTS"])];
     for (site, hosts) in sites {
         let or_dash = |text: Option<String>| Cell::plain(text.unwrap_or_else(|| "-".to_owned()));
@@ -31,11 +31,7 @@ pub fn sites<'a>(sites: impl IntoIterator<Item = (&'a Site, &'a [HostName])>, co
 }
 
 /// `fleet list --explain`: every value of a site, and where it came from.
-pub fn explain<'a>(
-    site: &Site,
-    hosts: impl IntoIterator<Item = (&'a Host, Vec<(&'a VarName, &'a Setting<Template>)>)>,
-    color: bool,
-) -> String {
+pub fn explain(site: &Site, hosts: &[(&Host, Variables)], color: bool) -> String {
     let mut rows = Vec::new();
     rows.extend(site.recipe.as_ref().map(|s| row("recipe", &s.value, &s.origin)));
     rows.extend(site.stage.as_ref().map(|s| row("stage", &s.value, &s.origin)));
@@ -46,13 +42,13 @@ pub fn explain<'a>(
     let soak = limit(site.rollout.soak.value);
     rows.push(row("rollout.soak", &soak, &site.rollout.soak.origin));
     let mut out = format!("{}\n{}", Tone::Heading.paint(site.name.as_str(), color), columns(&rows, color));
-    for (host, vars) in hosts {
+    for (host, variables) in hosts {
         let mut rows = vec![row("address", &host.address.value, &host.address.origin)];
         rows.extend(host.ssh.shown().map(|(name, value, origin)| match value {
             Shown::Text(text) => row(name, &text, origin),
             Shown::Time(time) => row(name, &limit(time), origin),
         }));
-        for (name, setting) in vars {
+        for (name, setting) in variables.iter() {
             rows.push(row(&format!("vars.{name}"), &setting.value, &setting.origin));
         }
         let roles: Vec<&str> = host.roles.iter().map(RoleName::as_str).collect();
@@ -72,7 +68,7 @@ fn row(name: &str, value: &impl Display, origin: &Origin) -> Vec<Cell> {
 fn abbreviated(value: &str) -> String {
     const WIDEST: usize = 60;
     let mut lines = value.trim_end().lines();
-    let first = printable(lines.next().unwrap_or_default().as_bytes());
+    let first = one_line(lines.next().unwrap_or_default());
     let cut: String = first.chars().take(WIDEST).collect();
     let more = lines.count();
     match more {
@@ -85,9 +81,9 @@ fn abbreviated(value: &str) -> String {
 
 /// `fleet tasks SITE`: tasks, phases and steps of a recipe, and its variables.
 pub fn tasks(recipe: &Recipe, color: bool) -> String {
-    let mut out = format!("{}: {}\n", Tone::Heading.paint(recipe.name.as_str(), color), doc(&recipe.doc));
+    let mut out = format!("{}: {}\n", Tone::Heading.paint(recipe.name.as_str(), color), one_line(&recipe.doc));
     for task in &recipe.tasks {
-        let _ = write!(out, "\n{}  {}\n", Tone::Heading.paint(task.name.as_str(), color), doc(&task.doc));
+        let _ = write!(out, "\n{}  {}\n", Tone::Heading.paint(task.name.as_str(), color), one_line(&task.doc));
         match &task.body {
             TaskBody::Plain(Body::Tasks(tasks)) => _ = writeln!(out, "  tasks {}", names(tasks)),
             TaskBody::Plain(Body::Steps(steps)) => add_steps(&mut out, "  ", steps),
@@ -107,7 +103,7 @@ pub fn tasks(recipe: &Recipe, color: bool) -> String {
                 (None, true) => "required".to_owned(),
                 (None, false) => String::new(),
             };
-            vec![Cell::plain(format!("  {name}")), Cell::plain(default), Cell::plain(doc(&var.doc))]
+            vec![Cell::plain(format!("  {name}")), Cell::plain(default), Cell::plain(one_line(&var.doc))]
         })
         .collect();
     if !rows.is_empty() {
@@ -116,16 +112,10 @@ pub fn tasks(recipe: &Recipe, color: bool) -> String {
     out
 }
 
-/// Text of a recipe's file.
-fn doc(text: &str) -> String {
-    printable(text.as_bytes())
-}
-
 /// A default may be a whole script; its first line tells enough.
 fn first_line(text: &str) -> String {
     let mut lines = text.trim().lines();
-    let first = lines.next().unwrap_or_default();
-    let first = printable(first.as_bytes());
+    let first = one_line(lines.next().unwrap_or_default());
     if lines.next().is_some() { format!("{first} …") } else { first }
 }
 

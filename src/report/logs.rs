@@ -45,8 +45,7 @@ pub fn logs(store: &dyn Store, query: LogQuery<'_>, style: &LogStyle, out: &mut 
     let labels: Vec<HostLabel> = store.plan(&run)?.hosts.into_iter().map(|host| host.label).collect();
     let chosen = choose(&labels, query.host, &run)?;
     let width = if chosen.len() > 1 { chosen.iter().map(|host| host.as_str().len()).max() } else { None };
-    let mut seen = BTreeSet::new();
-    let mut matched = false;
+    let mut copy = Copy { step: query.step, style, prefix: String::new(), seen: BTreeSet::new() };
     for host in chosen {
         let Some(Log { place, lines }) = store.log(&run, host)? else {
             // Nothing was done there; that is an answer only when just this host was asked for.
@@ -55,14 +54,13 @@ pub fn logs(store: &dyn Store, query: LogQuery<'_>, style: &LogStyle, out: &mut 
             }
             return Err(HistoryError::NoLog { run, host: host.to_string() });
         };
-        let prefix = width.map(|width| format!("{host:width$} ")).unwrap_or_default();
-        let mut copy = Copy { step: query.step, prefix: &prefix, style, seen: &mut seen, matched: &mut matched };
+        copy.prefix = width.map(|width| format!("{host:width$} ")).unwrap_or_default();
         copy.all(lines, &place, out)?;
     }
     out.flush().map_err(HistoryError::Output)?;
     match query.step {
-        Some(step) if !matched => {
-            let names = seen.iter().flat_map(|path| [path.as_str(), short(path)]);
+        Some(step) if !copy.seen.iter().any(|path| is_meant(path, step)) => {
+            let names = copy.seen.iter().flat_map(|path| [path.as_str(), short(path)]);
             let nearest = nearest(step, names).map(str::to_owned);
             Err(HistoryError::NoStep { run, step: step.to_owned(), nearest })
         }
@@ -85,12 +83,17 @@ fn choose<'a>(labels: &'a [HostLabel], host: Option<&str>, run: &RunId) -> Resul
     Err(HistoryError::NoHost { run: run.clone(), host: typed.to_owned(), nearest })
 }
 
+fn is_meant(path: &str, step: &str) -> bool {
+    path == step || short(path) == step
+}
+
 struct Copy<'a> {
     step: Option<&'a str>,
-    prefix: &'a str,
     style: &'a LogStyle,
-    seen: &'a mut BTreeSet<String>,
-    matched: &'a mut bool,
+    /// What stands before each line of the host.
+    prefix: String,
+    /// The steps that were there, when one is looked for.
+    seen: BTreeSet<String>,
 }
 
 impl Copy<'_> {
@@ -107,11 +110,10 @@ impl Copy<'_> {
             if at_start {
                 wanted = self.wants(line.as_ref());
             }
-            let ends = part.ends_with(b"\n");
             if wanted {
-                self.write(&part, line, at_start, ends, out).map_err(HistoryError::Output)?;
+                self.write(&part, line, at_start, out).map_err(HistoryError::Output)?;
             }
-            at_start = ends;
+            at_start = part.ends_with(b"\n");
         }
         // A log that a crash cut in the middle of a line.
         if !at_start && wanted {
@@ -125,19 +127,10 @@ impl Copy<'_> {
         if !self.seen.contains(line.step) {
             self.seen.insert(line.step.to_owned());
         }
-        let wants = line.step == wanted || short(line.step) == wanted;
-        *self.matched |= wants;
-        wants
+        is_meant(line.step, wanted)
     }
 
-    fn write(
-        &self,
-        part: &[u8],
-        line: Option<LogLine<'_>>,
-        at_start: bool,
-        ends: bool,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
+    fn write(&self, part: &[u8], line: Option<LogLine<'_>>, at_start: bool, out: &mut dyn Write) -> io::Result<()> {
         if at_start {
             out.write_all(self.prefix.as_bytes())?;
         }
@@ -151,6 +144,6 @@ impl Copy<'_> {
             None => printable_line(part),
         };
         out.write_all(text.as_bytes())?;
-        if ends { out.write_all(b"\n") } else { Ok(()) }
+        if part.ends_with(b"\n") { out.write_all(b"\n") } else { Ok(()) }
     }
 }

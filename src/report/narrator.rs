@@ -15,7 +15,7 @@ use super::paint::Tone;
 use super::time::{duration, time_of_day};
 use super::trouble::{Cause, Shared, Trouble, Troubles};
 use super::words::{
-    because, counted, hint_lines, in_words, interrupt_in_words, last_lines, lines_in_words, short, sites_and_task,
+    because, counted, hint_lines, interrupt_in_words, last_lines, lines_in_words, short, sites_and_task,
 };
 use crate::model::plan::plan::Plan;
 use crate::model::run::agenda::Agenda;
@@ -25,7 +25,7 @@ use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::summary::{StepKind, Summary};
 use crate::model::text::fold::fold_names;
 use crate::model::text::name::{HostLabel, StepPath};
-use crate::model::text::printable::{printable, printable_line};
+use crate::model::text::printable::{one_line, printable, printable_line};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
@@ -45,14 +45,18 @@ pub struct Telling {
     pub plan: Arc<Plan>,
 }
 
+/// A step, or the undo of one; and the same on a host.
+type NamedStep<'a> = (&'a StepPath, StepKind);
+type Place<'a> = (&'a HostLabel, &'a StepPath, StepKind);
+
 /// Lines of a failed step that are shown again where its output was not.
 const LAST_LINES: usize = 10;
 /// The columns of hosts and steps grow to this, so that one long name does not push everything aside.
 const COLUMN: usize = 28;
 
 pub struct Narrator {
-    telling: Telling,
-    agenda: Agenda,
+    pub telling: Telling,
+    pub agenda: Agenda,
     troubles: Troubles,
     host_width: usize,
     step_width: usize,
@@ -62,14 +66,6 @@ impl Narrator {
     pub fn new(telling: Telling) -> Self {
         let (agenda, troubles) = (Agenda::of(&telling.plan), Troubles::default());
         Self { telling, agenda, troubles, host_width: 0, step_width: 0 }
-    }
-
-    pub fn agenda(&self) -> &Agenda {
-        &self.agenda
-    }
-
-    pub fn telling(&self) -> &Telling {
-        &self.telling
     }
 
     /// Takes an event, and what is known with it, and returns lines without newlines. A failure is held back for a moment, until other lines follow: the same failure
@@ -139,10 +135,10 @@ impl Narrator {
             Fact::RunResumed { direction, by } => self.run_resumed((event, summary), *direction, by),
             Fact::StepResumed { host, step, undo, .. } => {
                 let kind = if *undo { StepKind::Undo } else { StepKind::Run };
-                self.about_step(at, (host, step, kind), Detail::Normal, Tone::Dim, "taken up again")
+                self.about_step(at, (host, step, kind), Tone::Dim, "taken up again")
             }
             Fact::StepDecided { host, step, decision } => {
-                self.about_step(at, (host, step, StepKind::Run), Detail::Normal, Tone::Warning, decision.describe())
+                self.about_step(at, (host, step, StepKind::Run), Tone::Warning, decision.describe())
             }
             Fact::HostGivenUp { host, by } => {
                 let text = format!("given up by {}", printable(by.as_bytes()));
@@ -157,7 +153,7 @@ impl Narrator {
             Fact::Reattached { host } => self.trouble(at, host, Tone::Good, "connected again".to_owned(), Vec::new()),
             Fact::ConnectionLost { host, reason, step_goes_on } => {
                 // The reason often begins with the same words.
-                let reason = in_words(reason);
+                let reason = one_line(&reason.text);
                 let goes_on = if *step_goes_on { ", step goes on, retrying" } else { ", retrying" };
                 let text = match reason.strip_prefix("connection lost") {
                     Some(rest) => format!("connection lost{goes_on}{rest}"),
@@ -173,14 +169,14 @@ impl Narrator {
             Fact::Output { host, step, data, .. } => self.output(summary, (host, step), &data.0),
             Fact::StepStarted { host, step, attempt } => {
                 let text = if *attempt > 1 { format!("started, attempt {attempt}") } else { "started".to_owned() };
-                self.about_step(at, (host, step, StepKind::Run), Detail::Normal, Tone::Dim, &text)
+                self.about_step(at, (host, step, StepKind::Run), Tone::Dim, &text)
             }
             Fact::UndoStarted { host, step, .. } => {
-                self.about_step(at, (host, step, StepKind::Undo), Detail::Normal, Tone::Warning, "started")
+                self.about_step(at, (host, step, StepKind::Undo), Tone::Warning, "started")
             }
             Fact::StepSkipped { host, step, reason } => {
                 let text = format!("skipped: {}", printable(reason.as_bytes()));
-                self.about_step(at, (host, step, StepKind::Run), Detail::Normal, Tone::Dim, &text)
+                self.about_step(at, (host, step, StepKind::Run), Tone::Dim, &text)
             }
             Fact::StepFinished { host, step, outcome, retrying, millis, .. } => {
                 self.ended((at, summary), (host, step, StepKind::Run), outcome, *millis, *retrying)
@@ -215,13 +211,8 @@ impl Narrator {
         vec![Tone::Heading.paint(&text, self.telling.color)]
     }
 
-    fn about_host(&self, at: Timestamp, host: &HostLabel, detail: Detail, tone: Tone, text: &str) -> Vec<String> {
-        if !self.tells(detail) {
-            return Vec::new();
-        }
-        let time = time_of_day(at, &self.telling.zone);
-        let width = self.host_width;
-        vec![format!("{host:width$} > {time} {}", tone.paint(text, self.telling.color))]
+    fn about_host(&mut self, at: Timestamp, host: &HostLabel, detail: Detail, tone: Tone, text: &str) -> Vec<String> {
+        if self.tells(detail) { vec![self.line(at, (host.as_str(), None), tone, text)] } else { Vec::new() }
     }
 
     /// Holds back one line about a host, and the hints below it.
@@ -243,45 +234,32 @@ impl Narrator {
     fn shared(&mut self, shared: &Shared) -> Vec<String> {
         let Shared { at, cause, hosts } = shared;
         let Some((first, trouble)) = hosts.first() else { return Vec::new() };
-        let time = time_of_day(*at, &self.telling.zone);
         let names = fold_names(hosts.iter().map(|(host, _)| host.as_str()));
-        let width = self.host_width;
-        let prefix = match &cause.step {
-            Some((step, kind)) => self.prefix(&names, step, *kind, '>'),
-            None => format!("{names:width$} > "),
-        };
-        let text = trouble.tone.paint(&shared.text(), self.telling.color);
-        let mut lines = vec![format!("{prefix}{time} {text}")];
-        lines.extend(cause.hints.iter().map(|hint| format!("{names:width$} > {time} {hint}")));
-        if let Some((step, kind)) = &cause.step {
-            let prefix = self.prefix(first.as_str(), step, *kind, '>');
-            lines.extend(trouble.command.iter().map(|command| format!("{prefix}{time} {command}")));
-            let prefix = self.prefix(first.as_str(), step, *kind, '|');
-            lines.extend(trouble.lines.iter().map(|line| format!("{prefix}{line}")));
-        }
+        let step = cause.step.as_ref().map(|(step, kind)| (step, *kind));
+        let mut lines = vec![self.line(*at, (&names, step), trouble.tone, &shared.text())];
+        lines.extend(cause.hints.iter().map(|hint| self.line(*at, (&names, None), Tone::Plain, hint)));
+        let command = trouble.command.iter();
+        lines.extend(command.map(|command| self.line(*at, (first.as_str(), step), Tone::Plain, command)));
+        let prefix = self.prefix(first.as_str(), step, '|');
+        lines.extend(trouble.lines.iter().map(|line| format!("{prefix}{line}")));
         lines
     }
 
-    fn about_step(
-        &mut self,
-        at: Timestamp,
-        (host, step, kind): (&HostLabel, &StepPath, StepKind),
-        detail: Detail,
-        tone: Tone,
-        text: &str,
-    ) -> Vec<String> {
-        if !self.tells(detail) {
-            return Vec::new();
-        }
-        let prefix = self.prefix(host.as_str(), step, kind, '>');
-        let time = time_of_day(at, &self.telling.zone);
-        vec![format!("{prefix}{time} {}", tone.paint(text, self.telling.color))]
+    fn about_step(&mut self, at: Timestamp, (host, step, kind): Place<'_>, tone: Tone, text: &str) -> Vec<String> {
+        let place = (host.as_str(), Some((step, kind)));
+        if self.tells(Detail::Normal) { vec![self.line(at, place, tone, text)] } else { Vec::new() }
+    }
+
+    /// What fleet says of hosts, or of a step on them.
+    fn line(&mut self, at: Timestamp, (hosts, step): (&str, Option<NamedStep<'_>>), tone: Tone, text: &str) -> String {
+        let (prefix, time) = (self.prefix(hosts, step, '>'), time_of_day(at, &self.telling.zone));
+        format!("{prefix}{time} {}", tone.paint(text, self.telling.color))
     }
 
     fn ended(
         &mut self,
         (at, summary): (Timestamp, &Summary),
-        place: (&HostLabel, &StepPath, StepKind),
+        place: Place<'_>,
         outcome: &StepOutcome,
         millis: u64,
         retrying: bool,
@@ -290,15 +268,15 @@ impl Narrator {
         let mut what = printable(outcome.describe().as_bytes());
         let text = format!("{what} after {took}");
         if outcome.is_success() {
-            return self.about_step(at, place, Detail::Normal, Tone::Good, &text);
+            return self.about_step(at, place, Tone::Good, &text);
         }
         if retrying {
             let text = format!("{text}, will be tried again");
-            return self.about_step(at, place, Detail::Normal, Tone::Warning, &text);
+            return self.about_step(at, place, Tone::Warning, &text);
         }
         match outcome {
             // Because of another trouble, which is told by itself.
-            StepOutcome::Cancelled => return self.about_step(at, place, Detail::Normal, Tone::Warning, &text),
+            StepOutcome::Cancelled => return self.about_step(at, place, Tone::Warning, &text),
             StepOutcome::Unknown { .. } | StepOutcome::Detached { .. } => {}
             StepOutcome::Succeeded
             | StepOutcome::Skipped { .. }
@@ -336,7 +314,7 @@ impl Narrator {
         let mut text = outcome.describe().to_owned();
         let mut hints = Vec::new();
         if let Some(reason) = &known.reason {
-            text = because(&text, &in_words(reason));
+            text = because(&text, &one_line(&reason.text));
             // Those of a failed step were told when it failed.
             hints = if known.failure.is_none() { hint_lines(&reason.hints) } else { hints };
         }
@@ -357,19 +335,21 @@ impl Narrator {
         }
         let activity = summary.host(host.as_str()).and_then(|host| host.activity.as_ref());
         let kind = activity.map_or(StepKind::Run, |activity| activity.kind);
-        let prefix = self.prefix(host.as_str(), step, kind, '|');
+        let prefix = self.prefix(host.as_str(), Some((step, kind)), '|');
         data.split_inclusive(|&b| b == b'\n').map(|line| format!("{prefix}{}", printable_line(line))).collect()
     }
 
-    /// `web1 | migrate | `, in columns that have grown to what was seen so far.
-    fn prefix(&mut self, host: &str, step: &StepPath, kind: StepKind, mark: char) -> String {
+    /// `web1 | migrate | `, in columns that have grown to what was seen so far; of a whole host, `web1 > `.
+    fn prefix(&mut self, host: &str, step: Option<NamedStep<'_>>, mark: char) -> String {
+        let host_width = self.host_width;
+        let Some((step, kind)) = step else { return format!("{host:host_width$} {mark} ") };
         let step = short(step.as_str());
         let step = match kind {
             StepKind::Run => step.to_owned(),
             StepKind::Undo => format!("undo {step}"),
         };
         self.step_width = self.step_width.max(step.len().min(COLUMN));
-        let (host_width, step_width) = (self.host_width, self.step_width);
+        let step_width = self.step_width;
         format!("{host:host_width$} {mark} {step:step_width$} {mark} ")
     }
 }

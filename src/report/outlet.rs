@@ -78,21 +78,13 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The thread: ends when the outlet is closed and all is written, or at the first error.
     fn write_all_to(&self, out: &mut impl Write) {
         let mut state = self.lock();
         loop {
-            let Some(chunk) = state.waiting.pop_front() else {
-                if state.closed {
-                    return;
-                }
-                state = self.wait(state);
-                continue;
-            };
+            let waited = self.changed.wait_while(state, |state| state.waiting.is_empty() && !state.closed);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+            let Some(chunk) = state.waiting.pop_front() else { return };
             drop(state);
             let written = out.write_all(&chunk).and_then(|()| out.flush());
             state = self.lock();
@@ -153,11 +145,8 @@ impl Drop for Outlet {
         state.closed = true;
         self.shared.changed.notify_all();
         let is_left = |state: &mut State| state.failed.is_none() && state.bytes > 0;
-        if let Some(farewell) = self.farewell {
-            drop(self.shared.changed.wait_timeout_while(state, farewell, is_left));
-        } else {
-            drop(self.shared.changed.wait_while(state, is_left));
-        }
+        let farewell = self.farewell.unwrap_or(Duration::MAX);
+        drop(self.shared.changed.wait_timeout_while(state, farewell, is_left));
     }
 }
 

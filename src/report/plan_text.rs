@@ -9,7 +9,7 @@ use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanPhase, PlanStep, StepIndex};
 use crate::model::recipe::shell::quote;
 use crate::model::text::fold::fold_names;
-use crate::model::text::printable::printable;
+use crate::model::text::printable::one_line;
 
 /// The whole plan: phases, batches, steps, and the commands of each host, those of equal hosts once.
 pub fn plan(plan: &Plan, color: bool) -> String {
@@ -80,21 +80,16 @@ fn add_step(out: &mut String, plan: &Plan, step: &PlanStep, at: StepIndex) {
 }
 
 fn commands_text(plan: &Plan, host: HostIndex, at: StepIndex) -> String {
-    let mut out = String::new();
-    match plan.guard(host, at) {
-        None => {}
-        Some(Guard::Unless(command)) => add_command(&mut out, "unless", &command),
-        Some(Guard::OnlyIf(command)) => add_command(&mut out, "only-if", &command),
-    }
-    for (what, command) in [("run", plan.run(host, at)), ("undo", plan.undo(host, at))] {
-        if let Some(command) = command {
-            add_command(&mut out, what, &command);
-        }
-    }
-    out
+    let guard = plan.guard(host, at).map(|guard| match guard {
+        Guard::Unless(command) => ("unless", command),
+        Guard::OnlyIf(command) => ("only-if", command),
+    });
+    let own = [("run", plan.run(host, at)), ("undo", plan.undo(host, at))];
+    let own = own.into_iter().filter_map(|(what, command)| Some((what, command?)));
+    guard.into_iter().chain(own).map(|(what, command)| command_text(what, &command)).collect()
 }
 
-fn add_command(out: &mut String, what: &str, command: &CommandTemplate) {
+fn command_text(what: &str, command: &CommandTemplate) -> String {
     let mut around: Vec<String> = Vec::new();
     around.extend(command.as_user.as_ref().map(|user| format!("as {user}")));
     around.extend(command.cwd.as_ref().map(|cwd| format!("in {cwd}")));
@@ -103,9 +98,10 @@ fn add_command(out: &mut String, what: &str, command: &CommandTemplate) {
     let around = if around.is_empty() { String::new() } else { format!("[{}] ", around.join(" ")) };
     let text = command.text.to_string();
     let mut lines = text.trim_end().lines();
-    let first = printable(lines.next().unwrap_or_default().as_bytes());
-    let _ = writeln!(out, "    {what:<8}{}{first}", printable(around.as_bytes()));
+    let first = one_line(lines.next().unwrap_or_default());
+    let mut out = format!("    {what:<8}{}{first}\n", one_line(&around));
     for line in lines {
-        let _ = writeln!(out, "    {:<8}{}", "", printable(line.as_bytes()));
+        let _ = writeln!(out, "    {:<8}{}", "", one_line(line));
     }
+    out
 }

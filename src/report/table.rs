@@ -10,9 +10,7 @@ use super::command_text::{command, failed_silently};
 use super::paint::Tone;
 use super::reporters::RECORD;
 use super::time::{duration, durations};
-use super::words::{
-    because, hint_lines, in_words, last_lines, lines_in_words, paths, short, sites_and_task, with_commas,
-};
+use super::words::{because, hint_lines, last_lines, lines_in_words, paths, short, sites_and_task, with_commas};
 use crate::model::plan::plan::{AD_HOC, Plan};
 use crate::model::run::agenda::Agenda;
 use crate::model::run::exit;
@@ -20,7 +18,7 @@ use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::summary::{Failure, HostSummary, StepKind, Summary};
 use crate::model::text::fold::fold_names;
 use crate::model::text::name::HostLabel;
-use crate::model::text::printable::printable;
+use crate::model::text::printable::{one_line, printable};
 
 /// Up to so many hosts, each has a row of its own.
 const ROWS: usize = 16;
@@ -49,7 +47,7 @@ pub fn table(plan: &Arc<Plan>, summary: &Summary, color: bool) -> String {
     let next = next(summary);
     if !next.is_empty() {
         text.push_str("\nnext:\n");
-        for line in next {
+        for line in columns(&next, false).lines() {
             _ = writeln!(text, "  {line}");
         }
     }
@@ -84,10 +82,7 @@ fn host_table(agenda: &Agenda, summary: &Summary, color: bool) -> String {
     };
     for group in groups {
         let Some(first) = group.first() else { continue };
-        let (tone, word) = match first.outcome {
-            Some(outcome) => (Tone::of(outcome), outcome.describe()),
-            None => (Tone::Bad, "unfinished"),
-        };
+        let (tone, word) = ending(first.outcome);
         rows.push(vec![
             Cell::plain(names(&group)),
             Cell::toned(tone, word),
@@ -120,12 +115,16 @@ fn shared(group: &[&HostSummary], agenda: &Agenda, said: impl Fn(&HostSummary) -
     if same { text } else { without_own(agenda, &first.host, &text) }
 }
 
+fn ending(outcome: Option<HostOutcome>) -> (Tone, &'static str) {
+    outcome.map_or((Tone::Bad, "unfinished"), |outcome| (Tone::of(outcome), outcome.describe()))
+}
+
 fn failure(host: &HostSummary) -> Option<String> {
     host.failure.as_ref().map(failure_in_words)
 }
 
 fn reason(host: &HostSummary) -> Option<String> {
-    host.reason.as_ref().map(in_words)
+    host.reason.as_ref().map(|reason| one_line(&reason.text))
 }
 
 fn names(group: &[&HostSummary]) -> String {
@@ -170,24 +169,18 @@ fn troubles(agenda: &Agenda, summary: &Summary, color: bool) -> String {
 
 fn trouble(text: &mut String, group: &[&HostSummary], agenda: &Agenda, color: bool) {
     let Some(host) = group.first() else { return };
-    let (tone, word) =
-        host.outcome.map_or((Tone::Bad, "unfinished"), |outcome| (Tone::of(outcome), outcome.describe()));
+    let (tone, word) = ending(host.outcome);
     let told = because(word, &shared(group, agenda, reason));
     let told = told.strip_prefix(word).unwrap_or_default();
     _ = writeln!(text, "{}: {}{told}", names(group), tone.paint(word, color));
     for hint in host.reason.iter().flat_map(|reason| hint_lines(&reason.hints)) {
         _ = writeln!(text, "  {hint}");
     }
-    match host.outcome {
-        Some(HostOutcome::Unknown)
-            if host.failure.as_ref().is_some_and(|failure| matches!(failure.outcome, StepOutcome::Unknown { .. })) =>
-        {
-            _ = writeln!(text, "  nothing was undone on it since, and its command may still be running there");
-        }
-        Some(HostOutcome::Detached) => {
-            _ = writeln!(text, "  what was begun there goes on, or has ended: `fleet resume` finds out");
-        }
-        _ => {}
+    let is_unknown = |failure: &Failure| matches!(failure.outcome, StepOutcome::Unknown { .. });
+    if host.outcome == Some(HostOutcome::Unknown) && host.failure.as_ref().is_some_and(is_unknown) {
+        _ = writeln!(text, "  nothing was undone on it since, and its command may still be running there");
+    } else if host.outcome == Some(HostOutcome::Detached) {
+        _ = writeln!(text, "  what was begun there goes on, or has ended: `fleet resume` finds out");
     }
     if let Some(activity) = &host.activity {
         let doing = if activity.kind == StepKind::Undo { "undoing" } else { "running" };
@@ -244,13 +237,10 @@ fn result(summary: &Summary, color: bool) -> String {
     for host in summary.hosts() {
         *counts.entry(host.outcome).or_default() += 1;
     }
-    let counts: Vec<String> = counts
-        .into_iter()
-        .map(|(outcome, count)| format!("{count} {}", outcome.map_or("unfinished", HostOutcome::describe)))
-        .collect();
+    let counts = counts.into_iter().map(|(outcome, count)| format!("{count} {}", ending(outcome).1));
     let took = summary.duration().map(|took| format!(" after {}", duration(took))).unwrap_or_default();
     let what = sites_and_task(&summary.sites, &summary.task);
-    let mut text = format!("{what} {}{took}: {}", tone.paint(word, color), counts.join(", "));
+    let mut text = format!("{what} {}{took}: {}", tone.paint(word, color), counts.collect::<Vec<_>>().join(", "));
     if summary.finished.is_some() && code != exit::SUCCESS {
         _ = write!(text, " (exit code {code})");
     }
@@ -267,7 +257,7 @@ fn result(summary: &Summary, color: bool) -> String {
 }
 
 /// What to type next; nothing when all is well.
-fn next(summary: &Summary) -> Vec<String> {
+fn next(summary: &Summary) -> Vec<Vec<Cell>> {
     let Some(run) = &summary.run else { return Vec::new() };
     let done = |host: &HostSummary| match host.outcome {
         Some(HostOutcome::Succeeded) => true,
@@ -278,10 +268,11 @@ fn next(summary: &Summary) -> Vec<String> {
     if left.is_empty() {
         return Vec::new();
     }
-    let mut rows = vec![(format!("fleet show {run}"), "all that is known about this run".to_owned())];
+    let row = |command: String, why: &str| vec![Cell::plain(command), Cell::plain(why)];
+    let mut rows = vec![row(format!("fleet show {run}"), "all that is known about this run")];
     if let Some((host, failure)) = summary.hosts().find_map(|host| Some((host, host.failure.as_ref()?))) {
         let command = format!("fleet logs {run} {} --step {}", host.host, short(failure.step.as_str()));
-        rows.push((command, "what it printed".to_owned()));
+        rows.push(row(command, "what it printed"));
     }
     let (sites, all) = (with_commas(&summary.sites), summary.hosts().len());
     let attention = |outcomes: &[Option<HostOutcome>]| -> Vec<&HostSummary> {
@@ -293,29 +284,28 @@ fn next(summary: &Summary) -> Vec<String> {
     };
     let unclear = attention(&[Some(HostOutcome::Unknown), None]);
     if !unclear.is_empty() {
-        rows.push((look(&unclear), format!("look first: {} is unknown", names(&unclear))));
+        rows.push(row(look(&unclear), &format!("look first: {} is unknown", names(&unclear))));
     }
     // A record that ends in the middle is of a run that still goes on, or whose controller ended.
     let waits = left.iter().any(|host| host.locked || matches!(host.outcome, None | Some(HostOutcome::Detached)));
     if waits && summary.task != AD_HOC {
-        let mut resume = format!("fleet resume {run}");
         if let Some((host, step)) = undecided(&left) {
-            resume = format!("fleet resume {run} --assume-done {host}:{step}");
-            rows.push((resume.clone(), "when you know that the step is done".to_owned()));
+            let resume = format!("fleet resume {run} --assume-done {host}:{step}");
+            rows.push(row(resume, "when you know that the step is done"));
             // Where others went back, it would only be undone.
             if !summary.hosts().any(|host| host.outcome == Some(HostOutcome::RolledBack)) {
-                rows.push((resume.replace("--assume-done", "--rerun"), "or run the step once more".to_owned()));
+                rows.push(row(format!("fleet resume {run} --rerun {host}:{step}"), "or run the step once more"));
             }
         } else {
-            rows.push((resume, "go on with it".to_owned()));
+            rows.push(row(format!("fleet resume {run}"), "go on with it"));
         }
-        rows.push((format!("fleet undo {run}"), "or take back what it has done".to_owned()));
+        rows.push(row(format!("fleet undo {run}"), "or take back what it has done"));
     }
     let mut held = attention(&[Some(HostOutcome::Held)]);
     // Those that only wait for the others need nothing.
     held.retain(|host| !waits || host.failure.is_some() || host.undo_failure.is_some());
     if !held.is_empty() {
-        rows.push((look(&held), format!("put right what is held: {}", names(&held))));
+        rows.push(row(look(&held), &format!("put right what is held: {}", names(&held))));
     }
     // The command of an ad-hoc run is not known here, and is in the shell's history anyway.
     if summary.task != AD_HOC && !waits {
@@ -323,11 +313,9 @@ fn next(summary: &Summary) -> Vec<String> {
         if left.len() < all && left.len() <= LIMIT_NAMES {
             _ = write!(command, " -l {}", limit(&left));
         }
-        rows.push((command, "again, when the cause is gone".to_owned()));
+        rows.push(row(command, "again, when the cause is gone"));
     }
-    let cells: Vec<Vec<Cell>> =
-        rows.into_iter().map(|(command, why)| vec![Cell::plain(command), Cell::plain(why)]).collect();
-    columns(&cells, false).lines().map(str::to_owned).collect()
+    rows
 }
 
 /// A step that a person has to decide about.

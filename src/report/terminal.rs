@@ -59,10 +59,10 @@ impl<W: Write> Terminal<W> {
         let Some((height, width)) = (self.size)() else { return Ok(()) };
         let mut frame = self.above_the_view();
         if !self.over {
-            let color = self.narrator.telling().color;
+            let color = self.narrator.telling.color;
             // One column stays free, so that nothing wraps; the last row is the cursor's, and the first one keeps the latest line above
             // the view in sight.
-            let scene = Scene { summary, agenda: self.narrator.agenda(), now };
+            let scene = Scene { summary, agenda: &self.narrator.agenda, now };
             for line in view(&scene, width.saturating_sub(1), height.saturating_sub(2)) {
                 self.drawn += 1;
                 frame.push_str(&line.tone.paint(&line.text, color));
@@ -96,24 +96,21 @@ impl<W: Write + Send> Reporter for Terminal<W> {
     }
 
     fn report(&mut self, event: &Event, summary: &Summary) -> io::Result<()> {
-        let lines = self.narrator.tell(event, summary);
-        self.above.extend(lines);
+        self.above.extend(self.narrator.tell(event, summary));
         self.over |= matches!(event.fact, Fact::RunFinished { .. });
         let full = self.above.len() >= ABOVE;
         if self.over || full || self.is_due(event.at) { self.draw(event.at, summary) } else { Ok(()) }
     }
 
     fn tick(&mut self, now: Timestamp, summary: &Summary) -> io::Result<()> {
-        let lines = self.narrator.tick(now);
-        self.above.extend(lines);
+        self.above.extend(self.narrator.tick(now));
         if !self.over && self.is_due(now) { self.draw(now, summary) } else { Ok(()) }
     }
 }
 
 impl<W: Write> Drop for Terminal<W> {
     fn drop(&mut self) {
-        let lines = self.narrator.rest();
-        self.above.extend(lines);
+        self.above.extend(self.narrator.rest());
         let frame = self.above_the_view();
         if !frame.is_empty() {
             // Nothing can be done about a terminal that has gone.

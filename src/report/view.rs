@@ -8,25 +8,19 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::columns::Cell;
 use super::paint::Tone;
 use super::time::clock;
-use super::words::{counted, in_words, interrupt_in_words, sites_and_task};
+use super::words::{counted, interrupt_in_words, sites_and_task};
 use crate::model::run::agenda::{Agenda, Progress};
 use crate::model::run::event::Direction;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::summary::{HostSummary, StepKind, Summary, elapsed};
 use crate::model::text::name::{PhaseName, StepPath};
-use crate::model::text::printable::{printable, printable_line};
+use crate::model::text::printable::{one_line, printable, printable_line};
 
 /// The view mentions missing output after this time.
 const SILENT: Duration = Duration::from_secs(30);
-
-/// A line of the view, as wide as the screen at most.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ViewLine {
-    pub tone: Tone,
-    pub text: String,
-}
 
 /// What a host is doing, in the order in which hosts get the lines of a screen that is too small for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,8 +136,8 @@ impl Scene<'_> {
     }
 }
 
-/// The view of a run on a screen of that size. It never has more than `height` lines, nor one wider than `width`.
-pub fn view(scene: &Scene<'_>, width: usize, height: usize) -> Vec<ViewLine> {
+/// The view of a run on a screen of that size, line by line. It never has more than `height` lines, nor one wider than `width`.
+pub fn view(scene: &Scene<'_>, width: usize, height: usize) -> Vec<Cell> {
     if width == 0 {
         return Vec::new();
     }
@@ -162,7 +156,7 @@ pub fn view(scene: &Scene<'_>, width: usize, height: usize) -> Vec<ViewLine> {
     lines.extend(hosts.iter().map(|(state, host)| columns.line(*state, host, scene)));
     if !folded.is_empty() {
         let counts = counts(&folded);
-        lines.push(ViewLine { tone: Tone::Dim, text: format!("… {} more: {counts}", folded.len()) });
+        lines.push(Cell::toned(Tone::Dim, format!("… {} more: {counts}", folded.len())));
     }
     lines.truncate(height);
     for line in &mut lines {
@@ -173,12 +167,11 @@ pub fn view(scene: &Scene<'_>, width: usize, height: usize) -> Vec<ViewLine> {
     lines
 }
 
-fn heading(scene: &Scene<'_>, hosts: &[(State, &HostSummary)]) -> ViewLine {
+fn heading(scene: &Scene<'_>, hosts: &[(State, &HostSummary)]) -> Cell {
     let Scene { summary, now, .. } = *scene;
     let mut text = sites_and_task(&summary.sites, &summary.task);
     if let Some(started) = summary.started {
-        text.push_str("  ");
-        text.push_str(&clock(elapsed(started, now)));
+        _ = write!(text, "  {}", clock(elapsed(started, now)));
     }
     if let Some(phase) = summary.phases.last() {
         _ = write!(text, "  phase {}", phase.name);
@@ -190,16 +183,16 @@ fn heading(scene: &Scene<'_>, hosts: &[(State, &HostSummary)]) -> ViewLine {
         }
     }
     _ = write!(text, "  {}: {}", counted(hosts.len(), "host"), counts(hosts));
-    ViewLine { tone: Tone::Heading, text }
+    Cell::toned(Tone::Heading, text)
 }
 
-fn trouble(summary: &Summary) -> Option<ViewLine> {
+fn trouble(summary: &Summary) -> Option<Cell> {
     let text = match (&summary.stopped, summary.interrupts) {
         (None, 0) => return None,
         (Some(reason), 0) => format!("the rollout stops: {}", printable(reason.as_bytes())),
         (_, level) => interrupt_in_words(level).to_owned(),
     };
-    Some(ViewLine { tone: Tone::Warning, text })
+    Some(Cell::toned(Tone::Warning, text))
 }
 
 /// `3 running, 30 waiting, 7 done`.
@@ -232,7 +225,7 @@ impl Columns {
         }
     }
 
-    fn line(&self, state: State, host: &HostSummary, scene: &Scene<'_>) -> ViewLine {
+    fn line(&self, state: State, host: &HostSummary, scene: &Scene<'_>) -> Cell {
         let Self { host: host_width, state: state_width, number: number_width, step: step_width } = *self;
         let name = console::truncate_str(host.host.as_str(), host_width, "…");
         let mut number = format!("{:>number_width$}", number(state, host, scene));
@@ -244,7 +237,7 @@ impl Columns {
         let (time, said) = (time(host, scene.now), said(state, host, scene));
         let word = state.word();
         let text = format!("  {name:host_width$}  {word:state_width$}  {number}{step:step_width$}  {time:>7}  {said}");
-        ViewLine { tone: state.tone(), text }
+        Cell::toned(state.tone(), text)
     }
 }
 
@@ -286,7 +279,7 @@ fn time(host: &HostSummary, now: Timestamp) -> String {
 /// The last line of output, the reason for an end, or what the host waits for.
 fn said(state: State, host: &HostSummary, scene: &Scene<'_>) -> String {
     if host.outcome.is_some() {
-        return host.reason.as_ref().map(in_words).unwrap_or_default();
+        return host.reason.as_ref().map(|reason| one_line(&reason.text)).unwrap_or_default();
     }
     let Some(activity) = &host.activity else { return waits_for(state, host, scene) };
     let last = host.tail.last().map(|line| printable_line(&line.bytes)).unwrap_or_default();

@@ -1,6 +1,5 @@
 //! Words and short texts that the live view, the lines and the final table share.
 
-use crate::model::run::reason::Reason;
 use crate::model::text::hint::Hint;
 use crate::model::text::name::{SiteName, StepPath};
 use crate::model::text::printable::{printable, printable_line};
@@ -19,11 +18,6 @@ pub(super) fn sites_and_task(sites: &[SiteName], task: &str) -> String {
 /// `shop-a,shop-b`: as an argument.
 pub(super) fn with_commas(sites: &[SiteName]) -> String {
     sites.iter().map(SiteName::as_str).collect::<Vec<_>>().join(",")
-}
-
-/// A reason on one line.
-pub(super) fn in_words(reason: &Reason) -> String {
-    printable(reason.text.as_bytes())
 }
 
 /// One line each. What a host said was made one line where it came in, so a host cannot hint.

@@ -151,7 +151,7 @@ pub fn plan(request: Request<'_>) -> Result<Plan, PlanError> {
 
 /// The hosts of all sites, as a run would reach them.
 pub fn plan_hosts(
-    targets: &[(&Site, &[HostName])],
+    targets: &[(&Site, Vec<HostName>)],
     overrides: &Overrides,
     login: &UserName,
 ) -> Result<Vec<PlanHost>, NameError> {
@@ -162,7 +162,7 @@ pub fn plan_hosts(
 
 /// Plans one command on all hosts of all sites: what `fleet SITE run -- CMD` does.
 pub fn plan_command(
-    targets: &[(&Site, &[HostName])],
+    targets: &[(&Site, Vec<HostName>)],
     command: &str,
     overrides: &Overrides,
     login: &UserName,
