@@ -164,7 +164,7 @@ fn config(pinned_types: &[String], keepalive: Duration) -> client::Config {
             key: Cow::Owned(key_algorithms(pinned_types)),
             // Refused until fleet verifies authorities, principals and validity itself.
             host_key_certificates: Cow::Borrowed(&[]),
-            cipher: Cow::Borrowed(if has_aes() { AES_FIRST } else { CHACHA_FIRST }),
+            cipher: Cow::Owned(ciphers()),
             // No decompression code can be reached.
             compression: Cow::Borrowed(&[compression::NONE]),
             ..Preferred::DEFAULT
@@ -186,23 +186,13 @@ fn key_algorithms(pinned_types: &[String]) -> Vec<Algorithm> {
 }
 
 /// AES-GCM needs half of `ChaCha20`'s CPU time where the processor has instructions for it.
-const AES_FIRST: &[cipher::Name] = &[
-    cipher::AES_128_GCM,
-    cipher::AES_256_GCM,
-    cipher::CHACHA20_POLY1305,
-    cipher::AES_256_CTR,
-    cipher::AES_192_CTR,
-    cipher::AES_128_CTR,
-];
-
-const CHACHA_FIRST: &[cipher::Name] = &[
-    cipher::CHACHA20_POLY1305,
-    cipher::AES_128_GCM,
-    cipher::AES_256_GCM,
-    cipher::AES_256_CTR,
-    cipher::AES_192_CTR,
-    cipher::AES_128_CTR,
-];
+fn ciphers() -> Vec<cipher::Name> {
+    let gcm = [cipher::AES_128_GCM, cipher::AES_256_GCM];
+    let ctr = [cipher::AES_256_CTR, cipher::AES_192_CTR, cipher::AES_128_CTR];
+    let mut all = [&gcm[..], &ctr].concat();
+    all.insert(if has_aes() { gcm.len() } else { 0 }, cipher::CHACHA20_POLY1305);
+    all
+}
 
 fn has_aes() -> bool {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
