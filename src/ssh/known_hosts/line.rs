@@ -75,13 +75,12 @@ pub(super) fn parse(line: &[u8]) -> Result<Option<Entry>, &'static str> {
 impl Names {
     fn parse(names: &[u8]) -> Result<Self, &'static str> {
         if let Some(hashed) = names.strip_prefix(b"|") {
-            let mut parts = hashed.split(|&b| b == b'|');
-            let (Some(b"1"), Some(salt), Some(hash), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-            else {
-                return Err("malformed hashed name");
-            };
             let decode = |part| STANDARD.decode(part).ok().filter(|bytes: &Vec<u8>| bytes.len() == 20);
-            let (Some(salt), Some(hash)) = (decode(salt), decode(hash)) else { return Err("malformed hashed name") };
+            let decoded = match *hashed.split(|&b| b == b'|').collect::<Vec<_>>() {
+                [b"1", salt, hash] => decode(salt).zip(decode(hash)),
+                _ => None,
+            };
+            let (salt, hash) = decoded.ok_or("malformed hashed name")?;
             return Ok(Self::Hashed { salt, hash });
         }
         Ok(Self::Patterns(names.split(|&b| b == b',').map(Pattern::parse).collect()))
@@ -108,16 +107,11 @@ impl Names {
     /// Is the line for this host? `name` is in lower case, as [`super::lookup_name`] makes it.
     pub fn matches(&self, name: &[u8]) -> bool {
         match self {
-            Self::Hashed { salt, hash } => hash_name(salt, name).is_some_and(|h| h == *hash),
+            Self::Hashed { salt, hash } => Hmac::<Sha1>::new_from_slice(salt)
+                .is_ok_and(|mac| mac.chain_update(name).verify_slice(hash).is_ok()),
             Self::Patterns(patterns) => {
-                let mut found = false;
-                for pattern in patterns.iter().filter(|p| glob(&p.text, name)) {
-                    if pattern.negated {
-                        return false;
-                    }
-                    found = true;
-                }
-                found
+                let matching: Vec<&Pattern> = patterns.iter().filter(|p| glob(&p.text, name)).collect();
+                !matching.is_empty() && !matching.iter().any(|pattern| pattern.negated)
             }
         }
     }
@@ -146,11 +140,7 @@ fn canonical_name(name: &str) -> String {
     }
 }
 
-fn hash_name(salt: &[u8], name: &[u8]) -> Option<Vec<u8>> {
-    let mut mac = Hmac::<Sha1>::new_from_slice(salt).ok()?;
-    mac.update(name);
-    Some(mac.finalize().into_bytes().to_vec())
-}
+
 
 /// `*` stands for any bytes, `?` for one. Linear but for the last star, so a hostile pattern costs no more than its length times the name's.
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
