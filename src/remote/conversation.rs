@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::session::{Exec, ExecEnd, Remote};
 use super::shells::{Shell, Shells};
 use super::step::{Entry, LeashOrder};
-use crate::ssh::{Broken, Connection, Heard};
+use crate::ssh::{Broken, Connection, Heard, NoChannel};
 
 /// Lines to the leash that wait for the connection.
 const LEASH: usize = 8;
@@ -43,7 +43,8 @@ pub async fn run(connection: &Connection, shells: &mut Shells, mut exec: Exec<'_
     }
     match shells.open(connection, &wire.exec).await {
         Ok(shell) => converse(connection, &mut exec, &wire, shell).await.over(connection, shells, &wire.exec),
-        Err((reason, usable)) => (ExecEnd::NotStarted(reason.into()), usable),
+        Err(NoChannel::Refused(reason)) => (ExecEnd::NotStarted(reason.into()), true),
+        Err(NoChannel::Broken(reason)) => (ExecEnd::NotStarted(reason.into()), false),
     }
 }
 

@@ -32,7 +32,7 @@ pub use crate::model::inventory::host_key::Verdict;
 pub use admission::Admission;
 pub use agent::agent_has;
 pub use backoff::Backoff;
-pub(crate) use channel::{Broken, Channel, ChannelReader, ChannelWriter, Connection, Heard, NoChannel};
+pub(crate) use channel::{Broken, ChannelReader, ChannelWriter, Connection, Heard, NoChannel};
 pub use connector::SshConnector;
 pub use credentials::{AgentKey, Credentials, Identity, PasswordGate};
 pub use host_key::HostKey;
