@@ -15,7 +15,6 @@ pub mod key;
 pub mod known_hosts;
 mod link;
 mod login;
-mod lookup_name;
 mod scan;
 mod timeouts;
 mod words;
