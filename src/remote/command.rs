@@ -99,23 +99,22 @@ exit $r
     /// The command as the argument of a shell that does `first` before it.
     pub(super) fn payload(&self, nonce: &str, first: &str) -> Payload {
         let text = self.shell_text();
-        let mut variables = String::new();
-        let mut documents = Documents::new(nonce);
+        let mut payload = Payload::default();
         let inner = if text.len() <= ENVIRONMENT_LIMIT {
-            let _ = write!(variables, "FLEET_TEXT={}", quote(&text));
+            payload.variables = format!("FLEET_TEXT={}", quote(&text));
             format!(r#"{first}; eval "$FLEET_TEXT""#)
         } else {
             // Half a text must not run: its last line tells that it is whole.
-            documents.add(4, &format!("{text}\nfleet-whole"));
+            payload.add(4, &format!("{text}\nfleet-whole"), nonce);
             format!(
                 "{first}; FLEET_TEXT=$(cat <&4) || exit; exec 4<&-
 case $FLEET_TEXT in *fleet-whole) eval \"${{FLEET_TEXT%fleet-whole}}\";; *) echo fleet: the command arrived incomplete >&2; exit 1;; esac"
             )
         };
         if self.interpreter.is_some() {
-            documents.add(5, &self.text);
+            payload.add(5, &self.text, nonce);
         }
-        Payload { variables, inner: quote(&inner), redirections: documents.redirections, bodies: documents.bodies }
+        Payload { inner: quote(&inner), ..payload }
     }
 
     /// What the command's shell evaluates. The text starts on its first line, so that the shell's messages name the right one.
@@ -159,6 +158,7 @@ pub(super) fn login_command(as_user: Option<&UserName>) -> String {
 }
 
 /// The pieces of the line that starts the command's shell.
+#[derive(Default)]
 pub(super) struct Payload {
     /// Assignments before it.
     pub variables: String,
@@ -170,23 +170,12 @@ pub(super) struct Payload {
     pub bodies: String,
 }
 
-/// Here-documents: texts of any length, byte for byte, that stand in no process list and in no environment.
-struct Documents {
-    delimiter: String,
-    redirections: String,
-    bodies: String,
-}
-
-impl Documents {
-    fn new(nonce: &str) -> Self {
-        Self { delimiter: format!("{nonce}-text"), redirections: String::new(), bodies: String::new() }
-    }
-
-    /// The text gets a final newline.
-    fn add(&mut self, descriptor: u8, text: &str) {
-        let delimiter = &self.delimiter;
-        let _ = write!(self.redirections, "{descriptor}<<'{delimiter}' ");
-        let _ = writeln!(self.bodies, "{text}\n{delimiter}");
+impl Payload {
+    /// Adds a here-document: a text of any length, byte for byte, that stands in no process list and in no environment. It gets a final
+    /// newline.
+    fn add(&mut self, descriptor: u8, text: &str, nonce: &str) {
+        let _ = write!(self.redirections, "{descriptor}<<'{nonce}-text' ");
+        let _ = writeln!(self.bodies, "{text}\n{nonce}-text");
     }
 }
 
