@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::command::{Payload, Wire, login_command};
-use super::scripts::{BOOK, SPOOL, STEP};
+use super::scripts::{BOOK, SPOOL, STEP, assign};
 use crate::model::plan::book::{Book, EffectChange};
 use crate::model::plan::command::RemoteCommand;
 use crate::model::plan::plan::HostIndex;
@@ -179,29 +179,22 @@ impl DurableStep {
         };
         let spent: Vec<&str> = self.spent.iter().map(StepKey::as_str).collect();
         let mut stdin = String::from("{\n");
-        let assignments = [
-            ("run", quote(self.run.as_str())),
-            ("key", quote(self.key.as_str())),
-            ("label", quote(&self.label)),
-            ("start", start.to_owned()),
-            ("never", never.to_owned()),
-            ("out", out.to_string()),
-            ("err", err.to_string()),
-            ("limit", self.limit.map(seconds).unwrap_or_default()),
-            ("grace", GRACE_TENTHS.to_string()),
-            ("spent", quote(&spent.join(" "))),
-            ("begin", begin.clone()),
-            ("end", end.clone()),
-        ];
-        for (name, value) in assignments {
-            let _ = writeln!(stdin, "_{name}={value}");
-        }
-        for (name, value) in self.book.iter().flat_map(Book::assignments) {
-            let _ = writeln!(stdin, "_{name}={}", quote(value));
-        }
-        for (name, value) in self.effects.assignments() {
-            let _ = writeln!(stdin, "_{name}={}", quote(&value));
-        }
+        stdin += &assign([
+            ("run", self.run.as_str()),
+            ("key", self.key.as_str()),
+            ("label", &self.label),
+            ("start", start),
+            ("never", never),
+            ("out", &out.to_string()),
+            ("err", &err.to_string()),
+            ("limit", &self.limit.map(seconds).unwrap_or_default()),
+            ("grace", &GRACE_TENTHS.to_string()),
+            ("spent", &spent.join(" ")),
+            ("begin", &begin),
+            ("end", &end),
+        ]);
+        stdin += &self.book.as_ref().map(Book::assignments).unwrap_or_default();
+        stdin += &self.effects.assignments();
         if entry == Entry::Start {
             let _ = writeln!(stdin, "fleet_command() {{\n{}\n}}", self.step_line(nonce));
         }
