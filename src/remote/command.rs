@@ -71,7 +71,7 @@ impl RemoteCommand {
     /// control lets its background commands ignore INT and QUIT, and a service started by a step would inherit that. A `TMOUT` of the login
     /// would bound how long the watcher reads, in bash and ksh.
     pub fn wire(&self, nonce: &str) -> Wire {
-        let exec = login_command(self.as_user.as_ref());
+        let exec = login_command("", self.as_user.as_ref());
         let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));
         // The leash is used once the mark on standard output is there; by then, the other one is too.
         let mark = r#"exec 2>&6 6>&-; printf '%s %s\n' "$FLEET_MARK" $$ >&2; printf '%s %s\n' "$FLEET_MARK" $$"#;
@@ -150,11 +150,9 @@ cat <&5 >"$f" || exit; exec 5<&-; n=$(wc -c <"$f") || exit
 }
 
 /// What the login shell gets: a plain shell, of the user whom a command runs as.
-pub(super) fn login_command(as_user: Option<&UserName>) -> String {
-    match as_user {
-        Some(user) => format!("exec sudo -n -H -u {user} -- /bin/sh -s"),
-        None => "exec /bin/sh -s".to_owned(),
-    }
+pub(super) fn login_command(launcher: &str, as_user: Option<&UserName>) -> String {
+    let sudo = as_user.map(|user| format!("sudo -n -H -u {user} -- ")).unwrap_or_default();
+    format!("exec {launcher}{sudo}/bin/sh -s")
 }
 
 /// The pieces of the line that starts the command's shell.

@@ -80,7 +80,7 @@ impl Question {
             "{{\nfleet_open {begin}\n(\n{}\n) </dev/null >&6 3<&- 6>&- 7>&-\nfleet_close {end} $?\n}}\n",
             self.text
         );
-        let exec = login_command(self.as_user.as_ref());
+        let exec = login_command("", self.as_user.as_ref());
         Wire { exec, setup: self.scripts.clone(), stdin: stdin.into_bytes(), begin, end }
     }
 }

@@ -199,7 +199,7 @@ impl DurableStep {
             let _ = writeln!(stdin, "fleet_command() {{\n{}\n}}", self.step_line(nonce));
         }
         stdin.push_str("fleet_step\n}\n");
-        let exec = self.scope.around(&login_command(self.command.as_user.as_ref()));
+        let exec = login_command(self.scope.launcher(), self.command.as_user.as_ref());
         Wire { exec, setup: vec![&SPOOL, &BOOK, &STEP], stdin: stdin.into_bytes(), begin, end }
     }
 
@@ -224,13 +224,12 @@ impl DurableStep {
 }
 
 impl Scope {
-    /// Puts the scope around what the login shell gets.
-    fn around(self, exec: &str) -> String {
-        let command = exec.strip_prefix("exec ").unwrap_or(exec);
+    /// What puts a command into the scope.
+    fn launcher(self) -> &'static str {
         match self {
-            Self::Session => exec.to_owned(),
-            Self::User => format!("exec systemd-run --user --scope --quiet --collect {command}"),
-            Self::System => format!("exec systemd-run --scope --quiet --collect {command}"),
+            Self::Session => "",
+            Self::User => "systemd-run --user --scope --quiet --collect ",
+            Self::System => "systemd-run --scope --quiet --collect ",
         }
     }
 }
