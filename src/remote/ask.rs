@@ -9,7 +9,7 @@ use tracing::debug;
 use super::host_report::{Holder, HostReport};
 use super::question::Question;
 use super::session::{Exec, ExecEnd, OutputChunk, Remote, Session};
-use crate::model::run::cause::Cause;
+
 use crate::model::run::event::Stream;
 use crate::model::run::reason::Reason;
 use crate::model::text::name::RunId;
@@ -41,8 +41,8 @@ impl Question {
             ExecEnd::Exited(_) => Ok(String::from_utf8_lossy(&answer).into_owned()),
             ExecEnd::NotStarted(reason) => Err(NoAnswer::NotSent(reason)),
             ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) => Err(NoAnswer::Unheard(reason)),
-            ExecEnd::Stopped => Err(NoAnswer::Unheard(Reason::new(Cause::Interrupted, "interrupted"))),
-            ExecEnd::TimedOut | ExecEnd::IdleTimedOut | ExecEnd::Absent | ExecEnd::Detached(_) => {
+            // A question is never stopped.
+            ExecEnd::TimedOut | ExecEnd::IdleTimedOut | ExecEnd::Stopped | ExecEnd::Absent | ExecEnd::Detached(_) => {
                 Err(NoAnswer::Unheard(format!("no answer in {} s", TIMEOUT.as_secs()).into()))
             }
         }
