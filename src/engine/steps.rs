@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::dispatcher::Dispatcher;
 use super::host::Busy;
-use super::task::{Order, ReadyGuard, Task, Work};
+use super::task::{Order, Task, Work};
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{CommandTemplate, RemoteCommand};
 use crate::model::plan::plan::{Guard, HostIndex, PlanHost};
@@ -37,8 +37,8 @@ impl Dispatcher<'_> {
     fn step_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
         let guard = match self.run.plan.guard(host, at) {
             None => None,
-            Some(Guard::Unless(command)) => Some(ReadyGuard::Unless(self.ready(host, &command)?)),
-            Some(Guard::OnlyIf(command)) => Some(ReadyGuard::OnlyIf(self.ready(host, &command)?)),
+            Some(Guard::Unless(command)) => Some(Guard::Unless(self.ready(host, &command)?)),
+            Some(Guard::OnlyIf(command)) => Some(Guard::OnlyIf(self.ready(host, &command)?)),
         };
         let run = self.run.plan.run(host, at).ok_or_else(|| not_started("the host has nothing to run in it"))?;
         let command = self.ready(host, &run)?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::RemoteCommand;
+use crate::model::plan::plan::Guard;
 use crate::model::run::host_summary::StepKind;
 use crate::model::run::masking::Masker;
 use crate::model::text::name::StepPath;
@@ -49,7 +50,7 @@ pub struct Task {
     pub step: StepPath,
     pub attempt: u32,
     pub kind: StepKind,
-    pub guard: Option<ReadyGuard>,
+    pub guard: Option<Guard<RemoteCommand>>,
     pub work: Work,
     /// An earlier controller may have started it, and so much of its output is on record.
     pub watch: Option<Recorded>,
@@ -84,11 +85,4 @@ impl Task {
 pub struct Recorded {
     pub out: u64,
     pub err: u64,
-}
-
-/// A guard whose command is final.
-#[derive(Debug, Clone)]
-pub enum ReadyGuard {
-    Unless(RemoteCommand),
-    OnlyIf(RemoteCommand),
 }

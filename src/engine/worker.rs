@@ -9,9 +9,10 @@ use tracing::{Instrument as _, debug, info_span};
 use super::contact::{Contact, Reconnecting, Stops};
 use super::message::{Message, Released};
 use super::output::{LONGEST_VALUE, Output};
-use super::task::{Order, ReadyGuard, Recorded, Task, Work};
+use super::task::{Order, Recorded, Task, Work};
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{RemoteCommand, signal_of_status};
+use crate::model::plan::plan::Guard;
 use crate::model::run::cause::Cause;
 use crate::model::run::host_summary::StepKind;
 use crate::model::run::outcome::{StepOutcome, TimeLimit};
@@ -118,8 +119,8 @@ impl Worker {
     async fn guarded(&mut self, task: &Task, stops: &Stops) -> (StepOutcome, Option<String>) {
         let (guard, skips_on_success, reason) = match &task.guard {
             None => return self.captured(task, stops).await,
-            Some(ReadyGuard::Unless(command)) => (command, true, "`unless` says it is done"),
-            Some(ReadyGuard::OnlyIf(command)) => (command, false, "`only-if` says it is not for now"),
+            Some(Guard::Unless(command)) => (command, true, "`unless` says it is done"),
+            Some(Guard::OnlyIf(command)) => (command, false, "`only-if` says it is not for now"),
         };
         let (end, mut output) = self.attempt(guard, (task, stops), &|| Output::of_guard(task), true).await;
         self.tell_rest(&mut output).await;
