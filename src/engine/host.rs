@@ -45,9 +45,6 @@ pub struct Host {
 impl Host {
     /// Takes the steps whose room the next step of this user gives back.
     pub fn take_spent(&mut self, user: Option<&UserName>) -> Vec<StepKey> {
-        let (taken, left) = std::mem::take(&mut self.spent).into_iter().partition(|(of, _)| of.as_ref() == user);
-        self.spent = left;
-        let taken: Vec<(Option<UserName>, StepKey)> = taken;
-        taken.into_iter().map(|(_, key)| key).collect()
+        self.spent.extract_if(.., |(of, _)| of.as_ref() == user).map(|(_, key)| key).collect()
     }
 }

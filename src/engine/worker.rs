@@ -99,14 +99,10 @@ impl Worker {
 
     /// A step that may run already is not asked for its guard again: its answer may be another one by now.
     async fn watched(&mut self, task: &Task, stops: &Stops) -> (StepOutcome, Option<String>) {
-        let (Some(recorded), Work::Durable(step)) = (task.watch, &task.work) else {
-            return match task.watch {
-                Some(_) => {
-                    let reason = "it was sent by a controller that is gone, and is not durable".into();
-                    (StepOutcome::Unknown { reason }, None)
-                }
-                None => self.guarded(task, stops).await,
-            };
+        let Some(recorded) = task.watch else { return self.guarded(task, stops).await };
+        let Work::Durable(step) = &task.work else {
+            let reason = "it was sent by a controller that is gone, and is not durable".into();
+            return (StepOutcome::Unknown { reason }, None);
         };
         let mut output = Output::of(task, recorded);
         let entry = output.entry(stops.may_start(task));
