@@ -118,8 +118,8 @@ impl Contact {
         stop: &CancellationToken,
         told: &mut Output,
     ) -> ExecEnd {
-        let Some(session) = self.session.as_mut() else {
-            return ExecEnd::NotStarted("no connection".into());
+        let Some(session) = self.session.as_mut().filter(|session| session.is_alive()) else {
+            return ExecEnd::NotStarted("the connection broke between two steps".into());
         };
         let (output, mut chunks) = mpsc::channel::<OutputChunk>(CHUNKS);
         // The host keeps to a durable step's limit itself.

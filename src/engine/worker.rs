@@ -174,11 +174,7 @@ impl Worker {
         let mut cut = None;
         loop {
             let since = tokio::time::Instant::now();
-            let end = if self.contact.is_connected() {
-                self.contact.exec(Remote::Plain(command), task, &stops.stop, &mut output).await
-            } else {
-                ExecEnd::NotStarted("the connection broke between two steps".into())
-            };
+            let end = self.contact.exec(Remote::Plain(command), task, &stops.stop, &mut output).await;
             self.contact.lasted(since, false);
             let reason = match end {
                 ExecEnd::NotStarted(reason) if !self.contact.is_connected() => reason,
