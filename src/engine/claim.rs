@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::contact::{ConnectFailure, Contact};
+use super::contact::Contact;
 use super::message::{Message, Released};
 use crate::model::run::cause::Cause;
 use crate::model::run::reason::Reason;
@@ -30,7 +30,7 @@ impl Contact {
     /// An interrupt does not cut this short: a lock whose answer nobody waits for is one that nobody gives back.
     pub(super) async fn claim(&mut self, claim: &Claim, stop: &CancellationToken) -> Result<(), Message> {
         if stop.is_cancelled() {
-            return Err(Message::ConnectFailed(ConnectFailure::Interrupted.reason(&claim.book.site)));
+            return Err(Message::ConnectFailed(Reason::new(Cause::Interrupted, "interrupted")));
         }
         let (mut patience, mut looked_twice) = (PATIENCE.0, false);
         let mut report = loop {

@@ -14,7 +14,7 @@ use super::task::Task;
 use crate::model::plan::plan::{HostIndex, PlanHost};
 use crate::model::run::cause::Cause;
 use crate::model::run::reason::Reason;
-use crate::model::text::name::SiteName;
+
 use crate::remote::{Connect, Exec, ExecEnd, OutputChunk, Remote, Scope, Session};
 use crate::ssh::{Backoff, ConnectError};
 
@@ -65,24 +65,7 @@ pub struct Reconnecting {
     backoff: Backoff,
 }
 
-/// Why there is no connection.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectFailure {
-    #[error("interrupted")]
-    Interrupted,
-    #[error(transparent)]
-    Failed(#[from] ConnectError),
-}
 
-impl ConnectFailure {
-    /// What people read of it, on a host of this site.
-    pub fn reason(&self, site: &SiteName) -> Reason {
-        match self {
-            Self::Interrupted => Reason::new(Cause::Interrupted, self.to_string()),
-            Self::Failed(error) => error.reason(site),
-        }
-    }
-}
 
 impl Contact {
     pub async fn tell(&mut self, message: Message) {
@@ -90,15 +73,11 @@ impl Contact {
         let _ = self.messages.send((self.index, message)).await;
     }
 
-    pub async fn connect(&mut self, stop: &CancellationToken, retry: Duration) -> Result<(), ConnectFailure> {
+    pub async fn connect(&mut self, retry: Duration) -> Result<(), ConnectError> {
         // A connection outlives the step in which it was made, and so what it tells is not told under that step's name.
         let span = info_span!(parent: &self.span, "connection");
         let connecting = Backoff::retry(retry, || self.connector.connect(&self.host.label, &self.host.endpoint));
-        let connected: Result<Box<dyn Session>, ConnectError> = tokio::select! {
-            connected = connecting.instrument(span) => connected,
-            () = stop.cancelled() => return Err(ConnectFailure::Interrupted),
-        };
-        self.session = Some(connected.map_err(ConnectFailure::Failed)?);
+        self.session = Some(connecting.instrument(span).await?);
         Ok(())
     }
 
@@ -167,7 +146,7 @@ impl Contact {
             self.reconnecting.backoff.count();
             let attempt = self.reconnecting.backoff.attempts();
             info!(attempt, without_connection = ?(spent + begun.elapsed()), ?limit, "reconnecting");
-            let connected = self.connect(&CancellationToken::new(), Duration::ZERO).await;
+            let connected = self.connect(Duration::ZERO).await;
             match connected.inspect_err(|error| info!(attempt, %error, "not reconnected")) {
                 Ok(()) => {
                     info!(attempt, "reconnected");
@@ -175,7 +154,7 @@ impl Contact {
                     self.tell(Message::Reattached).await;
                     return Ok(());
                 }
-                Err(ConnectFailure::Failed(error)) if error.is_final() => return Err(error.reason(&self.host.site)),
+                Err(error) if error.is_final() => return Err(error.reason(&self.host.site)),
                 Err(error) => failure = Some(error.reason(&self.host.site)),
             }
         }

@@ -51,8 +51,14 @@ impl Worker {
     }
 
     async fn begin(&mut self, stop: &CancellationToken) -> Message {
-        if let Err(error) = self.contact.connect(stop, self.contact.host.endpoint.connect_retry).await {
-            return Message::ConnectFailed(error.reason(&self.contact.host.site));
+        let connected = tokio::select! {
+            connected = self.contact.connect(self.contact.host.endpoint.connect_retry) => {
+                connected.map_err(|error| error.reason(&self.contact.host.site))
+            }
+            () = stop.cancelled() => Err(Reason::new(Cause::Interrupted, "interrupted")),
+        };
+        if let Err(reason) = connected {
+            return Message::ConnectFailed(reason);
         }
         self.contact.tell(Message::Connected).await;
         if let Some(claim) = &self.lock
