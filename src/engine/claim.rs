@@ -8,14 +8,14 @@ use tracing::{debug, info};
 
 use super::contact::Contact;
 use super::message::{Message, Released};
+use crate::model::plan::book::EffectChange;
 use crate::model::run::cause::Cause;
+use crate::model::run::event::Fact;
+use crate::model::run::outcome::HostOutcome;
 use crate::model::run::reason::Reason;
 use crate::model::text::hint::Hint;
-use crate::remote::{Claim, Farewell, Holder, HostReport, LEAST_ROOM, NoAnswer, Question, UNNAMED};
-
-use crate::model::plan::book::EffectChange;
-use crate::model::run::outcome::HostOutcome;
 use crate::model::text::printable::printable;
+use crate::remote::{Claim, Farewell, Holder, HostReport, LEAST_ROOM, NoAnswer, Question, UNNAMED};
 
 /// How often, and with which pause, a lock is asked for again that a younger run has: two that begin at the same moment may each have locked
 /// a host, and the younger one gives way when it sees that.
@@ -70,7 +70,7 @@ impl Contact {
         if report.ready {
             self.tell(Message::Locked(report.sequence)).await;
             for what in report.limits() {
-                self.tell(Message::Warned(what.to_owned())).await;
+                self.happened(|host| Fact::LessPromised { host, what: what.to_owned() }).await;
             }
         } else if let Some(session) = self.session.as_mut() {
             report.see_all(session.as_mut()).await;

@@ -13,7 +13,9 @@ use super::output::Output;
 use super::task::Task;
 use crate::model::plan::plan::{HostIndex, PlanHost};
 use crate::model::run::cause::Cause;
+use crate::model::run::event::Fact;
 use crate::model::run::reason::Reason;
+use crate::model::text::name::HostLabel;
 
 use crate::remote::{Connect, Exec, ExecEnd, OutputChunk, Remote, Scope, Session};
 use crate::ssh::{Backoff, ConnectError};
@@ -73,6 +75,10 @@ impl Contact {
         let _ = self.messages.send((self.index, message)).await;
     }
 
+    pub async fn happened(&mut self, fact: impl FnOnce(HostLabel) -> Fact) {
+        self.tell(Message::Happened(fact(self.host.label.clone()))).await;
+    }
+
     pub async fn connect(&mut self, retry: Duration) -> Result<(), ConnectError> {
         // A connection outlives the step in which it was made, and so what it tells is not told under that step's name.
         let span = info_span!(parent: &self.span, "connection");
@@ -87,7 +93,7 @@ impl Contact {
 
     pub async fn lost(&mut self, reason: Reason, step_goes_on: bool) {
         info!(%reason, step_goes_on, "connection lost");
-        self.tell(Message::ConnectionLost { reason, step_goes_on }).await;
+        self.happened(|host| Fact::ConnectionLost { host, reason, step_goes_on }).await;
     }
 
     pub async fn exec(
@@ -151,7 +157,7 @@ impl Contact {
                 Ok(()) => {
                     info!(attempt, "reconnected");
                     self.reconnecting.spent = spent + begun.elapsed();
-                    self.tell(Message::Reattached).await;
+                    self.happened(|host| Fact::Reattached { host }).await;
                     return Ok(());
                 }
                 Err(error) if error.is_final() => return Err(error.reason(&self.host.site)),

@@ -350,8 +350,7 @@ impl<'a> Dispatcher<'a> {
 
     pub(super) fn on_message(&mut self, host: HostIndex, message: Message) {
         match message {
-            Message::Connected => self.tell(Fact::Connected { host: self.label(host) }),
-            Message::Warned(what) => self.tell(Fact::LessPromised { host: self.label(host), what }),
+            Message::Happened(fact) => self.tell(fact),
             Message::Locked(sequence) => {
                 self.host(host).locked = true;
                 self.host(host).sequence = sequence;
@@ -374,10 +373,7 @@ impl<'a> Dispatcher<'a> {
                 self.arrived(host, Input::Refused(host, HostOutcome::Locked, reason));
             }
             Message::Refused(outcome, reason) => self.arrived(host, Input::Refused(host, outcome, reason)),
-            Message::ConnectionLost { reason, step_goes_on } => {
-                self.tell(Fact::ConnectionLost { host: self.label(host), reason, step_goes_on });
-            }
-            Message::Reattached => self.tell(Fact::Reattached { host: self.label(host) }),
+
             Message::Released(released) => self.on_released(host, released),
             Message::Output(stream, bytes) => {
                 if let Some(Busy::Step(at, _) | Busy::Undo(at, _)) = self.host(host).busy {

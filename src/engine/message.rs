@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use crate::model::run::event::Stream;
+use crate::model::run::event::{Fact, Stream};
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::reason::Reason;
 use crate::model::run::scheduler::StepIndex;
 
 /// What a worker tells.
 pub enum Message {
-    Connected,
-    /// What the host does not promise.
-    Warned(String),
+    /// Told as it is.
+    Happened(Fact),
     /// The lock was taken; the greatest number of a run there.
     Locked(u64),
     /// The lock was asked for, and the connection broke before the answer came.
@@ -23,11 +22,6 @@ pub enum Message {
     ConnectFailed(Reason),
     /// The host is there, and cannot take part.
     Refused(HostOutcome, Reason),
-    ConnectionLost {
-        reason: Reason,
-        step_goes_on: bool,
-    },
-    Reattached,
     Output(Stream, Vec<u8>),
     Ended {
         outcome: StepOutcome,

@@ -14,6 +14,7 @@ use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{RemoteCommand, signal_of_status};
 use crate::model::plan::plan::Guard;
 use crate::model::run::cause::Cause;
+use crate::model::run::event::Fact;
 use crate::model::run::host_summary::StepKind;
 use crate::model::run::outcome::{StepOutcome, TimeLimit};
 use crate::model::run::reason::Reason;
@@ -60,7 +61,7 @@ impl Worker {
         if let Err(reason) = connected {
             return Message::ConnectFailed(reason);
         }
-        self.contact.tell(Message::Connected).await;
+        self.contact.happened(|host| Fact::Connected { host }).await;
         if let Some(claim) = &self.lock
             && let Err(refusal) = self.contact.claim(claim, stop).await
         {
