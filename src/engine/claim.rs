@@ -13,6 +13,7 @@ use crate::model::run::cause::Cause;
 use crate::model::run::event::Fact;
 use crate::model::run::outcome::HostOutcome;
 use crate::model::run::reason::Reason;
+use crate::model::run::scheduler::Input;
 use crate::model::text::hint::Hint;
 use crate::model::text::printable::printable;
 use crate::remote::{Claim, Farewell, Holder, HostReport, LEAST_ROOM, NoAnswer, Question, UNNAMED};
@@ -25,23 +26,26 @@ const PATIENCE: (u32, Duration) = (8, Duration::from_millis(250));
 const ONCE_MORE: Duration = Duration::from_secs(2);
 
 impl Contact {
-    /// Locks the site. An error is the message that tells why not.
+    /// Locks the site. An error is what came of it instead.
     ///
     /// An interrupt does not cut this short: a lock whose answer nobody waits for is one that nobody gives back.
-    pub(super) async fn claim(&mut self, claim: &Claim, stop: &CancellationToken) -> Result<(), Message> {
+    pub(super) async fn claim(&mut self, claim: &Claim, stop: &CancellationToken) -> Result<(), Input> {
+        let index = self.index;
         if stop.is_cancelled() {
-            return Err(Message::ConnectFailed(Reason::new(Cause::Interrupted, "interrupted")));
+            return Err(Input::ConnectFailed(index, Reason::new(Cause::Interrupted, "interrupted")));
         }
         let (mut patience, mut looked_twice) = (PATIENCE.0, false);
         let mut report = loop {
             let answer = match self.insist(&claim.lock()).await {
                 Ok(answer) => answer,
-                Err(NoAnswer::Unheard(reason)) => return Err(Message::LockUnknown(reason)),
-                Err(NoAnswer::NotSent(reason)) if !self.is_connected() => return Err(Message::ConnectFailed(reason)),
+                Err(NoAnswer::Unheard(reason)) => return Err(Input::LockUnknown(index, reason)),
+                Err(NoAnswer::NotSent(reason)) if !self.is_connected() => {
+                    return Err(Input::ConnectFailed(index, reason));
+                }
                 // An account that may run nothing, for one.
                 Err(NoAnswer::NotSent(reason)) => {
                     let reason = reason.or(Cause::LockFailed).after("the site cannot be locked here: ");
-                    return Err(Message::Refused(HostOutcome::Failed, reason));
+                    return Err(Input::Refused(index, HostOutcome::Failed, reason));
                 }
             };
             let report = HostReport::parse(&answer);
@@ -80,7 +84,7 @@ impl Contact {
             refused => refused,
         };
         // A lock that was taken is given back when the host is told to have finished.
-        refused.map_or(Ok(()), |(outcome, reason)| Err(Message::Refused(outcome, reason)))
+        refused.map_or(Ok(()), |(outcome, reason)| Err(Input::Refused(index, outcome, reason)))
     }
 
     /// Makes the folders of the other users whose steps the run has.

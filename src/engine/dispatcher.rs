@@ -357,22 +357,17 @@ impl<'a> Dispatcher<'a> {
                 self.tell(Fact::LockAcquired { host: self.label(host) });
             }
             Message::Secret(at, value) => self.restore(host, at, &value),
-            Message::Ready => {
-                // What it has not told is lost.
-                self.unread.retain(|_, of| *of != host);
-                self.arrived(host, Input::Connected(host));
+            Message::Arrived(input) => {
+                match input {
+                    // What it has not told is lost.
+                    Input::Connected(_) => self.unread.retain(|_, of| *of != host),
+                    Input::LockUnknown(..) => self.host(host).locked = true,
+                    // The lock there is not this run's.
+                    Input::Refused(_, HostOutcome::Locked, _) => self.host(host).locked = false,
+                    _ => {}
+                }
+                self.arrived(host, input);
             }
-            Message::LockUnknown(reason) => {
-                self.host(host).locked = true;
-                self.arrived(host, Input::LockUnknown(host, reason));
-            }
-            Message::ConnectFailed(reason) => self.arrived(host, Input::ConnectFailed(host, reason)),
-            // The lock there is not this run's.
-            Message::Refused(HostOutcome::Locked, reason) => {
-                self.host(host).locked = false;
-                self.arrived(host, Input::Refused(host, HostOutcome::Locked, reason));
-            }
-            Message::Refused(outcome, reason) => self.arrived(host, Input::Refused(host, outcome, reason)),
 
             Message::Released(released) => self.on_released(host, released),
             Message::Output(stream, bytes) => {

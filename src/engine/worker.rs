@@ -18,7 +18,7 @@ use crate::model::run::event::Fact;
 use crate::model::run::host_summary::StepKind;
 use crate::model::run::outcome::{StepOutcome, TimeLimit};
 use crate::model::run::reason::Reason;
-use crate::model::run::scheduler::StepIndex;
+use crate::model::run::scheduler::{Input, StepIndex};
 use crate::remote::{Claim, Entry, ExecEnd, Farewell, Remote};
 
 pub struct Worker {
@@ -36,7 +36,10 @@ impl Worker {
             // The end of the order before is known.
             self.contact.reconnecting = Reconnecting::default();
             let message = match order {
-                Order::Connect => self.begin(&stops.stop).await,
+                Order::Connect => {
+                    let failed = self.begin(&stops.stop).await.err();
+                    Message::Arrived(failed.unwrap_or(Input::Connected(self.contact.index)))
+                }
                 Order::Execute(task) => {
                     let undo = (task.kind == StepKind::Undo).then_some(true);
                     let span = info_span!("step", step = %task.step, attempt = task.attempt, undo);
@@ -51,21 +54,18 @@ impl Worker {
         }
     }
 
-    async fn begin(&mut self, stop: &CancellationToken) -> Message {
+    /// Connects, locks, and reads what is on no record. An error is what came of it instead.
+    async fn begin(&mut self, stop: &CancellationToken) -> Result<(), Input> {
         let connected = tokio::select! {
             connected = self.contact.connect(self.contact.host.endpoint.connect_retry) => {
                 connected.map_err(|error| error.reason(&self.contact.host.site))
             }
             () = stop.cancelled() => Err(Reason::new(Cause::Interrupted, "interrupted")),
         };
-        if let Err(reason) = connected {
-            return Message::ConnectFailed(reason);
-        }
+        connected.map_err(|reason| Input::ConnectFailed(self.contact.index, reason))?;
         self.contact.happened(|host| Fact::Connected { host }).await;
-        if let Some(claim) = &self.lock
-            && let Err(refusal) = self.contact.claim(claim, stop).await
-        {
-            return refusal;
+        if let Some(claim) = &self.lock {
+            self.contact.claim(claim, stop).await?;
         }
         for (at, secret) in std::mem::take(&mut self.secrets) {
             let Work::Durable(durable) = &secret.work else { continue };
@@ -77,7 +77,7 @@ impl Worker {
                 self.contact.tell(Message::Secret(at, value)).await;
             }
         }
-        Message::Ready
+        Ok(())
     }
 
     async fn release(&mut self, farewell: &Farewell) -> Released {
