@@ -17,12 +17,13 @@ use super::contact::{Contact, Reconnecting, Stops};
 use super::decision::{Decided, told};
 use super::host::{Busy, Host};
 use super::message::{Message, Released};
-use super::task::Order;
+use super::task::{Attempt, Order};
 use super::worker::Worker;
 use super::{Observer, Run, Unwritten};
 use crate::model::plan::plan::{HostIndex, PlanStep};
 use crate::model::run::cause::Cause;
 use crate::model::run::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Signal};
+use crate::model::run::host_summary::StepKind;
 use crate::model::run::masking::Masker;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::past::Past;
@@ -30,7 +31,7 @@ use crate::model::run::reason::Reason;
 use crate::model::run::scheduler::{Action, Input, Scheduler, StepIndex};
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{HostLabel, PhaseName, StepPath, VarName};
-use crate::remote::{Scope, StepKey};
+use crate::remote::Scope;
 
 /// Messages that wait for the dispatcher. Filled by the workers, who wait when it is full; emptied by the dispatcher alone.
 const MESSAGES: usize = 256;
@@ -237,7 +238,7 @@ impl<'a> Dispatcher<'a> {
         for (host, order) in std::mem::take(&mut self.orders) {
             let stop = self.host(host).stop.clone();
             // An undo is not kept from beginning by a rollout that has stopped.
-            let forward = matches!(self.host(host).busy, Some(Busy::Step(..)));
+            let forward = matches!(self.host(host).busy, Some(Busy::Running(Attempt { kind: StepKind::Run, .. })));
             let no_start = if forward { self.no_start.clone() } else { CancellationToken::new() };
             let stops = Stops { stop, no_start };
             let sent = self.host(host).orders.as_ref().is_some_and(|orders| orders.try_send((order, stops)).is_ok());
@@ -275,10 +276,10 @@ impl<'a> Dispatcher<'a> {
         for action in actions {
             match action {
                 Action::Connect(host) => self.connect(host),
-                Action::Run(host, at, attempt) => self.start_step(host, at, attempt, false),
-                Action::Watch(host, at, attempt) => self.start_step(host, at, attempt, true),
-                Action::Undo(host, at, attempt) => self.start_undo(host, at, attempt, false),
-                Action::WatchUndo(host, at, attempt) => self.start_undo(host, at, attempt, true),
+                Action::Run(host, at, nth) => self.start(host, Attempt { kind: StepKind::Run, at, nth }, false),
+                Action::Watch(host, at, nth) => self.start(host, Attempt { kind: StepKind::Run, at, nth }, true),
+                Action::Undo(host, at, nth) => self.start(host, Attempt { kind: StepKind::Undo, at, nth }, false),
+                Action::WatchUndo(host, at, nth) => self.start(host, Attempt { kind: StepKind::Undo, at, nth }, true),
                 Action::PlanUndo(host, at) => self.plan_undo(host, at),
                 Action::Retry(host, delay) => self.after(delay, Input::RetryDue(host)),
                 Action::Soak(delay) => self.after(delay, Input::SoakOver),
@@ -320,7 +321,7 @@ impl<'a> Dispatcher<'a> {
             self.tell(Fact::LockRequested { host: self.label(index) });
         }
         let secrets = self.secrets(index);
-        if secrets.iter().any(|(at, _)| self.is_shared(*at)) {
+        if secrets.iter().any(|task| self.is_shared(task.attempt.at)) {
             self.awaited.insert(index);
         }
         let span = info_span!("host", host = %host.label);
@@ -371,7 +372,7 @@ impl<'a> Dispatcher<'a> {
 
             Message::Released(released) => self.on_released(host, released),
             Message::Output(stream, bytes) => {
-                if let Some(Busy::Step(at, _) | Busy::Undo(at, _)) = self.host(host).busy {
+                if let Some(Busy::Running(Attempt { at, .. })) = self.host(host).busy {
                     let (host, step) = (self.label(host), self.path(at));
                     self.tell(Fact::Output { host, step, stream, data: OutputData(bytes) });
                 }
@@ -392,41 +393,40 @@ impl<'a> Dispatcher<'a> {
 
     fn on_ended(&mut self, host: HostIndex, outcome: StepOutcome, captured: Option<String>, took: Duration) {
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let label = self.label(host);
-        match self.host(host).busy.take() {
-            Some(Busy::Step(at, attempt)) => {
+        let Some(Busy::Running(attempt)) = self.host(host).busy.take() else { return };
+        let Attempt { kind, at, nth } = attempt;
+        let (label, step) = (self.label(host), self.path(at));
+        self.spend(host, attempt, &outcome);
+        match kind {
+            StepKind::Run => {
                 if let (Some(value), Some(name)) = (captured, self.step(at).register.clone()) {
                     self.register(host, at, &name, &value);
                 }
                 self.keep_for_undo(host, at);
-                self.spend(host, at, StepKey::run(host, at, attempt), &outcome);
                 let actions = self.decide(Input::StepEnded(host, outcome.clone()));
-                let step = self.path(at);
                 let retrying = actions.iter().any(|action| matches!(action, Action::Retry(h, _) if *h == host));
                 self.tell(match outcome {
                     StepOutcome::Skipped { reason } => Fact::StepSkipped { host: label, step, reason },
-                    outcome => Fact::StepFinished { host: label, step, attempt, outcome, retrying, millis },
+                    outcome => Fact::StepFinished { host: label, step, attempt: nth, outcome, retrying, millis },
                 });
                 self.act(actions);
             }
-            Some(Busy::Undo(at, attempt)) => {
-                self.spend(host, at, StepKey::undo(host, at, attempt), &outcome);
-                self.tell(Fact::UndoFinished { host: label, step: self.path(at), outcome: outcome.clone(), millis });
+            StepKind::Undo => {
+                self.tell(Fact::UndoFinished { host: label, step, outcome: outcome.clone(), millis });
                 self.inputs.push_back(Input::UndoEnded(host, outcome));
             }
-            Some(Busy::Connecting | Busy::Releasing(_)) | None => {}
         }
     }
 
     /// The step's end is about to be on record: its output needs no room on the host any more, unless nothing else has it.
-    fn spend(&mut self, host: HostIndex, at: StepIndex, key: StepKey, outcome: &StepOutcome) {
-        let planned = self.step(at);
+    fn spend(&mut self, host: HostIndex, attempt: Attempt, outcome: &StepOutcome) {
+        let planned = self.step(attempt.at);
         let open = matches!(outcome, StepOutcome::Detached { .. } | StepOutcome::Unknown { .. });
         if open || !planned.durable || (planned.secret_output && planned.register.is_some()) {
             return;
         }
         let user = planned.as_user().cloned();
-        self.host(host).spent.push((user, key));
+        self.host(host).spent.push((user, attempt.key(host)));
     }
 
     fn on_worker_ended(&mut self, id: tokio::task::Id) {
@@ -439,7 +439,7 @@ impl<'a> Dispatcher<'a> {
         let reason = Reason::new(Cause::Bug, why);
         match self.host(host).busy.clone() {
             Some(Busy::Connecting) => self.arrived(host, Input::ConnectFailed(host, reason)),
-            Some(Busy::Step(at, _) | Busy::Undo(at, _)) => {
+            Some(Busy::Running(Attempt { at, .. })) => {
                 let durable = self.step(at).durable;
                 let outcome = if durable { StepOutcome::Detached { reason } } else { StepOutcome::Unknown { reason } };
                 self.on_ended(host, outcome, None, Duration::ZERO);

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::RemoteCommand;
-use crate::model::plan::plan::Guard;
+use crate::model::plan::plan::{Guard, HostIndex, StepIndex};
 use crate::model::run::host_summary::StepKind;
 use crate::model::run::masking::Masker;
 use crate::model::text::name::StepPath;
-use crate::remote::{DurableStep, Farewell};
+use crate::remote::{DurableStep, Farewell, StepKey};
 
 /// What a worker is told to do.
 #[derive(Debug, Clone)]
@@ -19,6 +19,24 @@ pub enum Order {
     Execute(Box<Task>),
     /// Give the lock back.
     Release(Box<Farewell>),
+}
+
+/// An attempt of a step, or of its undo.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt {
+    pub kind: StepKind,
+    pub at: StepIndex,
+    /// From 1.
+    pub nth: u32,
+}
+
+impl Attempt {
+    pub fn key(self, host: HostIndex) -> StepKey {
+        match self.kind {
+            StepKind::Run => StepKey::run(host, self.at, self.nth),
+            StepKind::Undo => StepKey::undo(host, self.at, self.nth),
+        }
+    }
 }
 
 /// What is run.
@@ -46,10 +64,9 @@ impl Work {
 /// A command with its guard and limits.
 #[derive(Debug, Clone)]
 pub struct Task {
-    /// What it is in the log: which attempt, of which step or its undo.
+    /// What it is in the log.
     pub step: StepPath,
-    pub attempt: u32,
-    pub kind: StepKind,
+    pub attempt: Attempt,
     pub guard: Option<Guard<RemoteCommand>>,
     pub work: Work,
     /// An earlier controller may have started it, and so much of its output is on record.

@@ -18,7 +18,7 @@ use crate::model::run::event::Fact;
 use crate::model::run::host_summary::StepKind;
 use crate::model::run::outcome::{StepOutcome, TimeLimit};
 use crate::model::run::reason::Reason;
-use crate::model::run::scheduler::{Input, StepIndex};
+use crate::model::run::scheduler::Input;
 use crate::remote::{Claim, Entry, ExecEnd, Farewell, Remote};
 
 pub struct Worker {
@@ -26,7 +26,7 @@ pub struct Worker {
     /// The lock that the run takes, when it takes one.
     pub lock: Option<Claim>,
     /// Steps of the past whose values are to be read again.
-    pub secrets: Vec<(StepIndex, Task)>,
+    pub secrets: Vec<Task>,
 }
 
 impl Worker {
@@ -41,8 +41,8 @@ impl Worker {
                     Message::Arrived(failed.unwrap_or(Input::Connected(self.contact.index)))
                 }
                 Order::Execute(task) => {
-                    let undo = (task.kind == StepKind::Undo).then_some(true);
-                    let span = info_span!("step", step = %task.step, attempt = task.attempt, undo);
+                    let undo = (task.attempt.kind == StepKind::Undo).then_some(true);
+                    let span = info_span!("step", step = %task.step, attempt = task.attempt.nth, undo);
                     self.execute(&task, &stops).instrument(span).await
                 }
                 Order::Release(farewell) => Message::Released(self.release(&farewell).await),
@@ -67,14 +67,14 @@ impl Worker {
         if let Some(claim) = &self.lock {
             self.contact.claim(claim, stop).await?;
         }
-        for (at, secret) in std::mem::take(&mut self.secrets) {
+        for secret in std::mem::take(&mut self.secrets) {
             let Work::Durable(durable) = &secret.work else { continue };
             let mut output = Output::of(&secret, Recorded::default());
-            debug!(step = %secret.step, attempt = secret.attempt, "its secret value is on no record, and is read again");
+            debug!(step = %secret.step, attempt = secret.attempt.nth, "its secret value is on no record, and is read again");
             let (entry, stops) = (output.entry(!secret.only_watch), Stops::default());
             let end = self.contact.follow(durable, entry, (&secret, &stops), &mut output).await;
             if let (ExecEnd::Exited(0), Some(Ok(value))) = (end, output.captured().map(value_of)) {
-                self.contact.tell(Message::Secret(at, value)).await;
+                self.contact.tell(Message::Secret(secret.attempt.at, value)).await;
             }
         }
         Ok(())

@@ -68,9 +68,7 @@ impl StepKey {
         Self(format!("{}.{}.{}.u{attempt}", host.0, at.phase, at.step))
     }
 
-    pub fn is_undo(&self) -> bool {
-        self.0.contains('u')
-    }
+
 
     pub fn as_str(&self) -> &str {
         &self.0
