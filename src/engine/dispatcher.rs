@@ -66,8 +66,8 @@ pub struct Dispatcher<'a> {
     awaited: BTreeSet<HostIndex>,
     /// What came of connecting, while a host is awaited.
     arrivals: Vec<Input>,
-    /// The secret values that steps registered.
-    pub(super) masker: Masker,
+    /// The secret values that steps registered. A task keeps those that were known when it was made.
+    pub(super) masker: Arc<Masker>,
     /// What the operator interrupted with last.
     signal: Signal,
     /// Cancelled when the rollout stops.
@@ -106,7 +106,7 @@ impl<'a> Dispatcher<'a> {
             unread: BTreeMap::new(),
             awaited: BTreeSet::new(),
             arrivals: Vec::new(),
-            masker: Masker::default(),
+            masker: Arc::default(),
             signal: Signal::Int,
             no_start: CancellationToken::new(),
             uncommitted: false,

@@ -1,6 +1,7 @@
 //! Makes tasks for the workers out of the steps of the plan: variables, limits, names.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::dispatcher::Dispatcher;
 use super::host::Busy;
@@ -100,7 +101,7 @@ impl Dispatcher<'_> {
             capture: !undo && planned.register.is_some(),
             secret: planned.secret_output,
             effects: EffectChange::default(),
-            masker: self.masker.clone(),
+            masker: Arc::clone(&self.masker),
         }
     }
 
@@ -134,7 +135,7 @@ impl Dispatcher<'_> {
 
     pub(super) fn register(&mut self, host: HostIndex, at: StepIndex, name: &VarName, value: &str) {
         if self.step(at).secret_output {
-            self.masker.add(value);
+            Arc::make_mut(&mut self.masker).add(value);
             trace::hide(value);
         } else {
             self.tell(Fact::Registered { host: self.label(host), name: name.clone(), value: value.to_owned() });

@@ -1,5 +1,6 @@
 //! What a worker is told to do: plain data.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::plan::book::EffectChange;
@@ -82,7 +83,7 @@ pub struct Task {
     /// What it changes of the effects in the site's book, where its own shell cannot do that.
     pub effects: EffectChange,
     /// What must not be seen of what it prints.
-    pub masker: Masker,
+    pub masker: Arc<Masker>,
 }
 
 impl Task {
