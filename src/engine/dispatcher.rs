@@ -91,7 +91,7 @@ impl<'a> Dispatcher<'a> {
         };
         Self {
             scheduler,
-            summary: run.resumed.as_ref().map(|resumed| resumed.summary.clone()).unwrap_or_default(),
+            summary: Summary::default(),
             past: None,
             unwritten: false,
             began: (run.now)(),
@@ -120,17 +120,15 @@ impl<'a> Dispatcher<'a> {
 
     pub async fn run(mut self) -> Summary {
         let plan = Arc::clone(&self.run.plan);
-        if self.run.resumed.is_some() {
-            self.tell_resumed();
-            self.remember();
-        } else {
-            self.tell(Fact::RunStarted {
+        match self.run.resumed.take() {
+            Some(resumed) => self.resume(resumed),
+            None => self.tell(Fact::RunStarted {
                 sites: plan.sites.clone(),
                 task: plan.task.clone(),
                 hosts: plan.hosts.iter().map(|host| host.label.clone()).collect(),
                 by: self.run.by.clone(),
                 basis: plan.basis.clone(),
-            });
+            }),
         }
         self.flush();
         let mut ticks = interval(Duration::from_millis(100));

@@ -14,10 +14,10 @@ use crate::model::run::past::{Past, PastFact};
 use crate::model::run::scheduler::StepIndex;
 
 impl Dispatcher<'_> {
-    /// Tells that the run goes on, and what was decided.
-    pub(super) fn tell_resumed(&mut self) {
-        let Some(Resumed { direction, decided, given_up, .. }) = &self.run.resumed else { return };
-        let (direction, decided, given_up) = (*direction, decided.clone(), given_up.clone());
+    /// Tells that the run goes on, and what was decided; and knows again what an earlier controller knew.
+    pub(super) fn resume(&mut self, resumed: Resumed) {
+        let Resumed { past, summary, direction, decided, given_up, recorded } = resumed;
+        self.summary = summary;
         debug!(?direction, decided = decided.len(), given_up = given_up.len(), "run resumed");
         self.tell(Fact::RunResumed { direction, by: self.run.by.clone() });
         for (step, decision) in decided {
@@ -26,14 +26,18 @@ impl Dispatcher<'_> {
         for host in given_up {
             self.tell(Fact::HostGivenUp { host: self.label(host), by: self.run.by.clone() });
         }
+        self.remember(&past);
+        for (host, out, err) in recorded {
+            self.host(host).recorded = Recorded { out, err };
+        }
+        self.past = Some(past);
     }
 
     /// Sets the variables that steps of the past registered, as they were for each undo.
-    pub(super) fn remember(&mut self) {
-        let Some(resumed) = self.run.resumed.take() else { return };
+    fn remember(&mut self, past: &Past) {
         // A value is told between the beginning and the end of its step.
         let mut begun: BTreeMap<HostIndex, Attempt> = BTreeMap::new();
-        for (host, fact) in resumed.past.facts() {
+        for (host, fact) in past.facts() {
             match fact {
                 PastFact::Began { at, attempt, kind: StepKind::Run } => {
                     begun.insert(host, Attempt { kind: StepKind::Run, at: *at, nth: *attempt });
@@ -66,10 +70,6 @@ impl Dispatcher<'_> {
                 PastFact::Began { .. } | PastFact::Ended { .. } | PastFact::Unreachable | PastFact::Decided { .. } => {}
             }
         }
-        for (host, out, err) in resumed.recorded {
-            self.host(host).recorded = Recorded { out, err };
-        }
-        self.past = Some(resumed.past);
     }
 
     /// The steps whose secret values are not on record. They are on the host, and are read there once more.
