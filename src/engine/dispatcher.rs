@@ -1,6 +1,7 @@
 //! The owner of a run.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,8 +52,8 @@ pub struct Dispatcher<'a> {
     unwritten: bool,
     /// When the run began, for the hosts' history.
     pub(super) began: jiff::Timestamp,
-    workers: JoinSet<()>,
-    owners: HashMap<tokio::task::Id, HostIndex>,
+    /// Each gives its host when it ends, also when it panicked.
+    workers: JoinSet<HostIndex>,
     sender: mpsc::Sender<(HostIndex, Message)>,
     pub(super) messages: mpsc::Receiver<(HostIndex, Message)>,
     timers: FuturesUnordered<BoxFuture<'static, Input>>,
@@ -97,7 +98,7 @@ impl<'a> Dispatcher<'a> {
             began: (run.now)(),
             hosts: run.plan.hosts.iter().map(|_| Host::default()).collect(),
             workers: JoinSet::new(),
-            owners: HashMap::new(),
+
             sender,
             messages,
             timers: FuturesUnordered::new(),
@@ -155,10 +156,8 @@ impl<'a> Dispatcher<'a> {
                     }
                 }
                 Some(input) = self.timers.next() => self.inputs.push_back(input),
-                Some(joined) = self.workers.join_next_with_id() => {
-                    // A worker ends when it has no more orders; before that only by a panic.
-                    self.on_worker_ended(joined.map_or_else(|error| error.id(), |(id, ())| id));
-                }
+                // A worker ends when it has no more orders; before that only by a panic.
+                Some(Ok(host)) = self.workers.join_next() => self.on_worker_gone(host, "a bug in fleet: its worker panicked"),
                 Some(signal) = self.run.interrupts.recv() => self.on_signal(signal),
                 _ = ticks.tick() => self.observer.tick(&mut self.summary),
             }
@@ -334,8 +333,8 @@ impl<'a> Dispatcher<'a> {
             reconnecting: Reconnecting::default(),
         };
         let worker = Worker { contact, lock, secrets };
-        let handle = self.workers.spawn(worker.run(receiver).instrument(span));
-        self.owners.insert(handle.id(), index);
+        let work = AssertUnwindSafe(worker.run(receiver).instrument(span)).catch_unwind();
+        self.workers.spawn(work.map(move |_| index));
         self.host(index).orders = Some(orders);
         self.busy(index, Busy::Connecting);
         self.orders.push((index, Order::Connect));
@@ -427,11 +426,7 @@ impl<'a> Dispatcher<'a> {
         self.host(host).spent.push((user, attempt.key(host)));
     }
 
-    fn on_worker_ended(&mut self, id: tokio::task::Id) {
-        if let Some(host) = self.owners.remove(&id) {
-            self.on_worker_gone(host, "a bug in fleet: its worker panicked");
-        }
-    }
+
 
     fn on_worker_gone(&mut self, host: HostIndex, why: &str) {
         let reason = Reason::new(Cause::Bug, why);
