@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Level, debug, error, info, info_span};
 
 use super::contact::{Contact, Reconnecting, Stops};
-use super::decision::{Decided, told};
+use super::decision::{decided, told};
 use super::host::{Busy, Host};
 use super::message::{Message, Released};
 use super::task::{Attempt, Order};
@@ -169,7 +169,7 @@ impl<'a> Dispatcher<'a> {
     fn decide(&mut self, input: Input) -> Vec<Action> {
         let input_told = tracing::enabled!(Level::DEBUG).then(|| told(&self.run.plan, &input));
         let actions = self.scheduler.on(input);
-        debug!(input = input_told, actions = %Decided { plan: &self.run.plan, actions: &actions }, "scheduler");
+        debug!(input = input_told, actions = %decided(&self.run.plan, &actions), "scheduler");
         actions
     }
 
