@@ -121,17 +121,12 @@ impl Contact {
         }
         let answer = self.insist(&claim.release(farewell)).await.map_err(NoAnswer::reason)?;
         let says = |word: &str| answer.lines().any(|line| line == word);
-        let taken = answer.lines().find_map(|line| line.strip_prefix("taken "));
+        let taken = answer.lines().find_map(|line| line.strip_prefix("taken ")).map(|by| match by {
+            "-" => "somebody took its lock away while it ran".to_owned(),
+            run => format!("its lock was taken away while it ran, and run {} has it", printable(run.as_bytes())),
+        });
         match taken {
-            Some("-") => {
-                let reason = "somebody took its lock away while it ran";
-                Ok(Released::Taken(Reason::new(Cause::LockTaken, reason)))
-            }
-            Some(other) => {
-                let other = printable(other.as_bytes());
-                let reason = format!("its lock was taken away while it ran, and run {other} has it");
-                Ok(Released::Taken(Reason::new(Cause::LockTaken, reason)))
-            }
+            Some(reason) => Ok(Released::Taken(Reason::new(Cause::LockTaken, reason))),
             None if says("released") && says("unproven") => Ok(Released::Unproven),
             None if says("released") => Ok(Released::Free),
             None => Err("the host did not do it".into()),
@@ -233,26 +228,19 @@ fn failed(cause: Cause, text: String) -> (HostOutcome, Reason) {
 
 /// Who has the lock, and what to do about it.
 fn held(holder: &Holder, claim: &Claim) -> Reason {
-    let by = |who: String, hint: String| Reason::new(Cause::LockHeld, who).hint(Hint::advice(hint));
-    let (run, since, evidence) = (&holder.run, &holder.since, holder.evidence.describe());
-    let hint = if holder.evidence.connected {
+    let (run, site, evidence) = (&holder.run, &claim.book.site, &holder.evidence);
+    let mut who = format!("run {run}, begun {}; {}", holder.since, evidence.describe());
+    let hint = if evidence.connected {
         format!("wait for it; where it was started, `fleet attach {run}` shows it and `fleet cancel {run}` ends it")
-    } else if holder.evidence.is_alive() {
+    } else if evidence.is_alive() {
         format!("where it was started, `fleet resume {run}` goes on with it and `fleet cancel {run}` ends it")
     } else if let Some(path) = &holder.foreign {
-        let path = printable(path.as_bytes());
-        return by(
-            format!("by {path}, which no run of fleet has made"),
-            "look at it, and remove it if nobody needs it".to_owned(),
-        );
+        who = format!("by {}, which no run of fleet has made", printable(path.as_bytes()));
+        "look at it, and remove it if nobody needs it".to_owned()
     } else if run == UNNAMED {
-        let site = &claim.book.site;
-        return by(
-            "by a run without a name: the host stopped while its lock was made".to_owned(),
-            format!("`fleet {site} unlock`"),
-        );
-    } else if holder.evidence.is_over() {
-        let site = &claim.book.site;
+        "by a run without a name: the host stopped while its lock was made".clone_into(&mut who);
+        format!("`fleet {site} unlock`")
+    } else if evidence.is_over() {
         format!(
             "where it was started, `fleet resume {run}` or `fleet undo {run}`; if that controller is lost, `fleet {site} unlock`"
         )
@@ -261,5 +249,5 @@ fn held(holder: &Holder, claim: &Claim) -> Reason {
             "where it was started, `fleet resume {run}` or `fleet undo {run}`; whoever may see all of it can tell more"
         )
     };
-    by(format!("run {run}, begun {since}; {evidence}"), hint)
+    Reason::new(Cause::LockHeld, who).hint(Hint::advice(hint))
 }
