@@ -38,12 +38,12 @@ impl Contact {
         let mut report = loop {
             let answer = match self.insist(&claim.lock()).await {
                 Ok(answer) => answer,
-                Err(NoAnswer::Unheard(reason)) => return Err(Input::LockUnknown(index, reason)),
-                Err(NoAnswer::NotSent(reason)) if !self.is_connected() => {
+                Err(NoAnswer { reason, sent: true }) => return Err(Input::LockUnknown(index, reason)),
+                Err(NoAnswer { reason, .. }) if !self.is_connected() => {
                     return Err(Input::ConnectFailed(index, reason));
                 }
                 // An account that may run nothing, for one.
-                Err(NoAnswer::NotSent(reason)) => {
+                Err(NoAnswer { reason, .. }) => {
                     let reason = reason.or(Cause::LockFailed).after("the site cannot be locked here: ");
                     return Err(Input::Refused(index, HostOutcome::Failed, reason));
                 }
@@ -119,7 +119,7 @@ impl Contact {
         for user in &claim.users {
             let _ = self.ask(&claim.clean(user, farewell.keep)).await;
         }
-        let answer = self.insist(&claim.release(farewell)).await.map_err(NoAnswer::reason)?;
+        let answer = self.insist(&claim.release(farewell)).await.map_err(|no| no.reason)?;
         let says = |word: &str| answer.lines().any(|line| line == word);
         let taken = answer.lines().find_map(|line| line.strip_prefix("taken ")).map(|by| match by {
             "-" => "somebody took its lock away while it ran".to_owned(),
@@ -135,7 +135,7 @@ impl Contact {
 
     /// Writes into the site's book what a command has begun to leave in force, or has ended.
     pub(super) async fn note(&mut self, claim: &Claim, change: &EffectChange) -> Result<(), Reason> {
-        let answer = self.insist(&claim.note(change)).await.map_err(NoAnswer::reason)?;
+        let answer = self.insist(&claim.note(change)).await.map_err(|no| no.reason)?;
         if answer.lines().any(|line| line == "noted") {
             Ok(())
         } else {
@@ -148,24 +148,25 @@ impl Contact {
         let give_up = Instant::now() + ONCE_MORE;
         let mut sent = false;
         loop {
-            let answer = self.ask(question).await;
-            sent |= matches!(answer, Err(NoAnswer::Unheard(_)));
-            let not_now = |reason| if sent { NoAnswer::Unheard(reason) } else { NoAnswer::NotSent(reason) };
-            match answer {
+            let reason = match self.ask(question).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if self.is_connected() || Instant::now() >= give_up => return Err(not_now(error.reason())),
                 Err(error) => {
-                    self.lost(error.reason(), false).await;
-                    self.reconnect_within(ONCE_MORE).await.map_err(not_now)?;
+                    sent |= error.sent;
+                    error.reason
                 }
+            };
+            if self.is_connected() || Instant::now() >= give_up {
+                return Err(NoAnswer { reason, sent });
             }
+            self.lost(reason, false).await;
+            self.reconnect_within(ONCE_MORE).await.map_err(|reason| NoAnswer { reason, sent })?;
         }
     }
 
     async fn ask(&mut self, question: &Question) -> Result<String, NoAnswer> {
         match self.session.as_mut() {
             Some(session) => question.ask(session.as_mut()).await,
-            None => Err(NoAnswer::NotSent("no connection".into())),
+            None => Err(NoAnswer { reason: "no connection".into(), sent: false }),
         }
     }
 }
