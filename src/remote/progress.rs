@@ -58,10 +58,7 @@ impl Polls {
         Self { next: Instant::now() + Self::SHORTEST, pause: Self::SHORTEST }
     }
 
-    /// Output came: while more is on its way, there is nothing to ask for.
-    fn heard(&mut self) {
-        *self = Self::new();
-    }
+
 
     fn due(&mut self) -> bool {
         let now = Instant::now();
@@ -192,8 +189,9 @@ impl<'a> Progress<'a> {
         if let Phase::Running { heard, .. } = &mut self.phase {
             *heard = Instant::now();
         }
+        // While more is on its way, there is nothing to ask for.
         if let Some(polls) = &mut self.polls {
-            polls.heard();
+            *polls = Polls::new();
         }
     }
 
