@@ -60,14 +60,10 @@ impl Framing {
                 let noise = std::mem::take(noise);
                 self.read_noise(noise)
             }
-            State::Output { pid, held } if held.is_empty() => {
-                let pid = *pid;
-                self.read_output(pid, bytes)
-            }
             State::Output { pid, held } => {
-                let (pid, mut all) = (*pid, std::mem::take(held));
-                all.extend_from_slice(bytes);
-                self.read_output(pid, &all)
+                let (pid, held) = (*pid, std::mem::take(held));
+                let all = if held.is_empty() { bytes } else { &[&held, bytes].concat() };
+                self.read_output(pid, all)
             }
         }
     }
