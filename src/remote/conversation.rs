@@ -31,7 +31,7 @@ pub async fn run(connection: &Connection, shells: &mut Shells, mut exec: Exec<'_
     let nonce = format!("{:032x}", rand::random::<u128>());
     let wire = exec.command.wire(&nonce);
     if !wire.setup.is_empty()
-        && let Some(shell) = shells.take(&wire.exec)
+        && let Some(shell) = shells.idle.remove(&wire.exec)
     {
         trace!("shell reused");
         let talk = converse(connection, &mut exec, &wire, shell).await;
@@ -60,7 +60,7 @@ struct Talk {
 impl Talk {
     fn over(self, connection: &Connection, shells: &mut Shells, exec: &str) -> (ExecEnd, bool) {
         if let Some(shell) = self.shell {
-            shells.keep(exec, shell);
+            shells.idle.insert(exec.to_owned(), shell);
         }
         (self.end, self.usable && !connection.is_closed())
     }

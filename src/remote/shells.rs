@@ -37,21 +37,13 @@ impl Shell {
 }
 
 /// The shells of a connection that wait for a command, each under what the login shell got. They say nothing while they wait, so nobody
-/// has to read their channels.
+/// has to read their channels; and one may be gone without a word.
 #[derive(Default)]
 pub(super) struct Shells {
-    idle: HashMap<String, Shell>,
+    pub idle: HashMap<String, Shell>,
 }
 
 impl Shells {
-    /// One that waits, or may be gone without a word.
-    pub fn take(&mut self, exec: &str) -> Option<Shell> {
-        self.idle.remove(exec)
-    }
-
-    pub fn keep(&mut self, exec: &str, shell: Shell) {
-        self.idle.insert(exec.to_owned(), shell);
-    }
 
     /// Opens a new one.
     pub async fn open(&mut self, connection: &Connection, exec: &str) -> Result<Shell, NoChannel> {
