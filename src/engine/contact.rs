@@ -135,9 +135,9 @@ impl Contact {
     /// The same, for another time.
     pub async fn reconnect_within(&mut self, limit: Duration) -> Result<(), Reason> {
         self.session = None;
-        let (begun, spent) = (Instant::now(), self.reconnecting.spent);
-        let mut failure = (self.reconnecting.backoff.attempts() > 0).then(|| {
-            let times = self.reconnecting.backoff.attempts();
+        let Reconnecting { spent, backoff: Backoff { attempts: times } } = self.reconnecting;
+        let begun = Instant::now();
+        let mut failure = (times > 0).then(|| {
             let text =
                 format!("the connection breaks again and again: {times} attempts since the last sign of the step");
             Reason::new(Cause::Unstable, text)
@@ -149,8 +149,8 @@ impl Contact {
                 return Err(failure);
             }
             sleep(pause).await;
-            self.reconnecting.backoff.count();
-            let attempt = self.reconnecting.backoff.attempts();
+            self.reconnecting.backoff.attempts += 1;
+            let attempt = self.reconnecting.backoff.attempts;
             info!(attempt, without_connection = ?(spent + begun.elapsed()), ?limit, "reconnecting");
             let connected = self.connect(Duration::ZERO).await;
             match connected.inspect_err(|error| info!(attempt, %error, "not reconnected")) {
