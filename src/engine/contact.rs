@@ -16,7 +16,6 @@ use crate::model::run::cause::Cause;
 use crate::model::run::event::Fact;
 use crate::model::run::reason::Reason;
 use crate::model::text::name::HostLabel;
-
 use crate::remote::{Connect, Exec, ExecEnd, OutputChunk, Remote, Scope, Session};
 use crate::ssh::{Backoff, ConnectError};
 
@@ -66,8 +65,6 @@ pub struct Reconnecting {
     /// Attempts since then.
     backoff: Backoff,
 }
-
-
 
 impl Contact {
     pub async fn tell(&mut self, message: Message) {

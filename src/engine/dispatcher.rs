@@ -17,18 +17,16 @@ use tracing::{Instrument as _, Level, debug, error, info, info_span};
 use super::contact::{Contact, Reconnecting, Stops};
 use super::decision::{decided, told};
 use super::host::{Busy, Host};
-use super::message::{Message, Released};
+use super::message::Message;
 use super::task::{Attempt, Order};
 use super::worker::Worker;
 use super::{Observer, Run, Unwritten};
 use crate::model::plan::plan::{HostIndex, PlanStep};
-use crate::model::run::cause::Cause;
-use crate::model::run::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Signal};
+use crate::model::run::event::{EVENT_VERSION, Event, Fact, Proven, Signal};
 use crate::model::run::host_summary::StepKind;
 use crate::model::run::masking::Masker;
-use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::outcome::StepOutcome;
 use crate::model::run::past::Past;
-use crate::model::run::reason::Reason;
 use crate::model::run::scheduler::{Action, Input, Scheduler, StepIndex};
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{HostLabel, PhaseName, StepPath, VarName};
@@ -58,15 +56,15 @@ pub struct Dispatcher<'a> {
     pub(super) messages: mpsc::Receiver<(HostIndex, Message)>,
     timers: FuturesUnordered<BoxFuture<'static, Input>>,
     /// Inputs that need no waiting.
-    inputs: VecDeque<Input>,
+    pub(super) inputs: VecDeque<Input>,
     /// Steps and undos whose command could not be made, and what that means.
     pub(super) not_started: VecDeque<(HostIndex, StepOutcome)>,
     /// Secret values of the past that hold for all hosts and were not read again yet, and the hosts that have them.
     pub(super) unread: BTreeMap<VarName, HostIndex>,
     /// Hosts that are being connected, and have values for the others.
-    awaited: BTreeSet<HostIndex>,
+    pub(super) awaited: BTreeSet<HostIndex>,
     /// What came of connecting, while a host is awaited.
-    arrivals: Vec<Input>,
+    pub(super) arrivals: Vec<Input>,
     /// The secret values that steps registered. A task keeps those that were known when it was made.
     pub(super) masker: Arc<Masker>,
     /// What the operator interrupted with last.
@@ -98,7 +96,6 @@ impl<'a> Dispatcher<'a> {
             began: (run.now)(),
             hosts: run.plan.hosts.iter().map(|_| Host::default()).collect(),
             workers: JoinSet::new(),
-
             sender,
             messages,
             timers: FuturesUnordered::new(),
@@ -157,7 +154,9 @@ impl<'a> Dispatcher<'a> {
                 }
                 Some(input) = self.timers.next() => self.inputs.push_back(input),
                 // A worker ends when it has no more orders; before that only by a panic.
-                Some(Ok(host)) = self.workers.join_next() => self.on_worker_gone(host, "a bug in fleet: its worker panicked"),
+                Some(Ok(host)) = self.workers.join_next() => {
+                    self.on_worker_gone(host, "a bug in fleet: its worker panicked");
+                }
                 Some(signal) = self.run.interrupts.recv() => self.on_signal(signal),
                 _ = ticks.tick() => self.observer.tick(&mut self.summary),
             }
@@ -166,7 +165,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// What the scheduler wants done. The log has all that decides how a run goes: each input, with what came of it.
-    fn decide(&mut self, input: Input) -> Vec<Action> {
+    pub(super) fn decide(&mut self, input: Input) -> Vec<Action> {
         let input_told = tracing::enabled!(Level::DEBUG).then(|| told(&self.run.plan, &input));
         let actions = self.scheduler.on(input);
         debug!(input = input_told, actions = %decided(&self.run.plan, &actions), "scheduler");
@@ -269,7 +268,7 @@ impl<'a> Dispatcher<'a> {
         self.run.plan.phases[phase].name.clone()
     }
 
-    fn act(&mut self, actions: Vec<Action>) {
+    pub(super) fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
                 Action::Connect(host) => self.connect(host),
@@ -344,101 +343,5 @@ impl<'a> Dispatcher<'a> {
         let state = self.host(host);
         state.busy = Some(busy);
         state.stop = CancellationToken::new();
-    }
-
-    pub(super) fn on_message(&mut self, host: HostIndex, message: Message) {
-        match message {
-            Message::Happened(fact) => self.tell(fact),
-            Message::Locked(sequence) => {
-                self.host(host).locked = true;
-                self.host(host).sequence = sequence;
-                self.tell(Fact::LockAcquired { host: self.label(host) });
-            }
-            Message::Secret(at, value) => self.restore(host, at, &value),
-            Message::Arrived(input) => {
-                match input {
-                    // What it has not told is lost.
-                    Input::Connected(_) => self.unread.retain(|_, of| *of != host),
-                    Input::LockUnknown(..) => self.host(host).locked = true,
-                    // The lock there is not this run's.
-                    Input::Refused(_, HostOutcome::Locked, _) => self.host(host).locked = false,
-                    _ => {}
-                }
-                self.arrived(host, input);
-            }
-
-            Message::Released(released) => self.on_released(host, released),
-            Message::Output(stream, bytes) => {
-                if let Some(Busy::Running(Attempt { at, .. })) = self.host(host).busy {
-                    let (host, step) = (self.label(host), self.path(at));
-                    self.tell(Fact::Output { host, step, stream, data: OutputData(bytes) });
-                }
-            }
-            Message::Ended { outcome, captured, took } => self.on_ended(host, outcome, captured, took),
-        }
-    }
-
-    /// A host is connected, or not. While one is awaited, nothing begins: a step may need its value.
-    fn arrived(&mut self, host: HostIndex, input: Input) {
-        self.host(host).busy = None;
-        self.awaited.remove(&host);
-        self.arrivals.push(input);
-        if self.awaited.is_empty() {
-            self.inputs.extend(self.arrivals.drain(..));
-        }
-    }
-
-    fn on_ended(&mut self, host: HostIndex, outcome: StepOutcome, captured: Option<String>, took: Duration) {
-        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let Some(Busy::Running(attempt)) = self.host(host).busy.take() else { return };
-        let Attempt { kind, at, nth } = attempt;
-        let (label, step) = (self.label(host), self.path(at));
-        self.spend(host, attempt, &outcome);
-        match kind {
-            StepKind::Run => {
-                if let (Some(value), Some(name)) = (captured, self.step(at).register.clone()) {
-                    self.register(host, at, &name, &value);
-                }
-                self.keep_for_undo(host, at);
-                let actions = self.decide(Input::StepEnded(host, outcome.clone()));
-                let retrying = actions.iter().any(|action| matches!(action, Action::Retry(h, _) if *h == host));
-                self.tell(match outcome {
-                    StepOutcome::Skipped { reason } => Fact::StepSkipped { host: label, step, reason },
-                    outcome => Fact::StepFinished { host: label, step, attempt: nth, outcome, retrying, millis },
-                });
-                self.act(actions);
-            }
-            StepKind::Undo => {
-                self.tell(Fact::UndoFinished { host: label, step, outcome: outcome.clone(), millis });
-                self.inputs.push_back(Input::UndoEnded(host, outcome));
-            }
-        }
-    }
-
-    /// The step's end is about to be on record: its output needs no room on the host any more, unless nothing else has it.
-    fn spend(&mut self, host: HostIndex, attempt: Attempt, outcome: &StepOutcome) {
-        let planned = self.step(attempt.at);
-        let open = matches!(outcome, StepOutcome::Detached { .. } | StepOutcome::Unknown { .. });
-        if open || !planned.durable || (planned.secret_output && planned.register.is_some()) {
-            return;
-        }
-        let user = planned.as_user().cloned();
-        self.host(host).spent.push((user, attempt.key(host)));
-    }
-
-
-
-    fn on_worker_gone(&mut self, host: HostIndex, why: &str) {
-        let reason = Reason::new(Cause::Bug, why);
-        match self.host(host).busy.clone() {
-            Some(Busy::Connecting) => self.arrived(host, Input::ConnectFailed(host, reason)),
-            Some(Busy::Running(Attempt { at, .. })) => {
-                let durable = self.step(at).durable;
-                let outcome = if durable { StepOutcome::Detached { reason } } else { StepOutcome::Unknown { reason } };
-                self.on_ended(host, outcome, None, Duration::ZERO);
-            }
-            Some(Busy::Releasing(_)) => self.on_released(host, Released::Kept(reason)),
-            None => {}
-        }
     }
 }

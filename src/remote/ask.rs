@@ -9,7 +9,6 @@ use tracing::debug;
 use super::host_report::{Holder, HostReport};
 use super::question::Question;
 use super::session::{Exec, ExecEnd, OutputChunk, Remote, Session};
-
 use crate::model::run::event::Stream;
 use crate::model::run::reason::Reason;
 use crate::model::text::name::RunId;

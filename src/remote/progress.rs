@@ -58,8 +58,6 @@ impl Polls {
         Self { next: Instant::now() + Self::SHORTEST, pause: Self::SHORTEST }
     }
 
-
-
     fn due(&mut self) -> bool {
         let now = Instant::now();
         let due = self.next <= now;
@@ -302,7 +300,6 @@ impl<'a> Progress<'a> {
             Phase::Killed { give_up_at, .. } => {
                 Some(self.next_question().map_or(give_up_at, |next| next.min(give_up_at)))
             }
-
         }
     }
 

@@ -13,7 +13,6 @@ use super::command::{Wire, login_command};
 use super::scripts::{BOOK, EFFECTS, EVIDENCE, HOLDER, INSPECT, LOCK, RELEASE, SEE, SPOOL, UNLOCK, assign};
 use crate::model::plan::book::{Book, EffectChange, Proof};
 use crate::model::plan::plan::HostIndex;
-
 use crate::model::text::name::{RunId, StepName, UserName};
 
 /// Room that a spool must have before a run begins on a host: what steps print is kept there while they run. In KiB.

@@ -44,7 +44,6 @@ pub(super) struct Shells {
 }
 
 impl Shells {
-
     /// Opens a new one.
     pub async fn open(&mut self, connection: &Connection, exec: &str) -> Result<Shell, NoChannel> {
         let (reader, writer) = self.channel(connection).await?;

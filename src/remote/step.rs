@@ -68,8 +68,6 @@ impl StepKey {
         Self(format!("{}.{}.{}.u{attempt}", host.0, at.phase, at.step))
     }
 
-
-
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -80,8 +80,6 @@ fn identity(blob: &[u8], comment: String) -> Option<AgentIdentity> {
     Some(AgentIdentity::PublicKey { key, comment })
 }
 
-
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,8 +19,6 @@ pub struct Backoff {
 impl Backoff {
     pub const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-
-
     /// Before the next attempt. It doubles, and is drawn anew each time, so that a thousand hosts do not come at once.
     pub fn pause(&self) -> Duration {
         let pause = FIRST_PAUSE.saturating_mul(1 << self.attempts.min(16)).min(Self::MAX_PAUSE);

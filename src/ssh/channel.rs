@@ -21,8 +21,6 @@ pub(crate) enum NoChannel {
     Broken(String),
 }
 
-
-
 pub(crate) struct ChannelReader(ChannelReadHalf);
 
 pub(crate) struct ChannelWriter(ChannelWriteHalf<Msg>);

@@ -94,8 +94,6 @@ impl Dial<'_> {
     }
 }
 
-
-
 fn in_short(error: &io::Error) -> (String, Cause) {
     let (text, cause) = match error.kind() {
         io::ErrorKind::ConnectionRefused => ("connection refused", Cause::ConnectionRefused),

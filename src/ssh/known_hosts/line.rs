@@ -140,8 +140,6 @@ fn canonical_name(name: &str) -> String {
     }
 }
 
-
-
 /// `*` stands for any bytes, `?` for one. Linear but for the last star, so a hostile pattern costs no more than its length times the name's.
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
