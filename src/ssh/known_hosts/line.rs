@@ -44,27 +44,18 @@ pub(super) struct Pattern {
 
 /// Reads a line. `Ok(None)`: blank or a comment. `Err`: why OpenSSH, and fleet, skip it.
 pub(super) fn parse(line: &[u8]) -> Result<Option<Entry>, &'static str> {
-    let mut rest = skip_blanks(line.strip_suffix(b"\r").unwrap_or(line));
-    if rest.is_empty() || rest.starts_with(b"#") {
-        return Ok(None);
-    }
-    let mut marker = Marker::Pinned;
-    if rest.starts_with(b"@") {
-        let (word, after) = split_word(rest);
-        marker = match word {
-            b"@revoked" => Marker::Revoked,
-            b"@cert-authority" => Marker::CertAuthority,
-            _ => return Err("unknown marker"),
-        };
-        rest = skip_blanks(after);
-    }
-    let (names, rest) = split_word(rest);
-    let names = Names::parse(names)?;
-    let (key_type, rest) = split_word(skip_blanks(rest));
-    let (key, _comment) = split_word(skip_blanks(rest));
-    if key.is_empty() {
-        return Err("no key");
-    }
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mut words = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+    let Some(first) = words.next().filter(|word| !word.starts_with(b"#")) else { return Ok(None) };
+    let (marker, names) = match first {
+        b"@revoked" => (Marker::Revoked, words.next()),
+        b"@cert-authority" => (Marker::CertAuthority, words.next()),
+        _ if first.starts_with(b"@") => return Err("unknown marker"),
+        _ => (Marker::Pinned, Some(first)),
+    };
+    let names = Names::parse(names.unwrap_or_default())?;
+    let key_type = words.next().unwrap_or_default();
+    let key = words.next().ok_or("no key")?;
     let key = HostKey::from_base64(key).ok_or("malformed key, or of an unknown type")?;
     if key.key_type().as_bytes() != key_type {
         return Err("the key is not of the type that the line names");
@@ -162,19 +153,6 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
         }
     }
     pattern.iter().skip(p).all(|&b| b == b'*')
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
-fn skip_blanks(bytes: &[u8]) -> &[u8] {
-    let start = bytes.iter().position(|&b| !is_blank(b)).unwrap_or(bytes.len());
-    bytes.get(start..).unwrap_or_default()
-}
-
-fn split_word(bytes: &[u8]) -> (&[u8], &[u8]) {
-    bytes.split_at(bytes.iter().position(|&b| is_blank(b)).unwrap_or(bytes.len()))
 }
 
 #[cfg(test)]
