@@ -264,16 +264,14 @@ fn outcome_of(end: ExecEnd, task: &Task) -> StepOutcome {
 }
 
 /// Output as a value: without its last newlines, as `$(...)` gives it.
-fn value_of(mut bytes: Vec<u8>) -> Result<String, String> {
+fn value_of(bytes: Vec<u8>) -> Result<String, String> {
     if bytes.len() > LONGEST_VALUE {
         return Err(format!("it printed more than {LONGEST_VALUE} bytes, too much for a variable"));
-    }
-    while bytes.last() == Some(&b'\n') {
-        bytes.pop();
     }
     if bytes.contains(&0) {
         return Err("it printed a NUL byte, which cannot stand in a variable".to_owned());
     }
-    String::from_utf8(bytes)
-        .map_err(|_| "it printed something that is not UTF-8, which cannot become a variable".to_owned())
+    let text = String::from_utf8(bytes)
+        .map_err(|_| "it printed something that is not UTF-8, which cannot become a variable".to_owned())?;
+    Ok(text.trim_end_matches('\n').to_owned())
 }

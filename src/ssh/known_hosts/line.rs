@@ -98,8 +98,9 @@ impl Names {
     /// Is the line for this host? `name` is in lower case, as [`super::lookup_name`] makes it.
     pub fn matches(&self, name: &[u8]) -> bool {
         match self {
-            Self::Hashed { salt, hash } => Hmac::<Sha1>::new_from_slice(salt)
-                .is_ok_and(|mac| mac.chain_update(name).verify_slice(hash).is_ok()),
+            Self::Hashed { salt, hash } => {
+                Hmac::<Sha1>::new_from_slice(salt).is_ok_and(|mac| mac.chain_update(name).verify_slice(hash).is_ok())
+            }
             Self::Patterns(patterns) => {
                 let matching: Vec<&Pattern> = patterns.iter().filter(|p| glob(&p.text, name)).collect();
                 !matching.is_empty() && !matching.iter().any(|pattern| pattern.negated)
