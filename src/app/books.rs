@@ -16,7 +16,7 @@ use crate::model::plan::planner::{self, Overrides, Request};
 use crate::model::run::exit;
 use crate::model::run::reason::Reason;
 use crate::model::text::name::{HostLabel, HostName, UserName, VarName};
-use crate::remote::{Connect, HostProof, HostReport, InForce, NoAnswer, Question, Session, newest};
+use crate::remote::{Connect, HostProof, HostReport, InForce, Question, Session, newest};
 use crate::ssh::Backoff;
 
 pub struct Place {
@@ -41,7 +41,7 @@ pub fn site_hosts(
 pub async fn inspect<'a>(connector: &Arc<dyn Connect>, places: &'a [Place], width: usize) -> Vec<Answer<'a>> {
     let asked = places.iter().map(async |place| {
         let look = async |session: &mut dyn Session| {
-            let answer = Question::inspect(&place.book).ask(session).await.map_err(NoAnswer::reason)?;
+            let answer = Question::inspect(&place.book).ask(session).await.map_err(|no| no.reason)?;
             let mut report = HostReport::parse(&answer);
             report.see_all(session).await;
             Ok(report)
@@ -52,7 +52,7 @@ pub async fn inspect<'a>(connector: &Arc<dyn Connect>, places: &'a [Place], widt
 }
 
 pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, question: Question) -> Result<String, Reason> {
-    connected(connector, host, async |session: &mut dyn Session| question.ask(session).await.map_err(NoAnswer::reason))
+    connected(connector, host, async |session: &mut dyn Session| question.ask(session).await.map_err(|no| no.reason))
         .await
 }
 

@@ -90,7 +90,7 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     while let Some((plan, asked, run)) = plans.next() {
         let code = execute(context, (plan, Some(&asked)), run, Arc::clone(connector)).await?;
         if code != exit::SUCCESS {
-            let left: Vec<String> = plans.flat_map(|(plan, ..)| plan.sites).map(String::from).collect();
+            let left: Vec<String> = plans.flat_map(|(plan, ..)| plan.sites).map(|site| site.to_string()).collect();
             if !left.is_empty() {
                 say(&format!("not begun, because of that: {}", left.join(", ")));
             }

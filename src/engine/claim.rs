@@ -6,16 +6,17 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::contact::{ConnectFailure, Contact};
+use super::contact::Contact;
 use super::message::{Message, Released};
-use crate::model::run::cause::Cause;
-use crate::model::run::reason::Reason;
-use crate::model::text::hint::Hint;
-use crate::remote::{Claim, Farewell, Holder, HostReport, LEAST_ROOM, NoAnswer, Question, UNNAMED};
-
 use crate::model::plan::book::EffectChange;
+use crate::model::run::cause::Cause;
+use crate::model::run::event::Fact;
 use crate::model::run::outcome::HostOutcome;
+use crate::model::run::reason::Reason;
+use crate::model::run::scheduler::Input;
+use crate::model::text::hint::Hint;
 use crate::model::text::printable::printable;
+use crate::remote::{Claim, Farewell, Holder, HostReport, LEAST_ROOM, NoAnswer, Question, UNNAMED};
 
 /// How often, and with which pause, a lock is asked for again that a younger run has: two that begin at the same moment may each have locked
 /// a host, and the younger one gives way when it sees that.
@@ -25,23 +26,26 @@ const PATIENCE: (u32, Duration) = (8, Duration::from_millis(250));
 const ONCE_MORE: Duration = Duration::from_secs(2);
 
 impl Contact {
-    /// Locks the site. An error is the message that tells why not.
+    /// Locks the site. An error is what came of it instead.
     ///
     /// An interrupt does not cut this short: a lock whose answer nobody waits for is one that nobody gives back.
-    pub(super) async fn claim(&mut self, claim: &Claim, stop: &CancellationToken) -> Result<(), Message> {
+    pub(super) async fn claim(&mut self, claim: &Claim, stop: &CancellationToken) -> Result<(), Input> {
+        let index = self.index;
         if stop.is_cancelled() {
-            return Err(Message::ConnectFailed(ConnectFailure::Interrupted.reason(&claim.book.site)));
+            return Err(Input::ConnectFailed(index, Reason::new(Cause::Interrupted, "interrupted")));
         }
         let (mut patience, mut looked_twice) = (PATIENCE.0, false);
         let mut report = loop {
             let answer = match self.insist(&claim.lock()).await {
                 Ok(answer) => answer,
-                Err(NoAnswer::Unheard(reason)) => return Err(Message::LockUnknown(reason)),
-                Err(NoAnswer::NotSent(reason)) if !self.is_connected() => return Err(Message::ConnectFailed(reason)),
+                Err(NoAnswer { reason, sent: true }) => return Err(Input::LockUnknown(index, reason)),
+                Err(NoAnswer { reason, .. }) if !self.is_connected() => {
+                    return Err(Input::ConnectFailed(index, reason));
+                }
                 // An account that may run nothing, for one.
-                Err(NoAnswer::NotSent(reason)) => {
+                Err(NoAnswer { reason, .. }) => {
                     let reason = reason.or(Cause::LockFailed).after("the site cannot be locked here: ");
-                    return Err(Message::Refused(HostOutcome::Failed, reason));
+                    return Err(Input::Refused(index, HostOutcome::Failed, reason));
                 }
             };
             let report = HostReport::parse(&answer);
@@ -70,7 +74,7 @@ impl Contact {
         if report.ready {
             self.tell(Message::Locked(report.sequence)).await;
             for what in report.limits() {
-                self.tell(Message::Warned(what.to_owned())).await;
+                self.happened(|host| Fact::LessPromised { host, what: what.to_owned() }).await;
             }
         } else if let Some(session) = self.session.as_mut() {
             report.see_all(session.as_mut()).await;
@@ -80,7 +84,7 @@ impl Contact {
             refused => refused,
         };
         // A lock that was taken is given back when the host is told to have finished.
-        refused.map_or(Ok(()), |(outcome, reason)| Err(Message::Refused(outcome, reason)))
+        refused.map_or(Ok(()), |(outcome, reason)| Err(Input::Refused(index, outcome, reason)))
     }
 
     /// Makes the folders of the other users whose steps the run has.
@@ -115,19 +119,14 @@ impl Contact {
         for user in &claim.users {
             let _ = self.ask(&claim.clean(user, farewell.keep)).await;
         }
-        let answer = self.insist(&claim.release(farewell)).await.map_err(NoAnswer::reason)?;
+        let answer = self.insist(&claim.release(farewell)).await.map_err(|no| no.reason)?;
         let says = |word: &str| answer.lines().any(|line| line == word);
-        let taken = answer.lines().find_map(|line| line.strip_prefix("taken "));
+        let taken = answer.lines().find_map(|line| line.strip_prefix("taken ")).map(|by| match by {
+            "-" => "somebody took its lock away while it ran".to_owned(),
+            run => format!("its lock was taken away while it ran, and run {} has it", printable(run.as_bytes())),
+        });
         match taken {
-            Some("-") => {
-                let reason = "somebody took its lock away while it ran";
-                Ok(Released::Taken(Reason::new(Cause::LockTaken, reason)))
-            }
-            Some(other) => {
-                let other = printable(other.as_bytes());
-                let reason = format!("its lock was taken away while it ran, and run {other} has it");
-                Ok(Released::Taken(Reason::new(Cause::LockTaken, reason)))
-            }
+            Some(reason) => Ok(Released::Taken(Reason::new(Cause::LockTaken, reason))),
             None if says("released") && says("unproven") => Ok(Released::Unproven),
             None if says("released") => Ok(Released::Free),
             None => Err("the host did not do it".into()),
@@ -136,7 +135,7 @@ impl Contact {
 
     /// Writes into the site's book what a command has begun to leave in force, or has ended.
     pub(super) async fn note(&mut self, claim: &Claim, change: &EffectChange) -> Result<(), Reason> {
-        let answer = self.insist(&claim.note(change)).await.map_err(NoAnswer::reason)?;
+        let answer = self.insist(&claim.note(change)).await.map_err(|no| no.reason)?;
         if answer.lines().any(|line| line == "noted") {
             Ok(())
         } else {
@@ -149,24 +148,25 @@ impl Contact {
         let give_up = Instant::now() + ONCE_MORE;
         let mut sent = false;
         loop {
-            let answer = self.ask(question).await;
-            sent |= matches!(answer, Err(NoAnswer::Unheard(_)));
-            let not_now = |reason| if sent { NoAnswer::Unheard(reason) } else { NoAnswer::NotSent(reason) };
-            match answer {
+            let reason = match self.ask(question).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if self.is_connected() || Instant::now() >= give_up => return Err(not_now(error.reason())),
                 Err(error) => {
-                    self.lost(error.reason(), false).await;
-                    self.reconnect_within(ONCE_MORE).await.map_err(not_now)?;
+                    sent |= error.sent;
+                    error.reason
                 }
+            };
+            if self.is_connected() || Instant::now() >= give_up {
+                return Err(NoAnswer { reason, sent });
             }
+            self.lost(reason, false).await;
+            self.reconnect_within(ONCE_MORE).await.map_err(|reason| NoAnswer { reason, sent })?;
         }
     }
 
     async fn ask(&mut self, question: &Question) -> Result<String, NoAnswer> {
         match self.session.as_mut() {
             Some(session) => question.ask(session.as_mut()).await,
-            None => Err(NoAnswer::NotSent("no connection".into())),
+            None => Err(NoAnswer { reason: "no connection".into(), sent: false }),
         }
     }
 }
@@ -229,26 +229,19 @@ fn failed(cause: Cause, text: String) -> (HostOutcome, Reason) {
 
 /// Who has the lock, and what to do about it.
 fn held(holder: &Holder, claim: &Claim) -> Reason {
-    let by = |who: String, hint: String| Reason::new(Cause::LockHeld, who).hint(Hint::advice(hint));
-    let (run, since, evidence) = (&holder.run, &holder.since, holder.evidence.describe());
-    let hint = if holder.evidence.connected {
+    let (run, site, evidence) = (&holder.run, &claim.book.site, &holder.evidence);
+    let mut who = format!("run {run}, begun {}; {}", holder.since, evidence.describe());
+    let hint = if evidence.connected {
         format!("wait for it; where it was started, `fleet attach {run}` shows it and `fleet cancel {run}` ends it")
-    } else if holder.evidence.is_alive() {
+    } else if evidence.is_alive() {
         format!("where it was started, `fleet resume {run}` goes on with it and `fleet cancel {run}` ends it")
     } else if let Some(path) = &holder.foreign {
-        let path = printable(path.as_bytes());
-        return by(
-            format!("by {path}, which no run of fleet has made"),
-            "look at it, and remove it if nobody needs it".to_owned(),
-        );
+        who = format!("by {}, which no run of fleet has made", printable(path.as_bytes()));
+        "look at it, and remove it if nobody needs it".to_owned()
     } else if run == UNNAMED {
-        let site = &claim.book.site;
-        return by(
-            "by a run without a name: the host stopped while its lock was made".to_owned(),
-            format!("`fleet {site} unlock`"),
-        );
-    } else if holder.evidence.is_over() {
-        let site = &claim.book.site;
+        "by a run without a name: the host stopped while its lock was made".clone_into(&mut who);
+        format!("`fleet {site} unlock`")
+    } else if evidence.is_over() {
         format!(
             "where it was started, `fleet resume {run}` or `fleet undo {run}`; if that controller is lost, `fleet {site} unlock`"
         )
@@ -257,5 +250,5 @@ fn held(holder: &Holder, claim: &Claim) -> Reason {
             "where it was started, `fleet resume {run}` or `fleet undo {run}`; whoever may see all of it can tell more"
         )
     };
-    by(format!("run {run}, begun {since}; {evidence}"), hint)
+    Reason::new(Cause::LockHeld, who).hint(Hint::advice(hint))
 }

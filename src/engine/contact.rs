@@ -13,8 +13,9 @@ use super::output::Output;
 use super::task::Task;
 use crate::model::plan::plan::{HostIndex, PlanHost};
 use crate::model::run::cause::Cause;
+use crate::model::run::event::Fact;
 use crate::model::run::reason::Reason;
-use crate::model::text::name::SiteName;
+use crate::model::text::name::HostLabel;
 use crate::remote::{Connect, Exec, ExecEnd, OutputChunk, Remote, Scope, Session};
 use crate::ssh::{Backoff, ConnectError};
 
@@ -65,40 +66,21 @@ pub struct Reconnecting {
     backoff: Backoff,
 }
 
-/// Why there is no connection.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectFailure {
-    #[error("interrupted")]
-    Interrupted,
-    #[error(transparent)]
-    Failed(#[from] ConnectError),
-}
-
-impl ConnectFailure {
-    /// What people read of it, on a host of this site.
-    pub fn reason(&self, site: &SiteName) -> Reason {
-        match self {
-            Self::Interrupted => Reason::new(Cause::Interrupted, self.to_string()),
-            Self::Failed(error) => error.reason(site),
-        }
-    }
-}
-
 impl Contact {
     pub async fn tell(&mut self, message: Message) {
         // The dispatcher is gone only when it let go of the run; then nobody listens, rightly.
         let _ = self.messages.send((self.index, message)).await;
     }
 
-    pub async fn connect(&mut self, stop: &CancellationToken, retry: Duration) -> Result<(), ConnectFailure> {
+    pub async fn happened(&mut self, fact: impl FnOnce(HostLabel) -> Fact) {
+        self.tell(Message::Happened(fact(self.host.label.clone()))).await;
+    }
+
+    pub async fn connect(&mut self, retry: Duration) -> Result<(), ConnectError> {
         // A connection outlives the step in which it was made, and so what it tells is not told under that step's name.
         let span = info_span!(parent: &self.span, "connection");
         let connecting = Backoff::retry(retry, || self.connector.connect(&self.host.label, &self.host.endpoint));
-        let connected: Result<Box<dyn Session>, ConnectError> = tokio::select! {
-            connected = connecting.instrument(span) => connected,
-            () = stop.cancelled() => return Err(ConnectFailure::Interrupted),
-        };
-        self.session = Some(connected.map_err(ConnectFailure::Failed)?);
+        self.session = Some(connecting.instrument(span).await?);
         Ok(())
     }
 
@@ -108,7 +90,7 @@ impl Contact {
 
     pub async fn lost(&mut self, reason: Reason, step_goes_on: bool) {
         info!(%reason, step_goes_on, "connection lost");
-        self.tell(Message::ConnectionLost { reason, step_goes_on }).await;
+        self.happened(|host| Fact::ConnectionLost { host, reason, step_goes_on }).await;
     }
 
     pub async fn exec(
@@ -118,8 +100,8 @@ impl Contact {
         stop: &CancellationToken,
         told: &mut Output,
     ) -> ExecEnd {
-        let Some(session) = self.session.as_mut() else {
-            return ExecEnd::NotStarted("no connection".into());
+        let Some(session) = self.session.as_mut().filter(|session| session.is_alive()) else {
+            return ExecEnd::NotStarted("the connection broke between two steps".into());
         };
         let (output, mut chunks) = mpsc::channel::<OutputChunk>(CHUNKS);
         // The host keeps to a durable step's limit itself.
@@ -150,9 +132,9 @@ impl Contact {
     /// The same, for another time.
     pub async fn reconnect_within(&mut self, limit: Duration) -> Result<(), Reason> {
         self.session = None;
-        let (begun, spent) = (Instant::now(), self.reconnecting.spent);
-        let mut failure = (self.reconnecting.backoff.attempts() > 0).then(|| {
-            let times = self.reconnecting.backoff.attempts();
+        let Reconnecting { spent, backoff: Backoff { attempts: times } } = self.reconnecting;
+        let begun = Instant::now();
+        let mut failure = (times > 0).then(|| {
             let text =
                 format!("the connection breaks again and again: {times} attempts since the last sign of the step");
             Reason::new(Cause::Unstable, text)
@@ -164,18 +146,18 @@ impl Contact {
                 return Err(failure);
             }
             sleep(pause).await;
-            self.reconnecting.backoff.count();
-            let attempt = self.reconnecting.backoff.attempts();
+            self.reconnecting.backoff.attempts += 1;
+            let attempt = self.reconnecting.backoff.attempts;
             info!(attempt, without_connection = ?(spent + begun.elapsed()), ?limit, "reconnecting");
-            let connected = self.connect(&CancellationToken::new(), Duration::ZERO).await;
+            let connected = self.connect(Duration::ZERO).await;
             match connected.inspect_err(|error| info!(attempt, %error, "not reconnected")) {
                 Ok(()) => {
                     info!(attempt, "reconnected");
                     self.reconnecting.spent = spent + begun.elapsed();
-                    self.tell(Message::Reattached).await;
+                    self.happened(|host| Fact::Reattached { host }).await;
                     return Ok(());
                 }
-                Err(ConnectFailure::Failed(error)) if error.is_final() => return Err(error.reason(&self.host.site)),
+                Err(error) if error.is_final() => return Err(error.reason(&self.host.site)),
                 Err(error) => failure = Some(error.reason(&self.host.site)),
             }
         }

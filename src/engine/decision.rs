@@ -1,15 +1,7 @@
 //! Inputs and actions of the scheduler as text, with the names of the plan: lines of the log.
 
-use std::fmt;
-
 use crate::model::plan::plan::{HostIndex, Plan};
 use crate::model::run::scheduler::{Action, Input, Settlement, StepIndex};
-
-/// Actions, as a list.
-pub struct Decided<'a> {
-    pub plan: &'a Plan,
-    pub actions: &'a [Action],
-}
 
 /// `step-ended web1: exit status 3`.
 pub fn told(plan: &Plan, input: &Input) -> String {
@@ -29,58 +21,40 @@ pub fn told(plan: &Plan, input: &Input) -> String {
     }
 }
 
-impl Decided<'_> {
-    fn action(&self, action: &Action, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = |host: &HostIndex| label(self.plan, *host);
-        let step = |at: &StepIndex| step(self.plan, *at);
-        match action {
-            Action::Connect(of) => write!(f, "connect {}", host(of)),
-            Action::Run(of, at, attempt) => write!(f, "run {} {} attempt {attempt}", host(of), step(at)),
-            Action::PlanUndo(of, at) => write!(f, "plan-undo {} {}", host(of), step(at)),
-            Action::Retry(of, delay) => write!(f, "retry {} in {delay:?}", host(of)),
-            Action::Watch(of, at, attempt) => write!(f, "watch {} {} attempt {attempt}", host(of), step(at)),
-            Action::Undo(of, at, attempt) => write!(f, "undo {} {} attempt {attempt}", host(of), step(at)),
-            Action::WatchUndo(of, at, attempt) => write!(f, "watch-undo {} {} attempt {attempt}", host(of), step(at)),
-            Action::End(of) => write!(f, "end {}", host(of)),
-            Action::Soak(delay) => write!(f, "soak {delay:?}"),
-            Action::PhaseStarted(phase) => write!(f, "phase-started {}", phase_name(self.plan, *phase)),
-            Action::BatchStarted(phase, batch) => {
-                write!(f, "batch-started {} {}", phase_name(self.plan, *phase), batch + 1)
-            }
-            Action::BatchFinished(phase, batch) => {
-                write!(f, "batch-finished {} {}", phase_name(self.plan, *phase), batch + 1)
-            }
-            Action::RolloutStopped(reason) => write!(f, "rollout-stopped: {reason}"),
-            Action::Interrupted(level) => write!(f, "interrupted {level}"),
-            Action::Settle(Settlement { host: of, outcome, reason, keeps_lock, .. }) => {
-                let keeps = if *keeps_lock { ", keeps its lock" } else { "" };
-                write!(f, "settle {} {}{keeps}", host(of), outcome.describe())?;
-                reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
-            }
-            Action::Finish => f.write_str("finish"),
-        }
-    }
+/// Actions, as a list.
+pub fn decided(plan: &Plan, actions: &[Action]) -> String {
+    let actions: Vec<String> = actions.iter().map(|action| told_action(plan, action)).collect();
+    format!("[{}]", actions.join("; "))
 }
 
-impl fmt::Display for Decided<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[")?;
-        for (place, action) in self.actions.iter().enumerate() {
-            f.write_str(if place == 0 { "" } else { "; " })?;
-            self.action(action, f)?;
+fn told_action(plan: &Plan, action: &Action) -> String {
+    let host = |host: &HostIndex| label(plan, *host);
+    let step = |at: &StepIndex| plan.step(*at).map_or("?", |step| step.path.as_str());
+    let phase = |phase: &usize| plan.phases.get(*phase).map_or("?", |phase| phase.name.as_str());
+    match action {
+        Action::Connect(of) => format!("connect {}", host(of)),
+        Action::Run(of, at, attempt) => format!("run {} {} attempt {attempt}", host(of), step(at)),
+        Action::PlanUndo(of, at) => format!("plan-undo {} {}", host(of), step(at)),
+        Action::Retry(of, delay) => format!("retry {} in {delay:?}", host(of)),
+        Action::Watch(of, at, attempt) => format!("watch {} {} attempt {attempt}", host(of), step(at)),
+        Action::Undo(of, at, attempt) => format!("undo {} {} attempt {attempt}", host(of), step(at)),
+        Action::WatchUndo(of, at, attempt) => format!("watch-undo {} {} attempt {attempt}", host(of), step(at)),
+        Action::End(of) => format!("end {}", host(of)),
+        Action::Soak(delay) => format!("soak {delay:?}"),
+        Action::PhaseStarted(of) => format!("phase-started {}", phase(of)),
+        Action::BatchStarted(of, batch) => format!("batch-started {} {}", phase(of), batch + 1),
+        Action::BatchFinished(of, batch) => format!("batch-finished {} {}", phase(of), batch + 1),
+        Action::RolloutStopped(reason) => format!("rollout-stopped: {reason}"),
+        Action::Interrupted(level) => format!("interrupted {level}"),
+        Action::Settle(Settlement { host: of, outcome, reason, keeps_lock, .. }) => {
+            let keeps = if *keeps_lock { ", keeps its lock" } else { "" };
+            let why = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("settle {} {}{keeps}{why}", host(of), outcome.describe())
         }
-        f.write_str("]")
+        Action::Finish => "finish".to_owned(),
     }
 }
 
 fn label(plan: &Plan, host: HostIndex) -> &str {
     plan.hosts.get(host.0).map_or("?", |host| host.label.as_str())
-}
-
-fn phase_name(plan: &Plan, phase: usize) -> &str {
-    plan.phases.get(phase).map_or("?", |phase| phase.name.as_str())
-}
-
-fn step(plan: &Plan, at: StepIndex) -> &str {
-    plan.step(at).map_or("?", |step| step.path.as_str())
 }

@@ -1,6 +1,7 @@
 //! The owner of a run.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,23 +15,22 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Level, debug, error, info, info_span};
 
 use super::contact::{Contact, Reconnecting, Stops};
-use super::decision::{Decided, told};
+use super::decision::{decided, told};
 use super::host::{Busy, Host};
-use super::message::{Message, Released};
-use super::task::Order;
+use super::message::Message;
+use super::task::{Attempt, Order};
 use super::worker::Worker;
 use super::{Observer, Run, Unwritten};
 use crate::model::plan::plan::{HostIndex, PlanStep};
-use crate::model::run::cause::Cause;
-use crate::model::run::event::{EVENT_VERSION, Event, Fact, OutputData, Proven, Signal};
+use crate::model::run::event::{EVENT_VERSION, Event, Fact, Proven, Signal};
+use crate::model::run::host_summary::StepKind;
 use crate::model::run::masking::Masker;
-use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::outcome::StepOutcome;
 use crate::model::run::past::Past;
-use crate::model::run::reason::Reason;
 use crate::model::run::scheduler::{Action, Input, Scheduler, StepIndex};
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{HostLabel, PhaseName, StepPath, VarName};
-use crate::remote::{Scope, StepKey};
+use crate::remote::Scope;
 
 /// Messages that wait for the dispatcher. Filled by the workers, who wait when it is full; emptied by the dispatcher alone.
 const MESSAGES: usize = 256;
@@ -50,23 +50,23 @@ pub struct Dispatcher<'a> {
     unwritten: bool,
     /// When the run began, for the hosts' history.
     pub(super) began: jiff::Timestamp,
-    workers: JoinSet<()>,
-    owners: HashMap<tokio::task::Id, HostIndex>,
+    /// Each gives its host when it ends, also when it panicked.
+    workers: JoinSet<HostIndex>,
     sender: mpsc::Sender<(HostIndex, Message)>,
     pub(super) messages: mpsc::Receiver<(HostIndex, Message)>,
     timers: FuturesUnordered<BoxFuture<'static, Input>>,
     /// Inputs that need no waiting.
-    inputs: VecDeque<Input>,
+    pub(super) inputs: VecDeque<Input>,
     /// Steps and undos whose command could not be made, and what that means.
     pub(super) not_started: VecDeque<(HostIndex, StepOutcome)>,
     /// Secret values of the past that hold for all hosts and were not read again yet, and the hosts that have them.
     pub(super) unread: BTreeMap<VarName, HostIndex>,
     /// Hosts that are being connected, and have values for the others.
-    awaited: BTreeSet<HostIndex>,
+    pub(super) awaited: BTreeSet<HostIndex>,
     /// What came of connecting, while a host is awaited.
-    arrivals: Vec<Input>,
-    /// The secret values that steps registered.
-    pub(super) masker: Masker,
+    pub(super) arrivals: Vec<Input>,
+    /// The secret values that steps registered. A task keeps those that were known when it was made.
+    pub(super) masker: Arc<Masker>,
     /// What the operator interrupted with last.
     signal: Signal,
     /// Cancelled when the rollout stops.
@@ -90,13 +90,12 @@ impl<'a> Dispatcher<'a> {
         };
         Self {
             scheduler,
-            summary: run.resumed.as_ref().map(|resumed| resumed.summary.clone()).unwrap_or_default(),
+            summary: Summary::default(),
             past: None,
             unwritten: false,
             began: (run.now)(),
             hosts: run.plan.hosts.iter().map(|_| Host::default()).collect(),
             workers: JoinSet::new(),
-            owners: HashMap::new(),
             sender,
             messages,
             timers: FuturesUnordered::new(),
@@ -105,7 +104,7 @@ impl<'a> Dispatcher<'a> {
             unread: BTreeMap::new(),
             awaited: BTreeSet::new(),
             arrivals: Vec::new(),
-            masker: Masker::default(),
+            masker: Arc::default(),
             signal: Signal::Int,
             no_start: CancellationToken::new(),
             uncommitted: false,
@@ -119,17 +118,15 @@ impl<'a> Dispatcher<'a> {
 
     pub async fn run(mut self) -> Summary {
         let plan = Arc::clone(&self.run.plan);
-        if self.run.resumed.is_some() {
-            self.tell_resumed();
-            self.remember();
-        } else {
-            self.tell(Fact::RunStarted {
+        match self.run.resumed.take() {
+            Some(resumed) => self.resume(resumed),
+            None => self.tell(Fact::RunStarted {
                 sites: plan.sites.clone(),
                 task: plan.task.clone(),
                 hosts: plan.hosts.iter().map(|host| host.label.clone()).collect(),
                 by: self.run.by.clone(),
                 basis: plan.basis.clone(),
-            });
+            }),
         }
         self.flush();
         let mut ticks = interval(Duration::from_millis(100));
@@ -156,9 +153,9 @@ impl<'a> Dispatcher<'a> {
                     }
                 }
                 Some(input) = self.timers.next() => self.inputs.push_back(input),
-                Some(joined) = self.workers.join_next_with_id() => {
-                    // A worker ends when it has no more orders; before that only by a panic.
-                    self.on_worker_ended(joined.map_or_else(|error| error.id(), |(id, ())| id));
+                // A worker ends when it has no more orders; before that only by a panic.
+                Some(Ok(host)) = self.workers.join_next() => {
+                    self.on_worker_gone(host, "a bug in fleet: its worker panicked");
                 }
                 Some(signal) = self.run.interrupts.recv() => self.on_signal(signal),
                 _ = ticks.tick() => self.observer.tick(&mut self.summary),
@@ -168,10 +165,10 @@ impl<'a> Dispatcher<'a> {
     }
 
     /// What the scheduler wants done. The log has all that decides how a run goes: each input, with what came of it.
-    fn decide(&mut self, input: Input) -> Vec<Action> {
+    pub(super) fn decide(&mut self, input: Input) -> Vec<Action> {
         let input_told = tracing::enabled!(Level::DEBUG).then(|| told(&self.run.plan, &input));
         let actions = self.scheduler.on(input);
-        debug!(input = input_told, actions = %Decided { plan: &self.run.plan, actions: &actions }, "scheduler");
+        debug!(input = input_told, actions = %decided(&self.run.plan, &actions), "scheduler");
         actions
     }
 
@@ -237,7 +234,7 @@ impl<'a> Dispatcher<'a> {
         for (host, order) in std::mem::take(&mut self.orders) {
             let stop = self.host(host).stop.clone();
             // An undo is not kept from beginning by a rollout that has stopped.
-            let forward = matches!(self.host(host).busy, Some(Busy::Step(..)));
+            let forward = matches!(self.host(host).busy, Some(Busy::Running(Attempt { kind: StepKind::Run, .. })));
             let no_start = if forward { self.no_start.clone() } else { CancellationToken::new() };
             let stops = Stops { stop, no_start };
             let sent = self.host(host).orders.as_ref().is_some_and(|orders| orders.try_send((order, stops)).is_ok());
@@ -271,14 +268,14 @@ impl<'a> Dispatcher<'a> {
         self.run.plan.phases[phase].name.clone()
     }
 
-    fn act(&mut self, actions: Vec<Action>) {
+    pub(super) fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
                 Action::Connect(host) => self.connect(host),
-                Action::Run(host, at, attempt) => self.start_step(host, at, attempt, false),
-                Action::Watch(host, at, attempt) => self.start_step(host, at, attempt, true),
-                Action::Undo(host, at, attempt) => self.start_undo(host, at, attempt, false),
-                Action::WatchUndo(host, at, attempt) => self.start_undo(host, at, attempt, true),
+                Action::Run(host, at, nth) => self.start(host, Attempt { kind: StepKind::Run, at, nth }, false),
+                Action::Watch(host, at, nth) => self.start(host, Attempt { kind: StepKind::Run, at, nth }, true),
+                Action::Undo(host, at, nth) => self.start(host, Attempt { kind: StepKind::Undo, at, nth }, false),
+                Action::WatchUndo(host, at, nth) => self.start(host, Attempt { kind: StepKind::Undo, at, nth }, true),
                 Action::PlanUndo(host, at) => self.plan_undo(host, at),
                 Action::Retry(host, delay) => self.after(delay, Input::RetryDue(host)),
                 Action::Soak(delay) => self.after(delay, Input::SoakOver),
@@ -320,7 +317,7 @@ impl<'a> Dispatcher<'a> {
             self.tell(Fact::LockRequested { host: self.label(index) });
         }
         let secrets = self.secrets(index);
-        if secrets.iter().any(|(at, _)| self.is_shared(*at)) {
+        if secrets.iter().any(|task| self.is_shared(task.attempt.at)) {
             self.awaited.insert(index);
         }
         let span = info_span!("host", host = %host.label);
@@ -335,8 +332,8 @@ impl<'a> Dispatcher<'a> {
             reconnecting: Reconnecting::default(),
         };
         let worker = Worker { contact, lock, secrets };
-        let handle = self.workers.spawn(worker.run(receiver).instrument(span));
-        self.owners.insert(handle.id(), index);
+        let work = AssertUnwindSafe(worker.run(receiver).instrument(span)).catch_unwind();
+        self.workers.spawn(work.map(move |_| index));
         self.host(index).orders = Some(orders);
         self.busy(index, Busy::Connecting);
         self.orders.push((index, Order::Connect));
@@ -346,115 +343,5 @@ impl<'a> Dispatcher<'a> {
         let state = self.host(host);
         state.busy = Some(busy);
         state.stop = CancellationToken::new();
-    }
-
-    pub(super) fn on_message(&mut self, host: HostIndex, message: Message) {
-        match message {
-            Message::Connected => self.tell(Fact::Connected { host: self.label(host) }),
-            Message::Warned(what) => self.tell(Fact::LessPromised { host: self.label(host), what }),
-            Message::Locked(sequence) => {
-                self.host(host).locked = true;
-                self.host(host).sequence = sequence;
-                self.tell(Fact::LockAcquired { host: self.label(host) });
-            }
-            Message::Secret(at, value) => self.restore(host, at, &value),
-            Message::Ready => {
-                // What it has not told is lost.
-                self.unread.retain(|_, of| *of != host);
-                self.arrived(host, Input::Connected(host));
-            }
-            Message::LockUnknown(reason) => {
-                self.host(host).locked = true;
-                self.arrived(host, Input::LockUnknown(host, reason));
-            }
-            Message::ConnectFailed(reason) => self.arrived(host, Input::ConnectFailed(host, reason)),
-            // The lock there is not this run's.
-            Message::Refused(HostOutcome::Locked, reason) => {
-                self.host(host).locked = false;
-                self.arrived(host, Input::Refused(host, HostOutcome::Locked, reason));
-            }
-            Message::Refused(outcome, reason) => self.arrived(host, Input::Refused(host, outcome, reason)),
-            Message::ConnectionLost { reason, step_goes_on } => {
-                self.tell(Fact::ConnectionLost { host: self.label(host), reason, step_goes_on });
-            }
-            Message::Reattached => self.tell(Fact::Reattached { host: self.label(host) }),
-            Message::Released(released) => self.on_released(host, released),
-            Message::Output(stream, bytes) => {
-                if let Some(Busy::Step(at, _) | Busy::Undo(at, _)) = self.host(host).busy {
-                    let (host, step) = (self.label(host), self.path(at));
-                    self.tell(Fact::Output { host, step, stream, data: OutputData(bytes) });
-                }
-            }
-            Message::Ended { outcome, captured, took } => self.on_ended(host, outcome, captured, took),
-        }
-    }
-
-    /// A host is connected, or not. While one is awaited, nothing begins: a step may need its value.
-    fn arrived(&mut self, host: HostIndex, input: Input) {
-        self.host(host).busy = None;
-        self.awaited.remove(&host);
-        self.arrivals.push(input);
-        if self.awaited.is_empty() {
-            self.inputs.extend(self.arrivals.drain(..));
-        }
-    }
-
-    fn on_ended(&mut self, host: HostIndex, outcome: StepOutcome, captured: Option<String>, took: Duration) {
-        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let label = self.label(host);
-        match self.host(host).busy.take() {
-            Some(Busy::Step(at, attempt)) => {
-                if let (Some(value), Some(name)) = (captured, self.step(at).register.clone()) {
-                    self.register(host, at, &name, &value);
-                }
-                self.keep_for_undo(host, at);
-                self.spend(host, at, StepKey::run(host, at, attempt), &outcome);
-                let actions = self.decide(Input::StepEnded(host, outcome.clone()));
-                let step = self.path(at);
-                let retrying = actions.iter().any(|action| matches!(action, Action::Retry(h, _) if *h == host));
-                self.tell(match outcome {
-                    StepOutcome::Skipped { reason } => Fact::StepSkipped { host: label, step, reason },
-                    outcome => Fact::StepFinished { host: label, step, attempt, outcome, retrying, millis },
-                });
-                self.act(actions);
-            }
-            Some(Busy::Undo(at, attempt)) => {
-                self.spend(host, at, StepKey::undo(host, at, attempt), &outcome);
-                self.tell(Fact::UndoFinished { host: label, step: self.path(at), outcome: outcome.clone(), millis });
-                self.inputs.push_back(Input::UndoEnded(host, outcome));
-            }
-            Some(Busy::Connecting | Busy::Releasing(_)) | None => {}
-        }
-    }
-
-    /// The step's end is about to be on record: its output needs no room on the host any more, unless nothing else has it.
-    fn spend(&mut self, host: HostIndex, at: StepIndex, key: StepKey, outcome: &StepOutcome) {
-        let planned = self.step(at);
-        let open = matches!(outcome, StepOutcome::Detached { .. } | StepOutcome::Unknown { .. });
-        if open || !planned.durable || (planned.secret_output && planned.register.is_some()) {
-            return;
-        }
-        let user = planned.as_user().cloned();
-        self.host(host).spent.push((user, key));
-    }
-
-    fn on_worker_ended(&mut self, id: tokio::task::Id) {
-        if let Some(host) = self.owners.remove(&id) {
-            self.on_worker_gone(host, "a bug in fleet: its worker panicked");
-        }
-    }
-
-    fn on_worker_gone(&mut self, host: HostIndex, why: &str) {
-        let reason = Reason::new(Cause::Bug, why);
-        match self.host(host).busy.clone() {
-            Some(Busy::Connecting) => self.arrived(host, Input::ConnectFailed(host, reason)),
-            Some(Busy::Step(at, _) | Busy::Undo(at, _)) => {
-                let durable = self.step(at).durable;
-                let outcome = if durable { StepOutcome::Detached { reason } } else { StepOutcome::Unknown { reason } };
-                self.on_ended(host, outcome, None, Duration::ZERO);
-            }
-            Some(Busy::Releasing(_)) => self.on_released(host, Released::Kept(reason)),
-            None => {}
-        }
     }
 }

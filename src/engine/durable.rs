@@ -29,11 +29,7 @@ impl Contact {
         let mut silent_ends = 0;
         loop {
             let (since, received) = (Instant::now(), output.received());
-            let end = if self.is_connected() {
-                self.exec(Remote::Durable(&step, entry), task, &stops.stop, output).await
-            } else {
-                ExecEnd::NotStarted("the connection broke between two steps".into())
-            };
+            let end = self.exec(Remote::Durable(&step, entry), task, &stops.stop, output).await;
             let connected = self.is_connected();
             self.lasted(since, output.received() > received);
             let reason = match end {

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::contact::Stops;
-use super::task::{Order, Recorded};
+use super::task::{Attempt, Order, Recorded};
 use crate::model::run::scheduler::{Settlement, StepIndex};
 use crate::model::text::name::{UserName, VarName};
 use crate::remote::StepKey;
@@ -15,8 +15,7 @@ use crate::remote::StepKey;
 #[derive(Debug, Clone)]
 pub enum Busy {
     Connecting,
-    Step(StepIndex, u32),
-    Undo(StepIndex, u32),
+    Running(Attempt),
     /// Giving its lock back, before it is told how it ended.
     Releasing(Box<Settlement>),
 }
@@ -36,8 +35,8 @@ pub struct Host {
     pub kept: HashMap<StepIndex, BTreeMap<VarName, String>>,
     /// Steps whose end is on record, and whose output still takes room on the host, with the user whose spool it is in.
     pub spent: Vec<(Option<UserName>, StepKey)>,
-    /// Steps of the past whose secret values are not on record: where, and which attempt.
-    pub secrets: Vec<(StepIndex, u32)>,
+    /// Steps of the past whose secret values are not on record.
+    pub secrets: Vec<Attempt>,
     /// How much of the output of the step in flight is on record, in a resumed run.
     pub recorded: Recorded,
 }
@@ -45,9 +44,6 @@ pub struct Host {
 impl Host {
     /// Takes the steps whose room the next step of this user gives back.
     pub fn take_spent(&mut self, user: Option<&UserName>) -> Vec<StepKey> {
-        let (taken, left) = std::mem::take(&mut self.spent).into_iter().partition(|(of, _)| of.as_ref() == user);
-        self.spent = left;
-        let taken: Vec<(Option<UserName>, StepKey)> = taken;
-        taken.into_iter().map(|(_, key)| key).collect()
+        self.spent.extract_if(.., |(of, _)| of.as_ref() == user).map(|(_, key)| key).collect()
     }
 }

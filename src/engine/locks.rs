@@ -157,12 +157,8 @@ impl Dispatcher<'_> {
             }
         }
         for index in (0..self.hosts.len()).map(HostIndex) {
-            if matches!(self.host(index).busy, Some(Busy::Releasing(_))) {
-                self.on_released(
-                    index,
-                    Released::Kept(Reason::new(Cause::LockKept, "its lock could not be given back: no answer")),
-                );
-            }
+            let reason = Reason::new(Cause::LockKept, "its lock could not be given back: no answer");
+            self.on_released(index, Released::Kept(reason));
         }
     }
 }

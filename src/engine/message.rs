@@ -2,38 +2,25 @@
 
 use std::time::Duration;
 
-use crate::model::run::event::Stream;
-use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::event::{Fact, Stream};
+use crate::model::run::outcome::StepOutcome;
 use crate::model::run::reason::Reason;
-use crate::model::run::scheduler::StepIndex;
+use crate::model::run::scheduler::{Input, StepIndex};
 
 /// What a worker tells.
 pub enum Message {
-    Connected,
-    /// What the host does not promise.
-    Warned(String),
+    /// Told as it is.
+    Happened(Fact),
     /// The lock was taken; the greatest number of a run there.
     Locked(u64),
-    /// The lock was asked for, and the connection broke before the answer came.
-    LockUnknown(Reason),
     /// The value that a step of the past registered, and that is on record nowhere.
     Secret(StepIndex, String),
-    /// It is connected, locked if need be, and ready for steps.
-    Ready,
-    ConnectFailed(Reason),
-    /// The host is there, and cannot take part.
-    Refused(HostOutcome, Reason),
-    ConnectionLost {
-        reason: Reason,
-        step_goes_on: bool,
-    },
-    Reattached,
+    /// What came of connecting and locking: the host is ready for steps, or why it is not.
+    Arrived(Input),
+    /// What a command printed, masked.
     Output(Stream, Vec<u8>),
-    Ended {
-        outcome: StepOutcome,
-        captured: Option<String>,
-        took: Duration,
-    },
+    /// A step or an undo ended, with the value that it registers.
+    Ended { outcome: StepOutcome, captured: Option<String>, took: Duration },
     /// The lock was given back, or not.
     Released(Released),
 }

@@ -12,6 +12,7 @@ mod decision;
 mod dispatcher;
 mod durable;
 mod host;
+mod incoming;
 mod lines;
 mod locks;
 mod message;

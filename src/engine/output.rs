@@ -1,5 +1,7 @@
 //! What a step prints, on its way to the dispatcher: over all connections that it takes to read it.
 
+use std::sync::Arc;
+
 use super::lines::Lines;
 use super::task::{Recorded, Task};
 use crate::model::run::event::Stream;
@@ -11,7 +13,7 @@ pub const LONGEST_VALUE: usize = 64 * 1024;
 
 /// The output of one step, guard or undo. Whole lines come out, masked.
 pub struct Output {
-    masker: Masker,
+    masker: Arc<Masker>,
     /// Tell nobody what it prints.
     secret: bool,
     captured: Option<Vec<u8>>,
@@ -32,7 +34,7 @@ impl Output {
     /// The output of a step, of which so much is on record.
     pub fn of(task: &Task, recorded: Recorded) -> Self {
         let mut output = Self {
-            masker: task.masker.clone(),
+            masker: Arc::clone(&task.masker),
             secret: task.secret,
             captured: task.capture.then(Vec::new),
             streams: Default::default(),
@@ -50,7 +52,7 @@ impl Output {
 
     /// The output of a guard.
     pub fn of_guard(task: &Task) -> Self {
-        Self { masker: task.masker.clone(), secret: task.secret, captured: None, streams: Default::default() }
+        Self { masker: Arc::clone(&task.masker), secret: task.secret, captured: None, streams: Default::default() }
     }
 
     /// How to ask for the rest of a step, which may be started if it was not.

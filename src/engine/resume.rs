@@ -6,19 +6,18 @@ use tracing::debug;
 
 use super::Resumed;
 use super::dispatcher::Dispatcher;
-use super::task::{Recorded, Task};
+use super::task::{Attempt, Recorded, Task};
 use crate::model::plan::plan::HostIndex;
 use crate::model::run::event::Fact;
 use crate::model::run::host_summary::StepKind;
 use crate::model::run::past::{Past, PastFact};
 use crate::model::run::scheduler::StepIndex;
-use crate::remote::StepKey;
 
 impl Dispatcher<'_> {
-    /// Tells that the run goes on, and what was decided.
-    pub(super) fn tell_resumed(&mut self) {
-        let Some(Resumed { direction, decided, given_up, .. }) = &self.run.resumed else { return };
-        let (direction, decided, given_up) = (*direction, decided.clone(), given_up.clone());
+    /// Tells that the run goes on, and what was decided; and knows again what an earlier controller knew.
+    pub(super) fn resume(&mut self, resumed: Resumed) {
+        let Resumed { past, summary, direction, decided, given_up, recorded } = resumed;
+        self.summary = summary;
         debug!(?direction, decided = decided.len(), given_up = given_up.len(), "run resumed");
         self.tell(Fact::RunResumed { direction, by: self.run.by.clone() });
         for (step, decision) in decided {
@@ -27,20 +26,24 @@ impl Dispatcher<'_> {
         for host in given_up {
             self.tell(Fact::HostGivenUp { host: self.label(host), by: self.run.by.clone() });
         }
+        self.remember(&past);
+        for (host, out, err) in recorded {
+            self.host(host).recorded = Recorded { out, err };
+        }
+        self.past = Some(past);
     }
 
     /// Sets the variables that steps of the past registered, as they were for each undo.
-    pub(super) fn remember(&mut self) {
-        let Some(resumed) = self.run.resumed.take() else { return };
+    fn remember(&mut self, past: &Past) {
         // A value is told between the beginning and the end of its step.
-        let mut begun: BTreeMap<HostIndex, (StepIndex, u32)> = BTreeMap::new();
-        for (host, fact) in resumed.past.facts() {
+        let mut begun: BTreeMap<HostIndex, Attempt> = BTreeMap::new();
+        for (host, fact) in past.facts() {
             match fact {
                 PastFact::Began { at, attempt, kind: StepKind::Run } => {
-                    begun.insert(host, (*at, *attempt));
+                    begun.insert(host, Attempt { kind: StepKind::Run, at: *at, nth: *attempt });
                 }
                 PastFact::Registered { name, value } => {
-                    let shared = begun.get(&host).is_some_and(|(at, _)| self.is_shared(*at));
+                    let shared = begun.get(&host).is_some_and(|attempt| self.is_shared(attempt.at));
                     let hosts = if shared { self.hosts.as_mut_slice() } else { std::slice::from_mut(self.host(host)) };
                     for host in hosts {
                         host.registered.insert(name.clone(), value.clone());
@@ -50,8 +53,8 @@ impl Dispatcher<'_> {
                     self.keep_for_undo(host, *at);
                     let planned = self.step(*at);
                     let secret = planned.register.clone().filter(|_| planned.secret_output && outcome.is_success());
-                    if let (Some(name), Some((_, attempt))) = (secret, begun.get(&host)) {
-                        self.host(host).secrets.push((*at, *attempt));
+                    if let (Some(name), Some(attempt)) = (secret, begun.get(&host)) {
+                        self.host(host).secrets.push(Attempt { at: *at, ..*attempt });
                         if self.is_shared(*at) {
                             self.unread.insert(name, host);
                         }
@@ -67,19 +70,14 @@ impl Dispatcher<'_> {
                 PastFact::Began { .. } | PastFact::Ended { .. } | PastFact::Unreachable | PastFact::Decided { .. } => {}
             }
         }
-        for (host, out, err) in resumed.recorded {
-            self.host(host).recorded = Recorded { out, err };
-        }
-        self.past = Some(resumed.past);
     }
 
     /// The steps whose secret values are not on record. They are on the host, and are read there once more.
-    pub(super) fn secrets(&mut self, host: HostIndex) -> Vec<(StepIndex, Task)> {
+    pub(super) fn secrets(&mut self, host: HostIndex) -> Vec<Task> {
         let secrets = std::mem::take(&mut self.host(host).secrets);
-        let task = |(at, attempt)| {
-            let command = self.ready(host, &self.run.plan.run(host, at)?).ok()?;
-            let work = self.work(host, at, StepKey::run(host, at, attempt), command, Vec::new());
-            Some((at, Task { attempt, ..self.task(at, work, true) }))
+        let task = |attempt: Attempt| {
+            let command = self.ready(host, &self.run.plan.run(host, attempt.at)?).ok()?;
+            Some(self.task(host, attempt, command))
         };
         secrets.into_iter().filter_map(task).collect()
     }

@@ -1,10 +1,11 @@
 //! Makes tasks for the workers out of the steps of the plan: variables, limits, names.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::dispatcher::Dispatcher;
 use super::host::Busy;
-use super::task::{Order, ReadyGuard, Task, Work};
+use super::task::{Attempt, Order, Task, Work};
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{CommandTemplate, RemoteCommand};
 use crate::model::plan::plan::{Guard, HostIndex, PlanHost};
@@ -14,111 +15,94 @@ use crate::model::run::host_summary::StepKind;
 use crate::model::run::outcome::StepOutcome;
 use crate::model::run::scheduler::StepIndex;
 use crate::model::text::name::VarName;
-use crate::remote::{DurableStep, Scope, StepKey};
+use crate::remote::{DurableStep, Scope};
 use crate::trace;
 
 impl Dispatcher<'_> {
     /// `watch`: an earlier controller announced it, and it may run already.
-    pub(super) fn start_step(&mut self, host: HostIndex, at: StepIndex, attempt: u32, watch: bool) {
-        let (host_label, path) = (self.label(host), self.path(at));
-        self.tell(if watch {
-            Fact::StepResumed { host: host_label, step: path, attempt, undo: false }
-        } else {
-            Fact::StepStarted { host: host_label, step: path, attempt }
+    pub(super) fn start(&mut self, host: HostIndex, attempt: Attempt, watch: bool) {
+        let Attempt { kind, at, nth } = attempt;
+        let (label, step) = (self.label(host), self.path(at));
+        self.tell(match kind {
+            _ if watch => Fact::StepResumed { host: label, step, attempt: nth, undo: kind == StepKind::Undo },
+            StepKind::Run => Fact::StepStarted { host: label, step, attempt: nth },
+            StepKind::Undo => Fact::UndoStarted { host: label, step, attempt: nth },
         });
-        self.busy(host, Busy::Step(at, attempt));
+        self.busy(host, Busy::Running(attempt));
         let recorded = std::mem::take(&mut self.host(host).recorded);
-        let made = self.step_task(host, at, attempt);
-        // A run that goes back begins nothing that it would have to undo.
-        let only_watch = watch && self.scheduler.goes_back();
-        self.execute(host, made.map(|task| Task { attempt, watch: watch.then_some(recorded), only_watch, ..task }));
+        match self.made(host, attempt) {
+            Ok(task) => {
+                // A run that goes back begins nothing that it would have to undo.
+                let only_watch = watch && kind == StepKind::Run && self.scheduler.goes_back();
+                let task = Task { watch: watch.then_some(recorded), only_watch, ..task };
+                self.orders.push((host, Order::Execute(Box::new(task))));
+            }
+            // Later: the actions that came together with this one are to be told first.
+            Err(outcome) => self.not_started.push_back((host, outcome)),
+        }
     }
 
-    fn step_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
-        let guard = match self.run.plan.guard(host, at) {
-            None => None,
-            Some(Guard::Unless(command)) => Some(ReadyGuard::Unless(self.ready(host, &command)?)),
-            Some(Guard::OnlyIf(command)) => Some(ReadyGuard::OnlyIf(self.ready(host, &command)?)),
+    fn made(&mut self, host: HostIndex, attempt: Attempt) -> Result<Task, StepOutcome> {
+        let (plan, at) = (&self.run.plan, attempt.at);
+        let (command, guard, effects) = match attempt.kind {
+            StepKind::Run => {
+                let guard = match plan.guard(host, at) {
+                    None => None,
+                    Some(Guard::Unless(command)) => Some(Guard::Unless(self.ready(host, &command)?)),
+                    Some(Guard::OnlyIf(command)) => Some(Guard::OnlyIf(self.ready(host, &command)?)),
+                };
+                let run = plan.run(host, at).ok_or_else(|| not_started("the host has nothing to run in it"))?;
+                (self.ready(host, &run)?, guard, self.step(at).changes())
+            }
+            StepKind::Undo => {
+                let undo = plan.undo(host, at).ok_or_else(|| not_started("the step has no undo"))?;
+                let kept = self.hosts.get(host.0).and_then(|host| host.kept.get(&at));
+                (self.bound(&undo, kept)?, None, self.step(at).undo_changes())
+            }
         };
-        let run = self.run.plan.run(host, at).ok_or_else(|| not_started("the host has nothing to run in it"))?;
-        let command = self.ready(host, &run)?;
-        let spent = self.host(host).take_spent(command.as_user.as_ref());
-        let work = self.work(host, at, StepKey::run(host, at, attempt), command, spent);
-        let effects = self.step(at).changes();
-        Ok(Task { guard, ..self.task(at, work, self.step(at).register.is_some()).with(effects) })
-    }
-
-    pub(super) fn start_undo(&mut self, host: HostIndex, at: StepIndex, attempt: u32, watch: bool) {
-        let (host_label, path) = (self.label(host), self.path(at));
-        self.tell(if watch {
-            Fact::StepResumed { host: host_label, step: path, attempt, undo: true }
-        } else {
-            Fact::UndoStarted { host: host_label, step: path, attempt }
-        });
-        self.busy(host, Busy::Undo(at, attempt));
-        let recorded = std::mem::take(&mut self.host(host).recorded);
-        let made = self.undo_task(host, at, attempt);
-        self.execute(
-            host,
-            made.map(|task| Task { attempt, kind: StepKind::Undo, watch: watch.then_some(recorded), ..task }),
-        );
-    }
-
-    fn undo_task(&mut self, host: HostIndex, at: StepIndex, attempt: u32) -> Result<Task, StepOutcome> {
-        let undo = self.run.plan.undo(host, at).ok_or_else(|| not_started("the step has no undo"))?;
-        let command = self.bound(&undo, self.hosts.get(host.0).and_then(|host| host.kept.get(&at)))?;
-        let spent = self.host(host).take_spent(command.as_user.as_ref());
-        let work = self.work(host, at, StepKey::undo(host, at, attempt), command, spent);
-        Ok(self.task(at, work, false).with(self.step(at).undo_changes()))
+        Ok(Task { guard, ..self.task(host, attempt, command).with(effects) })
     }
 
     /// A task with the limits of its step.
-    pub(super) fn task(&self, at: StepIndex, work: Work, capture: bool) -> Task {
-        let planned = self.step(at);
+    pub(super) fn task(&mut self, host: HostIndex, attempt: Attempt, command: RemoteCommand) -> Task {
+        let spent = self.host(host).take_spent(command.as_user.as_ref());
+        let planned = self.step(attempt.at);
+        let undo = attempt.kind == StepKind::Undo;
+        // A run that locks nothing has no folder on the host either: nobody would remove it.
+        let work = if planned.durable && self.run.plan.locks() {
+            // Without a folder of its own the book is in the login user's spool, and another user's spool may hold an old one of the same site.
+            let book = self.run.plan.hosts.get(host.0).map(PlanHost::site_book);
+            let book = book.filter(|book| command.as_user.is_none() || book.folder.is_some());
+            Work::Durable(Box::new(DurableStep {
+                run: self.run.id.clone(),
+                label: format!("{}{} on {}", if undo { "undo of " } else { "" }, planned.path, self.label(host)),
+                key: attempt.key(host),
+                command,
+                limit: planned.timeout,
+                spent,
+                effects: EffectChange::default(),
+                book,
+                scope: Scope::default(),
+            }))
+        } else if planned.read_only {
+            Work::ReadOnly(command)
+        } else {
+            Work::Plain(command)
+        };
         Task {
             step: planned.path.clone(),
-            attempt: 1,
-            kind: StepKind::Run,
+            attempt,
             guard: None,
             work,
             watch: None,
             only_watch: false,
             timeout: planned.timeout,
             idle_timeout: planned.idle_timeout,
-            capture,
+            capture: !undo && planned.register.is_some(),
             secret: planned.secret_output,
             effects: EffectChange::default(),
-            masker: self.masker.clone(),
+            masker: Arc::clone(&self.masker),
         }
-    }
-
-    pub(super) fn work(
-        &self,
-        host: HostIndex,
-        at: StepIndex,
-        key: StepKey,
-        command: RemoteCommand,
-        spent: Vec<StepKey>,
-    ) -> Work {
-        let planned = self.step(at);
-        // A run that locks nothing has no folder on the host either: nobody would remove it.
-        if !planned.durable || !self.run.plan.locks() {
-            return if planned.read_only { Work::ReadOnly(command) } else { Work::Plain(command) };
-        }
-        // Without a folder of its own the book is in the login user's spool, and another user's spool may hold an old one of the same site.
-        let book = self.run.plan.hosts.get(host.0).map(PlanHost::site_book);
-        let book = book.filter(|book| command.as_user.is_none() || book.folder.is_some());
-        Work::Durable(Box::new(DurableStep {
-            run: self.run.id.clone(),
-            label: format!("{}{} on {}", if key.is_undo() { "undo of " } else { "" }, planned.path, self.label(host)),
-            key,
-            command,
-            limit: planned.timeout,
-            spent,
-            effects: EffectChange::default(),
-            book,
-            scope: Scope::default(),
-        }))
     }
 
     /// The command with all that earlier steps registered.
@@ -144,14 +128,6 @@ impl Dispatcher<'_> {
         })
     }
 
-    fn execute(&mut self, host: HostIndex, task: Result<Task, StepOutcome>) {
-        match task {
-            Ok(task) => self.orders.push((host, Order::Execute(Box::new(task)))),
-            // Later: the actions that came together with this one are to be told first.
-            Err(outcome) => self.not_started.push_back((host, outcome)),
-        }
-    }
-
     /// Does what the step registers hold for all hosts?
     pub(super) fn is_shared(&self, at: StepIndex) -> bool {
         self.run.plan.phases.get(at.phase).is_some_and(|phase| phase.once)
@@ -159,7 +135,7 @@ impl Dispatcher<'_> {
 
     pub(super) fn register(&mut self, host: HostIndex, at: StepIndex, name: &VarName, value: &str) {
         if self.step(at).secret_output {
-            self.masker.add(value);
+            Arc::make_mut(&mut self.masker).add(value);
             trace::hide(value);
         } else {
             self.tell(Fact::Registered { host: self.label(host), name: name.clone(), value: value.to_owned() });

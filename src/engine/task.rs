@@ -1,13 +1,15 @@
 //! What a worker is told to do: plain data.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::RemoteCommand;
+use crate::model::plan::plan::{Guard, HostIndex, StepIndex};
 use crate::model::run::host_summary::StepKind;
 use crate::model::run::masking::Masker;
 use crate::model::text::name::StepPath;
-use crate::remote::{DurableStep, Farewell};
+use crate::remote::{DurableStep, Farewell, StepKey};
 
 /// What a worker is told to do.
 #[derive(Debug, Clone)]
@@ -18,6 +20,24 @@ pub enum Order {
     Execute(Box<Task>),
     /// Give the lock back.
     Release(Box<Farewell>),
+}
+
+/// An attempt of a step, or of its undo.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt {
+    pub kind: StepKind,
+    pub at: StepIndex,
+    /// From 1.
+    pub nth: u32,
+}
+
+impl Attempt {
+    pub fn key(self, host: HostIndex) -> StepKey {
+        match self.kind {
+            StepKind::Run => StepKey::run(host, self.at, self.nth),
+            StepKind::Undo => StepKey::undo(host, self.at, self.nth),
+        }
+    }
 }
 
 /// What is run.
@@ -45,11 +65,10 @@ impl Work {
 /// A command with its guard and limits.
 #[derive(Debug, Clone)]
 pub struct Task {
-    /// What it is in the log: which attempt, of which step or its undo.
+    /// What it is in the log.
     pub step: StepPath,
-    pub attempt: u32,
-    pub kind: StepKind,
-    pub guard: Option<ReadyGuard>,
+    pub attempt: Attempt,
+    pub guard: Option<Guard<RemoteCommand>>,
     pub work: Work,
     /// An earlier controller may have started it, and so much of its output is on record.
     pub watch: Option<Recorded>,
@@ -64,7 +83,7 @@ pub struct Task {
     /// What it changes of the effects in the site's book, where its own shell cannot do that.
     pub effects: EffectChange,
     /// What must not be seen of what it prints.
-    pub masker: Masker,
+    pub masker: Arc<Masker>,
 }
 
 impl Task {
@@ -84,11 +103,4 @@ impl Task {
 pub struct Recorded {
     pub out: u64,
     pub err: u64,
-}
-
-/// A guard whose command is final.
-#[derive(Debug, Clone)]
-pub enum ReadyGuard {
-    Unless(RemoteCommand),
-    OnlyIf(RemoteCommand),
 }

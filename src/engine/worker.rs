@@ -9,14 +9,16 @@ use tracing::{Instrument as _, debug, info_span};
 use super::contact::{Contact, Reconnecting, Stops};
 use super::message::{Message, Released};
 use super::output::{LONGEST_VALUE, Output};
-use super::task::{Order, ReadyGuard, Recorded, Task, Work};
+use super::task::{Order, Recorded, Task, Work};
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{RemoteCommand, signal_of_status};
+use crate::model::plan::plan::Guard;
 use crate::model::run::cause::Cause;
+use crate::model::run::event::Fact;
 use crate::model::run::host_summary::StepKind;
 use crate::model::run::outcome::{StepOutcome, TimeLimit};
 use crate::model::run::reason::Reason;
-use crate::model::run::scheduler::StepIndex;
+use crate::model::run::scheduler::Input;
 use crate::remote::{Claim, Entry, ExecEnd, Farewell, Remote};
 
 pub struct Worker {
@@ -24,7 +26,7 @@ pub struct Worker {
     /// The lock that the run takes, when it takes one.
     pub lock: Option<Claim>,
     /// Steps of the past whose values are to be read again.
-    pub secrets: Vec<(StepIndex, Task)>,
+    pub secrets: Vec<Task>,
 }
 
 impl Worker {
@@ -34,10 +36,13 @@ impl Worker {
             // The end of the order before is known.
             self.contact.reconnecting = Reconnecting::default();
             let message = match order {
-                Order::Connect => self.begin(&stops.stop).await,
+                Order::Connect => {
+                    let failed = self.begin(&stops.stop).await.err();
+                    Message::Arrived(failed.unwrap_or(Input::Connected(self.contact.index)))
+                }
                 Order::Execute(task) => {
-                    let undo = (task.kind == StepKind::Undo).then_some(true);
-                    let span = info_span!("step", step = %task.step, attempt = task.attempt, undo);
+                    let undo = (task.attempt.kind == StepKind::Undo).then_some(true);
+                    let span = info_span!("step", step = %task.step, attempt = task.attempt.nth, undo);
                     self.execute(&task, &stops).instrument(span).await
                 }
                 Order::Release(farewell) => Message::Released(self.release(&farewell).await),
@@ -49,27 +54,30 @@ impl Worker {
         }
     }
 
-    async fn begin(&mut self, stop: &CancellationToken) -> Message {
-        if let Err(error) = self.contact.connect(stop, self.contact.host.endpoint.connect_retry).await {
-            return Message::ConnectFailed(error.reason(&self.contact.host.site));
+    /// Connects, locks, and reads what is on no record. An error is what came of it instead.
+    async fn begin(&mut self, stop: &CancellationToken) -> Result<(), Input> {
+        let connected = tokio::select! {
+            connected = self.contact.connect(self.contact.host.endpoint.connect_retry) => {
+                connected.map_err(|error| error.reason(&self.contact.host.site))
+            }
+            () = stop.cancelled() => Err(Reason::new(Cause::Interrupted, "interrupted")),
+        };
+        connected.map_err(|reason| Input::ConnectFailed(self.contact.index, reason))?;
+        self.contact.happened(|host| Fact::Connected { host }).await;
+        if let Some(claim) = &self.lock {
+            self.contact.claim(claim, stop).await?;
         }
-        self.contact.tell(Message::Connected).await;
-        if let Some(claim) = &self.lock
-            && let Err(refusal) = self.contact.claim(claim, stop).await
-        {
-            return refusal;
-        }
-        for (at, secret) in std::mem::take(&mut self.secrets) {
+        for secret in std::mem::take(&mut self.secrets) {
             let Work::Durable(durable) = &secret.work else { continue };
             let mut output = Output::of(&secret, Recorded::default());
-            debug!(step = %secret.step, attempt = secret.attempt, "its secret value is on no record, and is read again");
+            debug!(step = %secret.step, attempt = secret.attempt.nth, "its secret value is on no record, and is read again");
             let (entry, stops) = (output.entry(!secret.only_watch), Stops::default());
             let end = self.contact.follow(durable, entry, (&secret, &stops), &mut output).await;
             if let (ExecEnd::Exited(0), Some(Ok(value))) = (end, output.captured().map(value_of)) {
-                self.contact.tell(Message::Secret(at, value)).await;
+                self.contact.tell(Message::Secret(secret.attempt.at, value)).await;
             }
         }
-        Message::Ready
+        Ok(())
     }
 
     async fn release(&mut self, farewell: &Farewell) -> Released {
@@ -98,14 +106,10 @@ impl Worker {
 
     /// A step that may run already is not asked for its guard again: its answer may be another one by now.
     async fn watched(&mut self, task: &Task, stops: &Stops) -> (StepOutcome, Option<String>) {
-        let (Some(recorded), Work::Durable(step)) = (task.watch, &task.work) else {
-            return match task.watch {
-                Some(_) => {
-                    let reason = "it was sent by a controller that is gone, and is not durable".into();
-                    (StepOutcome::Unknown { reason }, None)
-                }
-                None => self.guarded(task, stops).await,
-            };
+        let Some(recorded) = task.watch else { return self.guarded(task, stops).await };
+        let Work::Durable(step) = &task.work else {
+            let reason = "it was sent by a controller that is gone, and is not durable".into();
+            return (StepOutcome::Unknown { reason }, None);
         };
         let mut output = Output::of(task, recorded);
         let entry = output.entry(stops.may_start(task));
@@ -118,8 +122,8 @@ impl Worker {
     async fn guarded(&mut self, task: &Task, stops: &Stops) -> (StepOutcome, Option<String>) {
         let (guard, skips_on_success, reason) = match &task.guard {
             None => return self.captured(task, stops).await,
-            Some(ReadyGuard::Unless(command)) => (command, true, "`unless` says it is done"),
-            Some(ReadyGuard::OnlyIf(command)) => (command, false, "`only-if` says it is not for now"),
+            Some(Guard::Unless(command)) => (command, true, "`unless` says it is done"),
+            Some(Guard::OnlyIf(command)) => (command, false, "`only-if` says it is not for now"),
         };
         let (end, mut output) = self.attempt(guard, (task, stops), &|| Output::of_guard(task), true).await;
         self.tell_rest(&mut output).await;
@@ -177,11 +181,7 @@ impl Worker {
         let mut cut = None;
         loop {
             let since = tokio::time::Instant::now();
-            let end = if self.contact.is_connected() {
-                self.contact.exec(Remote::Plain(command), task, &stops.stop, &mut output).await
-            } else {
-                ExecEnd::NotStarted("the connection broke between two steps".into())
-            };
+            let end = self.contact.exec(Remote::Plain(command), task, &stops.stop, &mut output).await;
             self.contact.lasted(since, false);
             let reason = match end {
                 ExecEnd::NotStarted(reason) if !self.contact.is_connected() => reason,
@@ -264,16 +264,14 @@ fn outcome_of(end: ExecEnd, task: &Task) -> StepOutcome {
 }
 
 /// Output as a value: without its last newlines, as `$(...)` gives it.
-fn value_of(mut bytes: Vec<u8>) -> Result<String, String> {
+fn value_of(bytes: Vec<u8>) -> Result<String, String> {
     if bytes.len() > LONGEST_VALUE {
         return Err(format!("it printed more than {LONGEST_VALUE} bytes, too much for a variable"));
-    }
-    while bytes.last() == Some(&b'\n') {
-        bytes.pop();
     }
     if bytes.contains(&0) {
         return Err("it printed a NUL byte, which cannot stand in a variable".to_owned());
     }
-    String::from_utf8(bytes)
-        .map_err(|_| "it printed something that is not UTF-8, which cannot become a variable".to_owned())
+    let text = String::from_utf8(bytes)
+        .map_err(|_| "it printed something that is not UTF-8, which cannot become a variable".to_owned())?;
+    Ok(text.trim_end_matches('\n').to_owned())
 }

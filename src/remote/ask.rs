@@ -9,7 +9,6 @@ use tracing::debug;
 use super::host_report::{Holder, HostReport};
 use super::question::Question;
 use super::session::{Exec, ExecEnd, OutputChunk, Remote, Session};
-use crate::model::run::cause::Cause;
 use crate::model::run::event::Stream;
 use crate::model::run::reason::Reason;
 use crate::model::text::name::RunId;
@@ -17,19 +16,10 @@ use crate::model::text::name::RunId;
 const TIMEOUT: Duration = Duration::from_secs(60);
 const LONGEST_ANSWER: usize = 1 << 20;
 
-pub enum NoAnswer {
-    /// It was not sent: nothing happened on the host.
-    NotSent(Reason),
-    /// It was sent, and nobody knows what the host made of it.
-    Unheard(Reason),
-}
-
-impl NoAnswer {
-    pub fn reason(self) -> Reason {
-        match self {
-            Self::NotSent(reason) | Self::Unheard(reason) => reason,
-        }
-    }
+pub struct NoAnswer {
+    pub reason: Reason,
+    /// Nobody knows what the host made of it. Else nothing happened there.
+    pub sent: bool,
 }
 
 impl Question {
@@ -39,11 +29,11 @@ impl Question {
         debug!(question = self.function(), ?end, bytes = answer.len(), "host asked");
         match end {
             ExecEnd::Exited(_) => Ok(String::from_utf8_lossy(&answer).into_owned()),
-            ExecEnd::NotStarted(reason) => Err(NoAnswer::NotSent(reason)),
-            ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) => Err(NoAnswer::Unheard(reason)),
-            ExecEnd::Stopped => Err(NoAnswer::Unheard(Reason::new(Cause::Interrupted, "interrupted"))),
-            ExecEnd::TimedOut | ExecEnd::IdleTimedOut | ExecEnd::Absent | ExecEnd::Detached(_) => {
-                Err(NoAnswer::Unheard(format!("no answer in {} s", TIMEOUT.as_secs()).into()))
+            ExecEnd::NotStarted(reason) => Err(NoAnswer { reason, sent: false }),
+            ExecEnd::Lost(reason) | ExecEnd::Unknown(reason) => Err(NoAnswer { reason, sent: true }),
+            // A question is never stopped.
+            ExecEnd::TimedOut | ExecEnd::IdleTimedOut | ExecEnd::Stopped | ExecEnd::Absent | ExecEnd::Detached(_) => {
+                Err(NoAnswer { reason: format!("no answer in {} s", TIMEOUT.as_secs()).into(), sent: true })
             }
         }
     }

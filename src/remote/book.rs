@@ -3,28 +3,29 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::scripts::assign;
 use crate::model::plan::book::{Book, Effect, EffectChange, Proof};
 use crate::model::recipe::shell::quote;
 use crate::model::text::name::{RunId, StepName, VarName};
 
 impl Book {
-    /// What the scripts are told of it: names and values.
-    pub fn assignments(&self) -> [(&'static str, &str); 4] {
-        [
+    /// What the scripts are told of it.
+    pub fn assignments(&self) -> String {
+        assign([
             ("site", self.site.as_str()),
             ("lock", self.folder.as_deref().unwrap_or_default()),
             ("login", self.login.as_str()),
             ("lost", if self.lost { "yes" } else { "" }),
-        ]
+        ])
     }
 }
 
 impl EffectChange {
     /// What the scripts are told of it.
-    pub fn assignments(&self) -> [(&'static str, String); 2] {
+    pub fn assignments(&self) -> String {
         let words = self.begin.iter().flat_map(|effect| [quote(effect.name.as_str()), quote(&effect.words)]);
         let names: Vec<&str> = self.strike.iter().map(StepName::as_str).collect();
-        [("effects", words.collect::<Vec<_>>().join(" ")), ("strike", names.join(" "))]
+        assign([("effects", words.collect::<Vec<_>>().join(" ")), ("strike", names.join(" "))])
     }
 }
 

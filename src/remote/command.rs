@@ -71,7 +71,7 @@ impl RemoteCommand {
     /// control lets its background commands ignore INT and QUIT, and a service started by a step would inherit that. A `TMOUT` of the login
     /// would bound how long the watcher reads, in bash and ksh.
     pub fn wire(&self, nonce: &str) -> Wire {
-        let exec = login_command(self.as_user.as_ref());
+        let exec = login_command("", self.as_user.as_ref());
         let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));
         // The leash is used once the mark on standard output is there; by then, the other one is too.
         let mark = r#"exec 2>&6 6>&-; printf '%s %s\n' "$FLEET_MARK" $$ >&2; printf '%s %s\n' "$FLEET_MARK" $$"#;
@@ -99,23 +99,22 @@ exit $r
     /// The command as the argument of a shell that does `first` before it.
     pub(super) fn payload(&self, nonce: &str, first: &str) -> Payload {
         let text = self.shell_text();
-        let mut variables = String::new();
-        let mut documents = Documents::new(nonce);
+        let mut payload = Payload::default();
         let inner = if text.len() <= ENVIRONMENT_LIMIT {
-            let _ = write!(variables, "FLEET_TEXT={}", quote(&text));
+            payload.variables = format!("FLEET_TEXT={}", quote(&text));
             format!(r#"{first}; eval "$FLEET_TEXT""#)
         } else {
             // Half a text must not run: its last line tells that it is whole.
-            documents.add(4, &format!("{text}\nfleet-whole"));
+            payload.add(4, &format!("{text}\nfleet-whole"), nonce);
             format!(
                 "{first}; FLEET_TEXT=$(cat <&4) || exit; exec 4<&-
 case $FLEET_TEXT in *fleet-whole) eval \"${{FLEET_TEXT%fleet-whole}}\";; *) echo fleet: the command arrived incomplete >&2; exit 1;; esac"
             )
         };
         if self.interpreter.is_some() {
-            documents.add(5, &self.text);
+            payload.add(5, &self.text, nonce);
         }
-        Payload { variables, inner: quote(&inner), redirections: documents.redirections, bodies: documents.bodies }
+        Payload { inner: quote(&inner), ..payload }
     }
 
     /// What the command's shell evaluates. The text starts on its first line, so that the shell's messages name the right one.
@@ -151,14 +150,13 @@ cat <&5 >"$f" || exit; exec 5<&-; n=$(wc -c <"$f") || exit
 }
 
 /// What the login shell gets: a plain shell, of the user whom a command runs as.
-pub(super) fn login_command(as_user: Option<&UserName>) -> String {
-    match as_user {
-        Some(user) => format!("exec sudo -n -H -u {user} -- /bin/sh -s"),
-        None => "exec /bin/sh -s".to_owned(),
-    }
+pub(super) fn login_command(launcher: &str, as_user: Option<&UserName>) -> String {
+    let sudo = as_user.map(|user| format!("sudo -n -H -u {user} -- ")).unwrap_or_default();
+    format!("exec {launcher}{sudo}/bin/sh -s")
 }
 
 /// The pieces of the line that starts the command's shell.
+#[derive(Default)]
 pub(super) struct Payload {
     /// Assignments before it.
     pub variables: String,
@@ -170,23 +168,12 @@ pub(super) struct Payload {
     pub bodies: String,
 }
 
-/// Here-documents: texts of any length, byte for byte, that stand in no process list and in no environment.
-struct Documents {
-    delimiter: String,
-    redirections: String,
-    bodies: String,
-}
-
-impl Documents {
-    fn new(nonce: &str) -> Self {
-        Self { delimiter: format!("{nonce}-text"), redirections: String::new(), bodies: String::new() }
-    }
-
-    /// The text gets a final newline.
-    fn add(&mut self, descriptor: u8, text: &str) {
-        let delimiter = &self.delimiter;
-        let _ = write!(self.redirections, "{descriptor}<<'{delimiter}' ");
-        let _ = writeln!(self.bodies, "{text}\n{delimiter}");
+impl Payload {
+    /// Adds a here-document: a text of any length, byte for byte, that stands in no process list and in no environment. It gets a final
+    /// newline.
+    fn add(&mut self, descriptor: u8, text: &str, nonce: &str) {
+        let _ = write!(self.redirections, "{descriptor}<<'{nonce}-text' ");
+        let _ = writeln!(self.bodies, "{text}\n{nonce}-text");
     }
 }
 

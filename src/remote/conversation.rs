@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::session::{Exec, ExecEnd, Remote};
 use super::shells::{Shell, Shells};
 use super::step::{Entry, LeashOrder};
-use crate::ssh::{Broken, Connection, Heard};
+use crate::ssh::{Broken, Connection, Heard, NoChannel};
 
 /// Lines to the leash that wait for the connection.
 const LEASH: usize = 8;
@@ -31,7 +31,7 @@ pub async fn run(connection: &Connection, shells: &mut Shells, mut exec: Exec<'_
     let nonce = format!("{:032x}", rand::random::<u128>());
     let wire = exec.command.wire(&nonce);
     if !wire.setup.is_empty()
-        && let Some(shell) = shells.take(&wire.exec)
+        && let Some(shell) = shells.idle.remove(&wire.exec)
     {
         trace!("shell reused");
         let talk = converse(connection, &mut exec, &wire, shell).await;
@@ -43,7 +43,8 @@ pub async fn run(connection: &Connection, shells: &mut Shells, mut exec: Exec<'_
     }
     match shells.open(connection, &wire.exec).await {
         Ok(shell) => converse(connection, &mut exec, &wire, shell).await.over(connection, shells, &wire.exec),
-        Err((reason, usable)) => (ExecEnd::NotStarted(reason.into()), usable),
+        Err(NoChannel::Refused(reason)) => (ExecEnd::NotStarted(reason.into()), true),
+        Err(NoChannel::Broken(reason)) => (ExecEnd::NotStarted(reason.into()), false),
     }
 }
 
@@ -59,7 +60,7 @@ struct Talk {
 impl Talk {
     fn over(self, connection: &Connection, shells: &mut Shells, exec: &str) -> (ExecEnd, bool) {
         if let Some(shell) = self.shell {
-            shells.keep(exec, shell);
+            shells.idle.insert(exec.to_owned(), shell);
         }
         (self.end, self.usable && !connection.is_closed())
     }

@@ -34,13 +34,10 @@ enum State {
 
 /// What stands at a place where a mark may stand.
 enum Mark {
-    No,
     /// All that is there fits, and more may come.
     Part,
-    Whole {
-        words: String,
-        length: usize,
-    },
+    /// The mark with its words: so many bytes.
+    Whole { words: String, length: usize },
 }
 
 impl Framing {
@@ -63,23 +60,20 @@ impl Framing {
                 let noise = std::mem::take(noise);
                 self.read_noise(noise)
             }
-            State::Output { pid, held } if held.is_empty() => {
-                let pid = *pid;
-                self.read_output(pid, bytes)
-            }
             State::Output { pid, held } => {
-                let (pid, mut all) = (*pid, std::mem::take(held));
-                all.extend_from_slice(bytes);
-                self.read_output(pid, &all)
+                let (pid, held) = (*pid, std::mem::take(held));
+                let all = if held.is_empty() { bytes } else { &[&held, bytes].concat() };
+                self.read_output(pid, all)
             }
         }
     }
 
     fn read_noise(&mut self, mut noise: Vec<u8>) -> Vec<u8> {
         let begin = find(&noise, &self.begin, is_number);
-        if let Some((_, Mark::Whole { words, length })) = begin {
+        if let Some((start, Mark::Whole { words, length })) = begin {
             self.twin = Some([self.begin.as_slice(), words.as_bytes(), b"\n"].concat());
-            return self.read_output(words.parse().unwrap_or_default(), noise.get(length..).unwrap_or_default());
+            let output = noise.get(start + length..).unwrap_or_default();
+            return self.read_output(words.parse().unwrap_or_default(), output);
         }
         let mut keep = NOISE_LIMIT;
         let end = find(&noise, &self.end, self.ends);
@@ -155,32 +149,24 @@ pub(super) fn is_number(words: &str) -> bool {
     words.len() <= 10 && words.parse::<u32>().is_ok() && words.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The first whole mark, or the first place at the end of `bytes` where one may have started. Its length counts from the start of `bytes`.
+/// The first whole mark, or the first place at the end of `bytes` where one may have started.
 fn find(bytes: &[u8], mark: &[u8], fits: fn(&str) -> bool) -> Option<(usize, Mark)> {
     let first = *mark.first()?;
-    let mut from = 0;
-    loop {
-        let rest = bytes.get(from..)?;
-        let start = from + rest.iter().position(|&b| b == first)?;
-        match mark_at(bytes.get(start..)?, mark, fits) {
-            Mark::No => from = start + 1,
-            Mark::Part => return Some((start, Mark::Part)),
-            Mark::Whole { words, length } => return Some((start, Mark::Whole { words, length: start + length })),
-        }
-    }
+    let mut starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == first).map(|(start, _)| start);
+    starts.find_map(|start| Some((start, mark_at(bytes.get(start..)?, mark, fits)?)))
 }
 
 /// Is there `MARK WORDS\n` at the start of `bytes`?
-fn mark_at(bytes: &[u8], mark: &[u8], fits: fn(&str) -> bool) -> Mark {
+fn mark_at(bytes: &[u8], mark: &[u8], fits: fn(&str) -> bool) -> Option<Mark> {
     let Some(rest) = bytes.strip_prefix(mark) else {
-        return if mark.starts_with(bytes) { Mark::Part } else { Mark::No };
+        return mark.starts_with(bytes).then_some(Mark::Part);
     };
     let length = rest.iter().take_while(|b| b.is_ascii_graphic() || **b == b' ').count();
     let words = rest.get(..length).and_then(|words| std::str::from_utf8(words).ok()).unwrap_or_default();
     match rest.get(length) {
-        None if length <= LONGEST_WORDS => Mark::Part,
-        Some(b'\n') if fits(words) => Mark::Whole { words: words.to_owned(), length: mark.len() + length + 1 },
-        _ => Mark::No,
+        None if length <= LONGEST_WORDS => Some(Mark::Part),
+        Some(b'\n') if fits(words) => Some(Mark::Whole { words: words.to_owned(), length: mark.len() + length + 1 }),
+        _ => None,
     }
 }
 

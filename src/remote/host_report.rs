@@ -158,7 +158,8 @@ impl HostReport {
     /// Reads a host's answer. Lines that mean nothing are passed over: startup files may print some.
     pub fn parse(text: &str) -> Self {
         let mut report = Self::default();
-        let (mut about, mut values) = (About::Nobody, 0);
+        // Which run the lines that follow are about: the one that has the lock, or one that has left something.
+        let (mut about_left, mut values) = (false, 0);
         for line in text.split('\n') {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             let (first, others) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -195,36 +196,33 @@ impl HostReport {
                 "holder" => {
                     // What is no run's name is shown to nobody.
                     let run = RunId::parse(first).map_or_else(|_| UNNAMED.to_owned(), |run| run.to_string());
-                    let holder = Holder { run, since: others.to_owned(), ..Holder::default() };
-                    report.holder = Some(holder);
-                    about = About::Holder;
+                    report.holder = Some(Holder { run, since: others.to_owned(), ..Holder::default() });
+                    about_left = false;
                 }
+                "users" => {
+                    let users = rest.split(' ').filter_map(|name| UserName::parse(name).ok()).collect();
+                    report.holder.iter_mut().for_each(|holder| holder.users.clone_from(&users));
+                }
+                "login" => {
+                    let login = UserName::parse(rest).ok();
+                    report.holder.iter_mut().for_each(|holder| holder.users.extend(login.clone()));
+                }
+                "foreign" => report.holder.iter_mut().for_each(|holder| holder.foreign = Some(rest.to_owned())),
                 "left" => {
                     let size = others.parse().unwrap_or_default();
                     report.left.push(Left { run: first.to_owned(), size, ..Left::default() });
-                    about = About::Left;
+                    about_left = true;
                 }
                 _ => {
-                    let evidence = match about {
-                        About::Nobody => continue,
-                        About::Holder => report.holder.as_mut().map(|holder| &mut holder.evidence),
-                        About::Left => report.left.last_mut().map(|left| &mut left.evidence),
+                    let evidence = if about_left {
+                        report.left.last_mut().map(|left| &mut left.evidence)
+                    } else {
+                        report.holder.as_mut().map(|holder| &mut holder.evidence)
                     };
                     let Some(evidence) = evidence else { continue };
                     match word {
                         "connected" => evidence.connected = true,
                         "restarted" => evidence.restarted = true,
-                        "users" => {
-                            let users = rest.split(' ').filter_map(|name| UserName::parse(name).ok()).collect();
-                            report.holder.iter_mut().for_each(|holder| holder.users.clone_from(&users));
-                        }
-                        "foreign" => {
-                            report.holder.iter_mut().for_each(|holder| holder.foreign = Some(rest.to_owned()));
-                        }
-                        "login" => {
-                            let login = UserName::parse(rest).ok();
-                            report.holder.iter_mut().for_each(|holder| holder.users.extend(login.clone()));
-                        }
                         "blind" => evidence.blind = true,
                         "running" => evidence.running.push(rest.to_owned()),
                         "gone" => evidence.unknown.push(rest.to_owned()),
@@ -236,12 +234,4 @@ impl HostReport {
         }
         report
     }
-}
-
-/// Which run the lines that follow are about.
-#[derive(Clone, Copy)]
-enum About {
-    Nobody,
-    Holder,
-    Left,
 }

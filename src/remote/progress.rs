@@ -35,6 +35,8 @@ pub(super) struct Progress<'a> {
     /// Does anybody read orders on the host?
     leashed: bool,
     pub stop: bool,
+    /// What to write to the leash next.
+    line: Option<String>,
     /// What the channel said about the waiting shell.
     exit: Option<String>,
     refused: bool,
@@ -56,11 +58,6 @@ impl Polls {
         Self { next: Instant::now() + Self::SHORTEST, pause: Self::SHORTEST }
     }
 
-    /// Output came: while more is on its way, there is nothing to ask for.
-    fn heard(&mut self) {
-        *self = Self::new();
-    }
-
     fn due(&mut self) -> bool {
         let now = Instant::now();
         let due = self.next <= now;
@@ -75,35 +72,15 @@ impl Polls {
 #[derive(Clone, Copy)]
 enum Phase {
     /// No begin mark yet.
-    Starting {
-        by: Instant,
-    },
-    Running {
-        since: Instant,
-        heard: Instant,
-    },
-    /// To be ended; TERM is sent with the next line.
-    Condemned {
-        why: Why,
-    },
-    Terminated {
-        why: Why,
-        kill_at: Instant,
-    },
-    /// KILL is sent with the next line.
-    Doomed {
-        why: Why,
-    },
-    Killed {
-        why: Why,
-        give_up_at: Instant,
-    },
+    Starting { by: Instant },
+    /// The begin mark came, and the last output at `heard`.
+    Running { since: Instant, heard: Instant },
+    /// TERM was sent.
+    Terminated { why: Why, kill_at: Instant },
+    /// KILL was sent; to a durable step the order to end it, and the host itself goes from TERM to KILL.
+    Killed { why: Why, give_up_at: Instant },
     /// The end mark came on standard output; that of standard error is on its way.
-    Ended {
-        why: Option<Why>,
-        by: Instant,
-        unheard: bool,
-    },
+    Ended { why: Option<Why>, by: Instant, unheard: bool },
 }
 
 #[derive(Clone, Copy)]
@@ -127,6 +104,7 @@ impl<'a> Progress<'a> {
             limits: (exec.timeout, exec.idle_timeout),
             leashed: !matches!(exec.command, Remote::Question(_)),
             stop: false,
+            line: None,
             exit: None,
             refused: false,
         }
@@ -209,8 +187,9 @@ impl<'a> Progress<'a> {
         if let Phase::Running { heard, .. } = &mut self.phase {
             *heard = Instant::now();
         }
+        // While more is on its way, there is nothing to ask for.
         if let Some(polls) = &mut self.polls {
-            polls.heard();
+            *polls = Polls::new();
         }
     }
 
@@ -226,9 +205,8 @@ impl<'a> Progress<'a> {
 
     fn why(&self) -> Option<Why> {
         match self.phase {
-            // Condemned, but TERM not sent: the mark was already on its way.
-            Phase::Starting { .. } | Phase::Running { .. } | Phase::Condemned { .. } => None,
-            Phase::Terminated { why, .. } | Phase::Doomed { why } | Phase::Killed { why, .. } => Some(why),
+            Phase::Starting { .. } | Phase::Running { .. } => None,
+            Phase::Terminated { why, .. } | Phase::Killed { why, .. } => Some(why),
             Phase::Ended { why, .. } => why,
         }
     }
@@ -322,8 +300,6 @@ impl<'a> Progress<'a> {
             Phase::Killed { give_up_at, .. } => {
                 Some(self.next_question().map_or(give_up_at, |next| next.min(give_up_at)))
             }
-            // Left by `next_line` at once.
-            Phase::Condemned { .. } | Phase::Doomed { .. } => None,
         }
     }
 
@@ -346,12 +322,15 @@ impl<'a> Progress<'a> {
                     return Some(ExecEnd::TimedOut);
                 }
                 if over(since, self.limits.0) {
-                    self.phase = Phase::Condemned { why: Why::TimedOut };
+                    self.terminate(Why::TimedOut);
                 } else if over(heard, self.limits.1) {
-                    self.phase = Phase::Condemned { why: Why::IdleTimedOut };
+                    self.terminate(Why::IdleTimedOut);
                 }
             }
-            Phase::Terminated { why, .. } => self.phase = Phase::Doomed { why },
+            Phase::Terminated { why, .. } => {
+                self.phase = Phase::Killed { why, give_up_at: now + self.timeouts.grace };
+                self.line = self.stdout.pid().map(|pid| format!("KILL {pid}\n"));
+            }
             Phase::Killed { give_up_at, .. } if give_up_at <= now => {
                 let reason = "KILL did not end it".into();
                 return Some(if self.polls.is_some() { ExecEnd::Unknown(reason) } else { ExecEnd::Lost(reason) });
@@ -363,35 +342,29 @@ impl<'a> Progress<'a> {
             // A plain command's status is certain; at worst, the last bytes of its standard error are missing.
             Phase::Ended { .. } => return Some(self.closed()),
             // Killed: it was time for a question.
-            Phase::Condemned { .. } | Phase::Doomed { .. } | Phase::Killed { .. } => {}
+            Phase::Killed { .. } => {}
         }
         None
+    }
+
+    fn terminate(&mut self, why: Why) {
+        let after_grace = Instant::now() + self.timeouts.grace;
+        if self.polls.is_some() {
+            let give_up_at = after_grace + self.timeouts.grace + self.timeouts.channel;
+            self.phase = Phase::Killed { why, give_up_at };
+            let order = if let Why::IdleTimedOut = why { LeashOrder::EndIdle } else { LeashOrder::Cancel };
+            self.line = Some(order.line().to_owned());
+        } else {
+            self.phase = Phase::Terminated { why, kill_at: after_grace };
+            self.line = self.stdout.pid().map(|pid| format!("TERM {pid}\n"));
+        }
     }
 
     /// What to write to the leash now.
     pub fn next_line(&mut self) -> Option<String> {
         if self.stop && self.leashed && matches!(self.phase, Phase::Running { .. }) {
-            self.phase = Phase::Condemned { why: Why::Stopped };
+            self.terminate(Why::Stopped);
         }
-        let pid = self.stdout.pid()?;
-        let after_grace = Instant::now() + self.timeouts.grace;
-        match self.phase {
-            // The host itself goes from TERM to KILL.
-            Phase::Condemned { why } if self.polls.is_some() => {
-                let give_up_at = after_grace + self.timeouts.grace + self.timeouts.channel;
-                self.phase = Phase::Killed { why, give_up_at };
-                let order = if let Why::IdleTimedOut = why { LeashOrder::EndIdle } else { LeashOrder::Cancel };
-                Some(order.line().to_owned())
-            }
-            Phase::Condemned { why } => {
-                self.phase = Phase::Terminated { why, kill_at: after_grace };
-                Some(format!("TERM {pid}\n"))
-            }
-            Phase::Doomed { why } => {
-                self.phase = Phase::Killed { why, give_up_at: after_grace };
-                Some(format!("KILL {pid}\n"))
-            }
-            _ => None,
-        }
+        self.line.take()
     }
 }

@@ -9,13 +9,10 @@
 //! of its last connection is still there. Rejected: a heartbeat (a suspended laptop has none, and its migration still runs), a lock at
 //! the controller (there is more than one), a lock held by a process (it ends with its connection).
 
-use std::fmt::Write as _;
-
 use super::command::{Wire, login_command};
-use super::scripts::{BOOK, EFFECTS, EVIDENCE, HOLDER, INSPECT, LOCK, RELEASE, SEE, SPOOL, UNLOCK};
+use super::scripts::{BOOK, EFFECTS, EVIDENCE, HOLDER, INSPECT, LOCK, RELEASE, SEE, SPOOL, UNLOCK, assign};
 use crate::model::plan::book::{Book, EffectChange, Proof};
 use crate::model::plan::plan::HostIndex;
-use crate::model::recipe::shell::quote;
 use crate::model::text::name::{RunId, StepName, UserName};
 
 /// Room that a spool must have before a run begins on a host: what steps print is kept there while they run. In KiB.
@@ -35,22 +32,18 @@ pub struct Question {
 }
 
 impl Question {
-    fn new(user: Option<&UserName>, values: &[(&str, &str)], function: &str, scripts: Vec<&'static str>) -> Self {
-        let mut text = String::new();
-        for (name, value) in values {
-            let _ = writeln!(text, "_{name}={}", quote(value));
-        }
-        Self { as_user: user.cloned(), scripts, text: text + function }
+    fn new(user: Option<&UserName>, assignments: String, function: &str, scripts: Vec<&'static str>) -> Self {
+        Self { as_user: user.cloned(), scripts, text: assignments + function }
     }
 
     pub fn inspect(book: &Book) -> Self {
         let scripts = vec![&**SPOOL, &BOOK, &HOLDER, &EVIDENCE, &INSPECT];
-        Self::new(None, &assignments(Some(book)), "fleet_inspect", scripts)
+        Self::new(None, book.assignments(), "fleet_inspect", scripts)
     }
 
     /// Asks what another user's spool tells of a run: its steps that run as that user.
     pub fn evidence(run: &RunId, user: &UserName) -> Self {
-        Self::new(Some(user), &[("run", run.as_str())], "fleet_see", vec![&SPOOL, &EVIDENCE, &SEE])
+        Self::new(Some(user), assign([("run", run.as_str())]), "fleet_see", vec![&SPOOL, &EVIDENCE, &SEE])
     }
 
     /// Takes a run's lock away. `line` is for the host's history.
@@ -65,9 +58,9 @@ impl Question {
 
     fn forget(book: &Book, run: Option<&RunId>, names: &[StepName], line: &str) -> Self {
         let names = names.iter().map(StepName::as_str).collect::<Vec<_>>().join(" ");
-        let mut values = vec![("run", run.map(RunId::as_str).unwrap_or_default()), ("line", line), ("strike", &names)];
-        values.extend(assignments(Some(book)));
-        Self::new(None, &values, "fleet_unlock", vec![&SPOOL, &BOOK, &HOLDER, &UNLOCK])
+        let values = [("run", run.map(RunId::as_str).unwrap_or_default()), ("line", line), ("strike", &names)];
+        let assignments = assign(values) + &book.assignments();
+        Self::new(None, assignments, "fleet_unlock", vec![&SPOOL, &BOOK, &HOLDER, &UNLOCK])
     }
 
     pub fn text(&self) -> &str {
@@ -86,7 +79,7 @@ impl Question {
             "{{\nfleet_open {begin}\n(\n{}\n) </dev/null >&6 3<&- 6>&- 7>&-\nfleet_close {end} $?\n}}\n",
             self.text
         );
-        let exec = login_command(self.as_user.as_ref());
+        let exec = login_command("", self.as_user.as_ref());
         Wire { exec, setup: self.scripts.clone(), stdin: stdin.into_bytes(), begin, end }
     }
 }
@@ -120,42 +113,41 @@ pub struct Farewell {
 impl Claim {
     /// The question for the login user.
     pub fn lock(&self) -> Question {
-        self.ask(Some(&self.book), None)
+        self.ask(None)
     }
 
     /// The question for another user of the host, whose steps need a folder of their own.
     pub fn prepare(&self, user: &UserName) -> Question {
-        self.ask(None, Some(user))
+        self.ask(Some(user))
     }
 
-    fn ask(&self, book: Option<&Book>, user: Option<&UserName>) -> Question {
+    fn ask(&self, user: Option<&UserName>) -> Question {
         let yes = |is: bool| if is { "yes" } else { "" };
         let users: Vec<&str> = self.users.iter().map(UserName::as_str).collect();
         let (host, users) = (self.host.0.to_string(), users.join(" "));
-        let mut values = vec![
+        let values = assign([
             ("run", self.run.as_str()),
             ("host", &host),
             ("since", &self.since),
             ("resumed", yes(self.resumed)),
             ("whole", yes(self.whole)),
             ("users", &users),
-        ];
-        values.extend(assignments(book));
-        Question::new(user, &values, "fleet_lock", vec![&SPOOL, &BOOK, &HOLDER, &EVIDENCE, &LOCK])
+        ]);
+        let scripts = vec![&**SPOOL, &BOOK, &HOLDER, &EVIDENCE, &LOCK];
+        Question::new(user, values + &self.book_for(user), "fleet_lock", scripts)
     }
 
     pub fn release(&self, farewell: &Farewell) -> Question {
-        self.give_back(Some(&self.book), None, farewell)
+        self.give_back(None, farewell)
     }
 
     pub fn clean(&self, user: &UserName, keep: bool) -> Question {
-        let farewell = Farewell { keep, ..Farewell::default() };
-        self.give_back(None, Some(user), &farewell)
+        self.give_back(Some(user), &Farewell { keep, ..Farewell::default() })
     }
 
-    fn give_back(&self, book: Option<&Book>, user: Option<&UserName>, farewell: &Farewell) -> Question {
+    fn give_back(&self, user: Option<&UserName>, farewell: &Farewell) -> Question {
         let (host, sequence) = (self.host.0.to_string(), farewell.sequence.to_string());
-        let mut values = vec![
+        let values = assign([
             ("run", self.run.as_str()),
             ("host", &host),
             ("line", &farewell.line),
@@ -164,22 +156,22 @@ impl Claim {
             ("proven", farewell.proof.as_ref().map(|proof| proof.name.as_str()).unwrap_or_default()),
             ("value", farewell.proof.as_ref().map(|proof| proof.value.as_str()).unwrap_or_default()),
             ("by", farewell.proof.as_ref().map(|proof| proof.by.as_str()).unwrap_or_default()),
-        ];
-        values.extend(assignments(book));
-        Question::new(user, &values, "fleet_release", vec![&SPOOL, &BOOK, &HOLDER, &RELEASE])
+        ]);
+        let scripts = vec![&**SPOOL, &BOOK, &HOLDER, &RELEASE];
+        Question::new(user, values + &self.book_for(user), "fleet_release", scripts)
     }
 
     /// Writes into the book what a command that runs as another user leaves in force, or has ended.
     pub fn note(&self, change: &EffectChange) -> Question {
-        let change = change.assignments();
-        let mut values = vec![("run", self.run.as_str())];
-        values.extend(change.iter().map(|(name, value)| (*name, value.as_str())));
-        values.extend(assignments(Some(&self.book)));
-        Question::new(None, &values, "fleet_note", vec![&SPOOL, &BOOK, &EFFECTS])
+        let values = assign([("run", self.run.as_str())]) + &change.assignments() + &self.book.assignments();
+        Question::new(None, values, "fleet_note", vec![&SPOOL, &BOOK, &EFFECTS])
     }
-}
 
-/// Without a book, the script is for another user's spool only.
-fn assignments(book: Option<&Book>) -> [(&'static str, &str); 4] {
-    book.map_or([("site", ""), ("lock", ""), ("login", ""), ("lost", "")], Book::assignments)
+    /// Without a book, the script is for another user's spool only.
+    fn book_for(&self, user: Option<&UserName>) -> String {
+        match user {
+            None => self.book.assignments(),
+            Some(_) => assign([("site", ""), ("lock", ""), ("login", ""), ("lost", "")]),
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use crate::model::recipe::shell::quote;
+
 pub static SPOOL: LazyLock<String> = LazyLock::new(|| compact(include_str!("scripts/spool.sh")));
 pub static BOOK: LazyLock<String> = LazyLock::new(|| compact(include_str!("scripts/book.sh")));
 pub static HOLDER: LazyLock<String> = LazyLock::new(|| compact(include_str!("scripts/holder.sh")));
@@ -13,6 +15,12 @@ pub static SEE: LazyLock<String> = LazyLock::new(|| compact(include_str!("script
 pub static UNLOCK: LazyLock<String> = LazyLock::new(|| compact(include_str!("scripts/unlock.sh")));
 pub static EFFECTS: LazyLock<String> = LazyLock::new(|| compact(include_str!("scripts/effects.sh")));
 pub static STEP: LazyLock<String> = LazyLock::new(|| compact(include_str!("scripts/step.sh")));
+
+/// What a script is told before it is called: names and values.
+pub fn assign(values: impl IntoIterator<Item = (&'static str, impl AsRef<str>)>) -> String {
+    let lines = values.into_iter().map(|(name, value)| format!("_{name}={}\n", quote(value.as_ref())));
+    lines.collect()
+}
 
 /// A script without what only people read.
 fn compact(script: &str) -> String {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::ssh::{Channel, ChannelReader, ChannelWriter, Connection, NoChannel};
+use crate::ssh::{ChannelReader, ChannelWriter, Connection, NoChannel};
 
 /// Milliseconds before a channel that the server refused is asked for again. sshd frees a session only some time after its channel was
 /// closed, and a strict `MaxSessions` makes the next command of a quick sequence wait for that.
@@ -37,37 +37,24 @@ impl Shell {
 }
 
 /// The shells of a connection that wait for a command, each under what the login shell got. They say nothing while they wait, so nobody
-/// has to read their channels.
+/// has to read their channels; and one may be gone without a word.
 #[derive(Default)]
 pub(super) struct Shells {
-    idle: HashMap<String, Shell>,
+    pub idle: HashMap<String, Shell>,
 }
 
 impl Shells {
-    /// One that waits, or may be gone without a word.
-    pub fn take(&mut self, exec: &str) -> Option<Shell> {
-        self.idle.remove(exec)
-    }
-
-    pub fn keep(&mut self, exec: &str, shell: Shell) {
-        self.idle.insert(exec.to_owned(), shell);
-    }
-
-    /// Opens a new one. An error is why not, and whether the connection can be used again.
-    pub async fn open(&mut self, connection: &Connection, exec: &str) -> Result<Shell, (String, bool)> {
-        let Channel { reader, writer } = match self.channel(connection).await {
-            Ok(channel) => channel,
-            Err(NoChannel::Refused(reason)) => return Err((reason, true)),
-            Err(NoChannel::Broken(reason)) => return Err((reason, false)),
-        };
+    /// Opens a new one.
+    pub async fn open(&mut self, connection: &Connection, exec: &str) -> Result<Shell, NoChannel> {
+        let (reader, writer) = self.channel(connection).await?;
         match timeout(connection.timeouts.channel, writer.exec(exec)).await {
             Ok(Ok(())) => Ok(Shell { reader, writer, taught: Vec::new() }),
-            Ok(Err(_)) => Err((connection.lost(), false)),
-            Err(_) => Err(("the connection takes no requests".to_owned(), false)),
+            Ok(Err(_)) => Err(NoChannel::Broken(connection.lost())),
+            Err(_) => Err(NoChannel::Broken("the connection takes no requests".to_owned())),
         }
     }
 
-    async fn channel(&mut self, connection: &Connection) -> Result<Channel, NoChannel> {
+    async fn channel(&mut self, connection: &Connection) -> Result<(ChannelReader, ChannelWriter), NoChannel> {
         let mut pauses = PAUSES.into_iter();
         loop {
             let refused = match connection.channel().await {

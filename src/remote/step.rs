@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::command::{Payload, Wire, login_command};
-use super::scripts::{BOOK, SPOOL, STEP};
+use super::scripts::{BOOK, SPOOL, STEP, assign};
 use crate::model::plan::book::{Book, EffectChange};
 use crate::model::plan::command::RemoteCommand;
 use crate::model::plan::plan::HostIndex;
@@ -66,10 +66,6 @@ impl StepKey {
     /// An attempt of its undo, from 1.
     pub fn undo(host: HostIndex, at: StepIndex, attempt: u32) -> Self {
         Self(format!("{}.{}.{}.u{attempt}", host.0, at.phase, at.step))
-    }
-
-    pub fn is_undo(&self) -> bool {
-        self.0.contains('u')
     }
 
     pub fn as_str(&self) -> &str {
@@ -179,34 +175,27 @@ impl DurableStep {
         };
         let spent: Vec<&str> = self.spent.iter().map(StepKey::as_str).collect();
         let mut stdin = String::from("{\n");
-        let assignments = [
-            ("run", quote(self.run.as_str())),
-            ("key", quote(self.key.as_str())),
-            ("label", quote(&self.label)),
-            ("start", start.to_owned()),
-            ("never", never.to_owned()),
-            ("out", out.to_string()),
-            ("err", err.to_string()),
-            ("limit", self.limit.map(seconds).unwrap_or_default()),
-            ("grace", GRACE_TENTHS.to_string()),
-            ("spent", quote(&spent.join(" "))),
-            ("begin", begin.clone()),
-            ("end", end.clone()),
-        ];
-        for (name, value) in assignments {
-            let _ = writeln!(stdin, "_{name}={value}");
-        }
-        for (name, value) in self.book.iter().flat_map(Book::assignments) {
-            let _ = writeln!(stdin, "_{name}={}", quote(value));
-        }
-        for (name, value) in self.effects.assignments() {
-            let _ = writeln!(stdin, "_{name}={}", quote(&value));
-        }
+        stdin += &assign([
+            ("run", self.run.as_str()),
+            ("key", self.key.as_str()),
+            ("label", &self.label),
+            ("start", start),
+            ("never", never),
+            ("out", &out.to_string()),
+            ("err", &err.to_string()),
+            ("limit", &self.limit.map(seconds).unwrap_or_default()),
+            ("grace", &GRACE_TENTHS.to_string()),
+            ("spent", &spent.join(" ")),
+            ("begin", &begin),
+            ("end", &end),
+        ]);
+        stdin += &self.book.as_ref().map(Book::assignments).unwrap_or_default();
+        stdin += &self.effects.assignments();
         if entry == Entry::Start {
             let _ = writeln!(stdin, "fleet_command() {{\n{}\n}}", self.step_line(nonce));
         }
         stdin.push_str("fleet_step\n}\n");
-        let exec = self.scope.around(&login_command(self.command.as_user.as_ref()));
+        let exec = login_command(self.scope.launcher(), self.command.as_user.as_ref());
         Wire { exec, setup: vec![&SPOOL, &BOOK, &STEP], stdin: stdin.into_bytes(), begin, end }
     }
 
@@ -231,13 +220,12 @@ impl DurableStep {
 }
 
 impl Scope {
-    /// Puts the scope around what the login shell gets.
-    fn around(self, exec: &str) -> String {
-        let command = exec.strip_prefix("exec ").unwrap_or(exec);
+    /// What puts a command into the scope.
+    fn launcher(self) -> &'static str {
         match self {
-            Self::Session => exec.to_owned(),
-            Self::User => format!("exec systemd-run --user --scope --quiet --collect {command}"),
-            Self::System => format!("exec systemd-run --scope --quiet --collect {command}"),
+            Self::Session => "",
+            Self::User => "systemd-run --user --scope --quiet --collect ",
+            Self::System => "systemd-run --scope --quiet --collect ",
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use russh::keys::agent::client::{AgentClient, AgentStream};
 use russh::keys::agent::{AgentIdentity, AgentSessionBinding};
+use russh::keys::ssh_key::encoding::Decode as _;
 use russh::keys::{Certificate, PublicKey};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -59,8 +60,8 @@ fn identities(answer: &[u8]) -> Vec<AgentIdentity> {
     // The count comes first; the list ends where the bytes do.
     let mut rest = answer.get(4..).unwrap_or_default();
     let mut found = Vec::new();
-    while let (Some(blob), Some(comment)) = (string(&mut rest), string(&mut rest)) {
-        found.extend(identity(blob, String::from_utf8_lossy(comment).into_owned()));
+    while let (Ok(blob), Ok(comment)) = (Vec::<u8>::decode(&mut rest), Vec::<u8>::decode(&mut rest)) {
+        found.extend(identity(&blob, String::from_utf8_lossy(&comment).into_owned()));
     }
     found
 }
@@ -77,14 +78,6 @@ fn identity(blob: &[u8], comment: String) -> Option<AgentIdentity> {
             .map(|certificate| AgentIdentity::Certificate { certificate, comment });
     }
     Some(AgentIdentity::PublicKey { key, comment })
-}
-
-fn string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (length, after) = rest.split_first_chunk::<4>()?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    let (string, after) = after.split_at_checked(length)?;
-    *rest = after;
-    Some(string)
 }
 
 #[cfg(test)]

@@ -13,19 +13,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Attempts to connect that came to nothing, and the pauses after them.
 #[derive(Debug, Default)]
 pub struct Backoff {
-    attempts: u32,
+    pub attempts: u32,
 }
 
 impl Backoff {
     pub const MAX_PAUSE: Duration = Duration::from_secs(30);
-
-    pub fn attempts(&self) -> u32 {
-        self.attempts
-    }
-
-    pub fn count(&mut self) {
-        self.attempts += 1;
-    }
 
     /// Before the next attempt. It doubles, and is drawn anew each time, so that a thousand hosts do not come at once.
     pub fn pause(&self) -> Duration {
@@ -54,7 +46,7 @@ impl Backoff {
             }
             info!(%error, ?pause, ?limit, "connecting again after a pause");
             sleep(pause).await;
-            backoff.count();
+            backoff.attempts += 1;
         }
     }
 }

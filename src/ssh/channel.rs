@@ -21,12 +21,6 @@ pub(crate) enum NoChannel {
     Broken(String),
 }
 
-/// What a command says comes from one half of its channel, and what is said to it goes to the other.
-pub(crate) struct Channel {
-    pub reader: ChannelReader,
-    pub writer: ChannelWriter,
-}
-
 pub(crate) struct ChannelReader(ChannelReadHalf);
 
 pub(crate) struct ChannelWriter(ChannelWriteHalf<Msg>);
@@ -48,12 +42,13 @@ impl Connection {
         Self { link, timeouts }
     }
 
-    pub async fn channel(&self) -> Result<Channel, NoChannel> {
+    /// What a command says comes from one half of its channel, and what is said to it goes to the other.
+    pub async fn channel(&self) -> Result<(ChannelReader, ChannelWriter), NoChannel> {
         match timeout(self.timeouts.channel, self.link.handle.channel_open_session()).await {
             Ok(Ok(channel)) => {
                 debug!("channel opened");
                 let (reader, writer) = channel.split();
-                Ok(Channel { reader: ChannelReader(reader), writer: ChannelWriter(writer) })
+                Ok((ChannelReader(reader), ChannelWriter(writer)))
             }
             Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
                 info!(?reason, "the server opens no channel");

@@ -32,18 +32,11 @@ impl SshConnector {
     }
 
     pub(crate) async fn connect_to(&self, label: &HostLabel, host: &Endpoint) -> Result<Connection, ConnectError> {
-        let dial = Dial {
-            address: host.address.as_str(),
-            port: host.port,
-            resolve: self.timeouts.resolve,
-            connect: host.connect_timeout,
-            admission: &self.admission,
-        };
-        let types = self.known_hosts.pinned_types(dial.address, dial.port);
-        let identity = host.identity.as_deref();
-        debug!(address = dial.address, port = dial.port, user = %host.user, identity, ?types, "connecting");
-        let handshake = self.timeouts.handshake_of(host.connect_timeout);
-        let mut link = link::connect(&dial, handshake, &types, host.keepalive, self.judge(host)).await?;
+        let (address, port, identity) = (host.address.as_str(), host.port, host.identity.as_deref());
+        let types = self.known_hosts.pinned_types(address, port);
+        debug!(address, port, user = %host.user, identity, ?types, "connecting");
+        let dial = Dial { host, timeouts: &self.timeouts, admission: &self.admission };
+        let mut link = link::connect(&dial, &types, self.judge(host)).await?;
         login::login(&mut link, (label, host), &self.credentials, self.timeouts.auth).await?;
         link.permits = None;
         Ok(Connection::new(link, self.timeouts))

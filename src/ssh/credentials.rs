@@ -59,7 +59,6 @@ pub struct PasswordGate {
     state: Mutex<State>,
 }
 
-#[derive(Clone)]
 enum State {
     Untried,
     Accepted,
@@ -68,16 +67,10 @@ enum State {
 }
 
 /// Permits to send the password once.
-pub(super) enum PasswordPermit<'a> {
-    /// Nobody has tried it: the others wait until this is settled.
-    First(First<'a>),
-    /// It was accepted somewhere.
-    Proven(&'a PasswordGate),
-}
-
-pub(super) struct First<'a> {
+pub(super) struct PasswordPermit<'a> {
     gate: &'a PasswordGate,
-    state: MutexGuard<'a, State>,
+    /// Nobody has tried it: the others wait until this is settled. None: it was accepted somewhere.
+    untried: Option<MutexGuard<'a, State>>,
 }
 
 impl PasswordGate {
@@ -91,8 +84,8 @@ impl PasswordGate {
     pub(super) async fn permit(&self) -> Result<PasswordPermit<'_>, String> {
         let state = self.state.lock().await;
         match &*state {
-            State::Untried => Ok(PasswordPermit::First(First { gate: self, state })),
-            State::Accepted => Ok(PasswordPermit::Proven(self)),
+            State::Untried => Ok(PasswordPermit { gate: self, untried: Some(state) }),
+            State::Accepted => Ok(PasswordPermit { gate: self, untried: None }),
             State::Refused(host) => Err(host.clone()),
         }
     }
@@ -100,24 +93,21 @@ impl PasswordGate {
 
 impl PasswordPermit<'_> {
     pub(super) fn password(&self) -> &SecretString {
-        match self {
-            Self::First(first) => &first.gate.password,
-            Self::Proven(gate) => &gate.password,
-        }
+        &self.gate.password
     }
 
     pub(super) fn accepted(self) {
-        if let Self::First(mut first) = self {
-            *first.state = State::Accepted;
+        if let Some(mut state) = self.untried {
+            *state = State::Accepted;
         }
     }
 
     pub(super) async fn refused(self, host: &str) {
-        let refused = State::Refused(host.to_owned());
-        match self {
-            Self::First(mut first) => *first.state = refused,
-            Self::Proven(gate) => *gate.state.lock().await = refused,
-        }
+        let mut state = match self.untried {
+            Some(state) => state,
+            None => self.gate.state.lock().await,
+        };
+        *state = State::Refused(host.to_owned());
     }
 }
 

@@ -16,17 +16,15 @@ use tracing::debug;
 
 use super::ConnectError;
 use super::admission::{Admission, LoginPermit};
-use super::timeouts::in_words;
+use super::timeouts::{Timeouts, in_words};
+use crate::model::inventory::ssh::Endpoint;
 use crate::model::run::cause::Cause;
 use crate::model::text::printable::printable;
 
 /// Where to connect to, and for how long to try.
 pub(super) struct Dial<'a> {
-    pub address: &'a str,
-    pub port: u16,
-    pub resolve: Duration,
-    /// For each address.
-    pub connect: Duration,
+    pub host: &'a Endpoint,
+    pub timeouts: &'a Timeouts,
     pub admission: &'a Admission,
 }
 
@@ -39,18 +37,20 @@ pub(super) struct Admitted {
 impl Dial<'_> {
     /// `web1:22`, `[::1]:22`.
     pub fn target(&self) -> String {
-        target(self.address, self.port)
+        let (address, port) = (self.host.address.as_str(), self.host.port);
+        if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
     }
 
     /// The addresses are tried in turn, as the resolver sorts them.
     pub async fn dial(&self) -> Result<Admitted, ConnectError> {
-        let resolve = |reason, cause| ConnectError::Resolve { address: self.address.to_owned(), reason, cause };
-        let addresses: Vec<SocketAddr> = timeout(self.resolve, tokio::net::lookup_host((self.address, self.port)))
+        let (address, port, limit) = (self.host.address.as_str(), self.host.port, self.timeouts.resolve);
+        let resolve = |reason, cause| ConnectError::Resolve { address: address.to_owned(), reason, cause };
+        let addresses: Vec<SocketAddr> = timeout(limit, tokio::net::lookup_host((address, port)))
             .await
-            .map_err(|_| resolve(format!("no answer in {}", in_words(self.resolve)), Cause::ResolveTimedOut))?
+            .map_err(|_| resolve(format!("no answer in {}", in_words(limit)), Cause::ResolveTimedOut))?
             .map_err(|e| resolve(e.to_string(), Cause::Resolve))?
             .collect();
-        debug!(address = self.address, port = self.port, ?addresses, "resolved");
+        debug!(address, port, ?addresses, "resolved");
         let mut reasons: Vec<String> = Vec::new();
         // One that had its time had it: the others alone are not worth another attempt.
         let mut cause = None;
@@ -73,11 +73,13 @@ impl Dial<'_> {
 
     /// An error says why.
     async fn call(&self, server: SocketAddr) -> Result<Admitted, (String, Cause)> {
-        let late = || (format!("no answer in {}", in_words(self.connect)), Cause::ConnectTimedOut);
+        // For each address.
+        let limit = self.host.connect_timeout;
+        let late = || (format!("no answer in {}", in_words(limit)), Cause::ConnectTimedOut);
         let waiting = Instant::now();
         let permit = self.admission.to(server).await.ok_or_else(late)?;
         let waited = waiting.elapsed();
-        let stream = match timeout(self.connect, TcpStream::connect(server)).await {
+        let stream = match timeout(limit, TcpStream::connect(server)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(e)) => return Err(in_short(&e)),
             Err(_) => {
@@ -90,11 +92,6 @@ impl Dial<'_> {
         let handshake = self.admission.handshake().await.ok_or_else(late)?;
         Ok(Admitted { stream, permits: [permit, handshake] })
     }
-}
-
-/// `web1:22`, `[::1]:22`.
-pub(super) fn target(address: &str, port: u16) -> String {
-    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
 fn in_short(error: &io::Error) -> (String, Cause) {

@@ -10,7 +10,7 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 
 use super::key::fingerprint_of;
-use super::lookup_name::lookup_name;
+use crate::model::text::name::canonical_address;
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct HostKey {
@@ -57,6 +57,13 @@ impl HostKey {
     pub fn to_base64(&self) -> String {
         STANDARD.encode(&self.blob)
     }
+}
+
+/// What a `known_hosts` file calls a host: `name`, or `[name]:port` when the port is not 22. In lower case, and an IP address in its one
+/// spelling.
+pub fn lookup_name(address: &str, port: u16) -> String {
+    let address = canonical_address(address).to_ascii_lowercase();
+    if port == 22 { address } else { format!("[{address}]:{port}") }
 }
 
 /// `ssh-ed25519 AAAA…`.

@@ -69,14 +69,10 @@ impl Shared {
 }
 
 /// Connects, exchanges keys, and has the host's key judged. `pinned_types` are asked for first.
-pub(super) async fn connect(
-    dial: &Dial<'_>,
-    handshake: Duration,
-    pinned_types: &[String],
-    keepalive: Duration,
-    judge: Judge,
-) -> Result<Link, ConnectError> {
+pub(super) async fn connect(dial: &Dial<'_>, pinned_types: &[String], judge: Judge) -> Result<Link, ConnectError> {
     let Admitted { stream, permits } = dial.dial().await?;
+    let config = Arc::new(config(pinned_types, dial.host.keepalive));
+    let limit = dial.timeouts.handshake_of(dial.host.connect_timeout);
     let (cut, heard) = (CancellationToken::new(), Arc::new(Heard::default()));
     let guard = cut.clone().drop_guard();
     // Unbuffered, russh reads every packet with two system calls.
@@ -84,7 +80,7 @@ pub(super) async fn connect(
     let shared = Arc::new(Shared::default());
     let client = Client { host: dial.target(), judge, shared: shared.clone(), span: Span::current() };
     let failed = |(reason, cause)| ConnectError::Handshake { address: dial.target(), reason, cause };
-    match timeout(handshake, client::connect_stream(Arc::new(config(pinned_types, keepalive)), stream, client)).await {
+    match timeout(limit, client::connect_stream(config, stream, client)).await {
         Ok(Ok(handle)) => {
             debug!(server = heard.line(|line| line.starts_with(b"SSH-")), "SSH handshake done");
             Ok(Link { handle, shared, permits: Some(permits), _cut: guard })
@@ -97,7 +93,7 @@ pub(super) async fn connect(
         // Whoever speaks something else waits for us to do so, too.
         Err(_) => {
             let stage = if heard.is_empty() { "no SSH banner in" } else { "key exchange not finished in" };
-            let late = || (format!("{stage} {}", in_words(handshake)), Cause::HandshakeTimedOut);
+            let late = || (format!("{stage} {}", in_words(limit)), Cause::HandshakeTimedOut);
             Err(failed(other_protocol(&heard).unwrap_or_else(late)))
         }
     }
@@ -164,7 +160,7 @@ fn config(pinned_types: &[String], keepalive: Duration) -> client::Config {
             key: Cow::Owned(key_algorithms(pinned_types)),
             // Refused until fleet verifies authorities, principals and validity itself.
             host_key_certificates: Cow::Borrowed(&[]),
-            cipher: Cow::Borrowed(if has_aes() { AES_FIRST } else { CHACHA_FIRST }),
+            cipher: Cow::Owned(ciphers()),
             // No decompression code can be reached.
             compression: Cow::Borrowed(&[compression::NONE]),
             ..Preferred::DEFAULT
@@ -186,23 +182,13 @@ fn key_algorithms(pinned_types: &[String]) -> Vec<Algorithm> {
 }
 
 /// AES-GCM needs half of `ChaCha20`'s CPU time where the processor has instructions for it.
-const AES_FIRST: &[cipher::Name] = &[
-    cipher::AES_128_GCM,
-    cipher::AES_256_GCM,
-    cipher::CHACHA20_POLY1305,
-    cipher::AES_256_CTR,
-    cipher::AES_192_CTR,
-    cipher::AES_128_CTR,
-];
-
-const CHACHA_FIRST: &[cipher::Name] = &[
-    cipher::CHACHA20_POLY1305,
-    cipher::AES_128_GCM,
-    cipher::AES_256_GCM,
-    cipher::AES_256_CTR,
-    cipher::AES_192_CTR,
-    cipher::AES_128_CTR,
-];
+fn ciphers() -> Vec<cipher::Name> {
+    let gcm = [cipher::AES_128_GCM, cipher::AES_256_GCM];
+    let ctr = [cipher::AES_256_CTR, cipher::AES_192_CTR, cipher::AES_128_CTR];
+    let mut all = [&gcm[..], &ctr].concat();
+    all.insert(if has_aes() { gcm.len() } else { 0 }, cipher::CHACHA20_POLY1305);
+    all
+}
 
 fn has_aes() -> bool {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]

@@ -127,11 +127,8 @@ impl<'a> Login<'a> {
 
     async fn run(&mut self, handle: &mut Handle<Client>, credentials: &Credentials) -> Result<(), Stop> {
         // The server may want the password first: a key before it would be a failure of the few that it bears.
-        if credentials.password.is_some() {
-            let answer = limited(self.limit, handle.authenticate_none(self.host.user.as_str())).await?;
-            if self.answer(answer, "")? == Answer::In {
-                return Ok(());
-            }
+        if credentials.password.is_some() && self.none(handle).await? {
+            return Ok(());
         }
         for _ in 0..MOST_ROUNDS {
             let accepted = self.accepted.len();
@@ -142,13 +139,17 @@ impl<'a> Login<'a> {
                 break;
             }
         }
-        if self.offers.is_none() {
-            // Nothing to log in with; the error still tells what the server takes.
-            let attempt = handle.authenticate_none(self.host.user.as_str());
-            let answer = limited(self.limit, attempt).await?;
-            return if self.answer(answer, "")? == Answer::In { Ok(()) } else { Err(Stop::Exhausted) };
+        // Nothing to log in with; the error still tells what the server takes.
+        if self.offers.is_none() && self.none(handle).await? {
+            return Ok(());
         }
         Err(Stop::Exhausted)
+    }
+
+    /// Asks what the server takes. True when it wants nothing.
+    async fn none(&mut self, handle: &mut Handle<Client>) -> Result<bool, Stop> {
+        let answer = limited(self.limit, handle.authenticate_none(self.host.user.as_str())).await?;
+        Ok(self.answer(answer, "")? == Answer::In)
     }
 
     fn takes(&self, method: MethodKind) -> bool {

@@ -22,8 +22,7 @@ pub async fn scan_host_key(
     prefer: &[String],
     admission: &Admission,
 ) -> Result<HostKey, ConnectError> {
-    let (address, connect) = (host.address.as_str(), host.connect_timeout);
-    let dial = Dial { address, port: host.port, resolve: timeouts.resolve, connect, admission };
+    let dial = Dial { host, timeouts, admission };
     let seen = Arc::new(Mutex::new(None));
     let offered = Arc::clone(&seen);
     let judge = Box::new(move |key: &HostKey| {
@@ -33,7 +32,7 @@ pub async fn scan_host_key(
         // Having seen the key is all: a refusal is the quickest way out.
         Verdict::Unknown
     });
-    let end = link::connect(&dial, timeouts.handshake_of(connect), prefer, host.keepalive, judge).await;
+    let end = link::connect(&dial, prefer, judge).await;
     match (seen.lock().ok().and_then(|mut key| key.take()), end) {
         (Some(key), _) => Ok(key),
         (None, Err(error)) => Err(error),

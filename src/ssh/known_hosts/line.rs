@@ -44,27 +44,18 @@ pub(super) struct Pattern {
 
 /// Reads a line. `Ok(None)`: blank or a comment. `Err`: why OpenSSH, and fleet, skip it.
 pub(super) fn parse(line: &[u8]) -> Result<Option<Entry>, &'static str> {
-    let mut rest = skip_blanks(line.strip_suffix(b"\r").unwrap_or(line));
-    if rest.is_empty() || rest.starts_with(b"#") {
-        return Ok(None);
-    }
-    let mut marker = Marker::Pinned;
-    if rest.starts_with(b"@") {
-        let (word, after) = split_word(rest);
-        marker = match word {
-            b"@revoked" => Marker::Revoked,
-            b"@cert-authority" => Marker::CertAuthority,
-            _ => return Err("unknown marker"),
-        };
-        rest = skip_blanks(after);
-    }
-    let (names, rest) = split_word(rest);
-    let names = Names::parse(names)?;
-    let (key_type, rest) = split_word(skip_blanks(rest));
-    let (key, _comment) = split_word(skip_blanks(rest));
-    if key.is_empty() {
-        return Err("no key");
-    }
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mut words = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+    let Some(first) = words.next().filter(|word| !word.starts_with(b"#")) else { return Ok(None) };
+    let (marker, names) = match first {
+        b"@revoked" => (Marker::Revoked, words.next()),
+        b"@cert-authority" => (Marker::CertAuthority, words.next()),
+        _ if first.starts_with(b"@") => return Err("unknown marker"),
+        _ => (Marker::Pinned, Some(first)),
+    };
+    let names = Names::parse(names.unwrap_or_default())?;
+    let key_type = words.next().unwrap_or_default();
+    let key = words.next().ok_or("no key")?;
     let key = HostKey::from_base64(key).ok_or("malformed key, or of an unknown type")?;
     if key.key_type().as_bytes() != key_type {
         return Err("the key is not of the type that the line names");
@@ -75,13 +66,12 @@ pub(super) fn parse(line: &[u8]) -> Result<Option<Entry>, &'static str> {
 impl Names {
     fn parse(names: &[u8]) -> Result<Self, &'static str> {
         if let Some(hashed) = names.strip_prefix(b"|") {
-            let mut parts = hashed.split(|&b| b == b'|');
-            let (Some(b"1"), Some(salt), Some(hash), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-            else {
-                return Err("malformed hashed name");
-            };
             let decode = |part| STANDARD.decode(part).ok().filter(|bytes: &Vec<u8>| bytes.len() == 20);
-            let (Some(salt), Some(hash)) = (decode(salt), decode(hash)) else { return Err("malformed hashed name") };
+            let decoded = match *hashed.split(|&b| b == b'|').collect::<Vec<_>>() {
+                [b"1", salt, hash] => decode(salt).zip(decode(hash)),
+                _ => None,
+            };
+            let (salt, hash) = decoded.ok_or("malformed hashed name")?;
             return Ok(Self::Hashed { salt, hash });
         }
         Ok(Self::Patterns(names.split(|&b| b == b',').map(Pattern::parse).collect()))
@@ -108,16 +98,12 @@ impl Names {
     /// Is the line for this host? `name` is in lower case, as [`super::lookup_name`] makes it.
     pub fn matches(&self, name: &[u8]) -> bool {
         match self {
-            Self::Hashed { salt, hash } => hash_name(salt, name).is_some_and(|h| h == *hash),
+            Self::Hashed { salt, hash } => {
+                Hmac::<Sha1>::new_from_slice(salt).is_ok_and(|mac| mac.chain_update(name).verify_slice(hash).is_ok())
+            }
             Self::Patterns(patterns) => {
-                let mut found = false;
-                for pattern in patterns.iter().filter(|p| glob(&p.text, name)) {
-                    if pattern.negated {
-                        return false;
-                    }
-                    found = true;
-                }
-                found
+                let matching: Vec<&Pattern> = patterns.iter().filter(|p| glob(&p.text, name)).collect();
+                !matching.is_empty() && !matching.iter().any(|pattern| pattern.negated)
             }
         }
     }
@@ -146,12 +132,6 @@ fn canonical_name(name: &str) -> String {
     }
 }
 
-fn hash_name(salt: &[u8], name: &[u8]) -> Option<Vec<u8>> {
-    let mut mac = Hmac::<Sha1>::new_from_slice(salt).ok()?;
-    mac.update(name);
-    Some(mac.finalize().into_bytes().to_vec())
-}
-
 /// `*` stands for any bytes, `?` for one. Linear but for the last star, so a hostile pattern costs no more than its length times the name's.
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
@@ -174,19 +154,6 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
         }
     }
     pattern.iter().skip(p).all(|&b| b == b'*')
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
-fn skip_blanks(bytes: &[u8]) -> &[u8] {
-    let start = bytes.iter().position(|&b| !is_blank(b)).unwrap_or(bytes.len());
-    bytes.get(start..).unwrap_or_default()
-}
-
-fn split_word(bytes: &[u8]) -> (&[u8], &[u8]) {
-    bytes.split_at(bytes.iter().position(|&b| is_blank(b)).unwrap_or(bytes.len()))
 }
 
 #[cfg(test)]

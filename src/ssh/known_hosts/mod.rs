@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::host_key::HostKey;
-pub use super::lookup_name::lookup_name;
+pub use super::host_key::lookup_name;
 use crate::files;
 use crate::model::inventory::host_key::Verdict;
 use crate::model::text::encoding::wide_encoding;

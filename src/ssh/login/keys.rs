@@ -131,11 +131,7 @@ impl Login<'_> {
         if self.refused_keys < MOST_KEYS {
             return true;
         }
-        let remark = format!("further keys were not offered: servers close after {MOST_KEYS} or so");
-        if !self.remarks.contains(&remark) {
-            self.remarks.push(remark);
-        }
-        false
+        self.remark(format!("further keys were not offered: servers close after {MOST_KEYS} or so"))
     }
 
     /// True when it was all that the server wanted.

@@ -30,23 +30,21 @@ impl Login<'_> {
         };
         let mut sent = false;
         let end = self.send(handle, permit.password().expose_secret(), &mut sent).await;
-        match (&end, sent) {
-            // Nobody has looked at it: the server wanted something else, or nothing.
-            (_, false) => return end.map(|answer| answer == Some(Answer::In)),
-            (Ok(Some(Answer::In | Answer::Partly)), true) => {
-                self.password_accepted = true;
-                permit.accepted();
-                return end.map(|answer| answer == Some(Answer::In));
-            }
-            (Ok(Some(Answer::No)), true) => {
-                self.remark("the password was refused, and is not tried elsewhere".to_owned())
-            }
-            (Ok(None), true) => self.remark("the password was not enough, and is not tried elsewhere".to_owned()),
-            // What sshd does to the last failure that it bears: a wrong password must not go to the next host.
-            (Err(_), true) => self.remark("no answer to the password, which is not tried elsewhere".to_owned()),
-        };
-        permit.refused(self.label.as_str()).await;
-        end.map(|_| false)
+        // Where it was not sent, nobody has looked at it: the server wanted something else, or nothing.
+        if sent && matches!(end, Ok(Some(Answer::In | Answer::Partly))) {
+            self.password_accepted = true;
+            permit.accepted();
+        } else if sent {
+            let remark = match &end {
+                Ok(Some(_)) => "the password was refused, and is not tried elsewhere",
+                Ok(None) => "the password was not enough, and is not tried elsewhere",
+                // What sshd does to the last failure that it bears: a wrong password must not go to the next host.
+                Err(_) => "no answer to the password, which is not tried elsewhere",
+            };
+            self.remark(remark.to_owned());
+            permit.refused(self.label.as_str()).await;
+        }
+        end.map(|answer| answer == Some(Answer::In))
     }
 
     fn wants(&self, method: MethodKind) -> bool {

@@ -1,0 +1,110 @@
+//! What comes from the workers, and what it means for the run.
+
+use std::time::Duration;
+
+use super::dispatcher::Dispatcher;
+use super::host::Busy;
+use super::message::{Message, Released};
+use super::task::Attempt;
+use crate::model::plan::plan::HostIndex;
+use crate::model::run::cause::Cause;
+use crate::model::run::event::{Fact, OutputData};
+use crate::model::run::host_summary::StepKind;
+use crate::model::run::outcome::{HostOutcome, StepOutcome};
+use crate::model::run::reason::Reason;
+use crate::model::run::scheduler::{Action, Input};
+
+impl Dispatcher<'_> {
+    pub(super) fn on_message(&mut self, host: HostIndex, message: Message) {
+        match message {
+            Message::Happened(fact) => self.tell(fact),
+            Message::Locked(sequence) => {
+                self.host(host).locked = true;
+                self.host(host).sequence = sequence;
+                self.tell(Fact::LockAcquired { host: self.label(host) });
+            }
+            Message::Secret(at, value) => self.restore(host, at, &value),
+            Message::Arrived(input) => {
+                match input {
+                    // What it has not told is lost.
+                    Input::Connected(_) => self.unread.retain(|_, of| *of != host),
+                    Input::LockUnknown(..) => self.host(host).locked = true,
+                    // The lock there is not this run's.
+                    Input::Refused(_, HostOutcome::Locked, _) => self.host(host).locked = false,
+                    _ => {}
+                }
+                self.arrived(host, input);
+            }
+            Message::Released(released) => self.on_released(host, released),
+            Message::Output(stream, bytes) => {
+                if let Some(Busy::Running(Attempt { at, .. })) = self.host(host).busy {
+                    let (host, step) = (self.label(host), self.path(at));
+                    self.tell(Fact::Output { host, step, stream, data: OutputData(bytes) });
+                }
+            }
+            Message::Ended { outcome, captured, took } => self.on_ended(host, outcome, captured, took),
+        }
+    }
+
+    /// A host is connected, or not. While one is awaited, nothing begins: a step may need its value.
+    fn arrived(&mut self, host: HostIndex, input: Input) {
+        self.host(host).busy = None;
+        self.awaited.remove(&host);
+        self.arrivals.push(input);
+        if self.awaited.is_empty() {
+            self.inputs.extend(self.arrivals.drain(..));
+        }
+    }
+
+    pub(super) fn on_ended(&mut self, host: HostIndex, outcome: StepOutcome, captured: Option<String>, took: Duration) {
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let Some(Busy::Running(attempt)) = self.host(host).busy.take() else { return };
+        let Attempt { kind, at, nth } = attempt;
+        let (label, step) = (self.label(host), self.path(at));
+        self.spend(host, attempt, &outcome);
+        match kind {
+            StepKind::Run => {
+                if let (Some(value), Some(name)) = (captured, self.step(at).register.clone()) {
+                    self.register(host, at, &name, &value);
+                }
+                self.keep_for_undo(host, at);
+                let actions = self.decide(Input::StepEnded(host, outcome.clone()));
+                let retrying = actions.iter().any(|action| matches!(action, Action::Retry(h, _) if *h == host));
+                self.tell(match outcome {
+                    StepOutcome::Skipped { reason } => Fact::StepSkipped { host: label, step, reason },
+                    outcome => Fact::StepFinished { host: label, step, attempt: nth, outcome, retrying, millis },
+                });
+                self.act(actions);
+            }
+            StepKind::Undo => {
+                self.tell(Fact::UndoFinished { host: label, step, outcome: outcome.clone(), millis });
+                self.inputs.push_back(Input::UndoEnded(host, outcome));
+            }
+        }
+    }
+
+    /// The step's end is about to be on record: its output needs no room on the host any more, unless nothing else has it.
+    fn spend(&mut self, host: HostIndex, attempt: Attempt, outcome: &StepOutcome) {
+        let planned = self.step(attempt.at);
+        let open = matches!(outcome, StepOutcome::Detached { .. } | StepOutcome::Unknown { .. });
+        if open || !planned.durable || (planned.secret_output && planned.register.is_some()) {
+            return;
+        }
+        let user = planned.as_user().cloned();
+        self.host(host).spent.push((user, attempt.key(host)));
+    }
+
+    pub(super) fn on_worker_gone(&mut self, host: HostIndex, why: &str) {
+        let reason = Reason::new(Cause::Bug, why);
+        match self.host(host).busy.clone() {
+            Some(Busy::Connecting) => self.arrived(host, Input::ConnectFailed(host, reason)),
+            Some(Busy::Running(Attempt { at, .. })) => {
+                let durable = self.step(at).durable;
+                let outcome = if durable { StepOutcome::Detached { reason } } else { StepOutcome::Unknown { reason } };
+                self.on_ended(host, outcome, None, Duration::ZERO);
+            }
+            Some(Busy::Releasing(_)) => self.on_released(host, Released::Kept(reason)),
+            None => {}
+        }
+    }
+}
