@@ -10,7 +10,7 @@ use crate::model::run::event::Event;
 use crate::model::run::summary::Summary;
 use crate::model::text::name::SiteName;
 use crate::record::store::Record;
-use crate::report::Reporter;
+use crate::report::reporter::Reporter;
 use crate::report::reporters::{RECORD, Reporters};
 
 /// Carries out a run to its end. The reporters still hold the terminal until they are dropped, which may wait for whoever reads it.

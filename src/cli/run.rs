@@ -34,10 +34,10 @@ use crate::report::narrator::{Detail, Telling};
 use crate::report::outlet::Outlet;
 use crate::report::plain::Plain;
 use crate::report::plan_text;
+use crate::report::reporter::Reporter;
 use crate::report::table;
 use crate::report::terminal::Terminal;
 use crate::report::words::counted;
-use crate::report::{self, Reporter};
 
 /// Runs tasks on each targeted site, one site after another; the first that does not succeed is the last.
 pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {

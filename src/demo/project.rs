@@ -10,8 +10,9 @@ use tokio::process::Command;
 use crate::files;
 use crate::model::recipe::shell::quote;
 
+use super::demo_error::DemoError;
+use super::process;
 use super::server::{EmbeddedFleet, HostSpec};
-use super::{DemoError, process};
 
 /// A site of the demo and its hosts; the first host has the database.
 pub(super) struct DemoSite {

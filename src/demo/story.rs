@@ -15,7 +15,7 @@ use tokio::process::Command;
 
 use crate::model::recipe::shell::quote;
 
-use super::DemoError;
+use super::demo_error::DemoError;
 use super::project::{CRONTAB, DemoSite, PRODUCTION, Project, RELEASES, Release, TEST};
 use super::server::EmbeddedFleet;
 use super::visitor::{self, Answer, Watch};

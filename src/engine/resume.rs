@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use tracing::debug;
 
-use super::Resumed;
 use super::dispatcher::Dispatcher;
+use super::run::Resumed;
 use super::task::{Attempt, Recorded, Task};
 use crate::model::plan::plan::HostIndex;
 use crate::model::run::event::Fact;

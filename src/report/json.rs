@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::Reporter;
+use super::reporter::Reporter;
 use crate::model::run::event::Event;
 use crate::model::run::summary::Summary;
 

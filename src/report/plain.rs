@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
-use super::Reporter;
 use super::narrator::{Narrator, Telling};
+use super::reporter::Reporter;
 use crate::model::run::event::Event;
 use crate::model::run::summary::Summary;
 

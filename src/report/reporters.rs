@@ -7,7 +7,7 @@ use std::io;
 
 use jiff::Timestamp;
 
-use super::Reporter;
+use super::reporter::Reporter;
 use crate::model::run::event::{EVENT_VERSION, Event, Fact};
 use crate::model::run::summary::Summary;
 use crate::record::store::Record;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Reporter;
 use super::narrator::{Narrator, Telling};
+use super::reporter::Reporter;
 use super::view::{Scene, view};
 use crate::model::run::event::{Event, Fact};
 use crate::model::run::summary::{Summary, elapsed};

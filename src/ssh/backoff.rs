@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
-use super::ConnectError;
+use super::connect_error::ConnectError;
 
 /// Before the first further attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);

@@ -6,12 +6,13 @@ use tracing::debug;
 
 use super::admission::Admission;
 use super::channel::Connection;
+use super::connect_error::ConnectError;
 use super::credentials::{Credentials, PasswordGate};
 use super::dial::Dial;
 use super::known_hosts::KnownHosts;
 use super::link::{self, Judge};
+use super::login;
 use super::timeouts::Timeouts;
-use super::{ConnectError, login};
 use crate::model::inventory::ssh::Endpoint;
 use crate::model::text::name::HostLabel;
 

@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::debug;
 
-use super::ConnectError;
 use super::admission::{Admission, LoginPermit};
+use super::connect_error::ConnectError;
 use super::timeouts::{Timeouts, in_words};
 use crate::model::inventory::ssh::Endpoint;
 use crate::model::run::cause::Cause;

@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Span, debug};
 
-use super::ConnectError;
 use super::admission::LoginPermit;
+use super::connect_error::ConnectError;
 use super::dial::{Admitted, Cuttable, Dial, Heard};
 use super::host_key::{HostKey, algorithms_of_type};
 use super::timeouts::in_words;

@@ -18,10 +18,10 @@ use russh::keys::ssh_key::public::KeyData;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
+use super::connect_error::{ConnectError, KeyAnswer};
 use super::credentials::Credentials;
 use super::link::{Client, Link};
 use super::timeouts::in_words;
-use super::{ConnectError, KeyAnswer};
 use crate::model::inventory::ssh::Endpoint;
 use crate::model::run::cause::Cause;
 use crate::model::text::name::HostLabel;

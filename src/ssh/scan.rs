@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::ConnectError;
 use super::admission::Admission;
+use super::connect_error::ConnectError;
 use super::dial::Dial;
 use super::host_key::HostKey;
 use super::link;

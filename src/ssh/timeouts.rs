@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::GRACE;
+/// Between TERM and KILL.
+pub const GRACE: Duration = Duration::from_secs(5);
 
 /// The limits of the stages; that of the TCP connection is the host's own ([`crate::model::inventory::ssh::Endpoint::connect_timeout`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Why there is no plan.
 
-use super::Proof;
 use crate::model::config::diagnostic::Diagnostic;
+use crate::model::plan::book::Proof;
 use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::name::{HostName, NameError, SiteName, VarName};
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::{PlanError, StepSelection};
+use super::error::PlanError;
+use super::request::StepSelection;
 use crate::model::config::diagnostic::nearest;
 use crate::model::recipe::recipe::{Body, Recipe, Step, Task, TaskBody};
 use crate::model::text::name::{PhaseName, RoleName, StepPath, TaskName};

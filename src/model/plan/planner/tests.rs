@@ -7,7 +7,7 @@ use crate::model::inventory::inventory::Inventory;
 use crate::model::inventory::inventory_file::{Known, read_inventory};
 use crate::model::recipe::recipe_file::read_recipe;
 use crate::model::text::hint::Advise as _;
-use crate::model::text::name::RecipeName;
+use crate::model::text::name::{RecipeName, RunId, TaskName};
 
 const SITES: &str = r#"
 recipe = "r"

@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{PlanError, Request};
+use super::error::PlanError;
+use super::request::Request;
 use crate::model::config::diagnostic::{line_at, nearest};
 use crate::model::config::setting::{Origin, Setting};
 use crate::model::inventory::inventory::{Host, Site};

@@ -9,19 +9,17 @@ mod build;
 mod classes;
 mod error;
 mod phases;
+mod request;
 mod variables;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::model::inventory::inventory::{Host, Share, Site};
-use crate::model::inventory::ssh::SshValues;
 use crate::model::plan::blob::Blobs;
 pub use crate::model::plan::book::Proof;
 use crate::model::plan::command::CommandTemplate;
@@ -30,92 +28,13 @@ use crate::model::plan::plan::{AD_HOC, HostIndex, OnFailure, PLAN_VERSION, Plan,
 use crate::model::plan::values::Values;
 use crate::model::recipe::recipe::{Recipe, SettingError, Spanned, settable};
 use crate::model::recipe::template::Template;
-use crate::model::text::name::{
-    HostLabel, HostName, NameError, PhaseName, RunId, SiteName, StepPath, TaskName, UserName, VarName,
-};
+use crate::model::text::name::{HostLabel, HostName, NameError, PhaseName, StepPath, UserName, VarName};
 pub use error::PlanError;
+pub use request::{Asked, Overrides, Request, StepSelection};
 pub use variables::{Variables, misspelt};
-
-/// What was asked for when a run began: with it, the run can be planned again, and compared with what was planned then.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Asked {
-    pub site: SiteName,
-    pub hosts: Vec<HostName>,
-    /// The tasks, in order.
-    pub tasks: Vec<TaskName>,
-    pub overrides: Overrides,
-    /// The login user when nobody sets one.
-    pub login: UserName,
-    /// What the followed site had proven.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proof: Option<Proof>,
-    /// It was to be done although nothing had proven the value that the command line set.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub unproven: bool,
-}
-
-/// What the command line sets, above all files.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Overrides {
-    #[serde(flatten)]
-    pub ssh: SshValues,
-    /// `--set`
-    pub vars: BTreeMap<VarName, String>,
-    /// `--parallel`; 0 is all.
-    pub parallel: Option<usize>,
-    pub serial: Option<Vec<Share>>,
-    pub max_fail: Option<Share>,
-    /// `--timeout`: the limit of steps that have none of their own.
-    pub timeout: Option<Duration>,
-    pub steps: StepSelection,
-}
-
-/// Which of a task's steps are planned. Steps are named as in the recipe, or by their path in the plan.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct StepSelection {
-    /// `--start-at`: leave out all before it.
-    pub start_at: Option<String>,
-    pub only: Vec<String>,
-    pub skip: Vec<String>,
-}
-
-impl StepSelection {
-    fn is_all(&self) -> bool {
-        self.start_at.is_none() && self.only.is_empty() && self.skip.is_empty()
-    }
-}
 
 /// How many hosts work at the same time when nobody says otherwise.
 pub const DEFAULT_PARALLEL: usize = 32;
-
-/// What is to be planned: see [`Asked`].
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
-    pub site: &'a Site,
-    pub hosts: &'a [HostName],
-    pub recipe: &'a Recipe,
-    pub tasks: &'a [TaskName],
-    pub overrides: &'a Overrides,
-    /// The run that will carry it out; where there is none, `fleet.run` is `RUN`.
-    pub run: Option<&'a RunId>,
-    pub login: &'a UserName,
-    pub proof: Option<&'a Proof>,
-    pub unproven: bool,
-}
-
-impl<'a> Request<'a> {
-    /// Asks about a site and its recipe, and for no run.
-    pub fn without_run(
-        (site, hosts, recipe): (&'a Site, &'a [HostName], &'a Recipe),
-        overrides: &'a Overrides,
-        login: &'a UserName,
-    ) -> Self {
-        Self { site, hosts, recipe, tasks: &[], overrides, run: None, login, proof: None, unproven: false }
-    }
-}
 
 /// All hosts of a site, as they are asked how things stand there. The recipe says where the site's book is; without one, or when a
 /// variable has no value, that is not known, and the reason is told.
