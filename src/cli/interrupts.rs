@@ -1,8 +1,15 @@
 //! Signals of the operator, as messages.
 //!
-//! INT and TERM interrupt, again and again if need be; USR1 is how `fleet cancel` tells the process that carries out a run. HUP (a closed terminal) and PIPE are no reason to stop in the middle of a
-//! deployment: the run goes on, and its record with it.
+//! INT and TERM interrupt, again and again if need be; USR1 is how `fleet cancel` tells the process that carries out a run. HUP (a closed
+//! terminal) and PIPE are no reason to stop in the middle of a deployment: the run continues, and its record with it.
+//!
+//! While nobody listens, a signal ends fleet as it ends any program. tokio alone would swallow it from the first time that somebody listened:
+//! it never gives a handler back.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use signal_hook::flag::register_conditional_default;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -10,22 +17,49 @@ use tokio::task::JoinSet;
 use super::failure::Failure;
 use crate::model::run::event::Signal;
 
+static LISTENERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Nobody listens: the default of a signal holds.
+static UNHEARD: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
+    let unheard = Arc::default();
+    for (kind, _) in kinds() {
+        // An error is a signal that nobody can handle.
+        let _ = register_conditional_default(kind.as_raw_value(), Arc::clone(&unheard));
+    }
+    unheard
+});
+
+fn kinds() -> [(SignalKind, Option<Signal>); 4] {
+    [
+        (SignalKind::interrupt(), Some(Signal::Int)),
+        (SignalKind::terminate(), Some(Signal::Term)),
+        // `fleet cancel` from another terminal.
+        (SignalKind::user_defined1(), Some(Signal::Cancel)),
+        (SignalKind::hangup(), None),
+    ]
+}
+
 /// What has come, and what listens for more as long as it lives.
-pub type Listening = (mpsc::Receiver<Signal>, JoinSet<()>);
+pub type Listening = (mpsc::Receiver<Signal>, Listener);
+
+pub struct Listener {
+    _tasks: JoinSet<()>,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if LISTENERS.fetch_sub(1, Ordering::SeqCst) == 1 {
+            UNHEARD.store(true, Ordering::SeqCst);
+        }
+    }
+}
 
 /// Listens from now on. Who becomes the controller of a run listens before its record can be found: `fleet cancel` may come at once.
 pub fn listen() -> Result<Listening, Failure> {
     // Filled by the operator; a fourth signal means no more than the third.
     let (sender, receiver) = mpsc::channel(4);
     let mut tasks = JoinSet::new();
-    let kinds = [
-        (SignalKind::interrupt(), Some(Signal::Int)),
-        (SignalKind::terminate(), Some(Signal::Term)),
-        // `fleet cancel` from another terminal.
-        (SignalKind::user_defined1(), Some(Signal::Cancel)),
-        (SignalKind::hangup(), None),
-    ];
-    for (kind, told) in kinds {
+    for (kind, told) in kinds() {
         let mut stream = signal(kind).map_err(Failure::environment)?;
         let sender = sender.clone();
         tasks.spawn(async move {
@@ -36,5 +70,7 @@ pub fn listen() -> Result<Listening, Failure> {
             }
         });
     }
-    Ok((receiver, tasks))
+    LISTENERS.fetch_add(1, Ordering::SeqCst);
+    UNHEARD.store(false, Ordering::SeqCst);
+    Ok((receiver, Listener { _tasks: tasks }))
 }

@@ -7,11 +7,11 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::Receiver;
-use tokio::task::JoinSet;
 
 use super::args::SiteArgs;
 use super::context::{self, Context, print, say};
 use super::failure::Failure;
+use super::interrupts::Listener;
 use super::{access, ask, books, descriptors, interrupts, logging, trust};
 use crate::app;
 use crate::app::consent::{self, Risk};
@@ -29,6 +29,7 @@ use crate::model::text::name::{RunId, TaskName};
 use crate::model::text::printable::printable;
 use crate::record::store::{Record, Store as _};
 use crate::remote::Connect;
+use crate::report;
 use crate::report::json::Json;
 use crate::report::narrator::{Detail, Telling};
 use crate::report::outlet::Outlet;
@@ -219,13 +220,15 @@ pub async fn carry_out(
     context: &Context<'_>,
     record: Box<dyn Record>,
     run: Run,
-    listening: JoinSet<()>,
+    listening: Listener,
 ) -> Result<u8, Failure> {
     let plan = Arc::clone(&run.plan);
     logging::keep(&context.store().debug_log(&run.id, &plan));
     let views = views(context, &plan)?;
     let (summary, reporters) = app::carry_out::carry_out(run, record, views).await;
     let code = summary.exit_code();
+    // Whoever leaves the last words unread (`| less`, Ctrl-S) can still go with Ctrl-C.
+    let (mut interrupts, _listening) = interrupts::listen()?;
     drop(listening);
     let (json, color) = (context.flags.json, context.color());
     let last_words = tokio::task::spawn_blocking(move || {
@@ -234,8 +237,6 @@ pub async fn carry_out(
         logging::tell_trouble();
         tell_end(&plan, &summary, json, color);
     });
-    // Whoever leaves them unread (`| less`, Ctrl-S) can still go with Ctrl-C.
-    let (mut interrupts, _listening) = interrupts::listen()?;
     tokio::select! {
         _ = last_words => {}
         _ = interrupts.recv() => {}

@@ -1,8 +1,13 @@
 //! What is asked before a site is touched: the name of a production site, and the proof that another site gave.
 
+use std::io::Write as _;
+use std::net::TcpListener;
+
 use crate::support::git::{Upstream, checked_out};
 use crate::support::hosts::ReadyProject;
 use crate::support::output::Output;
+use crate::support::project::Project;
+use crate::support::terminal;
 
 fn calls(ready: &ReadyProject) -> usize {
     ready.hosts().map(|(_, host)| host.calls()).sum()
@@ -119,4 +124,24 @@ fn a_failed_run_or_a_part_of_one_proves_nothing() {
     site.deploy("mysite-test", &["--only", "pull"]);
     let plan = site.deploy("mysite", &["--dry-run"]).expect_code(0).stdout;
     assert!(plan.contains(&proven), "{plan}");
+}
+
+/// fleet heard no Ctrl-C any more from the first question on.
+#[test]
+fn ctrl_c_after_a_question_ends_fleet() {
+    let project = Project::new();
+    project.generate_key_at("keys/fleet", "swordfish");
+    // A host that takes the connection and says nothing, for longer than this test waits.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let site =
+        format!("[ssh]\nport = {port}\nconnect-timeout = \"1h\"\n[[host]]\nname = \"web1\"\naddress = \"127.0.0.1\"\n");
+    project.write("hosts/mysite.toml", site);
+    let mut connections = Vec::new();
+    let (_, shown) = terminal::watch((40, 100), &project.command(&["mysite", "status"]), &["assphrase"], |to| {
+        to.write_all(b"swordfish\n").unwrap();
+        connections.push(silent.accept().unwrap());
+        to.write_all(b"\x03").unwrap();
+    });
+    assert!(!shown.contains("web1"), "it ended before anything was known: {shown}");
 }
