@@ -98,6 +98,8 @@ struct HostState {
     done: Vec<Done>,
     /// Takes no further part in the rollout.
     dropped: Option<Dropout>,
+    /// The phase of the step that failed last.
+    failed_in: Option<usize>,
     /// No undo may run on it.
     frozen: Option<HostOutcome>,
     reason: Option<Reason>,
@@ -146,6 +148,12 @@ impl HostState {
             Some(last) => *last = done,
             None => self.done.push(done),
         }
+    }
+
+    /// A step of the phase has failed.
+    fn fail_in(&mut self, phase: usize) {
+        self.dropped = Some(Dropout::Failed);
+        self.failed_in = Some(phase);
     }
 
     /// It was unknown how a step had ended, and is not any more.
@@ -373,9 +381,9 @@ impl Scheduler {
         let unconnected = std::mem::take(&mut self.unconnected).into_iter();
         self.unconnected = unconnected.filter(|host| self.resumed && self.is_needed(*host)).collect();
         for (index, state) in self.hosts.iter_mut().enumerate() {
-            if let Activity::Pausing(..) = state.activity {
+            if let Activity::Pausing(at, _) = state.activity {
                 state.activity = Activity::Idle;
-                state.dropped = Some(Dropout::Failed);
+                state.fail_in(at.phase);
                 state.reason =
                     Some(Reason::new(Cause::Step, "a step failed, and the run stopped before another attempt"));
             }

@@ -1,6 +1,6 @@
 //! The way forward: phases, batches, steps, attempts, and hosts that drop out.
 
-use super::{Action, Activity, Done, Dropout, Mode, Scheduler, StepIndex};
+use super::{Action, Activity, Done, Mode, Scheduler, StepIndex};
 use crate::model::plan::plan::{HostIndex, OnFailure, PlanPhase, PlanStep};
 use crate::model::run::cause::Cause;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
@@ -168,7 +168,7 @@ impl Scheduler {
         let stopped = self.mode != Mode::Rolling;
         let state = self.host(host);
         state.reason = Some(reason.clone());
-        state.dropped = Some(Dropout::Failed);
+        state.fail_in(at.phase);
         match outcome {
             StepOutcome::Unknown { .. } => {
                 state.frozen = Some(HostOutcome::Unknown);

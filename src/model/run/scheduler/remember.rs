@@ -101,7 +101,7 @@ impl Scheduler {
             state.again = Some(Again::Rerun(at, attempt + 1));
         } else {
             state.reason = Some(outcome.reason(Cause::Step, path));
-            state.dropped = Some(Dropout::Failed);
+            state.fail_in(at.phase);
             if let StepOutcome::Unknown { .. } = outcome {
                 state.frozen = Some(HostOutcome::Unknown);
                 state.doubt = true;

@@ -158,8 +158,7 @@ impl Scheduler {
     /// Has it failed in the phase within the budget, and has not undone all that it did there?
     pub(super) fn undoes_in(&self, host: HostIndex, phase: usize) -> bool {
         let failed_here = |state: &HostState| {
-            let last = state.done.last().map(|done| done.at.phase);
-            state.dropped == Some(Dropout::Failed) && last == Some(phase) && state.frozen.is_none()
+            state.dropped == Some(Dropout::Failed) && state.failed_in == Some(phase) && state.frozen.is_none()
         };
         self.plan.on_failure == OnFailure::Undo
             && self.state(host).is_some_and(failed_here)

@@ -48,6 +48,8 @@ pub struct Known {
     pub finished: BTreeSet<StepIndex>,
     /// It takes no further part.
     pub out: bool,
+    /// The phase of the step that failed last.
+    pub failed_in: Option<usize>,
     /// Announced, and of its end nobody knows.
     pub open: Option<Attempt>,
     /// The operator wants these to run again.
@@ -57,6 +59,12 @@ pub struct Known {
 }
 
 impl Known {
+    /// A step of the phase has failed.
+    pub fn fail_in(&mut self, phase: usize) {
+        self.out = true;
+        self.failed_in = Some(phase);
+    }
+
     pub fn note(&mut self, at: StepIndex, succeeded: bool, changes: bool) {
         match self.effects.iter_mut().find(|effect| effect.at == at) {
             Some(effect) => effect.succeeded = succeeded,

@@ -227,6 +227,20 @@ fn a_run_that_came_to_undos_alone_goes_on_after_them() {
     assert_eq!(actions.last(), Some(&Action::Run(FIRST, Y, 1)), "{actions:?}");
 }
 
+/// What it had done in the phase before was undone, too.
+#[test]
+fn a_host_that_failed_within_the_budget_keeps_what_it_did_in_earlier_phases() {
+    let mut check = phase("check", &[&[0, 1]], &["look"]);
+    check.steps[0].read_only = true;
+    let mut p = plan(2, vec![phase("roll", &[&[0, 1]], &["pull!"]), check, phase("long", &[&[1]], &["work"])]);
+    p.max_failures = 1;
+    let story = Story::of(p).done(FIRST, X).done(SECOND, X).begin(FIRST, NEXT, 1).end(FIRST, NEXT, FAILED);
+    let story = story.done(SECOND, NEXT);
+    let actions = story.play(Direction::Forward, &[Input::Connected(FIRST), Input::Connected(SECOND)]);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Undo(..))), "{actions:?}");
+    assert!(actions.contains(&Action::Run(SECOND, StepIndex { phase: 2, step: 0 }, 1)), "{actions:?}");
+}
+
 /// It was told as unreachable, and took no further part.
 #[test]
 fn a_host_that_was_asked_again_by_a_run_that_began_anew_takes_part() {

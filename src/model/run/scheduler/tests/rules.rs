@@ -135,7 +135,9 @@ impl World {
         assert!(c.lowest_undo.is_none_or(|low| at.phase <= low), "phases forwards");
         let wanted = c.direction == Some(Direction::Back) || self.undone;
         assert!(self.plan.on_failure == OnFailure::Undo || wanted, "undone, and the policy is to hold");
-        assert!(c.stopped || self.hosts[h.0].out, "undone, and nothing has failed");
+        // Within the budget it is undone in the phase alone in which it failed.
+        let alone = self.hosts[h.0].out && self.hosts[h.0].failed_in == Some(at.phase);
+        assert!(c.stopped || alone, "{at:?} is undone, and the host failed in {:?}", self.hosts[h.0].failed_in);
         // A host that fails within the budget goes back alone, whether the `once` step has run yet or not.
         for (host, known) in self.hosts.iter().enumerate().filter(|_| c.stopped) {
             let once = |phase: usize| self.plan.phases[phase].once && phase > at.phase;

@@ -83,7 +83,9 @@ impl World {
         for open in past.open_steps().iter().filter(|open| open.outcome == Some(unknown())) {
             told.insert(open.host.0);
             // A step that nobody could find out about, and nobody has decided about since, has failed.
-            self.hosts[open.host.0].out |= open.kind == StepKind::Run;
+            if open.kind == StepKind::Run {
+                self.hosts[open.host.0].fail_in(open.at.phase);
+            }
         }
         let scheduler = Scheduler::resume(&self.plan, &past, direction);
         self.facts.push(Fact::RunResumed { direction, by: "me".into() });
@@ -244,7 +246,9 @@ impl World {
             }
             // Where somebody has looked, it is for him to decide.
             StepOutcome::Unknown { .. } => {
-                known.out |= !c.looked.contains(&h.0);
+                if !c.looked.contains(&h.0) {
+                    known.fail_in(open.at.phase);
+                }
                 return;
             }
             _ => known.open = None,
@@ -253,7 +257,9 @@ impl World {
             known.finished.insert(open.at);
         }
         // What had not begun when the rollout stopped, or was ended by the operator, is no failure.
-        known.out |= !outcome.is_success() && !retrying;
+        if !outcome.is_success() && !retrying {
+            known.fail_in(open.at.phase);
+        }
     }
 
     fn act(&mut self, action: Action, c: &mut Controller) {
