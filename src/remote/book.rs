@@ -1,6 +1,5 @@
 //! A site's book, in the words of the scripts: what they are told of it, and what they tell.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::scripts::assign;
@@ -56,8 +55,8 @@ impl InForce {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostProof {
     Proven(Proof),
-    /// A run had proven something, and was taken up again since.
-    Withdrawn(RunId),
+    /// The run of this number had proven something, and was taken up again since.
+    Withdrawn(u64),
 }
 
 impl HostProof {
@@ -69,7 +68,7 @@ impl HostProof {
         let run = RunId::parse(words.next()?).ok()?;
         let name = words.next()?;
         if name == "-" {
-            return Some(Self::Withdrawn(run));
+            return Some(Self::Withdrawn(sequence));
         }
         let then: Option<u64> = words.next().and_then(|then| then.parse().ok());
         let age = now.zip(then).and_then(|(now, then)| now.checked_sub(then)).map(Duration::from_secs);
@@ -82,14 +81,14 @@ impl HostProof {
 /// The proof that counts, of all that the hosts of a site say: that of the greatest number. One that any host knows to be withdrawn does not
 /// count, and neither does an older one: the site was left since with something else than it proved.
 pub fn newest(proofs: impl IntoIterator<Item = HostProof>) -> Option<Proof> {
-    let (mut found, mut withdrawn): (Vec<Proof>, BTreeSet<RunId>) = (Vec::new(), BTreeSet::new());
+    let (mut found, mut withdrawn) = (Vec::new(), 0);
     for proof in proofs {
         match proof {
             HostProof::Proven(proof) => found.push(proof),
-            HostProof::Withdrawn(run) => drop(withdrawn.insert(run)),
+            HostProof::Withdrawn(sequence) => withdrawn = withdrawn.max(sequence),
         }
     }
-    found.into_iter().max_by_key(|proof| proof.sequence).filter(|proof| !withdrawn.contains(&proof.run))
+    found.into_iter().max_by_key(|proof| proof.sequence).filter(|proof| proof.sequence > withdrawn)
 }
 
 #[cfg(test)]
@@ -112,7 +111,11 @@ mod tests {
     fn what_one_host_knows_to_be_withdrawn_does_not_count() {
         let away = proven("100 4 20260101-000000-00000000 revision 95 bob@desk");
         let withdrawn = proven("100 4 20260101-000000-00000000 -");
-        assert_eq!(newest([away, withdrawn]), None);
+        assert_eq!(newest([away, withdrawn.clone()]), None);
+        let older = proven("100 3 20251231-000000-00000000 revision 90 bob@desk");
+        assert_eq!(newest([older, withdrawn.clone()]), None);
+        let later = proven("100 5 20260102-000000-00000000 revision 96 bob@desk");
+        assert_eq!(newest([withdrawn, later]).unwrap().sequence, 5);
     }
 
     #[test]
