@@ -97,7 +97,7 @@ pub trait Store: Send + Sync {
         if self.is_started(run)? { Ok(()) } else { Err(HistoryError::NotStarted { run: run.clone() }) }
     }
 
-    /// What a run is gone on with. The events are read once.
+    /// What a run is resumed with, and the last lines of the steps that failed. The events are read once.
     fn known(&self, run: &RunId) -> Result<Known, HistoryError> {
         self.refuse_not_started(run)?;
         let plan = self.plan(run)?;
@@ -106,19 +106,19 @@ pub trait Store: Send + Sync {
             reader.apply(&event);
             summary.apply(&event);
         })?;
-        Ok(Known { past: reader.past, summary, plan })
-    }
-
-    /// The plan of a run and what is known about it, with the last lines of the steps that failed.
-    fn shown(&self, typed: &str) -> Result<(Plan, Summary), HistoryError> {
-        let run = self.find(typed)?;
-        let Known { plan, mut summary, .. } = self.known(&run)?;
         for (host, failure) in summary.failures_mut() {
             // A log that is missing or damaged takes nothing away from what the events say.
-            if let Some(end) = self.end_of_log(&run, host) {
+            if let Some(end) = self.end_of_log(run, host) {
                 failure.tail = last_lines(&end, failure);
             }
         }
+        Ok(Known { past: reader.past, summary, plan })
+    }
+
+    /// The plan of a run and what is known about it.
+    fn shown(&self, typed: &str) -> Result<(Plan, Summary), HistoryError> {
+        let run = self.find(typed)?;
+        let Known { plan, summary, .. } = self.known(&run)?;
         Ok((plan, summary))
     }
 

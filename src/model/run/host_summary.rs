@@ -242,7 +242,9 @@ impl HostSummary {
         self.retrying = None;
         self.activity = Some(Activity { step: step.clone(), kind, attempt, since: at, printed: None });
         // A step that begins again (a retry, a resumed run) has not failed yet.
-        self.failure.take_if(|failure| failure.kind == kind && &failure.step == step);
+        for failure in [&mut self.failure, &mut self.undo_failure] {
+            failure.take_if(|failure| failure.kind == kind && &failure.step == step);
+        }
         let record = self.record(at, step, kind);
         record.attempts = record.attempts.max(attempt);
         record.started = at;
