@@ -26,6 +26,9 @@ pub const DEBUG: &str = "fleet=debug,russh=info";
 
 /// What is logged before the run has its record, in bytes.
 const MAX_EARLY: usize = 256 << 10;
+/// Lines that wait to be written together, in bytes, and how long they wait at most.
+const MAX_HELD: usize = 16 << 10;
+const HELD: Duration = Duration::from_millis(100);
 /// How long the end waits for who reads standard error.
 const FAREWELL: Duration = Duration::from_secs(10);
 /// Longer lines are cut, in bytes.
@@ -38,8 +41,8 @@ static SINKS: LazyLock<Mutex<Sinks>> = LazyLock::new(Mutex::default);
 struct Sinks {
     masker: Arc<Masker>,
     debug_log: Option<DebugLog>,
-    /// Lines from before there was one.
-    early: Vec<u8>,
+    /// Lines that are not in it yet.
+    held: Vec<u8>,
     stderr: Option<Box<dyn Write + Send>>,
 }
 
@@ -49,10 +52,20 @@ impl Sinks {
     }
 
     fn keep(&mut self, line: &[u8]) {
-        match &mut self.debug_log {
-            Some(debug_log) => debug_log.write(line),
-            None if self.early.len() + line.len() <= MAX_EARLY => self.early.extend_from_slice(line),
-            None => {}
+        if self.debug_log.is_some() || self.held.len() + line.len() <= MAX_EARLY {
+            self.held.extend_from_slice(line);
+        }
+        if self.held.len() >= MAX_HELD {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some(debug_log) = &mut self.debug_log
+            && !self.held.is_empty()
+        {
+            debug_log.write(&self.held);
+            self.held.clear();
         }
     }
 
@@ -121,6 +134,7 @@ pub struct Log(());
 impl Drop for Log {
     fn drop(&mut self) {
         // Dropping it waits until all is out; a reader that has stopped reading does not hold up the end.
+        Sinks::get().flush();
         let Some(stderr) = Sinks::get().stderr.take() else { return };
         let (sender, out) = mpsc::channel::<()>();
         let dropped = thread::Builder::new().spawn(move || {
@@ -161,6 +175,7 @@ pub fn start(stderr: Option<(Filter, Box<dyn Write + Send>)>) -> Log {
     let told = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         tracing::error!("{panic}");
+        Sinks::get().flush();
         told(panic);
     }));
     Log(())
@@ -168,16 +183,22 @@ pub fn start(stderr: Option<(Filter, Box<dyn Write + Send>)>) -> Log {
 
 /// From here on the log goes to this file, too, with what was logged before there was one.
 pub fn keep(path: &Path) -> io::Result<()> {
-    let mut debug_log = DebugLog::open(path)?;
-    let mut sinks = Sinks::get();
-    debug_log.write(&std::mem::take(&mut sinks.early));
-    sinks.debug_log = Some(debug_log);
-    Ok(())
+    let debug_log = DebugLog::open(path)?;
+    Sinks::get().debug_log = Some(debug_log);
+    let written = thread::Builder::new().spawn(|| {
+        loop {
+            Sinks::get().flush();
+            thread::sleep(HELD);
+        }
+    });
+    written.map(drop)
 }
 
 /// Why lines are missing in that file, if some are and it was not asked before.
 pub fn trouble() -> Option<io::Error> {
-    Sinks::get().debug_log.as_mut()?.trouble()
+    let mut sinks = Sinks::get();
+    sinks.flush();
+    sinks.debug_log.as_mut()?.trouble()
 }
 
 /// From here on the value is masked in every line.

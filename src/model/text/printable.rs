@@ -9,6 +9,11 @@ use std::fmt::Write as _;
 
 /// All of `bytes`, with everything escaped that a terminal could obey. A newline is escaped too: the caller splits lines.
 pub fn printable(bytes: &[u8]) -> String {
+    if let Ok(text) = str::from_utf8(bytes)
+        && bytes.iter().all(|byte| (b' '..=b'~').contains(byte))
+    {
+        return text.to_owned();
+    }
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
