@@ -1,12 +1,14 @@
 //! A worker's first and last errand on a host: to lock the site there, and to give it back.
 
+use std::future::pending;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::contact::Contact;
+use super::contact::{Contact, Stops};
 use super::message::{Message, Released};
 use crate::model::plan::book::EffectChange;
 use crate::model::run::cause::Cause;
@@ -36,7 +38,7 @@ impl Contact {
         }
         let (mut patience, mut looked_twice) = (PATIENCE.0, false);
         let mut report = loop {
-            let answer = match self.insist(&claim.lock()).await {
+            let answer = match self.insist(&claim.lock(), ONCE_MORE, pending()).await {
                 Ok(answer) => answer,
                 Err(NoAnswer { reason, sent: true }) => return Err(Input::LockUnknown(index, reason)),
                 Err(NoAnswer { reason, .. }) if !self.is_connected() => {
@@ -119,7 +121,7 @@ impl Contact {
         for user in &claim.users {
             let _ = self.ask(&claim.clean(user, farewell.keep)).await;
         }
-        let answer = self.insist(&claim.release(farewell)).await.map_err(|no| no.reason)?;
+        let answer = self.insist(&claim.release(farewell), ONCE_MORE, pending()).await.map_err(|no| no.reason)?;
         let says = |word: &str| answer.lines().any(|line| line == word);
         let taken = answer.lines().find_map(|line| line.strip_prefix("taken ")).map(|by| match by {
             "-" => "somebody took its lock away while it ran".to_owned(),
@@ -134,8 +136,18 @@ impl Contact {
     }
 
     /// Writes into the site's book what a command has begun to leave in force, or has ended.
-    pub(super) async fn note(&mut self, claim: &Claim, change: &EffectChange) -> Result<(), Reason> {
-        let answer = self.insist(&claim.note(change)).await.map_err(|no| no.reason)?;
+    ///
+    /// Like a step, it waits for a connection that broke; what has begun nothing yet waits no longer than the rollout goes forward.
+    pub(super) async fn note(&mut self, claim: &Claim, change: &EffectChange, stops: &Stops) -> Result<(), Reason> {
+        let until = async {
+            tokio::select! {
+                () = stops.stop.cancelled() => {}
+                () = stops.no_start.cancelled(), if !change.begin.is_empty() => {}
+            }
+            stops.why_not_started().into()
+        };
+        let limit = self.host.endpoint.reconnect_timeout;
+        let answer = self.insist(&claim.note(change), limit, until).await.map_err(|no| no.reason)?;
         if answer.lines().any(|line| line == "noted") {
             Ok(())
         } else {
@@ -143,10 +155,17 @@ impl Contact {
         }
     }
 
-    /// Asks again on a new connection when the old one broke: who has the lock already gets it, and who has given it back has.
-    async fn insist(&mut self, question: &Question) -> Result<String, NoAnswer> {
-        let give_up = Instant::now() + ONCE_MORE;
+    /// Asks again on a new connection when the old one broke, for so long, or until there is a reason not to: who has the lock already gets it,
+    /// who has given it back has, and what is in the book already is written once.
+    async fn insist(
+        &mut self,
+        question: &Question,
+        limit: Duration,
+        until: impl Future<Output = Reason>,
+    ) -> Result<String, NoAnswer> {
+        let give_up = Instant::now() + limit;
         let mut sent = false;
+        let mut until = pin!(until);
         loop {
             let reason = match self.ask(question).await {
                 Ok(answer) => return Ok(answer),
@@ -159,7 +178,12 @@ impl Contact {
                 return Err(NoAnswer { reason, sent });
             }
             self.lost(reason, false).await;
-            self.reconnect_within(ONCE_MORE).await.map_err(|reason| NoAnswer { reason, sent })?;
+            let connected = tokio::select! {
+                biased;
+                reason = until.as_mut() => Err(reason),
+                connected = self.reconnect_within(limit) => connected,
+            };
+            connected.map_err(|reason| NoAnswer { reason, sent })?;
         }
     }
 

@@ -147,8 +147,10 @@ impl<'a> Dispatcher<'a> {
             tokio::select! {
                 Some((host, message)) = self.messages.recv() => {
                     self.on_message(host, message);
-                    // What came in together is written together: one flush of the record for all of it.
-                    while let Ok((host, message)) = self.messages.try_recv() {
+                    // What came in together is written together: one flush of the record for all of it. No more than the channel holds:
+                    // hosts that print faster than it is written would keep everything else waiting, an interrupt as well.
+                    for _ in 1..MESSAGES {
+                        let Ok((host, message)) = self.messages.try_recv() else { break };
                         self.on_message(host, message);
                     }
                 }
@@ -209,7 +211,7 @@ impl<'a> Dispatcher<'a> {
     /// The variable's value, when it is one and the same on all hosts that have it.
     pub(super) fn proven(&self, name: &VarName) -> Option<Proven> {
         let mut values = self.hosts.iter().filter_map(|host| host.registered.get(name));
-        let value = values.next()?;
+        let value = values.next().filter(|value| !self.masker.is_in(value))?;
         values.all(|other| other == value).then(|| Proven { name: name.clone(), value: value.clone() })
     }
 

@@ -28,6 +28,10 @@ pub struct Host {
     pub stop: CancellationToken,
     /// The run holds the site's lock there, or may hold it.
     pub locked: bool,
+    /// The same of an earlier controller, for certain.
+    pub was_locked: bool,
+    /// An attempt of a step, or of an undo, by an earlier controller may be running there.
+    pub in_flight: bool,
     /// The greatest number of a run there, when it was locked.
     pub sequence: u64,
     pub registered: BTreeMap<VarName, String>,

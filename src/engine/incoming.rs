@@ -61,12 +61,13 @@ impl Dispatcher<'_> {
         let Some(Busy::Running(attempt)) = self.host(host).busy.take() else { return };
         let Attempt { kind, at, nth } = attempt;
         let (label, step) = (self.label(host), self.path(at));
-        self.spend(host, attempt, &outcome);
+        let registered = captured.zip(self.step(at).register.clone());
+        let on_record = registered.is_none_or(|(value, name)| self.register(host, at, &name, &value));
+        if on_record {
+            self.spend(host, attempt, &outcome);
+        }
         match kind {
             StepKind::Run => {
-                if let (Some(value), Some(name)) = (captured, self.step(at).register.clone()) {
-                    self.register(host, at, &name, &value);
-                }
                 self.keep_for_undo(host, at);
                 let actions = self.decide(Input::StepEnded(host, outcome.clone()));
                 let retrying = actions.iter().any(|action| matches!(action, Action::Retry(h, _) if *h == host));

@@ -30,14 +30,15 @@ impl Dispatcher<'_> {
         let steps = self.run.plan.steps().map(|(.., step)| step);
         let steps = steps.filter(|step| step.durable && step.hosts.contains(index));
         let users: BTreeSet<&UserName> = steps.filter_map(PlanStep::as_user).collect();
+        let host = self.hosts.get(index.0)?;
         let (began, by) = (self.began, word(&self.run.by));
         Some(Claim {
             run: self.run.id.clone(),
             host: index,
             book,
             since: format!("{began:.0} by {by}: {}", self.run.plan.task),
-            resumed: self.past.as_ref().is_some_and(|past| past.was_locked(index)),
-            whole: self.past.as_ref().is_some_and(|past| !past.is_in_flight(index)),
+            resumed: host.was_locked,
+            whole: self.past.is_some() && !host.in_flight,
             users: users.into_iter().cloned().collect(),
         })
     }

@@ -10,6 +10,7 @@ use super::task::{Attempt, Recorded, Task};
 use crate::model::plan::plan::HostIndex;
 use crate::model::run::event::Fact;
 use crate::model::run::host_summary::StepKind;
+use crate::model::run::outcome::StepOutcome;
 use crate::model::run::past::{Past, PastFact};
 use crate::model::run::scheduler::StepIndex;
 
@@ -43,18 +44,16 @@ impl Dispatcher<'_> {
                     begun.insert(host, Attempt { kind: StepKind::Run, at: *at, nth: *attempt });
                 }
                 PastFact::Registered { name, value } => {
-                    let shared = begun.get(&host).is_some_and(|attempt| self.is_shared(attempt.at));
-                    let hosts = if shared { self.hosts.as_mut_slice() } else { std::slice::from_mut(self.host(host)) };
-                    for host in hosts {
-                        host.registered.insert(name.clone(), value.clone());
+                    if let Some(attempt) = begun.remove(&host) {
+                        self.set_variable(host, attempt.at, name, value);
                     }
                 }
                 PastFact::Ended { at, kind: StepKind::Run, outcome, .. } => {
                     self.keep_for_undo(host, *at);
-                    let planned = self.step(*at);
-                    let secret = planned.register.clone().filter(|_| planned.secret_output && outcome.is_success());
-                    if let (Some(name), Some(attempt)) = (secret, begun.get(&host)) {
-                        self.host(host).secrets.push(Attempt { at: *at, ..*attempt });
+                    let registers = self.step(*at).register.clone().filter(|_| *outcome == StepOutcome::Succeeded);
+                    // It has a value, which is not on record: a secret.
+                    if let (Some(name), Some(attempt)) = (registers, begun.remove(&host)) {
+                        self.host(host).secrets.push(Attempt { at: *at, ..attempt });
                         if self.is_shared(*at) {
                             self.unread.insert(name, host);
                         }
@@ -62,13 +61,19 @@ impl Dispatcher<'_> {
                 }
                 PastFact::UndoPlanned { at } => self.keep_for_undo(host, *at),
                 // One that cannot be reached now keeps its lock, and that is told.
-                PastFact::LockRequested | PastFact::Locked => self.host(host).locked = true,
-                PastFact::Taken | PastFact::Released | PastFact::GivenUp => {
-                    self.host(host).locked = false;
-                    self.unread.retain(|_, of| *of != host);
+                PastFact::LockRequested => self.host(host).locked = true,
+                PastFact::Locked => {
+                    self.host(host).locked = true;
+                    self.host(host).was_locked = true;
                 }
-                PastFact::Began { .. } | PastFact::Ended { .. } | PastFact::Unreachable | PastFact::Decided { .. } => {}
+                PastFact::Taken | PastFact::Released | PastFact::GivenUp | PastFact::Unreachable => {
+                    self.host(host).locked = false;
+                }
+                PastFact::Began { .. } | PastFact::Ended { .. } | PastFact::Decided { .. } => {}
             }
+        }
+        for step in past.open_steps().iter().filter(|step| step.is_unknown()) {
+            self.host(step.host).in_flight = true;
         }
     }
 
@@ -76,7 +81,8 @@ impl Dispatcher<'_> {
     pub(super) fn secrets(&mut self, host: HostIndex) -> Vec<Task> {
         let secrets = std::mem::take(&mut self.host(host).secrets);
         let task = |attempt: Attempt| {
-            let command = self.ready(host, &self.run.plan.run(host, attempt.at)?).ok()?;
+            // It is not run: what its command takes may be a secret that was not read yet itself.
+            let command = self.run.plan.run(host, attempt.at)?.bind(|_| Some(String::new())).finish().ok()?;
             Some(self.task(host, attempt, command))
         };
         secrets.into_iter().filter_map(task).collect()
@@ -86,7 +92,7 @@ impl Dispatcher<'_> {
     pub(super) fn restore(&mut self, host: HostIndex, at: StepIndex, value: &str) {
         let Some(name) = self.step(at).register.clone() else { return };
         self.unread.remove(&name);
-        self.register(host, at, &name, value);
+        self.register_secret(host, at, &name, value);
         let is_its_end = |(of, fact): &(HostIndex, &PastFact)| matches!(fact, PastFact::Ended { at: ended, kind: StepKind::Run, .. } if (*of, *ended) == (host, at));
         let is_another = |fact: &PastFact| matches!(fact, PastFact::Registered { name: other, .. } if *other == name);
         let facts = self.past.iter().flat_map(Past::facts).skip_while(|fact| !is_its_end(fact));

@@ -118,9 +118,13 @@ impl Dispatcher<'_> {
     ) -> Result<RemoteCommand, StepOutcome> {
         let bound = command.bind(|name| values.and_then(|values| values.get(name)).cloned());
         bound.finish().map_err(|name| match self.unread.get(&name) {
-            Some(host) => {
+            Some(host) if self.hosts.get(host.0).is_some_and(|host| host.locked) => {
                 let reason = format!("the secret value `{name}` is on {} alone, which is away", self.label(*host));
                 StepOutcome::Detached { reason: reason.into() }
+            }
+            Some(host) => {
+                let host = self.label(*host);
+                not_started(&format!("the secret value `{name}` was on {host} alone, which is out of the run"))
             }
             None => {
                 not_started(&format!("`{name}` was to be registered by an earlier step, which was skipped or failed"))
@@ -133,13 +137,25 @@ impl Dispatcher<'_> {
         self.run.plan.phases.get(at.phase).is_some_and(|phase| phase.once)
     }
 
-    pub(super) fn register(&mut self, host: HostIndex, at: StepIndex, name: &VarName, value: &str) {
-        if self.step(at).secret_output {
-            Arc::make_mut(&mut self.masker).add(value);
-            trace::hide(value);
-        } else {
-            self.tell(Fact::Registered { host: self.label(host), name: name.clone(), value: value.to_owned() });
+    /// False: the value is a secret, and is on record nowhere.
+    pub(super) fn register(&mut self, host: HostIndex, at: StepIndex, name: &VarName, value: &str) -> bool {
+        // What holds a secret is one, too.
+        if self.step(at).secret_output || self.masker.is_in(value) {
+            self.register_secret(host, at, name, value);
+            return false;
         }
+        self.tell(Fact::Registered { host: self.label(host), name: name.clone(), value: value.to_owned() });
+        self.set_variable(host, at, name, value);
+        true
+    }
+
+    pub(super) fn register_secret(&mut self, host: HostIndex, at: StepIndex, name: &VarName, value: &str) {
+        Arc::make_mut(&mut self.masker).add(value);
+        trace::hide(value);
+        self.set_variable(host, at, name, value);
+    }
+
+    pub(super) fn set_variable(&mut self, host: HostIndex, at: StepIndex, name: &VarName, value: &str) {
         let hosts = if self.is_shared(at) { self.hosts.as_mut_slice() } else { std::slice::from_mut(self.host(host)) };
         for host in hosts {
             host.registered.insert(name.clone(), value.to_owned());

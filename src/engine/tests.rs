@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt as _};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::{Observer, Run, Unwritten, execute};
 use crate::model::inventory::ssh::Endpoint;
@@ -35,11 +36,13 @@ struct Network {
     pub unreachable: BTreeSet<&'static str>,
     /// A host is gone after so many.
     pub most: Option<usize>,
+    /// A host that was dropped is away until then.
+    pub away_until: Mutex<Option<Instant>>,
 }
 
 /// `exit N`, `print TEXT`, `lose` (the connection), `cut N STATUS` (prints `part` and loses the connection, the first N times; then prints
 /// `whole` and exits), `stand N` (says nothing for a minute and loses the connection, the first N times), `die` (the connection, before the command was sent, once), `wait` (for ever),
-/// `panic`, `flaky N` (fails the first N times); anything else succeeds.
+/// `drop` (succeeds, and the host is away for five seconds), `panic`, `flaky N` (fails the first N times); anything else succeeds.
 struct ScriptedSession {
     host: String,
     network: Arc<Network>,
@@ -50,7 +53,8 @@ impl Connect for Arc<Network> {
     fn connect<'a>(&'a self, label: &'a HostLabel, _: &'a Endpoint) -> Connecting<'a> {
         let host = label.to_string();
         async move {
-            if self.unreachable.contains(host.as_str()) {
+            let is_away = self.away_until.lock().unwrap().is_some_and(|until| Instant::now() < until);
+            if is_away || self.unreachable.contains(host.as_str()) {
                 return Err(ConnectError::Tcp {
                     address: host,
                     reason: "connection refused".into(),
@@ -87,7 +91,10 @@ impl Session for ScriptedSession {
             }
             // The run comes to the host, or leaves it.
             if text.starts_with("_run=") {
-                let bytes = b"ready\nreleased\n".to_vec();
+                if !self.alive {
+                    return ExecEnd::NotStarted("broken pipe".into());
+                }
+                let bytes = b"ready\nnoted\nreleased\n".to_vec();
                 exec.output.send(OutputChunk { stream: Stream::Stdout, bytes }).await.unwrap();
                 return ExecEnd::Exited(0);
             }
@@ -128,6 +135,11 @@ impl Session for ScriptedSession {
                     ExecEnd::Stopped
                 }
                 ("flaky", times) => ExecEnd::Exited(u8::from(before < times.parse().unwrap())),
+                ("drop", _) => {
+                    self.alive = false;
+                    *self.network.away_until.lock().unwrap() = Some(Instant::now() + Duration::from_secs(5));
+                    ExecEnd::Exited(0)
+                }
                 ("panic", _) => panic!("a bug"),
                 _ => ExecEnd::Exited(0),
             }

@@ -88,9 +88,9 @@ impl Worker {
     }
 
     /// Writes into the site's book, if the run has locked it.
-    async fn note(&mut self, change: &EffectChange) -> Result<(), Reason> {
+    async fn note(&mut self, change: &EffectChange, stops: &Stops) -> Result<(), Reason> {
         match &self.lock {
-            Some(claim) if !change.is_empty() => self.contact.note(claim, change).await,
+            Some(claim) if !change.is_empty() => self.contact.note(claim, change, stops).await,
             Some(_) | None => Ok(()),
         }
     }
@@ -115,7 +115,7 @@ impl Worker {
         let entry = output.entry(stops.may_start(task));
         match self.contact.follow(step, entry, (task, stops), &mut output).await {
             ExecEnd::Absent if stops.may_start(task) => self.guarded(task, stops).await,
-            end => self.ended(end, task, output).await,
+            end => self.ended(end, (task, stops), output).await,
         }
     }
 
@@ -150,7 +150,7 @@ impl Worker {
 
     async fn captured(&mut self, task: &Task, stops: &Stops) -> (StepOutcome, Option<String>) {
         let begin = EffectChange { begin: task.effects.begin.clone(), strike: Vec::new() };
-        if let Err(reason) = self.note(&begin).await {
+        if let Err(reason) = self.note(&begin, stops).await {
             return (StepOutcome::NotStarted { reason }, None);
         }
         let fresh = || Output::of(task, Recorded::default());
@@ -162,7 +162,7 @@ impl Worker {
                 (self.contact.follow(step, Entry::Start, (task, stops), &mut output).await, output)
             }
         };
-        self.ended(end, task, output).await
+        self.ended(end, (task, stops), output).await
     }
 
     /// Runs a plain command; on a new connection when the old one turns out to be gone before it was sent. One that is cut off in the middle is
@@ -182,7 +182,10 @@ impl Worker {
         loop {
             let since = tokio::time::Instant::now();
             let end = self.contact.exec(Remote::Plain(command), task, &stops.stop, &mut output).await;
-            self.contact.lasted(since, false);
+            // One that has to run again from its beginning has made no progress, however long it ran.
+            if !matches!(end, ExecEnd::Lost(_)) {
+                self.contact.lasted(since, false);
+            }
             let reason = match end {
                 ExecEnd::NotStarted(reason) if !self.contact.is_connected() => reason,
                 ExecEnd::Lost(reason) if again && !self.contact.is_connected() => {
@@ -217,7 +220,12 @@ impl Worker {
     }
 
     /// Tells what is left of the output, and how the step ended.
-    async fn ended(&mut self, end: ExecEnd, task: &Task, mut output: Output) -> (StepOutcome, Option<String>) {
+    async fn ended(
+        &mut self,
+        end: ExecEnd,
+        (task, stops): (&Task, &Stops),
+        mut output: Output,
+    ) -> (StepOutcome, Option<String>) {
         // Of a step that goes on, half a line is read again by whoever watches it next.
         if !matches!(end, ExecEnd::Detached(_)) {
             self.tell_rest(&mut output).await;
@@ -226,7 +234,7 @@ impl Worker {
         let strike = EffectChange { begin: Vec::new(), strike: task.effects.strike.clone() };
         if outcome == StepOutcome::Succeeded {
             // What cannot be struck out now stays in the book, and `fleet SITE status` tells it.
-            let _ = self.note(&strike).await;
+            let _ = self.note(&strike, stops).await;
         }
         match output.captured().filter(|_| outcome == StepOutcome::Succeeded).map(value_of) {
             None => (outcome, None),

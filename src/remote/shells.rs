@@ -62,7 +62,7 @@ impl Shells {
                 opened => return opened,
             };
             for (_, shell) in self.idle.drain() {
-                shell.writer.close().await;
+                shell.close(connection.timeouts.channel).await;
             }
             let Some(pause) = pauses.next() else { return Err(refused) };
             sleep(Duration::from_millis(pause)).await;

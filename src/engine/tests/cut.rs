@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::{Memory, Network, outcomes, phase, plan, play, play_with, sent, step, text};
+use crate::model::plan::book::Effect;
 use crate::model::plan::plan::{Guard, Plan, PlanStep};
 use crate::model::run::event::Fact;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::summary::Summary;
-use crate::model::text::name::VarName;
+use crate::model::text::name::{StepName, VarName};
 
 fn guarded(guard: Guard) -> PlanStep {
     let mut guarded = step("b", &[0], "b", Some("undo-b"));
@@ -139,6 +140,31 @@ async fn connections_without_progress_are_made_with_growing_pauses_and_not_for_e
         assert_few_calls(&network, &summary);
         assert!((200..700).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     }
+}
+
+/// It ran again for ever, because each connection stood for a while.
+#[tokio::test(start_paused = true)]
+async fn what_starts_anew_with_each_connection_is_not_run_for_ever() {
+    let mut look = step("b", &[0], "stand 1000", None);
+    look.read_only = true;
+    for step in [look, guarded(Guard::Unless(text("stand 1000")))] {
+        let network = Arc::new(Network::default());
+        let (summary, _) = play(after_a(step), &network).await;
+        assert_few_calls(&network, &summary);
+    }
+}
+
+/// The step failed, and all was undone: what writes into the book waited for the line for two seconds, everything else for ten minutes.
+#[tokio::test(start_paused = true)]
+async fn a_step_whose_effect_cannot_be_noted_waits_for_its_line() {
+    let mut closes = step("b", &[0], "b", Some("undo-b"));
+    let name = StepName::parse("b").unwrap();
+    closes.effect = Some(Effect { name, words: "closed".to_owned() });
+    let mut plan = after_a(closes);
+    plan.phases[0].steps[0] = step("a", &[0], "drop", Some("undo-a"));
+    let network = Arc::new(Network::default());
+    let (summary, memory) = play(plan, &network).await;
+    assert_eq!(outcomes(&summary), [HostOutcome::Succeeded], "{:?}", end_of_b(&memory));
 }
 
 #[tokio::test(start_paused = true)]

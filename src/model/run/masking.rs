@@ -38,6 +38,11 @@ impl Masker {
         }
     }
 
+    /// Does a secret stand in the text?
+    pub fn is_in(&self, text: &str) -> bool {
+        !self.places(text.as_bytes()).is_empty()
+    }
+
     /// Bytes at the end of a piece in which a secret may have begun that is not whole yet.
     pub fn reach(&self) -> usize {
         self.secrets.iter().map(|secret| secret.len() - 1).max().unwrap_or_default()

@@ -96,15 +96,6 @@ impl Past {
         self.facts.push((host, PastFact::GivenUp));
     }
 
-    pub fn was_locked(&self, host: HostIndex) -> bool {
-        self.of_host(host).any(|fact| *fact == PastFact::Locked)
-    }
-
-    /// Is an attempt of a step, or of an undo, in flight on the host, as far as is known?
-    pub fn is_in_flight(&self, host: HostIndex) -> bool {
-        self.open_steps().iter().any(|step| step.host == host && step.is_unknown())
-    }
-
     /// The steps that are in flight, or have ended badly and were not undone: at most one a host.
     pub fn open_steps(&self) -> Vec<OpenStep> {
         let mut open: BTreeMap<HostIndex, OpenStep> = BTreeMap::new();

@@ -167,6 +167,17 @@ fn an_interrupt_while_connecting_ends_at_once() {
     assert!(site.journal().is_empty());
 }
 
+/// Nothing but its output was heard of, until it ended.
+#[test]
+fn an_interrupt_is_heard_while_a_host_prints_faster_than_it_is_shown() {
+    let site = site();
+    let mut running = site.spawn(&["mysite", "run", "--", "exec yes flood"]);
+    running.wait_for_text("flood");
+    interrupt(&mut running, Signal::INT, 1);
+    interrupt(&mut running, Signal::INT, 2);
+    running.wait().expect_code(130);
+}
+
 #[test]
 fn a_terminal_that_closes_does_not_stop_a_deployment() {
     for args in [&["mysite", "deploy"][..], &["mysite", "deploy", "-v"]] {

@@ -1,10 +1,13 @@
 //! Values that steps registered, in a run that another controller goes on with. Those of `secret-output` are on no record, only on the host.
 
+use std::process::Command;
+
 use rustix::process::Signal;
 
 use super::{Site, outcomes};
 use crate::support::files;
 use crate::support::process::wait_for;
+use crate::support::tools::tool;
 
 const RECIPE: &str = r#"
 [[task.deploy.phase]]
@@ -102,4 +105,40 @@ fn while_its_host_is_away_the_others_wait() {
     assert_eq!(undone.len(), 8, "{undone:?}");
     assert!(!files::read(&site.shared().join("journal")).contains("after"));
     site.check_free();
+}
+
+/// It was on record, and shown with `-v`.
+#[test]
+fn a_value_that_holds_a_secret_is_one_too() {
+    let recipe = r#"
+[[task.deploy.step]]
+name = "token"
+run = "echo hunter2-hunter3"
+register = "token"
+secret-output = true
+[[task.deploy.step]]
+name = "url"
+run = "echo https://{{token}}@shop.example"
+register = "url"
+[[task.deploy.step]]
+name = "work"
+run = "touch @SHARED@/working; while [ ! -e @SHARED@/go ]; do sleep 0.02; done"
+[[task.deploy.step]]
+name = "use"
+run = "echo {{url}} >>@SHARED@/journal; echo got {{url}}"
+"#;
+    let site = Site::start("", &["web1"], recipe);
+    let running = site.spawn(&["mysite", "deploy", "-v"]);
+    wait_for("the step", || site.has("working"));
+    running.signal(Signal::KILL);
+    let first = running.wait().all();
+    site.touch("go");
+    let second = site.fleet(&["resume", "-v"]).expect_code(0).all();
+    assert_eq!(site.journal(), ["https://hunter2-hunter3@shop.example"]);
+    let record = site.root().join(".fleet");
+    let found = Command::new(tool("grep")).arg("-r").arg("hunter").arg(&record).output().unwrap();
+    assert!(record.exists() && found.stdout.is_empty(), "{}", String::from_utf8_lossy(&found.stdout));
+    for shown in [first, second] {
+        assert!(!shown.contains("hunter"), "{shown}");
+    }
 }
