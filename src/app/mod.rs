@@ -2,6 +2,7 @@
 
 pub mod books;
 pub mod carry_out;
+pub mod checking;
 pub mod choice;
 pub mod consent;
 pub mod planning;

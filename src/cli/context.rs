@@ -23,6 +23,7 @@ use crate::model::text::hint::Hint;
 use crate::model::text::name::{HostName, UserName};
 use crate::model::text::printable::printable;
 use crate::record::folder::store::FolderStore;
+use crate::record::store::Store;
 use crate::report::words::{counted, hint_lines};
 
 /// The recipes inside the binary.
@@ -113,7 +114,7 @@ impl<'a> Context<'a> {
         width.clamp(1, most)
     }
 
-    pub fn store(&self) -> FolderStore {
+    pub fn store(&self) -> impl Store {
         FolderStore::new(&self.project.root.join(".fleet/runs"))
     }
 

@@ -29,12 +29,7 @@ pub fn most_hosts() -> usize {
 
 /// Refuses a run that would fail half way, on the hosts that come last.
 pub fn suffice_for(plan: &Plan) -> Result<(), Failure> {
-    // Nothing starts before so many hosts are connected that the budget of failures cannot be exceeded by the others; and a host stays
-    // connected while something comes later, can be undone, or is to be proven on all. Only a command runs on one host after the other.
-    let in_turn = plan.max_failures >= plan.hosts.len()
-        && plan.proves.is_none()
-        && plan.phases.len() == 1
-        && plan.steps().all(|(.., step)| step.undo.is_none());
+    let in_turn = plan.works_in_turn();
     let connected = if in_turn { plan.hosts.len().min(plan.parallel) } else { plan.hosts.len() };
     let needed = OWN + connected + plan.hosts.len().min(LOGS);
     let limit = limit();

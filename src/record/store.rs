@@ -22,6 +22,9 @@ pub trait Store: Send + Sync {
     /// Where it is, for people.
     fn place(&self) -> String;
 
+    /// The file for fleet's own log of a run, on this machine.
+    fn debug_log(&self, run: &RunId, plan: &Plan) -> PathBuf;
+
     /// All runs, in the order in which they were recorded.
     fn runs(&self) -> Result<Vec<RunId>, HistoryError>;
 

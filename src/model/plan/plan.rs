@@ -101,6 +101,16 @@ impl Plan {
     pub fn locks(&self) -> bool {
         self.task != AD_HOC && self.phases.iter().flat_map(|phase| &phase.steps).any(|step| !step.read_only)
     }
+
+    /// Is a host disconnected when the next one takes its place? Nothing starts before so many hosts are connected that the budget of
+    /// failures cannot be exceeded by the others; and a host stays connected while something comes later, can be undone, or is to be proven on
+    /// all. Only a command runs on one host after the other.
+    pub fn works_in_turn(&self) -> bool {
+        self.max_failures >= self.hosts.len()
+            && self.proves.is_none()
+            && self.phases.len() == 1
+            && self.steps().all(|(.., step)| step.undo.is_none())
+    }
 }
 
 /// The task of an ad-hoc command.

@@ -36,12 +36,6 @@ impl FolderStore {
         self.runs.join(run.as_str())
     }
 
-    /// Where fleet's own log of the run is kept, beside the record. A host called `debug` has its log under that name already.
-    pub fn debug_log(&self, run: &RunId, plan: &Plan) -> PathBuf {
-        let is_taken = plan.hosts.iter().any(|host| host.label.as_str() == "debug");
-        self.folder(run).join(if is_taken { ".debug.log" } else { "debug.log" })
-    }
-
     fn events_of(&self, run: &RunId) -> PathBuf {
         self.folder(run).join(EVENTS_FILE)
     }
@@ -50,6 +44,12 @@ impl FolderStore {
 impl Store for FolderStore {
     fn place(&self) -> String {
         self.runs.display().to_string()
+    }
+
+    /// A host called `debug` has its log under that name already.
+    fn debug_log(&self, run: &RunId, plan: &Plan) -> PathBuf {
+        let is_taken = plan.hosts.iter().any(|host| host.label.as_str() == "debug");
+        self.folder(run).join(if is_taken { ".debug.log" } else { "debug.log" })
     }
 
     fn runs(&self) -> Result<Vec<RunId>, HistoryError> {
