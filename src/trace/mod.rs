@@ -4,9 +4,10 @@
 //! Everything else only names `tracing`; here is what becomes of it. russh's own log is joined: its connections are tasks of their own, outside
 //! of every span, so its lines have the task's number instead of the host, and the line of the host key says which task is whose.
 //!
-//! Invariant: neither the text of a command nor what it prints is ever logged, only what a login shell says instead; every line is masked ([`hide`]) and made
-//! [`printable`](crate::model::text::printable::printable) before it leaves. Logging never fails and never stops a run. russh never tells more than its debug level, whatever the filter:
-//! below that it tells what is in packets, as numbers, which nobody could mask; and its agent client does so from its debug level on.
+//! Invariant: neither the text of a command nor what it prints is ever logged, only what a login shell says instead; every line is
+//! masked ([`hide`]) and made [`printable`](crate::model::text::printable::printable) before it leaves. Logging never fails and never stops a
+//! run. russh never tells more than its debug level, whatever the filter: below that it tells what is in packets, as numbers, which nobody
+//! could mask; and its agent client does so from its debug level on.
 //!
 //! The state is a static, as the subscriber of `tracing` is one. Rejected: a writer that is handed down to everybody who knows a secret or
 //! opens a record; it would be an argument of half the engine.
