@@ -38,6 +38,7 @@ use crate::support::files;
 use crate::support::hosts::ReadyProject;
 use crate::support::output::Output;
 use crate::support::project::Project;
+use crate::support::user;
 
 /// A site on hosts, with a recipe of its own. In the recipe, `@SHARED@` is a folder that all hosts see.
 pub struct Site {
@@ -162,7 +163,9 @@ fn line(event: &Value) -> String {
 pub fn snapshot(output: &Output) -> String {
     let folder = Regex::new("/tmp/[.]tmp[A-Za-z0-9]+").unwrap();
     let blanks = Regex::new("(?m)(?P<word>[^ \n])  +").unwrap();
-    blanks.replace_all(&folder.replace_all(&output.snapshot(), "[FOLDER]"), "$word  ").into_owned()
+    let operator = format!("{}@{}", user::current(), files::read("/proc/sys/kernel/hostname".as_ref()).trim());
+    let text = output.snapshot().replace(&operator, "[OPERATOR]");
+    blanks.replace_all(&folder.replace_all(&text, "[FOLDER]"), "$word  ").into_owned()
 }
 
 /// How each host ended, in the order of the plan: `web1 succeeded`.
