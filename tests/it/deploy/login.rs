@@ -3,8 +3,8 @@
 use std::net::TcpListener;
 
 use super::{Site, check_stream, outcomes, snapshot};
-use crate::support::files;
 use crate::support::sshd::{Settings, Sshd};
+use crate::support::{files, user};
 
 const RECIPE: &str = r#"
 [[task.deploy.step]]
@@ -95,7 +95,7 @@ fn a_host_that_is_down_refuses() {
 fn a_key_that_the_host_does_not_know_is_told() {
     let site = site();
     files::write(&site["bad"].authorized_keys(), "", 0o600);
-    insta::assert_snapshot!(deploy(&site));
+    insta::assert_snapshot!(deploy(&site).replace(&format!("login as {} ", user::current()), "login as [USER] "));
 }
 
 #[test]

@@ -282,6 +282,8 @@ async fn a_host_that_falls_silent_holds_nobody_up() {
     let mut connector = connector(&sshd.known_hosts(), with_key(&pair));
     connector.timeouts = Timeouts { channel: Duration::from_millis(300), ..timeouts() };
     let mut session = connector.connect(&web1(), &endpoint(sshd.port())).await.unwrap();
+    // sshd may still be about to make the process that serves the login; once it has served, it is there to be stopped.
+    assert_eq!(run_text(&mut *session, "true").await.end, ExecEnd::Exited(0));
     sshd.freeze();
     let end = run_text(&mut *session, "echo no").await.end;
     assert_eq!(end, ExecEnd::NotStarted("the server opened no channel in 0.3 s".into()));
