@@ -177,7 +177,7 @@ pub fn views(context: &Context<'_>, plan: &Arc<Plan>) -> Result<Vec<Box<dyn Repo
         reporters.push(Box::new(Json::new(Outlet::new(io::stdout()).map_err(Failure::environment)?)));
     }
     let live = io::stderr().is_terminal() && !context::is_dumb() && !logging::is_shown(flags) && !flags.quiet;
-    // A view may skip what a terminal that stands still does not show; where output itself is told, nothing may be missing.
+    // A view may skip what a stopped terminal does not show; where output itself is printed, nothing may be missing.
     let may_skip = live && !ad_hoc;
     let detail = match flags.verbose {
         // The live view has a line for each host; what an ad-hoc command prints is its result, and scrolls by above it.

@@ -15,7 +15,7 @@ use crate::model::run::past::{Past, PastFact};
 use crate::model::run::scheduler::StepIndex;
 
 impl Dispatcher<'_> {
-    /// Tells that the run goes on, and what was decided; and knows again what an earlier controller knew.
+    /// Announces that the run continues, and what was decided; restores what an earlier controller knew.
     pub(super) fn resume(&mut self, resumed: Resumed) {
         let Resumed { past, summary, direction, decided, given_up, recorded } = resumed;
         self.summary = summary;

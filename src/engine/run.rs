@@ -36,7 +36,7 @@ pub struct Resumed {
     pub past: Past,
     /// The fold over what happened so far.
     pub summary: Summary,
-    /// Which way it goes on.
+    /// In which direction it continues.
     pub direction: Direction,
     /// Decisions to be told, in the past already.
     pub decided: Vec<(OpenStep, crate::model::run::event::Decision)>,
@@ -54,7 +54,7 @@ pub struct Run {
     pub id: RunId,
     /// Who started it: `user@controller`.
     pub by: String,
-    /// What it goes on from, when an earlier controller began it.
+    /// What it continues from, when an earlier controller began it.
     pub resumed: Option<Resumed>,
     /// Makes the connections.
     pub connector: Arc<dyn Connect>,

@@ -8,7 +8,7 @@ use crate::model::recipe::shell::quote;
 use crate::model::text::name::{RunId, StepName, VarName};
 
 impl Book {
-    /// What the scripts are told of it.
+    /// What the scripts get of it.
     pub fn assignments(&self) -> String {
         assign([
             ("site", self.site.as_str()),
@@ -20,7 +20,7 @@ impl Book {
 }
 
 impl EffectChange {
-    /// What the scripts are told of it.
+    /// What the scripts get of it.
     pub fn assignments(&self) -> String {
         let words = self.begin.iter().flat_map(|effect| [quote(effect.name.as_str()), quote(&effect.words)]);
         let names: Vec<&str> = self.strike.iter().map(StepName::as_str).collect();

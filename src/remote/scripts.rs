@@ -16,7 +16,7 @@ pub static UNLOCK: LazyLock<String> = LazyLock::new(|| compact(include_str!("scr
 pub static EFFECTS: LazyLock<String> = LazyLock::new(|| compact(include_str!("scripts/effects.sh")));
 pub static STEP: LazyLock<String> = LazyLock::new(|| compact(include_str!("scripts/step.sh")));
 
-/// What a script is told before it is called: names and values.
+/// What a script gets before it is called: names and values.
 pub fn assign(values: impl IntoIterator<Item = (&'static str, impl AsRef<str>)>) -> String {
     let lines = values.into_iter().map(|(name, value)| format!("_{name}={}\n", quote(value.as_ref())));
     lines.collect()

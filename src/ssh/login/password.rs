@@ -38,7 +38,7 @@ impl Login<'_> {
             let remark = match &end {
                 Ok(Some(_)) => "the password was refused, and is not tried elsewhere",
                 Ok(None) => "the password was not enough, and is not tried elsewhere",
-                // What sshd does to the last failure that it bears: a wrong password must not go to the next host.
+                // What sshd does at the last failure that it allows: a wrong password must not go to the next host.
                 Err(_) => "no answer to the password, which is not tried elsewhere",
             };
             self.remark(remark.to_owned());

@@ -127,7 +127,7 @@ fn parse_address(text: &str) -> Result<Address, String> {
     Address::parse(text).map_err(|error| error.to_string())
 }
 
-/// Parses all names that the pattern stands for; the first that is wrong is told, as the others are wrong in the same way.
+/// Parses all names that the pattern stands for; reports the first wrong one, as the others are wrong in the same way.
 fn parse_all<T, E: ToString>(
     document: &Document<'_>,
     pattern: &Spanned<Pattern>,
