@@ -3,7 +3,7 @@
 //! INT and TERM interrupt, again and again if need be; USR1 is how `fleet cancel` tells the process that carries out a run. HUP (a closed
 //! terminal) and PIPE are no reason to stop in the middle of a deployment: the run continues, and its record with it.
 //!
-//! While nobody listens, a signal ends fleet as it ends any program. tokio alone would swallow it from the first time that somebody listened:
+//! While nobody listens, INT and TERM end fleet as they end any program. tokio alone would swallow them from the first time that somebody listened:
 //! it never gives a handler back.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,25 +19,15 @@ use crate::model::run::event::Signal;
 
 static LISTENERS: AtomicUsize = AtomicUsize::new(0);
 
-/// Nobody listens: the default of a signal holds.
+/// Nobody listens: INT and TERM have their default effect. HUP and USR1 have none: they must not end a run that is about to say how it went.
 static UNHEARD: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
     let unheard = Arc::default();
-    for (kind, _) in kinds() {
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
         // An error is a signal that nobody can handle.
         let _ = register_conditional_default(kind.as_raw_value(), Arc::clone(&unheard));
     }
     unheard
 });
-
-fn kinds() -> [(SignalKind, Option<Signal>); 4] {
-    [
-        (SignalKind::interrupt(), Some(Signal::Int)),
-        (SignalKind::terminate(), Some(Signal::Term)),
-        // `fleet cancel` from another terminal.
-        (SignalKind::user_defined1(), Some(Signal::Cancel)),
-        (SignalKind::hangup(), None),
-    ]
-}
 
 /// What has come, and what listens for more as long as it lives.
 pub type Listening = (mpsc::Receiver<Signal>, Listener);
@@ -59,7 +49,14 @@ pub fn listen() -> Result<Listening, Failure> {
     // Filled by the operator; a fourth signal means no more than the third.
     let (sender, receiver) = mpsc::channel(4);
     let mut tasks = JoinSet::new();
-    for (kind, told) in kinds() {
+    let kinds = [
+        (SignalKind::interrupt(), Some(Signal::Int)),
+        (SignalKind::terminate(), Some(Signal::Term)),
+        // `fleet cancel` from another terminal.
+        (SignalKind::user_defined1(), Some(Signal::Cancel)),
+        (SignalKind::hangup(), None),
+    ];
+    for (kind, told) in kinds {
         let mut stream = signal(kind).map_err(Failure::environment)?;
         let sender = sender.clone();
         tasks.spawn(async move {
