@@ -28,13 +28,19 @@ impl Findings {
     pub fn plan(&mut self, site: &Site, recipe: &Recipe, overrides: &Overrides, login: &UserName) {
         self.note(advice::of_site(site, recipe));
         // A task that others are made of may need what they register, and is planned with them.
-        let parts: BTreeSet<&TaskName> = recipe.tasks.iter().flat_map(Task::uses).map(|used| &used.value).collect();
+        let parts: BTreeSet<&TaskName> = recipe.all_tasks().flat_map(Task::uses).map(|used| &used.value.task).collect();
         let hosts: Vec<HostName> = site.hosts.iter().map(|host| host.name.clone()).collect();
         let request = Request::without_run((site, &hosts, recipe), overrides, login);
         for task in recipe.tasks.iter().filter(|task| !parts.contains(&task.name)) {
             match planner::plan(Request { tasks: std::slice::from_ref(&task.name), ..request }) {
-                // What is not proven yet will be; a task may be for sites with other roles.
-                Ok(_) | Err(PlanError::Unproven { .. } | PlanError::OtherProven { .. } | PlanError::Empty(_)) => {}
+                // What is not proven yet will be; a task may be for sites with other roles, or of another stage.
+                Ok(_)
+                | Err(
+                    PlanError::Unproven { .. }
+                    | PlanError::OtherProven { .. }
+                    | PlanError::Empty(_)
+                    | PlanError::Stage { .. },
+                ) => {}
                 // It may be set with each run.
                 Err(unset @ (PlanError::Unset { .. } | PlanError::Open(_))) => {
                     self.notes.insert(unset.to_string(), unset.hints());

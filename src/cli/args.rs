@@ -56,6 +56,9 @@ pub enum Verb {
     Tasks {
         /// The site
         site: String,
+        /// Show in which file and line each task, step and variable is written
+        #[arg(long)]
+        origin: bool,
     },
     /// Read every file and tell all that is wrong; contacts nothing
     Check,

@@ -100,7 +100,7 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         }
         Verb::List { explain: Some(selector), .. } => show::explain(&Context::load(flags)?, selector),
         Verb::List { explain: None, site } => show::list(&Context::load(flags)?, site.as_deref()),
-        Verb::Tasks { site } => show::tasks(&Context::load(flags)?, site),
+        Verb::Tasks { site, origin } => show::tasks(&Context::load(flags)?, site, *origin),
         Verb::Check => check::check(&Context::load(flags)?),
         Verb::Init => init::init(flags),
         Verb::Demo { keep, serve } => show_demo(*keep, *serve).await,

@@ -13,7 +13,7 @@ use crate::model::run::exit;
 use crate::model::text::name::HostName;
 use crate::record::store::Store as _;
 use crate::report::logs::{LogQuery, LogStyle};
-use crate::report::{inventory_text, listing, logs};
+use crate::report::{inventory_text, listing, logs, recipe_text};
 
 pub fn list(context: &Context<'_>, selector: Option<&str>) -> Result<u8, Failure> {
     let inventory = &context.project.inventory;
@@ -59,13 +59,13 @@ fn explain_site(context: &Context<'_>, site: &Site, names: &[HostName]) -> Resul
     Ok(inventory_text::explain(site, &hosts, context.color()))
 }
 
-pub fn tasks(context: &Context<'_>, selector: &str) -> Result<u8, Failure> {
+pub fn tasks(context: &Context<'_>, selector: &str, origin: bool) -> Result<u8, Failure> {
     let mut shown = Vec::new();
     for (site, _) in context.targets(selector)? {
         let recipe = context.recipe(site)?;
         if !shown.contains(&&recipe.name) {
             shown.push(&recipe.name);
-            print(&inventory_text::tasks(recipe, context.color()))?;
+            print(&recipe_text::tasks(recipe, origin, context.color()))?;
         }
     }
     Ok(exit::SUCCESS)

@@ -91,7 +91,7 @@ impl Dispatcher<'_> {
         if open || !planned.durable || (planned.secret_output && planned.register.is_some()) {
             return;
         }
-        let user = planned.as_user().cloned();
+        let user = self.run.plan.user(host, attempt.at);
         self.host(host).spent.push((user, attempt.key(host)));
     }
 

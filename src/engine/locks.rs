@@ -8,7 +8,7 @@ use super::host::{Busy, Host};
 use super::message::Released;
 use super::task::Order;
 use crate::model::plan::book::Proof;
-use crate::model::plan::plan::{HostIndex, PlanStep};
+use crate::model::plan::plan::HostIndex;
 use crate::model::run::cause::Cause;
 use crate::model::run::event::{Fact, Proven};
 use crate::model::run::outcome::HostOutcome;
@@ -27,9 +27,8 @@ impl Dispatcher<'_> {
             return None;
         }
         let book = self.run.plan.hosts.get(index.0)?.site_book();
-        let steps = self.run.plan.steps().map(|(.., step)| step);
-        let steps = steps.filter(|step| step.durable && step.hosts.contains(index));
-        let users: BTreeSet<&UserName> = steps.filter_map(PlanStep::as_user).collect();
+        let steps = self.run.plan.steps().filter(|(.., step)| step.durable && step.hosts.contains(index));
+        let users: BTreeSet<UserName> = steps.filter_map(|(at, ..)| self.run.plan.user(index, at)).collect();
         let host = self.hosts.get(index.0)?;
         let (began, by) = (self.began, word(&self.run.by));
         Some(Claim {
@@ -39,7 +38,7 @@ impl Dispatcher<'_> {
             since: format!("{began:.0} by {by}: {}", self.run.plan.task),
             resumed: host.was_locked,
             whole: self.past.is_some() && !host.in_flight,
-            users: users.into_iter().cloned().collect(),
+            users: users.into_iter().collect(),
         })
     }
 

@@ -7,7 +7,7 @@ use super::dispatcher::Dispatcher;
 use super::host::Busy;
 use super::task::{Attempt, Order, Task, Work};
 use crate::model::plan::book::EffectChange;
-use crate::model::plan::command::{CommandTemplate, RemoteCommand};
+use crate::model::plan::command::{CommandTemplate, RemoteCommand, Unfinished};
 use crate::model::plan::plan::{Guard, HostIndex, PlanHost};
 use crate::model::recipe::template::Template;
 use crate::model::run::event::Fact;
@@ -117,17 +117,23 @@ impl Dispatcher<'_> {
         values: Option<&BTreeMap<VarName, String>>,
     ) -> Result<RemoteCommand, StepOutcome> {
         let bound = command.bind(|name| values.and_then(|values| values.get(name)).cloned());
-        bound.finish().map_err(|name| match self.unread.get(&name) {
-            Some(host) if self.hosts.get(host.0).is_some_and(|host| host.locked) => {
-                let reason = format!("the secret value `{name}` is on {} alone, which is away", self.label(*host));
-                StepOutcome::Detached { reason: reason.into() }
-            }
-            Some(host) => {
-                let host = self.label(*host);
-                not_started(&format!("the secret value `{name}` was on {host} alone, which is out of the run"))
-            }
-            None => {
-                not_started(&format!("`{name}` was to be registered by an earlier step, which was skipped or failed"))
+        bound.finish().map_err(|unfinished| {
+            let name = match unfinished {
+                Unfinished::Open(name) => name,
+                Unfinished::User(error) => return not_started(&error.to_string()),
+            };
+            match self.unread.get(&name) {
+                Some(host) if self.hosts.get(host.0).is_some_and(|host| host.locked) => {
+                    let reason = format!("the secret value `{name}` is on {} alone, which is away", self.label(*host));
+                    StepOutcome::Detached { reason: reason.into() }
+                }
+                Some(host) => {
+                    let host = self.label(*host);
+                    not_started(&format!("the secret value `{name}` was on {host} alone, which is out of the run"))
+                }
+                None => not_started(&format!(
+                    "`{name}` was to be registered by an earlier step, which was skipped or failed"
+                )),
             }
         })
     }

@@ -19,6 +19,7 @@ use crate::model::config::diagnostic::{Diagnostic, Source, in_order};
 use crate::model::config::file_error::FileError;
 use crate::model::inventory::inventory::Inventory;
 use crate::model::inventory::inventory_file::{Known, read_inventory};
+use crate::model::recipe::inherit::inherit;
 use crate::model::recipe::recipe::Recipe;
 use crate::model::recipe::recipe_file::{FetchScript, read_recipe};
 use crate::model::recipe::shell::quote;
@@ -134,6 +135,7 @@ pub fn load(root: &Path, options: LoadOptions<'_>) -> Result<Project, ProjectErr
         let file = ReadFile { stem: (*name).to_owned(), source: Some(source), error: None };
         project.read_recipe(&file, &|_| Err(FileError::BuiltIn));
     }
+    inherit(&mut project.recipes, &mut project.broken_recipes);
     Ok(project)
 }
 

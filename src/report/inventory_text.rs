@@ -1,4 +1,4 @@
-//! Sites, hosts and tasks in words.
+//! Sites and hosts in words.
 
 use std::fmt::{Display, Write as _};
 
@@ -9,9 +9,8 @@ use crate::model::config::setting::Origin;
 use crate::model::inventory::inventory::{Host, Site};
 use crate::model::inventory::ssh::Shown;
 use crate::model::plan::planner::Variables;
-use crate::model::recipe::recipe::{Body, Phase, Recipe, Spanned, Step, TaskBody};
 use crate::model::text::fold::fold_names;
-use crate::model::text::name::{HostName, RoleName, TaskName};
+use crate::model::text::name::{HostName, RoleName};
 use crate::model::text::printable::one_line;
 
 /// The table of `fleet list`.
@@ -76,71 +75,5 @@ fn abbreviated(value: &str) -> String {
         0 => format!("{cut}…"),
         1 => format!("{cut}… (1 more line)"),
         _ => format!("{cut}… ({more} more lines)"),
-    }
-}
-
-/// `fleet tasks SITE`: tasks, phases and steps of a recipe, and its variables.
-pub fn tasks(recipe: &Recipe, color: bool) -> String {
-    let mut out = format!("{}: {}\n", Tone::Heading.paint(recipe.name.as_str(), color), one_line(&recipe.doc));
-    for task in &recipe.tasks {
-        let _ = write!(out, "\n{}  {}\n", Tone::Heading.paint(task.name.as_str(), color), one_line(&task.doc));
-        match &task.body {
-            TaskBody::Plain(Body::Tasks(tasks)) => _ = writeln!(out, "  tasks {}", names(tasks)),
-            TaskBody::Plain(Body::Steps(steps)) => add_steps(&mut out, "  ", steps),
-            TaskBody::Phases(phases) => {
-                for phase in phases {
-                    add_phase(&mut out, phase);
-                }
-            }
-        }
-    }
-    let rows: Vec<Vec<Cell>> = recipe
-        .vars
-        .iter()
-        .map(|(name, var)| {
-            let default = match (&var.default, var.required) {
-                (Some(default), _) => format!("[{}]", first_line(&default.to_string())),
-                (None, true) => "required".to_owned(),
-                (None, false) => String::new(),
-            };
-            vec![Cell::plain(format!("  {name}")), Cell::plain(default), Cell::plain(one_line(&var.doc))]
-        })
-        .collect();
-    if !rows.is_empty() {
-        let _ = write!(out, "\n{}\n{}", Tone::Heading.paint("variables", color), columns(&rows, color));
-    }
-    out
-}
-
-/// A default may be a whole script; its first line tells enough.
-fn first_line(text: &str) -> String {
-    let mut lines = text.trim().lines();
-    let first = one_line(lines.next().unwrap_or_default());
-    if lines.next().is_some() { format!("{first} …") } else { first }
-}
-
-fn add_phase(out: &mut String, phase: &Phase) {
-    let mut how = Vec::new();
-    how.extend(phase.on.as_ref().map(|role| format!("on {role}")));
-    how.extend(phase.once.then(|| "once".to_owned()));
-    how.extend(phase.rolling.then(|| "rolling".to_owned()));
-    let how = if how.is_empty() { String::new() } else { format!(" ({})", how.join(", ")) };
-    match &phase.body {
-        Body::Tasks(tasks) => _ = writeln!(out, "  phase {}{how}: {}", phase.name, names(tasks)),
-        Body::Steps(steps) => {
-            let _ = writeln!(out, "  phase {}{how}", phase.name);
-            add_steps(out, "    ", steps);
-        }
-    }
-}
-
-fn names(tasks: &[Spanned<TaskName>]) -> String {
-    tasks.iter().map(|task| task.value.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-fn add_steps(out: &mut String, indent: &str, steps: &[Step]) {
-    for step in steps {
-        let undo = if step.undo.is_some() { "  (with undo)" } else { "" };
-        let _ = writeln!(out, "{indent}step {}{undo}", step.name);
     }
 }

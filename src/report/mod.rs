@@ -16,6 +16,7 @@ pub mod outlet;
 pub mod paint;
 pub mod plain;
 pub mod plan_text;
+pub mod recipe_text;
 pub mod reporter;
 pub mod reporters;
 #[cfg(test)]

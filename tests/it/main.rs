@@ -63,8 +63,10 @@ mod proxy;
 mod quoting;
 #[cfg(test)]
 mod reading;
+
 #[cfg(test)]
 mod readme;
+mod recipes;
 #[cfg(test)]
 mod remote_command;
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! What reads, and does hardly what its author meant: notes of `fleet check`. Nothing here is an error, since all of it can be meant.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
-use crate::model::config::diagnostic::line_at;
+use crate::model::config::diagnostic::{Place, line_at};
 use crate::model::config::setting::Setting;
 use crate::model::inventory::inventory::Site;
-use crate::model::recipe::recipe::{Action, Recipe, Spanned, Step};
+use crate::model::recipe::recipe::{Action, Recipe, Step, Surroundings, Text};
 use crate::model::recipe::shell::{Context, Scanner};
 use crate::model::recipe::template::Template;
 use crate::model::text::encoding::{code_point, false_blank};
@@ -14,7 +13,7 @@ use crate::model::text::name::VarName;
 
 /// What there is to say of a recipe, in the order of its file.
 pub fn of_recipe(recipe: &Recipe) -> Vec<String> {
-    let mut notes = Notes { recipe, found: Vec::new() };
+    let mut notes = Notes::default();
     if let Some(lock) = &recipe.lock {
         notes.folder("lock", lock);
     }
@@ -22,29 +21,23 @@ pub fn of_recipe(recipe: &Recipe) -> Vec<String> {
     for (name, var) in &recipe.vars {
         let Some(default) = var.default.as_ref().map(Template::to_string) else { continue };
         let note = of_value(name, &default, texts.contains(name));
-        notes.found.extend(note.map(|note| (var.span.start, note)));
+        notes.found.extend(note.map(|note| (var.place.clone(), note)));
     }
+    notes.surroundings(&recipe.surroundings);
+    recipe.all_tasks().for_each(|task| notes.surroundings(&task.surroundings));
     for step in recipe.steps() {
-        if let Some(cwd) = &step.cwd {
-            notes.folder("cwd", cwd);
-        }
-        for (name, value) in &step.env {
-            if let Some(home) = literal_home(&value.value.to_string()) {
-                let instead = format!("write an absolute path, or set `{name}` in the command itself");
-                notes.found.push((value.span.start, not_expanded(home.word, &format!("env.{name}"), &instead)));
-            }
-        }
+        notes.surroundings(&step.surroundings);
         for (key, text) in step.shell_texts() {
             let command = text.value.to_string();
             if let Some((offset, note)) = blank_in_command(&command) {
-                notes.found.push((notes.place(&text.span, &command, offset), format!("`{key}` {note}")));
+                notes.found.push((place(&text.place, &command, offset), format!("`{key}` {note}")));
             }
         }
-        if let Some(Action::Script { path, span, content }) = &step.action
+        if let Some(Action::Script { path, place, content }) = &step.action
             && is_shell(content)
             && let Some((offset, note)) = blank_in_command(content)
         {
-            notes.found.push((span.start, format!("line {} of `{path}` {note}", line_at(content, offset))));
+            notes.found.push((place.clone(), format!("line {} of `{path}` {note}", line_at(content, offset))));
         }
     }
     notes.told()
@@ -60,32 +53,46 @@ pub fn of_site(site: &Site, recipe: &Recipe) -> Vec<String> {
     settings.filter(|(name, _)| recipe.uses(name)).filter_map(note).collect()
 }
 
-struct Notes<'a> {
-    recipe: &'a Recipe,
-    found: Vec<(usize, String)>,
+#[derive(Default)]
+struct Notes {
+    found: Vec<(Place, String)>,
 }
 
-impl Notes<'_> {
-    fn folder(&mut self, key: &str, folder: &Spanned<Template>) {
+impl Notes {
+    fn folder(&mut self, key: &str, folder: &Text) {
         if let Some(home) = literal_home(&folder.value.to_string()) {
-            self.found.push((folder.span.start, not_expanded(home.word, key, &home.instead())));
+            self.found.push((folder.place.clone(), not_expanded(home.word, key, &home.instead())));
         }
     }
 
-    /// Where a character of the text stands in the file; where its string begins, when it is written with an escape.
-    fn place(&self, span: &Range<usize>, text: &str, offset: usize) -> usize {
-        let written = self.recipe.source.text.get(span.clone()).unwrap_or_default();
-        let (before, rest) = text.split_at_checked(offset).unwrap_or_default();
-        let same = rest.chars().next().and_then(|c| written.match_indices(c).nth(before.matches(c).count()));
-        same.map_or(span.start, |(place, _)| span.start + place)
+    fn surroundings(&mut self, surroundings: &Surroundings) {
+        if let Some(cwd) = &surroundings.cwd {
+            self.folder("cwd", cwd);
+        }
+        for (name, value) in &surroundings.env {
+            if let Some(home) = literal_home(&value.value.to_string()) {
+                let instead = format!("write an absolute path, or set `{name}` in the command itself");
+                self.found.push((value.place.clone(), not_expanded(home.word, &format!("env.{name}"), &instead)));
+            }
+        }
     }
 
+    /// In the order of the files and their lines.
     fn told(mut self) -> Vec<String> {
-        self.found.sort();
-        let source = &self.recipe.source;
-        let line = |place: usize| line_at(&source.text, place);
-        self.found.iter().map(|(place, note)| format!("{}:{}: {note}", source.path, line(*place))).collect()
+        self.found.sort_by(|(a, note), (b, other)| {
+            (&a.source.path, a.span.start, note).cmp(&(&b.source.path, b.span.start, other))
+        });
+        self.found.iter().map(|(place, note)| format!("{}:{}: {note}", place.source.path, place.line())).collect()
     }
+}
+
+/// Where a character of the text stands in the file; where its string begins, when it is written with an escape.
+fn place(whole: &Place, text: &str, offset: usize) -> Place {
+    let written = whole.source.text.get(whole.span.clone()).unwrap_or_default();
+    let (before, rest) = text.split_at_checked(offset).unwrap_or_default();
+    let same = rest.chars().next().and_then(|c| written.match_indices(c).nth(before.matches(c).count()));
+    let start = whole.span.start + same.map_or(0, |(at, _)| at);
+    Place { source: whole.source.clone(), span: start..whole.span.end }
 }
 
 fn of_value(name: &VarName, value: &str, is_shell_text: bool) -> Option<String> {

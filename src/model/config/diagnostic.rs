@@ -11,6 +11,25 @@ pub struct Source {
     pub text: String,
 }
 
+/// A place in a file that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub source: Arc<Source>,
+    /// Bytes of its text.
+    pub span: Range<usize>,
+}
+
+impl Place {
+    pub fn diagnostic(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(&self.source, self.span.clone(), message)
+    }
+
+    /// From 1.
+    pub fn line(&self) -> usize {
+        line_at(&self.source.text, self.span.start)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     pub source: Arc<Source>,
@@ -21,11 +40,13 @@ pub struct Diagnostic {
     pub label: Option<String>,
     /// Another place of the same file that has to do with it, and what stands beside that.
     pub also: Option<(Range<usize>, String)>,
+    /// Something is missing, perhaps only because a syntax error swallowed it.
+    pub absence: bool,
 }
 
 impl Diagnostic {
     pub fn new(source: &Arc<Source>, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { source: Arc::clone(source), span, message: message.into(), label: None, also: None }
+        Self { source: Arc::clone(source), span, message: message.into(), label: None, also: None, absence: false }
     }
 
     #[must_use]
@@ -43,10 +64,23 @@ impl Diagnostic {
         }
     }
 
+    /// The same, about something that is missing: not shown when a syntax error may have swallowed it.
+    #[must_use]
+    pub fn absent(mut self) -> Self {
+        self.absence = true;
+        self
+    }
+
     #[must_use]
     pub fn also(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
         self.also = Some((span, label.into()));
         self
+    }
+
+    /// The same, about something that is there again; where the first one is in another file, nothing points to it.
+    #[must_use]
+    pub fn first_at(self, first: &Place) -> Self {
+        if first.source == self.source { self.also(first.span.clone(), "first here") } else { self }
     }
 
     /// Line and column, from 1; the column counts characters.

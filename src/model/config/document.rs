@@ -18,7 +18,7 @@ use toml::de::{DeTable, DeValue};
 
 use self::blanks::with_plain_blanks;
 pub use self::item::Item;
-use crate::model::config::diagnostic::{Diagnostic, Source};
+use crate::model::config::diagnostic::{Diagnostic, Place, Source};
 use crate::model::config::setting::{Origin, Setting, Spanned};
 
 /// A file that is being read.
@@ -27,13 +27,7 @@ pub struct Document<'t> {
     root: DeTable<'t>,
     line_starts: Vec<usize>,
     syntax: Vec<Diagnostic>,
-    problems: RefCell<Vec<Problem>>,
-}
-
-struct Problem {
-    diagnostic: Diagnostic,
-    /// Something is missing, perhaps only because a syntax error swallowed it.
-    absence: bool,
+    problems: RefCell<Vec<Diagnostic>>,
 }
 
 impl Document<'_> {
@@ -83,16 +77,15 @@ impl Document<'_> {
 
     /// Reports that something is there again.
     pub fn report_again(&self, span: Range<usize>, first: &Range<usize>, message: impl Into<String>) {
-        self.push(Diagnostic::new(self.source, span, message).also(first.clone(), "first here"));
+        self.push(Diagnostic::new(self.source, span, message).first_at(&self.place(first.clone())));
     }
 
     pub fn push(&self, diagnostic: Diagnostic) {
-        self.problems.borrow_mut().push(Problem { diagnostic, absence: false });
+        self.problems.borrow_mut().push(diagnostic);
     }
 
-    /// Reports that something is missing: not told when syntax errors may have swallowed it.
-    pub fn push_absence(&self, diagnostic: Diagnostic) {
-        self.problems.borrow_mut().push(Problem { diagnostic, absence: true });
+    pub fn place(&self, span: Range<usize>) -> Place {
+        Place { source: Arc::clone(self.source), span }
     }
 
     fn line(&self, offset: usize) -> usize {
@@ -108,9 +101,9 @@ impl Document<'_> {
         let broken: BTreeSet<_> = self.syntax.iter().map(|diagnostic| self.line(diagnostic.span.start)).collect();
         let problems = self.problems.take();
         let told = problems.into_iter().filter(|problem| {
-            broken.is_empty() || !problem.absence && !broken.contains(&self.line(problem.diagnostic.span.start))
+            broken.is_empty() || !problem.absence && !broken.contains(&self.line(problem.span.start))
         });
-        let mut all: Vec<_> = self.syntax.iter().cloned().chain(told.map(|problem| problem.diagnostic)).collect();
+        let mut all: Vec<_> = self.syntax.iter().cloned().chain(told).collect();
         all.sort_by_key(|diagnostic| diagnostic.span.start);
         all.dedup();
         all
@@ -203,7 +196,7 @@ impl<'d> Table<'d> {
         // A key that is there but wrong was reported already.
         if !self.entries.contains_key(key) {
             let message = format!("`{key}` is missing");
-            self.document.push_absence(Diagnostic::new(self.document.source, self.span(), message));
+            self.document.push(Diagnostic::new(self.document.source, self.span(), message).absent());
         }
     }
 

@@ -1,15 +1,14 @@
 //! Sites and hosts, as the files in `hosts/` describe them, and where each value came from.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::model::config::diagnostic::{Diagnostic, Source, in_order};
 use crate::model::config::setting::Setting;
+pub use crate::model::inventory::share::Share;
 use crate::model::inventory::ssh::SshSettings;
+pub use crate::model::inventory::stage::Stage;
 use crate::model::text::name::{Address, HostName, RecipeName, RoleName, SiteName, VarName};
 
 /// All sites, and apart from them what is wrong with the files of others: one broken file stops its own site, not the project.
@@ -96,66 +95,5 @@ impl Default for Rollout {
             max_failures: Setting::default_of(Share::Hosts(0)),
             soak: Setting::default_of(Duration::ZERO),
         }
-    }
-}
-
-/// A number of hosts, or a percentage of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Share {
-    Hosts(usize),
-    /// So many in a hundred, 0 to 100.
-    Percent(u8),
-}
-
-impl Share {
-    /// Reads `3` or `25%`.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text.strip_suffix('%') {
-            Some(percent) => percent.trim().parse().ok().filter(|p| *p <= 100).map(Self::Percent),
-            None => text.trim().parse().ok().map(Self::Hosts),
-        }
-    }
-
-    /// How many of `total` hosts that is, rounded down.
-    pub fn of(self, total: usize) -> usize {
-        match self {
-            Self::Hosts(n) => n.min(total),
-            Self::Percent(p) => total * usize::from(p) / 100,
-        }
-    }
-}
-
-impl fmt::Display for Share {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Hosts(n) => write!(f, "{n}"),
-            Self::Percent(p) => write!(f, "{p}%"),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Upgraded first, and again and again.
-    Test,
-    /// Shown to people.
-    Demo,
-    /// People depend on it.
-    Production,
-}
-
-impl Stage {
-    pub const ALL: [Self; 3] = [Self::Test, Self::Demo, Self::Production];
-}
-
-/// As it is written in a site's file.
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Test => "test",
-            Self::Demo => "demo",
-            Self::Production => "production",
-        })
     }
 }

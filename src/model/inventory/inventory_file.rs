@@ -9,8 +9,10 @@ use crate::model::config::diagnostic::{Diagnostic, Source};
 use crate::model::config::document::{Document, Item, Table};
 use crate::model::config::graph::{chain, walk};
 use crate::model::config::setting::{Setting, Spanned};
-use crate::model::inventory::inventory::{Inventory, Rollout, Share, Site, Stage};
+use crate::model::inventory::inventory::{Inventory, Rollout, Site};
+use crate::model::inventory::share::{batches, share};
 use crate::model::inventory::ssh::SshSettings;
+use crate::model::inventory::stage::Stage;
 use crate::model::recipe::recipe::settable;
 use crate::model::text::name::{RecipeName, SiteName, VarName};
 
@@ -134,39 +136,6 @@ fn recipe(item: &Item<'_>, known: Known<'_>) -> Option<Spanned<RecipeName>> {
     Some(name)
 }
 
-fn share(item: &Item<'_>) -> Option<Spanned<Share>> {
-    if item.is_string() {
-        return item.parsed(|text| {
-            Share::parse(text)
-                .ok_or_else(|| format!("`{text}` is neither a number of hosts nor a percentage from 0% to 100%"))
-        });
-    }
-    match item.integer() {
-        Some(hosts) => Some(Spanned { value: Share::Hosts(hosts), span: item.span.clone() }),
-        None => item.expected_value("a number of hosts, or a percentage such as \"25%\""),
-    }
-}
-
-fn batches(item: &Item<'_>) -> Option<Spanned<Vec<Share>>> {
-    let elements = item.array()?;
-    if elements.is_empty() {
-        item.report("`batches` is empty");
-        return None;
-    }
-    let shares: Vec<_> = elements.iter().map(batch).collect();
-    let value = shares.into_iter().collect::<Option<_>>()?;
-    Some(Spanned { value, span: item.span.clone() })
-}
-
-fn batch(item: &Item<'_>) -> Option<Share> {
-    let share = share(item)?.value;
-    if matches!(share, Share::Hosts(0) | Share::Percent(0)) {
-        item.report("a batch of no hosts");
-        return None;
-    }
-    Some(share)
-}
-
 /// Reads variables; `[vars.backup] dir = …` makes `backup.dir`.
 fn read_vars(table: &Table<'_>) -> BTreeMap<VarName, Setting<String>> {
     let mut found: BTreeMap<VarName, Spanned<String>> = BTreeMap::new();
@@ -215,7 +184,7 @@ impl SiteReader<'_> {
         let table = self.document.root();
         let name = self.name();
         let common = Common::read(&table, self.known, shared);
-        let stage = table.read("stage", |item| item.parsed(stage));
+        let stage = table.read("stage", |item| item.parsed(Stage::parse));
         let follows = table.parsed("follows", SiteName::parse);
         if let Some(target) = &follows
             && !self.stems.contains(&target.value.as_str())
@@ -250,13 +219,6 @@ impl SiteReader<'_> {
         let label = "the file's name is the site's: rename the file";
         SiteName::parse(self.stem).inspect_err(|error| self.document.tell(0..0, error.to_string(), label)).ok()
     }
-}
-
-fn stage(text: &str) -> Result<Stage, String> {
-    Stage::ALL.into_iter().find(|stage| stage.to_string() == text).ok_or_else(|| {
-        let names = Stage::ALL.map(|stage| format!("\"{stage}\""));
-        format!("there is no stage \"{text}\", only {}", names.join(", "))
-    })
 }
 
 #[cfg(test)]

@@ -4,4 +4,6 @@ pub mod host_key;
 pub mod inventory;
 pub mod inventory_file;
 pub mod selector;
+pub mod share;
 pub mod ssh;
+pub mod stage;

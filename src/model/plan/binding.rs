@@ -10,13 +10,13 @@ use crate::model::plan::plan_host::PlanHost;
 use crate::model::plan::step::{Guard, PlanStep};
 use crate::model::plan::values::{ADDRESS, HOST, Values};
 use crate::model::recipe::template::Template;
-use crate::model::text::name::VarName;
+use crate::model::text::name::{UserName, VarName};
 
 /// Values within values. A recipe whose defaults go in a circle is refused when it is read; a file may have been damaged since.
 const MAX_DEPTH: usize = 64;
 
-/// Hosts of the same values for which the same variables are registered.
-type AlikeKey = (*const Values, Vec<bool>);
+/// Hosts of the same values for which the same variables are registered, and the user there.
+type AlikeKey = (*const Values, Vec<bool>, Option<UserName>);
 
 impl Plan {
     /// What the step does on the host, as far as the plan knows.
@@ -37,7 +37,18 @@ impl Plan {
     }
 
     fn bind(&self, command: &CommandTemplate, host: HostIndex, at: StepIndex, after: bool) -> CommandTemplate {
-        command.bind(|name| if self.registers(name, host, at, after) { None } else { self.value(name, host) })
+        let bound =
+            command.bind(|name| if self.registers(name, host, at, after) { None } else { self.value(name, host) });
+        match self.hosts.get(host.0) {
+            Some(host) => bound.for_login(&host.endpoint.user),
+            None => bound,
+        }
+    }
+
+    /// The user as whom the step runs on the host, when that is not the login user.
+    pub fn user(&self, host: HostIndex, at: StepIndex) -> Option<UserName> {
+        let user = self.run(host, at).or_else(|| self.undo(host, at))?.as_user?;
+        UserName::parse(&user.finish().ok()?).ok()
     }
 
     /// Has a step before this one, or with `after` this one, registered the variable for the host?
@@ -57,7 +68,7 @@ impl Plan {
         for host in step.hosts.iter() {
             let Some(planned) = self.hosts.get(host.0) else { continue };
             let open = registered.iter().map(|name| self.registers(name, host, at, true)).collect();
-            groups.entry((Arc::as_ptr(&planned.values), open)).or_default().push((host, planned));
+            groups.entry((Arc::as_ptr(&planned.values), open, self.user(host, at))).or_default().push((host, planned));
         }
         let is_own = |host: &PlanHost| names.iter().any(|name| self.is_of_one_host(name, host, MAX_DEPTH));
         let mut alike: Vec<Vec<HostIndex>> = Vec::new();

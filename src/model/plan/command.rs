@@ -6,12 +6,12 @@ use std::convert::Infallible;
 use serde::{Deserialize, Serialize};
 
 use crate::model::recipe::template::Template;
-use crate::model::text::name::{UserName, VarName};
+use crate::model::text::name::{NameError, UserName, VarName};
 
-/// A command of texts that are templates, or final.
+/// A command of texts that are templates, or final, and a user whose name is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Command<T> {
+pub struct Command<T, U = T> {
     /// Shell text, or the content of a script.
     pub text: T,
     /// The interpreter of a script that is not for plain `sh`, with its arguments, as shell words: `/bin/bash -e`.
@@ -24,46 +24,68 @@ pub struct Command<T> {
     pub env: BTreeMap<String, T>,
     /// Run as this user, through `sudo -n`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub as_user: Option<UserName>,
+    pub as_user: Option<U>,
 }
 
 /// A command whose placeholders may still be open.
 pub type CommandTemplate = Command<Template>;
 
-pub type RemoteCommand = Command<String>;
+pub type RemoteCommand = Command<String, UserName>;
 
-impl<T> Command<T> {
+/// Why a command is not final.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfinished {
+    #[error("nobody has set `{0}`")]
+    Open(VarName),
+    #[error(transparent)]
+    User(#[from] NameError),
+}
+
+impl<T, U> Command<T, U> {
     /// Plain shell text, run in the login folder as the login user.
     pub fn shell(text: impl Into<T>) -> Self {
         Self { text: text.into(), interpreter: None, cwd: None, env: BTreeMap::new(), as_user: None }
     }
 
-    fn try_map<U, E>(&self, change: impl Fn(&T) -> Result<U, E>) -> Result<Command<U>, E> {
+    fn try_map<A, B, E>(
+        &self,
+        change: impl Fn(&T) -> Result<A, E>,
+        user: impl FnOnce(&U) -> Result<Option<B>, E>,
+    ) -> Result<Command<A, B>, E> {
         Ok(Command {
             text: change(&self.text)?,
             interpreter: self.interpreter.clone(),
             cwd: self.cwd.as_ref().map(&change).transpose()?,
             env: self.env.iter().map(|(name, value)| Ok((name.clone(), change(value)?))).collect::<Result<_, E>>()?,
-            as_user: self.as_user.clone(),
+            as_user: self.as_user.as_ref().map(user).transpose()?.flatten(),
         })
     }
 }
 
 impl CommandTemplate {
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
-        std::iter::once(&self.text).chain(&self.cwd).chain(self.env.values())
+        std::iter::once(&self.text).chain(&self.cwd).chain(self.env.values()).chain(&self.as_user)
     }
 
     /// Puts in the values that `value` knows.
     #[must_use]
     pub fn bind(&self, value: impl Fn(&VarName) -> Option<String> + Copy) -> Self {
-        let Ok(bound) = self.try_map(|text| Ok::<_, Infallible>(text.bind(value)));
+        let Ok(bound) = self.try_map(|text| Ok::<_, Infallible>(text.bind(value)), |user| Ok(Some(user.bind(value))));
         bound
     }
 
-    /// The final command, or the first variable that nobody has set.
-    pub fn finish(&self) -> Result<RemoteCommand, VarName> {
-        self.try_map(|text| text.finish().map_err(Clone::clone))
+    /// The same on a host to which that user logs in, who needs no sudo to become himself. Nor does nobody.
+    #[must_use]
+    pub fn for_login(mut self, login: &UserName) -> Self {
+        let is_login = |user: &Template| user.finish().is_ok_and(|user| user.is_empty() || user == login.as_str());
+        self.as_user = self.as_user.filter(|user| !is_login(user));
+        self
+    }
+
+    /// The final command, or why it is none.
+    pub fn finish(&self) -> Result<RemoteCommand, Unfinished> {
+        let finish = |text: &Template| text.finish().map_err(|name| Unfinished::Open(name.clone()));
+        self.try_map(finish, |user| Ok(Some(UserName::parse(&finish(user)?)?)))
     }
 }
 

@@ -6,7 +6,6 @@ use crate::model::plan::blob::{BlobId, Blobs};
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::script::Script;
 use crate::model::recipe::template::Template;
-use crate::model::text::name::UserName;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -25,17 +24,10 @@ impl Operation {
         }
     }
 
-    pub fn as_user(&self) -> Option<&UserName> {
-        match self {
-            Self::Command(command) => command.as_user.as_ref(),
-            Self::Script(script) => script.as_user.as_ref(),
-        }
-    }
-
     pub fn templates(&self) -> Box<dyn Iterator<Item = &Template> + '_> {
         match self {
             Self::Command(command) => Box::new(command.templates()),
-            Self::Script(script) => Box::new(script.cwd.iter().chain(script.env.values())),
+            Self::Script(script) => Box::new(script.cwd.iter().chain(script.env.values()).chain(&script.as_user)),
         }
     }
 

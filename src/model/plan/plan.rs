@@ -18,8 +18,8 @@ use crate::model::plan::values::Values;
 use crate::model::text::name::{PhaseName, SiteName, StepPath, VarName};
 
 /// The version of `plan.json`; a reader refuses any other, and a field that it does not know: what it leaves out of a plan would be left out of
-/// the run that it resumes. Up to version 2 each command stood there once for each host.
-pub const PLAN_VERSION: u32 = 3;
+/// the run that it resumes. Up to version 2 each command stood there once for each host, and up to version 3 a user was a name without placeholders.
+pub const PLAN_VERSION: u32 = 4;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

@@ -26,7 +26,7 @@ use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::{AD_HOC, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep};
 use crate::model::plan::values::Values;
-use crate::model::recipe::recipe::{Recipe, SettingError, Spanned, settable};
+use crate::model::recipe::recipe::{Recipe, SettingError, Text, settable};
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{HostLabel, HostName, NameError, PhaseName, StepPath, UserName, VarName};
 pub use error::PlanError;
@@ -54,7 +54,7 @@ fn targeted<'a>(site: &'a Site, names: &[HostName]) -> impl Iterator<Item = &'a 
 
 /// The folder of the site's book on a host.
 fn bind_book(recipe: &Recipe, variables: &Variables, host: &Host) -> Result<Option<String>, PlanError> {
-    let bind = |lock: &Spanned<Template>| {
+    let bind = |lock: &Text| {
         variables
             .finish(&lock.value, host)
             .map_err(|name| PlanError::Open(format!("`lock` of recipe `{}` uses `{name}`", recipe.name)))

@@ -8,7 +8,6 @@ use crate::model::plan::blob::{BlobId, Blobs};
 use crate::model::plan::command::CommandTemplate;
 use crate::model::recipe::shell::quote;
 use crate::model::recipe::template::Template;
-use crate::model::text::name::UserName;
 
 /// As a [`CommandTemplate`], but for the text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +19,7 @@ pub struct Script {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, Template>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub as_user: Option<UserName>,
+    pub as_user: Option<Template>,
 }
 
 impl Script {

@@ -10,7 +10,7 @@ use crate::model::plan::host_set::HostSet;
 use crate::model::plan::index::HostIndex;
 use crate::model::plan::operation::Operation;
 use crate::model::recipe::template::Template;
-use crate::model::text::name::{StepPath, UserName, VarName};
+use crate::model::text::name::{StepPath, VarName};
 
 fn yes() -> bool {
     true
@@ -98,14 +98,6 @@ impl PlanStep {
 
     pub fn has_undo_on(&self, host: HostIndex) -> bool {
         self.undo.is_some() && self.hosts.contains(host)
-    }
-
-    /// The user that it runs as, when that is not the login user.
-    pub fn as_user(&self) -> Option<&UserName> {
-        match (&self.run, &self.undo) {
-            (Some(run), _) => run.as_user(),
-            (None, undo) => undo.as_ref()?.as_user.as_ref(),
-        }
     }
 
     pub fn templates(&self) -> impl Iterator<Item = &Template> {

@@ -1,15 +1,16 @@
 //! Recipes: files of tasks and their variables, built in or the user's.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::config::diagnostic::Source;
+use crate::model::config::diagnostic::{Place, Source};
 pub use crate::model::config::setting::Spanned;
+use crate::model::inventory::inventory::{Share, Stage};
 use crate::model::plan::plan::{Guard, OnFailure, Retry};
 use crate::model::recipe::template::Template;
-use crate::model::text::name::{NameError, PhaseName, RecipeName, RoleName, StepName, TaskName, UserName, VarName};
+use crate::model::text::name::{NameError, PhaseName, RecipeName, RoleName, StepName, TaskName, VarName};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
@@ -18,11 +19,71 @@ pub struct Recipe {
     pub source: Arc<Source>,
     /// What it is for, in one line.
     pub doc: String,
+    /// The recipe that it inherits from.
+    pub extends: Option<Spanned<RecipeName>>,
+    /// Itself, the recipe that it extends, that which that one extends, and so on.
+    pub lineage: Vec<RecipeName>,
     /// The folder of a site's book on a host ([`crate::model::plan::book`]); in the login user's spool when there is none.
-    pub lock: Option<Spanned<Template>>,
+    pub lock: Option<Text>,
+    /// How steps run that say nothing else, nor does their task.
+    pub surroundings: Surroundings,
     pub vars: BTreeMap<VarName, RecipeVar>,
-    /// Its tasks, in the order of the file.
+    /// Its tasks, in the order of the file; the inherited ones come first.
     pub tasks: Vec<Task>,
+    /// Inherited tasks that were replaced, and that a task still names as `RECIPE:TASK`.
+    pub replaced: Vec<Task>,
+}
+
+/// As whom, where and in which environment a step runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Surroundings {
+    /// Another user, through `sudo -n`. Empty, or the login user: no sudo.
+    pub as_user: Option<Text>,
+    pub cwd: Option<Text>,
+    pub env: BTreeMap<String, Text>,
+}
+
+impl Surroundings {
+    /// What is said here, and where nothing is, what `outer` says.
+    #[must_use]
+    pub fn over(&self, outer: &Self) -> Self {
+        let mut env = outer.env.clone();
+        env.extend(self.env.clone());
+        Self {
+            as_user: self.as_user.clone().or(outer.as_user.clone()),
+            cwd: self.cwd.clone().or(outer.cwd.clone()),
+            env,
+        }
+    }
+
+    pub fn texts(&self) -> impl Iterator<Item = &Text> {
+        self.as_user.iter().chain(&self.cwd).chain(self.env.values())
+    }
+}
+
+/// A task as it is named by others: `restart`, or `git-site:restart` for the one that a recipe inherits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskRef {
+    pub recipe: Option<RecipeName>,
+    pub task: TaskName,
+}
+
+impl TaskRef {
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        match text.split_once(':') {
+            Some((recipe, task)) => Ok(Self { recipe: Some(RecipeName::parse(recipe)?), task: TaskName::parse(task)? }),
+            None => Ok(Self { recipe: None, task: TaskName::parse(text)? }),
+        }
+    }
+}
+
+impl fmt::Display for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(recipe) = &self.recipe {
+            write!(f, "{recipe}:")?;
+        }
+        self.task.fmt(f)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,22 +94,28 @@ pub struct RecipeVar {
     /// Its value when nobody does. It may hold placeholders of other variables.
     pub default: Option<Template>,
     /// Where it is declared.
-    pub span: Range<usize>,
+    pub place: Place,
 }
 
 /// A named, ordered procedure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     pub name: TaskName,
+    /// The recipe that it was written in.
+    pub recipe: RecipeName,
     /// What it does, in one line.
     pub doc: String,
     /// What follows when failures pass the budget; by default undo, on stage test hold.
     pub on_failure: Option<OnFailure>,
     /// The variable that its success proves for sites that follow this one.
-    pub proves: Option<VarName>,
+    pub proves: Option<Spanned<VarName>>,
+    /// Only sites of these stages may run it; all, when it is empty.
+    pub stages: Vec<Stage>,
+    /// How its own steps run that say nothing else.
+    pub surroundings: Surroundings,
     pub body: TaskBody,
     /// Where its name stands.
-    pub span: Range<usize>,
+    pub place: Place,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,18 +134,29 @@ pub struct Phase {
     pub on: Option<RoleName>,
     /// One host for the whole rollout.
     pub once: bool,
-    /// In the site's batches.
-    pub rolling: bool,
+    pub rolling: Rolling,
     pub body: Body,
     /// Where its name stands.
-    pub span: Range<usize>,
+    pub place: Place,
+}
+
+/// How many hosts of a phase work together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Rolling {
+    /// All.
+    #[default]
+    No,
+    /// Batches of the site's sizes.
+    AsSite,
+    /// Batches of these sizes.
+    Batches(Vec<Share>),
 }
 
 /// What a phase, or a task without phases, is made of: exactly one of the two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
     /// `tasks = ["maintenance-on", "cron-off"]`: in a phase their steps, so they may have no `once` or `rolling` phases there.
-    Tasks(Vec<Spanned<TaskName>>),
+    Tasks(Vec<Spanned<TaskRef>>),
     /// `[[…step]]`.
     Steps(Vec<Step>),
 }
@@ -91,14 +169,11 @@ pub struct Step {
     /// What it does; none of a step that is only an `undo`.
     pub action: Option<Action>,
     /// What takes it back. Runs in the same folder, environment and user.
-    pub undo: Option<Spanned<Template>>,
+    pub undo: Option<Text>,
     pub guard: Option<StepGuard>,
     /// Only hosts with this role.
     pub on: Option<RoleName>,
-    /// Run as this user, through `sudo -n`.
-    pub as_user: Option<UserName>,
-    pub cwd: Option<Spanned<Template>>,
-    pub env: BTreeMap<String, Spanned<Template>>,
+    pub surroundings: Surroundings,
     /// Longest running time.
     pub timeout: Option<Duration>,
     /// Longest time without output.
@@ -118,26 +193,26 @@ pub struct Step {
     /// What it leaves in force until it is undone or ended, in human words.
     pub in_force: Option<String>,
     /// The steps, of whatever task, whose effect this one takes away again.
-    pub ends: Vec<StepName>,
+    pub ends: Vec<Spanned<StepName>>,
     /// Where its name stands.
-    pub span: Range<usize>,
+    pub place: Place,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    Run(Spanned<Template>),
+    Run(Text),
     /// A file beside the recipe, sent along as it is; its first line may name an interpreter.
     Script {
         /// Its path, relative to the recipe's folder.
         path: String,
-        span: Range<usize>,
+        place: Place,
         /// Its content. Placeholders are not read in it: values come by `env`.
         content: String,
     },
 }
 
 impl Action {
-    pub fn shell_text(&self) -> Option<&Spanned<Template>> {
+    pub fn shell_text(&self) -> Option<&Text> {
         match self {
             Self::Run(text) => Some(text),
             Self::Script { .. } => None,
@@ -146,22 +221,49 @@ impl Action {
 }
 
 /// A guard, in shell text.
-pub type StepGuard = Guard<Spanned<Template>>;
+pub type StepGuard = Guard<Text>;
+
+/// Text with placeholders, and where it stands. It names its file: a recipe may be made of several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    pub value: Template,
+    pub place: Place,
+}
 
 impl Recipe {
     pub fn task(&self, name: &str) -> Option<&Task> {
         self.tasks.iter().find(|task| task.name.as_str() == name)
     }
 
+    /// All tasks, also replaced ones that are still in use.
+    pub fn all_tasks(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.iter().chain(&self.replaced)
+    }
+
+    /// The task that is meant: with a recipe's name the one that this recipe has, which it may inherit itself.
+    pub fn resolve(&self, named: &TaskRef) -> Option<&Task> {
+        let Some(recipe) = &named.recipe else { return self.task(named.task.as_str()) };
+        let age = |name: &RecipeName| self.lineage.iter().position(|of| of == name);
+        let least = age(recipe)?;
+        let fits = self.all_tasks().filter(|task| task.name == named.task && age(&task.recipe) >= Some(least));
+        fits.min_by_key(|task| age(&task.recipe))
+    }
+
     /// All steps of all tasks, in the order of the file.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.tasks.iter().flat_map(Task::steps)
+        self.all_tasks().flat_map(Task::steps)
+    }
+
+    /// The texts of the recipe itself: not those of its steps.
+    pub fn own_texts(&self) -> impl Iterator<Item = &Text> {
+        let of_tasks = self.all_tasks().flat_map(|task| task.surroundings.texts());
+        self.lock.iter().chain(self.surroundings.texts()).chain(of_tasks)
     }
 
     /// Does the recipe declare the variable, or does a step of it use it?
     pub fn uses(&self, name: &VarName) -> bool {
         self.vars.contains_key(name)
-            || self.lock.iter().flat_map(|lock| lock.value.names()).any(|n| n == name)
+            || self.own_texts().flat_map(|text| text.value.names()).any(|n| n == name)
             || self.steps().flat_map(Step::templates).any(|text| text.names().any(|n| n == name))
     }
 }
@@ -185,7 +287,7 @@ pub fn settable(name: &str) -> Result<VarName, SettingError> {
 
 impl Step {
     /// Its texts for the shell, each with its key.
-    pub fn shell_texts(&self) -> impl Iterator<Item = (&'static str, &Spanned<Template>)> {
+    pub fn shell_texts(&self) -> impl Iterator<Item = (&'static str, &Text)> {
         let run = self.action.as_ref().and_then(Action::shell_text).map(|text| ("run", text));
         let guard = self.guard.as_ref().map(|guard| match guard {
             Guard::Unless(text) => ("unless", text),
@@ -195,17 +297,17 @@ impl Step {
         [run, guard, undo].into_iter().flatten()
     }
 
-    /// The texts of the folder and the environment in which it runs.
-    pub fn around(&self) -> impl Iterator<Item = &Spanned<Template>> {
-        self.cwd.iter().chain(self.env.values())
-    }
-
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
-        self.shell_texts().map(|(_, text)| text).chain(self.around()).map(|text| &text.value)
+        self.shell_texts().map(|(_, text)| text).chain(self.surroundings.texts()).map(|text| &text.value)
     }
 }
 
 impl Task {
+    /// Does its success prove the value of that variable?
+    pub fn proves_value(&self, name: &VarName) -> bool {
+        self.proves.as_ref().is_some_and(|proves| proves.value == *name)
+    }
+
     /// What it and its phases are made of, with the role of the phase.
     pub fn bodies(&self) -> impl Iterator<Item = (Option<&RoleName>, &Body)> {
         let (phases, plain): (&[Phase], _) = match &self.body {
@@ -224,7 +326,7 @@ impl Task {
     }
 
     /// The tasks that it names, itself or in its phases.
-    pub fn uses(&self) -> impl Iterator<Item = &Spanned<TaskName>> {
+    pub fn uses(&self) -> impl Iterator<Item = &Spanned<TaskRef>> {
         self.bodies().flat_map(|(_, body)| match body {
             Body::Tasks(tasks) => tasks.as_slice(),
             Body::Steps(_) => &[],

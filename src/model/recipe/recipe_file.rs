@@ -2,10 +2,8 @@
 //!
 //! A task or phase with errors is kept, with what could be read, so that others that name it are not told to name nothing.
 
-mod check;
 mod step;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,23 +11,35 @@ use std::sync::Arc;
 use crate::model::config::diagnostic::{Diagnostic, Source};
 use crate::model::config::document::{Document, Item, Table};
 use crate::model::config::file_error::FileError;
+use crate::model::inventory::share::batches;
+use crate::model::inventory::stage::Stage;
 use crate::model::plan::plan::OnFailure;
-use crate::model::recipe::recipe::{Body, Phase, Recipe, RecipeVar, Spanned, Step, Task, TaskBody, settable};
+use crate::model::recipe::check::check;
+use crate::model::recipe::recipe::{
+    Body, Phase, Recipe, RecipeVar, Rolling, Spanned, Step, Surroundings, Task, TaskBody, TaskRef, Text, settable,
+};
 use crate::model::recipe::template::{Language, Template};
-use crate::model::text::name::{PhaseName, RecipeName, RoleName, StepName, TaskName, VarName};
+use crate::model::text::name::{PhaseName, RecipeName, RoleName, TaskName, UserName, VarName};
 
 /// Words after a site's name on the command line: no task may be called so.
 pub const SITE_VERBS: [&str; 8] =
     ["run", "trust", "distribute-keys", "rotate-keys", "revoke-keys", "status", "check", "unlock"];
+
+/// Site verbs to which a recipe may add what it knows: `fleet SITE check`, `fleet SITE status`.
+pub const LOOKING_TASKS: [&str; 2] = ["check", "status"];
 
 /// Fetches a script by its path, relative to the recipe's folder.
 pub type FetchScript<'a> = &'a dyn Fn(&str) -> Result<String, FileError>;
 
 pub fn read_recipe(name: RecipeName, source: &Arc<Source>, script: FetchScript<'_>) -> Result<Recipe, Vec<Diagnostic>> {
     let (recipe, diagnostics) = Document::read(source, |document| {
-        let reader = Reader { document, script, later: RefCell::default() };
-        let recipe = reader.read(name, source);
-        check::check(document, &recipe, &reader.later.take());
+        let recipe = Reader { document, script }.read(name, source);
+        // What it inherits is known when all recipes are read.
+        if recipe.extends.is_none() {
+            for diagnostic in check(&recipe) {
+                document.push(diagnostic);
+            }
+        }
         recipe
     });
     if diagnostics.is_empty() { Ok(recipe) } else { Err(diagnostics) }
@@ -38,41 +48,39 @@ pub fn read_recipe(name: RecipeName, source: &Arc<Source>, script: FetchScript<'
 struct Reader<'a> {
     document: &'a Document<'a>,
     script: FetchScript<'a>,
-    later: RefCell<Later>,
-}
-
-/// Names whose targets can be checked only when all of the file is read.
-#[derive(Default)]
-struct Later {
-    proves: Vec<Spanned<VarName>>,
-    ends: Vec<Spanned<StepName>>,
 }
 
 impl<'a> Reader<'a> {
     fn read(&self, name: RecipeName, source: &Arc<Source>) -> Recipe {
         let root = self.document.root();
         let mut recipe = Recipe {
+            lineage: vec![name.clone()],
             name,
             source: Arc::clone(source),
             doc: String::new(),
+            extends: None,
             lock: None,
+            surroundings: Surroundings::default(),
             vars: BTreeMap::new(),
             tasks: Vec::new(),
+            replaced: Vec::new(),
         };
         if let Some(table) = root.table("recipe") {
             recipe.doc = doc(&table);
+            recipe.extends = table.parsed("extends", RecipeName::parse);
             recipe.lock = table.item("lock").and_then(|lock| template(&lock, Language::Plain));
+            recipe.surroundings = surroundings(&table);
             table.finish();
         }
         if let Some(vars) = root.table("vars") {
             self.vars(&mut recipe.vars, &vars, "");
         }
         for item in root.table("task").map(|tasks| tasks.items()).unwrap_or_default() {
-            recipe.tasks.extend(self.task(&item));
+            recipe.tasks.extend(self.task(&item, &recipe.name));
         }
-        if root.item("task").is_none() {
+        if root.item("task").is_none() && recipe.extends.is_none() {
             let diagnostic = Diagnostic::new(source, 0..0, "the recipe has no tasks");
-            self.document.push_absence(diagnostic.label("add a table `[task.NAME]`"));
+            self.document.push(diagnostic.label("add a table `[task.NAME]`").absent());
         }
         root.finish();
         recipe
@@ -99,14 +107,14 @@ impl<'a> Reader<'a> {
             let Some(name) = item.parsed_key(&name, settable) else { continue };
             if let Some(first) = vars.get(&name) {
                 let message = format!("variable `{name}` is declared twice");
-                self.document.report_again(item.key_span, &first.span, message);
+                self.document.report_again(item.key_span, &first.place.span, message);
                 continue;
             }
-            vars.insert(name, Self::var(&inner, item.key_span));
+            vars.insert(name, self.var(&inner, item.key_span));
         }
     }
 
-    fn var(table: &Table<'_>, span: Range<usize>) -> RecipeVar {
+    fn var(&self, table: &Table<'_>, span: Range<usize>) -> RecipeVar {
         let required = table.boolean("required");
         let default = table.item("default");
         if let (Some(Spanned { value: true, .. }), Some(default)) = (&required, &default) {
@@ -116,15 +124,16 @@ impl<'a> Reader<'a> {
             doc: doc(table),
             required: required.is_some_and(|required| required.value),
             default: default.and_then(|item| plain(&item)).map(|template| template.value),
-            span,
+            place: self.document.place(span),
         };
         table.finish();
         var
     }
 
-    fn task(&self, item: &Item<'a>) -> Option<Task> {
+    fn task(&self, item: &Item<'a>, recipe: &RecipeName) -> Option<Task> {
         let name = item.parsed_key(item.key, TaskName::parse)?;
-        if SITE_VERBS.contains(&item.key.replace('_', "-").as_str()) {
+        let looks = LOOKING_TASKS.contains(&name.as_str());
+        if !looks && SITE_VERBS.contains(&item.key.replace('_', "-").as_str()) {
             return item.refuse_key(format!("a task can not be called `{name}`: that is a word of the command line"));
         }
         let table = item.table()?;
@@ -134,7 +143,9 @@ impl<'a> Reader<'a> {
             _ => Err(format!("`on-failure` is \"undo\" or \"hold\", not \"{text}\"")),
         });
         let proves = table.parsed("proves", VarName::parse);
-        self.later.borrow_mut().proves.extend(proves.clone());
+        let stages = table.array("stages").unwrap_or_default();
+        let stages: Vec<_> = stages.iter().filter_map(|stage| stage.parsed(Stage::parse)).collect();
+        let surroundings = surroundings(&table);
         let (phases, steps, tasks) = (table.item("phase"), table.item("step"), table.item("tasks"));
         self.exactly_one(&item.key_span, &[("phase", &phases), ("step", &steps), ("tasks", &tasks)]);
         let body = if let Some(phases) = phases {
@@ -144,12 +155,27 @@ impl<'a> Reader<'a> {
         };
         let task = Task {
             name,
+            recipe: recipe.clone(),
             doc: doc(&table),
             on_failure: on_failure.map(|on_failure| on_failure.value),
-            proves: proves.map(|proves| proves.value),
+            proves,
+            stages: stages.into_iter().map(|stage| stage.value).collect(),
+            surroundings,
             body,
-            span: item.key_span.clone(),
+            place: self.document.place(item.key_span.clone()),
         };
+        let changing = task.steps().find(|step| !step.read_only && step.action.is_some() || step.undo.is_some());
+        if let (true, Some(step)) = (looks, changing) {
+            self.document.tell(
+                step.place.span.clone(),
+                format!("task `{}` may only look", task.name),
+                "every step of it must be `read-only = true`",
+            );
+        }
+        if let (0, Some(text)) = (task.steps().count(), task.surroundings.texts().next()) {
+            let message = "`as`, `cwd` and `env` are for the task's own steps, and it has none";
+            self.document.tell(text.place.span.clone(), message, "set them in the tasks that it names");
+        }
         table.finish();
         Some(task)
     }
@@ -179,17 +205,17 @@ impl<'a> Reader<'a> {
 
     fn phases(&self, item: &Item<'a>) -> Vec<Phase> {
         let two = "the task has two phases";
-        self.named(item, |table| self.phase(table), |phase| (phase.name.as_str(), &phase.span), two)
+        self.named(item, |table| self.phase(table), |phase| (phase.name.as_str(), &phase.place.span), two)
     }
 
     fn phase(&self, table: &Table<'a>) -> Option<Phase> {
         let name = table.parsed("name", PhaseName::parse);
         table.missing("name");
         let on = table.parsed("on", RoleName::parse).map(|on| on.value);
-        let (once, rolling) = (table.boolean("once"), table.boolean("rolling"));
-        if let (Some(Spanned { value: true, .. }), Some(Spanned { value: true, span })) = (&once, &rolling) {
-            let message = "a phase that runs `once`, on one host, has no batches to roll in";
-            self.document.report(span.clone(), message);
+        let (once, key) = (table.boolean("once"), table.item("rolling"));
+        let rolling = key.as_ref().map_or(Rolling::No, rolling);
+        if let (Some(Spanned { value: true, .. }), true, Some(key)) = (&once, rolling != Rolling::No, &key) {
+            key.report("a phase that runs `once`, on one host, has no batches to roll in");
         }
         let (steps, tasks) = (table.item("step"), table.item("tasks"));
         self.exactly_one(&table.span(), &[("step", &steps), ("tasks", &tasks)]);
@@ -201,9 +227,9 @@ impl<'a> Reader<'a> {
             name: name.value,
             on,
             once: once.is_some_and(|once| once.value),
-            rolling: rolling.is_some_and(|rolling| rolling.value),
+            rolling,
             body,
-            span: name.span,
+            place: self.document.place(name.span),
         })
     }
 
@@ -215,7 +241,7 @@ impl<'a> Reader<'a> {
     }
 
     fn steps(&self, item: &Item<'a>) -> Vec<Step> {
-        self.named(item, |table| self.step(table), |step| (step.name.as_str(), &step.span), "two steps are")
+        self.named(item, |table| self.step(table), |step| (step.name.as_str(), &step.place.span), "two steps are")
     }
 
     fn exactly_one(&self, span: &Range<usize>, keys: &[(&'static str, &Option<Item<'a>>)]) {
@@ -225,7 +251,7 @@ impl<'a> Reader<'a> {
             [_] => {}
             [] => {
                 let diagnostic = Diagnostic::new(self.document.source, span.clone(), "nothing to do here");
-                self.document.push_absence(diagnostic.label(format!("it needs {}", names.join(" or "))));
+                self.document.push(diagnostic.label(format!("it needs {}", names.join(" or "))).absent());
             }
             [first, second, ..] => {
                 let message = format!("`{}` and `{}` exclude each other", first.key, second.key);
@@ -235,12 +261,44 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn task_names(item: &Item<'_>) -> Vec<Spanned<TaskName>> {
+fn task_names(item: &Item<'_>) -> Vec<Spanned<TaskRef>> {
     let Some(elements) = item.array() else { return Vec::new() };
     if elements.is_empty() {
         item.report(format!("`{}` is empty", item.key));
     }
-    elements.iter().filter_map(|element| element.parsed(TaskName::parse)).collect()
+    elements.iter().filter_map(|element| element.parsed(TaskRef::parse)).collect()
+}
+
+/// `as`, `cwd` and `env`, of a recipe, a task or a step.
+fn surroundings(table: &Table<'_>) -> Surroundings {
+    let as_user = table.item("as").and_then(|item| as_user(&item));
+    let cwd = table.item("cwd").and_then(|cwd| template(&cwd, Language::Plain));
+    let env = table.table("env").map(|env| step::read_env(&env)).unwrap_or_default();
+    Surroundings { as_user, cwd, env }
+}
+
+/// A user's name, or what becomes one.
+fn as_user(item: &Item<'_>) -> Option<Text> {
+    let text = template(item, Language::Plain)?;
+    if let Ok(name) = text.value.finish()
+        && !name.is_empty()
+        && let Err(error) = UserName::parse(&name)
+    {
+        item.report(error.to_string());
+        return None;
+    }
+    Some(text)
+}
+
+/// `rolling = true`, or the sizes of the batches: `rolling = ["1", "25%"]`.
+fn rolling(item: &Item<'_>) -> Rolling {
+    if item.is_array() {
+        return batches(item).map_or(Rolling::No, |sizes| Rolling::Batches(sizes.value));
+    }
+    match item.boolean() {
+        Some(Spanned { value: true, .. }) => Rolling::AsSite,
+        Some(_) | None => Rolling::No,
+    }
 }
 
 /// One line of text about something; empty when there is none.
@@ -253,18 +311,18 @@ fn doc(table: &Table<'_>) -> String {
 }
 
 /// Reads a template; what is wrong in it is told at its own place.
-fn template(item: &Item<'_>, language: Language) -> Option<Spanned<Template>> {
+fn template(item: &Item<'_>, language: Language) -> Option<Text> {
     let parsed = Template::parse(item.string()?.value, language)
         .inspect_err(|error| item.document.report(item.place(error.offset), error.problem.to_string()));
-    Some(Spanned { value: parsed.ok()?, span: item.span.clone() })
+    Some(Text { value: parsed.ok()?, place: item.document.place(item.span.clone()) })
 }
 
 /// A text of which no shell reads anything: a template, a number or a boolean.
-fn plain(item: &Item<'_>) -> Option<Spanned<Template>> {
+fn plain(item: &Item<'_>) -> Option<Text> {
     if item.is_string() {
         return template(item, Language::Plain);
     }
-    item.text().map(|text| Spanned { value: Template::literal(&text.value), span: text.span })
+    item.text().map(|text| Text { value: Template::literal(&text.value), place: item.document.place(text.span) })
 }
 
 #[cfg(test)]

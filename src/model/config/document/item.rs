@@ -151,6 +151,10 @@ impl<'d> Item<'d> {
         self.value.is_table()
     }
 
+    pub fn is_array(&self) -> bool {
+        self.value.is_array()
+    }
+
     pub fn is_string(&self) -> bool {
         self.value.is_str()
     }

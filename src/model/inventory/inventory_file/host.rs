@@ -19,7 +19,7 @@ pub(super) fn read_hosts(root: &Table<'_>, ssh: &SshSettings, left: &mut usize) 
     if entries.as_ref().is_some_and(Vec::is_empty) || entries.is_none() && root.item("host").is_none() {
         let span = root.item("host").map_or(0..0, |item| item.span);
         let diagnostic = Diagnostic::new(root.document.source, span, "the site has no hosts");
-        root.document.push_absence(diagnostic.label("add a table `[[host]]` with a `name`"));
+        root.document.push(diagnostic.label("add a table `[[host]]` with a `name`").absent());
     }
     let mut hosts = Vec::new();
     let mut seen = Seen::default();

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::config::setting::Origin;
 use crate::model::inventory::inventory::Host;
+use crate::model::inventory::share::Share;
 use crate::model::inventory::ssh::SshSettings;
 use crate::model::text::name::UserName;
 

@@ -18,9 +18,9 @@ use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep};
 use crate::model::plan::script::Script;
 use crate::model::plan::values::Values;
-use crate::model::recipe::recipe::{Action, Spanned, Step};
+use crate::model::recipe::recipe::{Action, Rolling, Step, Surroundings, Task, Text};
 use crate::model::recipe::template::Template;
-use crate::model::text::name::{HostName, TaskName, VarName};
+use crate::model::text::name::{HostName, TaskName, UserName, VarName};
 
 pub struct Builder<'a> {
     request: Request<'a>,
@@ -71,7 +71,7 @@ impl<'a> Builder<'a> {
         }
         let mut tasks = request.tasks.iter().rev().filter_map(|name| phases::find(request.recipe, name.as_str()).ok());
         Ok(Self {
-            proves: tasks.find_map(|task| task.proves.clone()),
+            proves: tasks.find_map(|task| task.proves.clone()).map(|proves| proves.value),
             takes_proof: None,
             whole: targeted.len() == request.site.hosts.len(),
             variables,
@@ -88,6 +88,7 @@ impl<'a> Builder<'a> {
 
     pub fn build(mut self, flat: &[FlatPhase<'_>]) -> Result<Plan, PlanError> {
         let Request { site, recipe, tasks, overrides, .. } = self.request;
+        self.refuse_stage()?;
         let phases: Vec<PlanPhase> = flat.iter().filter_map(|phase| self.phase(phase, flat)).collect();
         let basis = self.basis()?;
         if !self.problems.is_empty() {
@@ -132,6 +133,23 @@ impl<'a> Builder<'a> {
         })
     }
 
+    /// Some tasks are not for every site: one that wipes a database is not for production, whoever types its name.
+    fn refuse_stage(&self) -> Result<(), PlanError> {
+        let Request { site, recipe, tasks, .. } = self.request;
+        let stage = site.stage.as_ref().map(|stage| stage.value);
+        let allows = |task: &&Task| task.stages.is_empty() || stage.is_some_and(|stage| task.stages.contains(&stage));
+        match phases::reached(recipe, tasks).into_iter().find(|task| !allows(task)) {
+            None => Ok(()),
+            Some(task) => Err(PlanError::Stage {
+                task: task.name.clone(),
+                site: site.name.clone(),
+                stage,
+                stages: task.stages.clone(),
+                place: task.place.clone(),
+            }),
+        }
+    }
+
     /// The values that the steps use: those that all hosts share, and the hosts with the others.
     fn hosts_and_values(&self) -> Result<(Values, Vec<PlanHost>), PlanError> {
         let Request { site, recipe, overrides, login, .. } = self.request;
@@ -165,7 +183,7 @@ impl<'a> Builder<'a> {
             return Ok(Some(Basis { site: followed, name: variable.clone(), value: given.clone(), proof: None }));
         }
         let Some(proof) = proof.filter(|proof| proof.name == *variable) else {
-            let proving = recipe.tasks.iter().find(|task| task.proves.as_ref() == Some(variable));
+            let proving = recipe.tasks.iter().find(|task| task.proves_value(variable));
             let task = proving.map(|task| task.name.to_string()).unwrap_or_default();
             return Err(PlanError::Unproven { site: site.name.clone(), followed, variable: variable.clone(), task });
         };
@@ -189,7 +207,7 @@ impl<'a> Builder<'a> {
             if !self.request.site.hosts.iter().any(|host| host.roles.contains(role)) {
                 let message = format!("no host of site `{}` has the role `{role}`", self.request.site.name);
                 let label = format!("give it to one: roles = [\"{role}\"] in {}", self.request.site.source.path);
-                self.roles.push(Diagnostic::new(&self.request.recipe.source, flat.span.clone(), message).label(label));
+                self.roles.push(flat.place.diagnostic(message).label(label));
             }
         }
         let chosen: Vec<HostIndex> = self.chosen(flat);
@@ -197,11 +215,19 @@ impl<'a> Builder<'a> {
             return None;
         }
         let steps: Vec<PlanStep> = flat.steps.iter().map(|step| self.step(step, flat, &chosen, all)).collect();
-        let sizes = self.request.overrides.serial.as_ref().unwrap_or(&rollout.batches.value);
+        let sizes = match flat.rolling {
+            Rolling::No => None,
+            Rolling::AsSite => Some(&rollout.batches.value),
+            Rolling::Batches(sizes) => Some(sizes),
+        };
+        let sizes = sizes.map(|sizes| self.request.overrides.serial.as_ref().unwrap_or(sizes));
         Some(PlanPhase {
             name: flat.name.clone(),
             once: flat.once,
-            batches: if flat.rolling { batches(&chosen, sizes) } else { vec![chosen] },
+            batches: match sizes {
+                Some(sizes) => batches(&chosen, sizes),
+                None => vec![chosen],
+            },
             soak: rollout.soak.value,
             steps,
         })
@@ -232,12 +258,12 @@ impl<'a> Builder<'a> {
             .copied()
             .collect();
         let classes: BTreeSet<usize> = hosts.iter().filter_map(|host| class(&host)).collect();
-        let command = |text: &Spanned<Template>| command(step, text);
-        let (run, guard) = (self.operation(step), step.guard.as_ref().map(|guard| guard.map(command)));
+        let command = |text: &Text| command(&flat.surroundings, text);
+        let (run, guard) = (self.operation(flat), step.guard.as_ref().map(|guard| guard.map(command)));
         for class in &classes {
             let texts = step.action.iter().filter_map(Action::shell_text).chain(step.guard.iter().map(Guard::command));
             texts
-                .chain(step.around().filter(|_| run.is_some() || guard.is_some()))
+                .chain(flat.around().filter(|_| run.is_some() || guard.is_some()))
                 .for_each(|text| self.check(text, *class));
         }
         if let Some(name) = &step.register {
@@ -250,10 +276,11 @@ impl<'a> Builder<'a> {
             // The undo runs after the step, so it may use what the step itself registers.
             step.undo
                 .iter()
-                .flat_map(|undo| std::iter::once(undo).chain(step.around()))
+                .flat_map(|undo| std::iter::once(undo).chain(flat.around()))
                 .for_each(|text| self.check(text, *class));
         }
-        let ended = |other: &&FlatStep<'_>| step.ends.contains(&other.step.name);
+        self.check_user(flat, &hosts);
+        let ended = |other: &&FlatStep<'_>| step.ends.iter().any(|end| end.value == other.step.name);
         PlanStep {
             run,
             guard,
@@ -275,54 +302,81 @@ impl<'a> Builder<'a> {
 
     /// What the steps that this one ends leave in force, wherever in the recipe they are.
     fn ended_by(&self, step: &Step) -> Vec<Effect> {
-        let ended = self.request.recipe.steps().filter(|other| step.ends.contains(&other.name));
+        let ended = self.request.recipe.steps().filter(|other| step.ends.iter().any(|end| end.value == other.name));
         let effect = |other: &Step| Some(Effect { name: other.name.clone(), words: other.in_force.clone()? });
         ended.filter_map(effect).collect()
     }
 
-    fn operation(&mut self, step: &Step) -> Option<Operation> {
-        Some(match step.action.as_ref()? {
-            Action::Run(text) => Operation::Command(command(step, text)),
+    fn operation(&mut self, flat: &FlatStep<'_>) -> Option<Operation> {
+        let surroundings = &flat.surroundings;
+        Some(match flat.step.action.as_ref()? {
+            Action::Run(text) => Operation::Command(command(surroundings, text)),
             Action::Script { content, .. } => {
-                let CommandTemplate { cwd, env, as_user, .. } = around(step, Template::default());
+                let CommandTemplate { cwd, env, as_user, .. } = around(surroundings, Template::default());
                 Operation::Script(Script { blob: self.blobs.add(content), cwd, env, as_user })
             }
         })
     }
 
     /// Is all known in it for the hosts of the class? What stays open is registered by an earlier step, or a problem.
-    fn check(&mut self, text: &Spanned<Template>, class: usize) {
+    fn check(&mut self, text: &Text, class: usize) {
         let Some(variables) = self.variables.get(&class) else { return };
         let given = || text.value.names().filter(|name| !variables.is_registered(name));
-        let is_proven =
-            |name: &&VarName| self.request.recipe.tasks.iter().any(|task| task.proves.as_ref() == Some(*name));
+        let is_proven = |name: &&VarName| self.request.recipe.tasks.iter().any(|task| task.proves_value(name));
         self.takes_proof = self.takes_proof.take().or_else(|| given().find(is_proven).cloned());
         self.used.extend(given().cloned());
-        for name in given().filter(|name| !variables.has(name)) {
-            let host = self.hosts.iter().find(|(_, of)| *of == class).map(|(host, _)| host.name.as_str());
-            let site = &self.request.site.name;
-            let message = format!("`{name}` has no value on host `{}` of site `{site}`", host.unwrap_or_default());
-            let problem = Diagnostic::new(&self.request.recipe.source, text.span.clone(), message)
-                .label("not set in the inventory, not registered by an earlier step")
-                .did_you_mean(name.as_str(), variables.known());
-            // The same place is wrong on each host; one is enough.
-            if !self.problems.iter().any(|p| p.span == problem.span && p.label == problem.label) {
-                self.problems.push(problem);
+        let host = self.hosts.iter().find(|(_, of)| *of == class).map(|(host, _)| host.name.as_str());
+        let problem = |name: &VarName| {
+            let (site, host) = (&self.request.site.name, host.unwrap_or_default());
+            let message = format!("`{name}` has no value on host `{host}` of site `{site}`");
+            let label = "not set in the inventory, not registered by an earlier step";
+            text.place.diagnostic(message).label(label).did_you_mean(name.as_str(), variables.known())
+        };
+        let problems: Vec<Diagnostic> = given().filter(|name| !variables.has(name)).map(problem).collect();
+        for problem in problems {
+            self.problem(problem);
+        }
+    }
+
+    /// The same place is wrong on each host; one is enough.
+    fn problem(&mut self, problem: Diagnostic) {
+        let is_same = |p: &Diagnostic| p.source == problem.source && p.span == problem.span && p.label == problem.label;
+        if !self.problems.iter().any(is_same) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// A user is known before anything is contacted, and has a name that is no option of sudo.
+    fn check_user(&mut self, flat: &FlatStep<'_>, hosts: &HostSet) {
+        let Some(text) = &flat.surroundings.as_user else { return };
+        let mut wrong = Vec::new();
+        for (host, class) in hosts.iter().filter_map(|host| self.hosts.get(host.0)) {
+            let Some(variables) = self.variables.get(class) else { continue };
+            let registered = text.value.names().find(|name| variables.is_registered(name));
+            wrong.extend(registered.map(|name| format!("`as` uses `{name}`, which a step registers")));
+            // What has no value was reported with the other texts.
+            let Ok(user) = variables.finish(&text.value, host) else { continue };
+            if !user.is_empty() && registered.is_none() {
+                wrong.extend(UserName::parse(&user).err().map(|error| format!("{error} (on host `{}`)", host.name)));
             }
+        }
+        if let Some(message) = wrong.into_iter().next() {
+            self.problem(text.place.diagnostic(message).label("`as` is the name of a user of the host"));
         }
     }
 }
 
-fn command(step: &Step, text: &Spanned<Template>) -> CommandTemplate {
-    around(step, text.value.clone())
+fn command(surroundings: &Surroundings, text: &Text) -> CommandTemplate {
+    around(surroundings, text.value.clone())
 }
 
-fn around(step: &Step, text: Template) -> CommandTemplate {
+fn around(Surroundings { as_user, cwd, env }: &Surroundings, text: Template) -> CommandTemplate {
+    let value = |text: &Text| text.value.clone();
     CommandTemplate {
         text,
         interpreter: None,
-        cwd: step.cwd.as_ref().map(|cwd| cwd.value.clone()),
-        env: step.env.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect(),
-        as_user: step.as_user.clone(),
+        cwd: cwd.as_ref().map(value),
+        env: env.iter().map(|(name, text)| (name.clone(), value(text))).collect(),
+        as_user: as_user.as_ref().map(value),
     }
 }

@@ -1,9 +1,10 @@
 //! Why there is no plan.
 
-use crate::model::config::diagnostic::Diagnostic;
+use crate::model::config::diagnostic::{Diagnostic, Place};
+use crate::model::inventory::stage::Stage;
 use crate::model::plan::book::Proof;
 use crate::model::text::hint::{Advise, Hint};
-use crate::model::text::name::{HostName, NameError, SiteName, VarName};
+use crate::model::text::name::{HostName, NameError, SiteName, TaskName, VarName};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -40,6 +41,19 @@ pub enum PlanError {
         /// The value on the command line.
         given: String,
     },
+    #[error(
+        "task `{task}` is for sites of stage {} only ({}:{}), and `{site}` {}",
+        or(.stages), .place.source.path, .place.line(), has(*.stage)
+    )]
+    Stage {
+        task: TaskName,
+        site: SiteName,
+        /// The stage of the site.
+        stage: Option<Stage>,
+        /// Those that may run the task.
+        stages: Vec<Stage>,
+        place: Place,
+    },
     #[error("no step of `{0}` is for the targeted hosts")]
     Empty(String),
     /// A name that grew too long.
@@ -64,12 +78,21 @@ impl Advise for PlanError {
             | Self::Diagnostics(_)
             | Self::Roles(_)
             | Self::Open(_)
+            | Self::Stage { .. }
             | Self::Variable(_)
             | Self::Empty(_)
             | Self::Name(_) => return Vec::new(),
         };
         vec![Hint::Advice(hint)]
     }
+}
+
+fn or(stages: &[Stage]) -> String {
+    stages.iter().map(|stage| format!("\"{stage}\"")).collect::<Vec<_>>().join(" or ")
+}
+
+fn has(stage: Option<Stage>) -> String {
+    stage.map_or("has none".to_owned(), |stage| format!("is \"{stage}\""))
 }
 
 fn hint(nearest: Option<&String>, known: &[String]) -> String {

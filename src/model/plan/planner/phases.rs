@@ -1,22 +1,21 @@
 //! Tasks made of tasks, laid out flat.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use super::error::PlanError;
 use super::request::StepSelection;
-use crate::model::config::diagnostic::nearest;
-use crate::model::recipe::recipe::{Body, Recipe, Step, Task, TaskBody};
+use crate::model::config::diagnostic::{Place, nearest};
+use crate::model::recipe::recipe::{Body, Recipe, Rolling, Step, Surroundings, Task, TaskBody, TaskRef, Text};
 use crate::model::text::name::{PhaseName, RoleName, StepPath, TaskName};
 
 #[derive(Debug, Clone)]
 pub struct FlatPhase<'a> {
     pub name: PhaseName,
     pub once: bool,
-    pub rolling: bool,
+    pub rolling: &'a Rolling,
     pub on: Option<RoleName>,
     pub steps: Vec<FlatStep<'a>>,
-    pub span: Range<usize>,
+    pub place: &'a Place,
 }
 
 /// A step with all the roles that the tasks around it ask for.
@@ -24,10 +23,17 @@ pub struct FlatPhase<'a> {
 pub struct FlatStep<'a> {
     pub path: StepPath,
     pub step: &'a Step,
+    /// As whom, where and in which environment it runs.
+    pub surroundings: Surroundings,
     roles: Vec<RoleName>,
 }
 
 impl FlatStep<'_> {
+    /// The texts of the folder and the environment in which it runs, and of the user.
+    pub fn around(&self) -> impl Iterator<Item = &Text> {
+        self.surroundings.texts()
+    }
+
     pub fn is_for(&self, roles: &[RoleName]) -> bool {
         self.roles.iter().chain(&self.step.on).all(|role| roles.contains(role))
     }
@@ -80,31 +86,49 @@ fn add_task<'a>(recipe: &'a Recipe, task: &'a Task, phases: &mut Vec<FlatPhase<'
     match &task.body {
         TaskBody::Plain(Body::Tasks(tasks)) => {
             for inner in tasks {
-                add_task(recipe, find(recipe, inner.value.as_str())?, phases)?;
+                add_task(recipe, named(recipe, &inner.value)?, phases)?;
             }
         }
         TaskBody::Plain(body) => {
             let (name, mut steps) = (PhaseName::parse(task.name.as_str())?, Vec::new());
-            add_steps(recipe, body, None, &[], &mut steps)?;
-            phases.push(FlatPhase { name, once: false, rolling: false, on: None, steps, span: task.span.clone() });
+            add_steps(recipe, (task, body), false, &[], &mut steps)?;
+            phases.push(FlatPhase { name, once: false, rolling: &Rolling::No, on: None, steps, place: &task.place });
         }
         TaskBody::Phases(inner) => {
             for phase in inner {
                 let (name, mut steps) = (phase.name.clone(), Vec::new());
-                add_steps(recipe, &phase.body, None, &[], &mut steps)?;
-                let (once, rolling, on) = (phase.once, phase.rolling, phase.on.clone());
-                phases.push(FlatPhase { name, once, rolling, on, steps, span: phase.span.clone() });
+                add_steps(recipe, (task, &phase.body), false, &[], &mut steps)?;
+                let (once, rolling, on) = (phase.once, &phase.rolling, phase.on.clone());
+                phases.push(FlatPhase { name, once, rolling, on, steps, place: &phase.place });
             }
         }
     }
     Ok(())
 }
 
-/// The steps of a body, which may be that of a task below the phase. Phases of a task count only by their role.
+/// The tasks, and all that they are made of.
+pub fn reached<'a>(recipe: &'a Recipe, tasks: &[TaskName]) -> Vec<&'a Task> {
+    let mut open: Vec<&Task> = tasks.iter().rev().filter_map(|name| find(recipe, name.as_str()).ok()).collect();
+    let mut reached: Vec<&Task> = Vec::new();
+    while let Some(task) = open.pop() {
+        if reached.iter().all(|other| !std::ptr::eq(*other, task)) {
+            reached.push(task);
+            open.extend(task.uses().filter_map(|named| recipe.resolve(&named.value)));
+        }
+    }
+    reached
+}
+
+/// The task that another one names.
+fn named<'a>(recipe: &'a Recipe, named: &TaskRef) -> Result<&'a Task, PlanError> {
+    recipe.resolve(named).map_or_else(|| find(recipe, named.task.as_str()), Ok)
+}
+
+/// The steps of a task's body. `below`: a phase is made of the task, whose own phases count only by their role then.
 fn add_steps<'a>(
     recipe: &'a Recipe,
-    body: &'a Body,
-    task: Option<&TaskName>,
+    (task, body): (&'a Task, &'a Body),
+    below: bool,
     roles: &[RoleName],
     steps: &mut Vec<FlatStep<'a>>,
 ) -> Result<(), PlanError> {
@@ -112,19 +136,21 @@ fn add_steps<'a>(
         Body::Steps(own) => {
             for step in own {
                 // The phase comes before it when it has its number. `close/maintenance-on/maintenance-on` says the same thing twice.
-                let path = match task.filter(|task| task.as_str() != step.name.as_str()) {
-                    Some(task) => format!("{task}/{}", step.name),
-                    None => step.name.to_string(),
+                let path = if below && task.name.as_str() != step.name.as_str() {
+                    format!("{}/{}", task.name, step.name)
+                } else {
+                    step.name.to_string()
                 };
-                steps.push(FlatStep { path: StepPath::parse(&path)?, step, roles: roles.to_vec() });
+                let surroundings = step.surroundings.over(&task.surroundings).over(&recipe.surroundings);
+                steps.push(FlatStep { path: StepPath::parse(&path)?, step, surroundings, roles: roles.to_vec() });
             }
         }
         Body::Tasks(tasks) => {
             for name in tasks {
-                let task = find(recipe, name.value.as_str())?;
+                let task = named(recipe, &name.value)?;
                 for (on, body) in task.bodies() {
                     let roles: Vec<RoleName> = roles.iter().chain(on).cloned().collect();
-                    add_steps(recipe, body, Some(&task.name), &roles, steps)?;
+                    add_steps(recipe, (task, body), true, &roles, steps)?;
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::PlanError;
 use super::request::Request;
-use crate::model::config::diagnostic::{line_at, nearest};
+use crate::model::config::diagnostic::nearest;
 use crate::model::config::setting::{Origin, Setting};
 use crate::model::inventory::inventory::{Host, Site};
 use crate::model::plan::values::{ADDRESS, HOST, Values};
@@ -114,8 +114,8 @@ impl Variables {
         let value = self.bind(default).map_err(|open| {
             PlanError::Open(format!("the default of `{name}` in recipe `{}` uses `{open}`", request.recipe.name))
         })?;
-        let source = &request.recipe.source;
-        let origin = Origin::File { path: source.path.clone(), line: line_at(&source.text, declared.span.start) };
+        let place = &declared.place;
+        let origin = Origin::File { path: place.source.path.clone(), line: place.line() };
         self.values.insert(name.clone(), Setting { value, origin });
         Ok(())
     }
@@ -123,6 +123,7 @@ impl Variables {
     /// Shows what comes from the followed site as such, without asking its hosts.
     pub fn await_proof(&mut self, recipe: &Recipe, followed: &SiteName) {
         for name in recipe.tasks.iter().filter_map(|task| task.proves.as_ref()) {
+            let name = &name.value;
             let setting = Setting { value: Template::literal("-"), origin: Origin::Followed(followed.clone()) };
             match self.values.get(name).map(|setting| &setting.origin) {
                 Some(Origin::CommandLine(_)) => {}

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use super::{Reader, plain, template};
+use super::{Reader, plain, surroundings, template};
 use crate::model::config::document::{Item, Table};
 use crate::model::plan::plan::Retry;
-use crate::model::recipe::recipe::{Action, Spanned, Step, StepGuard, settable};
+use crate::model::recipe::recipe::{Action, Spanned, Step, StepGuard, Text, settable};
 use crate::model::recipe::template::{Language, Template};
-use crate::model::text::name::{RoleName, StepName, UserName};
+use crate::model::text::name::{RoleName, StepName};
 use crate::model::text::printable::printable;
 
 /// Further attempts that a step may have.
@@ -57,12 +57,9 @@ impl<'a> Reader<'a> {
         let limit = |key| table.item(key).and_then(|item| item.limit()).map(|limit| limit.value);
         let ends = table.array("ends").unwrap_or_default();
         let ends: Vec<_> = ends.iter().filter_map(|item| item.parsed(StepName::parse)).collect();
-        self.later.borrow_mut().ends.extend(ends.iter().cloned());
         let undo = table.item("undo").map(|undo| shell(&undo));
         let on = table.parsed("on", RoleName::parse).map(|on| on.value);
-        let as_user = table.parsed("as", UserName::parse).map(|user| user.value);
-        let cwd = table.item("cwd").and_then(|cwd| template(&cwd, Language::Plain));
-        let env = table.table("env").map(|env| read_env(&env)).unwrap_or_default();
+        let surroundings = surroundings(table);
         let (timeout, idle_timeout) = (limit("timeout"), limit("idle-timeout"));
         let retry = retry.and_then(|retry| read_retry(&retry));
         let register = table.parsed("register", settable).map(|register| register.value);
@@ -79,16 +76,13 @@ impl<'a> Reader<'a> {
         table.finish();
         // Only now: a step with a bad name is read to its end too.
         let Spanned { value: name, span } = name?;
-        let ends = ends.into_iter().map(|name| name.value).collect();
         Some(Step {
             name,
             action,
             undo,
             guard,
             on,
-            as_user,
-            cwd,
-            env,
+            surroundings,
             timeout,
             idle_timeout,
             idempotent: idempotent.unwrap_or_default(),
@@ -99,7 +93,7 @@ impl<'a> Reader<'a> {
             secret_output,
             in_force,
             ends,
-            span,
+            place: self.document.place(span),
         })
     }
 
@@ -113,7 +107,7 @@ impl<'a> Reader<'a> {
                 Err(reason) => item.report(format!("script `{path}`: {reason}")),
             }
         }
-        Action::Script { path, span: item.span.clone(), content }
+        Action::Script { path, place: self.document.place(item.span.clone()), content }
     }
 }
 
@@ -136,15 +130,15 @@ fn inside(path: &str) -> Result<String, String> {
 }
 
 /// Shell text. An empty command does nothing, and says nothing about it: a mistake.
-fn shell(item: &Item<'_>) -> Spanned<Template> {
+fn shell(item: &Item<'_>) -> Text {
     let template = template(item, Language::Shell);
     if template.as_ref().is_some_and(|template| template.value.to_string().trim().is_empty()) {
         item.report(format!("`{}` is empty", item.key));
     }
-    template.unwrap_or_else(|| Spanned { value: Template::default(), span: item.span.clone() })
+    template.unwrap_or_else(|| Text { value: Template::default(), place: item.document.place(item.span.clone()) })
 }
 
-fn read_env(table: &Table<'_>) -> BTreeMap<String, Spanned<Template>> {
+pub fn read_env(table: &Table<'_>) -> BTreeMap<String, Text> {
     let mut env = BTreeMap::new();
     for item in table.items() {
         let first = |c: char| c.is_ascii_alphabetic() || c == '_';

@@ -7,7 +7,6 @@ use super::*;
 use crate::model::config::file_error::FileError;
 use crate::model::plan::plan::Retry;
 use crate::model::recipe::recipe::{Action, StepGuard};
-use crate::model::text::name::UserName;
 
 fn read(text: &str) -> Result<Recipe, Vec<Diagnostic>> {
     let source = Arc::new(Source { path: "recipes/r.toml".to_owned(), text: text.to_owned() });
@@ -113,25 +112,30 @@ fn a_recipe_is_read_as_it_is_written() {
 
     let deploy = recipe.task("deploy").unwrap();
     assert_eq!(
-        (deploy.on_failure, deploy.proves.as_ref().map(VarName::as_str)),
+        (deploy.on_failure, deploy.proves.as_ref().map(|proves| proves.value.as_str())),
         (Some(OnFailure::Hold), Some("revision"))
     );
-    assert_eq!(deploy.uses().map(|used| used.value.as_str()).collect::<Vec<_>>(), ["maintenance-on"]);
+    assert_eq!(deploy.uses().map(|used| used.value.to_string()).collect::<Vec<_>>(), ["maintenance-on"]);
     let TaskBody::Phases(phases) = &deploy.body else { panic!("{deploy:?}") };
-    let shape: Vec<_> = phases.iter().map(|phase| (phase.name.as_str(), phase.once, phase.rolling)).collect();
-    assert_eq!(shape, [("close", false, false), ("migrate", true, false), ("roll", false, true)]);
+    let shape: Vec<_> = phases.iter().map(|phase| (phase.name.as_str(), phase.once, &phase.rolling)).collect();
+    assert_eq!(
+        shape,
+        [("close", false, &Rolling::No), ("migrate", true, &Rolling::No), ("roll", false, &Rolling::AsSite)]
+    );
     assert_eq!(phases[1].on, Some(RoleName::parse("db").unwrap()));
 
     let steps: Vec<_> = deploy.steps().collect();
     let migrate = steps[0];
     let Some(Action::Run(run)) = &migrate.action else { panic!("{migrate:?}") };
     assert_eq!(run.value.to_string(), "cd {{home}} && ./migrate --to {{revision}}");
-    assert_eq!(&FULL[run.span.clone()], "\"cd {{home}} && ./migrate --to {{revision}}\"");
+    assert_eq!(&FULL[run.place.span.clone()], "\"cd {{home}} && ./migrate --to {{revision}}\"");
     assert_eq!(migrate.undo.as_ref().unwrap().value.to_string(), "./restore {{backup.id}}");
     assert!(matches!(&migrate.guard, Some(StepGuard::Unless(text)) if text.value.to_string() == "test -e done"));
-    assert_eq!((&migrate.on, &migrate.as_user), (&RoleName::parse("primary").ok(), &UserName::parse("postgres").ok()));
-    assert_eq!(migrate.cwd.as_ref().unwrap().value.to_string(), "{{home|raw}}/db dir");
-    let env: Vec<_> = migrate.env.iter().map(|(name, value)| format!("{name}={}", value.value)).collect();
+    assert_eq!(migrate.on, RoleName::parse("primary").ok());
+    let Surroundings { as_user, cwd, env } = &migrate.surroundings;
+    assert_eq!(as_user.as_ref().unwrap().value.to_string(), "postgres");
+    assert_eq!(cwd.as_ref().unwrap().value.to_string(), "{{home|raw}}/db dir");
+    let env: Vec<_> = env.iter().map(|(name, value)| format!("{name}={}", value.value)).collect();
     assert_eq!(env, ["LC_ALL=C", "N=3", "TRIES={{tries|raw}}"]);
     assert_eq!(migrate.timeout.map(|t| t.as_secs()), Some(3600));
     assert_eq!(migrate.idle_timeout.map(|t| t.as_secs()), Some(90));
@@ -143,7 +147,7 @@ fn a_recipe_is_read_as_it_is_written() {
     assert!(matches!(&tool.action, Some(Action::Script { path, content, .. })
         if path == "tools/tool.py" && content == "#!/usr/bin/python3\n"));
     assert!(matches!(&tool.guard, Some(StepGuard::OnlyIf(_))));
-    assert_eq!(tool.ends, [StepName::parse("on").unwrap()]);
+    assert_eq!(tool.ends.iter().map(|end| end.value.as_str()).collect::<Vec<_>>(), ["on"]);
     let again = recipe.steps().find(|step| step.name.as_str() == "again").unwrap();
     assert_eq!(again.retry, Some(Retry { times: 3, delay: std::time::Duration::from_secs(1) }));
 }
@@ -195,7 +199,7 @@ run = "true"
 #[test]
 fn tasks_have_one_kind_of_body_and_names_of_their_own() {
     let text = r#"
-[task.status]
+[task.trust]
 tasks = ["a"]
 [task.rotate_keys]
 tasks = ["a"]
@@ -232,7 +236,7 @@ tasks = ["b", "b"]
 [vars.revision]
 "#;
     insta::assert_snapshot!(told(text), @r#"
-    2:7 status ~ a task can not be called `status`: that is a word of the command line
+    2:7 trust ~ a task can not be called `trust`: that is a word of the command line
     4:7 rotate_keys ~ a task can not be called `rotate_keys`: that is a word of the command line
     6:7 empty ~ nothing to do here [it needs `phase` or `step` or `tasks`]
     8:7 "a b" ~ task name `a b` holds ' '; allowed are letters, digits and _-
@@ -404,8 +408,8 @@ tasks = ["self"]
 "#;
     insta::assert_snapshot!(told(text), @r#"
     5:10 "rol" ~ there is no task `rol` [did you mean `roll`?]
-    5:17 "inner" ~ task `inner` can not be part of a phase: phase `batches` has hosts of its own (8:8 is `once` or `rolling`)
-    5:26 "outer" ~ task `outer` can not be part of a phase: phase `batches` has hosts of its own (8:8 is `once` or `rolling`)
+    5:17 "inner" ~ task `inner` cannot be part of a phase: phase `batches` has hosts of its own (8:8 is `once` or `rolling`)
+    5:26 "outer" ~ task `outer` cannot be part of a phase: phase `batches` has hosts of its own (8:8 is `once` or `rolling`)
     14:19 "nowhere" ~ there is no task `nowhere`
     24:10 "x" ~ tasks in a circle: `x` -> `y` -> `x`
     26:10 "self" ~ tasks in a circle: `self` -> `self`

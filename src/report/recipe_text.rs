@@ -1,0 +1,145 @@
+//! A recipe in words: what can be done with a site, and where that is written.
+
+use std::fmt::Write as _;
+
+use super::columns::{Cell, columns};
+use super::paint::Tone;
+use crate::model::config::diagnostic::Place;
+use crate::model::inventory::share::Share;
+use crate::model::inventory::stage::Stage;
+use crate::model::recipe::recipe::{
+    Body, Phase, Recipe, RecipeVar, Rolling, Spanned, Step, Surroundings, Task, TaskBody, TaskRef,
+};
+use crate::model::text::name::RecipeName;
+use crate::model::text::printable::one_line;
+
+/// `fleet tasks SITE`: tasks, phases and steps of a recipe, and its variables.
+pub fn tasks(recipe: &Recipe, origin: bool, color: bool) -> String {
+    Text { out: String::new(), origin, color }.of(recipe)
+}
+
+struct Text {
+    out: String,
+    /// Say where each task and step is written.
+    origin: bool,
+    color: bool,
+}
+
+impl Text {
+    fn of(mut self, recipe: &Recipe) -> String {
+        let name = Tone::Heading.paint(recipe.name.as_str(), self.color);
+        let _ = writeln!(self.out, "{name}: {}", one_line(&recipe.doc));
+        if let [_, parents @ ..] = recipe.lineage.as_slice()
+            && !parents.is_empty()
+        {
+            let parents: Vec<&str> = parents.iter().map(RecipeName::as_str).collect();
+            let _ = writeln!(self.out, "  extends {}", parents.join(", which extends "));
+        }
+        self.surroundings(&recipe.surroundings);
+        recipe.tasks.iter().for_each(|task| self.task(task));
+        for task in &recipe.replaced {
+            let _ = write!(self.out, "\n{}", Tone::Dim.paint(&format!("{}:", task.recipe), self.color));
+            self.body(task);
+        }
+        let rows: Vec<Vec<Cell>> = recipe.vars.iter().map(|(name, var)| self.variable(name.as_str(), var)).collect();
+        if !rows.is_empty() {
+            let heading = Tone::Heading.paint("variables", self.color);
+            let _ = write!(self.out, "\n{heading}\n{}", columns(&rows, self.color));
+        }
+        self.out
+    }
+
+    fn task(&mut self, task: &Task) {
+        self.out.push('\n');
+        self.body(task);
+    }
+
+    fn body(&mut self, task: &Task) {
+        let mut about = vec![one_line(&task.doc)];
+        about.extend((!task.stages.is_empty()).then(|| {
+            let stages: Vec<String> = task.stages.iter().map(Stage::to_string).collect();
+            format!("(only on stage {})", stages.join(", "))
+        }));
+        about.retain(|text| !text.is_empty());
+        let (name, origin) = (Tone::Heading.paint(task.name.as_str(), self.color), self.origin_of(&task.place));
+        let _ = writeln!(self.out, "{}{origin}", format!("{name}  {}", about.join(" ")).trim_end());
+        self.surroundings(&task.surroundings);
+        match &task.body {
+            TaskBody::Plain(Body::Tasks(tasks)) => _ = writeln!(self.out, "  tasks {}", names(tasks)),
+            TaskBody::Plain(Body::Steps(steps)) => self.steps("  ", steps),
+            TaskBody::Phases(phases) => phases.iter().for_each(|phase| self.phase(phase)),
+        }
+    }
+
+    fn phase(&mut self, phase: &Phase) {
+        let mut how = Vec::new();
+        how.extend(phase.on.as_ref().map(|role| format!("on {role}")));
+        how.extend(phase.once.then(|| "once".to_owned()));
+        how.extend(match &phase.rolling {
+            Rolling::No => None,
+            Rolling::AsSite => Some("rolling".to_owned()),
+            Rolling::Batches(sizes) => {
+                let sizes: Vec<String> = sizes.iter().map(Share::to_string).collect();
+                Some(format!("rolling {}", sizes.join(", ")))
+            }
+        });
+        let how = if how.is_empty() { String::new() } else { format!(" ({})", how.join(", ")) };
+        match &phase.body {
+            Body::Tasks(tasks) => _ = writeln!(self.out, "  phase {}{how}: {}", phase.name, names(tasks)),
+            Body::Steps(steps) => {
+                let _ = writeln!(self.out, "  phase {}{how}", phase.name);
+                self.steps("    ", steps);
+            }
+        }
+    }
+
+    fn steps(&mut self, indent: &str, steps: &[Step]) {
+        for step in steps {
+            let undo = match (&step.action, &step.undo) {
+                (None, _) => "  (undo only)",
+                (Some(_), Some(_)) => "  (with undo)",
+                (Some(_), None) => "",
+            };
+            let origin = self.origin_of(&step.place);
+            let _ = writeln!(self.out, "{indent}step {}{undo}{origin}", step.name);
+        }
+    }
+
+    fn surroundings(&mut self, Surroundings { as_user, cwd, env }: &Surroundings) {
+        let mut how = Vec::new();
+        how.extend(as_user.as_ref().map(|user| format!("as {}", user.value)));
+        how.extend(cwd.as_ref().map(|cwd| format!("in {}", cwd.value)));
+        how.extend(env.iter().map(|(name, value)| format!("{name}={}", value.value)));
+        if !how.is_empty() {
+            let _ = writeln!(self.out, "  {}", one_line(&how.join(" ")));
+        }
+    }
+
+    fn origin_of(&self, place: &Place) -> String {
+        if !self.origin {
+            return String::new();
+        }
+        format!("  [{}:{}]", one_line(&place.source.path), place.line())
+    }
+
+    fn variable(&self, name: &str, var: &RecipeVar) -> Vec<Cell> {
+        let default = match (&var.default, var.required) {
+            (Some(default), _) => format!("[{}]", first_line(&default.to_string())),
+            (None, true) => "required".to_owned(),
+            (None, false) => String::new(),
+        };
+        let doc = format!("{}{}", one_line(&var.doc), self.origin_of(&var.place));
+        vec![Cell::plain(format!("  {name}")), Cell::plain(default), Cell::plain(doc)]
+    }
+}
+
+/// A default may be a whole script; its first line tells enough.
+fn first_line(text: &str) -> String {
+    let mut lines = text.trim().lines();
+    let first = one_line(lines.next().unwrap_or_default());
+    if lines.next().is_some() { format!("{first} …") } else { first }
+}
+
+fn names(tasks: &[Spanned<TaskRef>]) -> String {
+    tasks.iter().map(|task| task.value.to_string()).collect::<Vec<_>>().join(", ")
+}

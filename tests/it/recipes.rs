@@ -1,0 +1,4 @@
+//! The recipe language through the binary, on real `sshd`.
+
+mod inheritance;
+mod surroundings;
