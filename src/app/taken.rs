@@ -41,7 +41,10 @@ impl Taken {
         }
         let open = known.past.open_steps();
         let may_run = |at| open.iter().any(|open| open.at == at && open.kind == StepKind::Run);
-        for (at, id) in known.plan.blob_ids() {
+        if direction == Direction::Forward {
+            known.plan.files.iter().try_for_each(|file| store.blob(&run, &file.blob).map(drop))?;
+        }
+        for (at, id) in known.plan.scripts() {
             if direction == Direction::Forward || may_run(at) {
                 store.blob(&run, id)?;
             }

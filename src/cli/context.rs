@@ -13,7 +13,7 @@ use super::descriptors;
 use super::failure::Failure;
 use crate::app::planning;
 use crate::files::owner;
-use crate::files::project::{self, LoadOptions, Project};
+use crate::files::project::{self, BuiltIn, LoadOptions, Project};
 use crate::model::inventory::inventory::{Inventory, Site};
 use crate::model::inventory::selector::{Selector, SelectorError, restrict};
 use crate::model::plan::planner::DEFAULT_PARALLEL;
@@ -27,7 +27,8 @@ use crate::record::store::Store;
 use crate::report::words::{counted, hint_lines};
 
 /// The recipes inside the binary.
-const BUILT_IN: [(&str, &str); 1] = [("git-site", include_str!("../../recipes/git-site.toml"))];
+const BUILT_IN: [BuiltIn<'_>; 1] =
+    [BuiltIn { name: "git-site", text: include_str!("../../recipes/git-site.toml"), files: &[] }];
 
 /// Targeted sites with their targeted hosts.
 pub type Targets<'a> = Vec<(&'a Site, Vec<HostName>)>;

@@ -155,6 +155,19 @@ impl Contact {
         }
     }
 
+    /// Asks what a step needs before it begins: it waits for a connection that broke as long as the rollout goes forward.
+    pub(super) async fn insist_on(&mut self, question: &Question, stops: &Stops) -> Result<String, Reason> {
+        let until = async {
+            tokio::select! {
+                () = stops.stop.cancelled() => {}
+                () = stops.no_start.cancelled() => {}
+            }
+            stops.why_not_started().into()
+        };
+        let limit = self.host.endpoint.reconnect_timeout;
+        self.insist(question, limit, until).await.map_err(|no| no.reason)
+    }
+
     /// Asks again on a new connection when the old one broke, for so long, or until there is a reason not to: who has the lock already gets it,
     /// who has given it back has, and what is in the book already is written once.
     async fn insist(
@@ -187,7 +200,7 @@ impl Contact {
         }
     }
 
-    async fn ask(&mut self, question: &Question) -> Result<String, NoAnswer> {
+    pub(super) async fn ask(&mut self, question: &Question) -> Result<String, NoAnswer> {
         match self.session.as_mut() {
             Some(session) => question.ask(session.as_mut()).await,
             None => Err(NoAnswer { reason: "no connection".into(), sent: false }),

@@ -16,6 +16,7 @@ use tracing::{Instrument as _, Level, debug, error, info, info_span};
 
 use super::contact::{Contact, Reconnecting, Stops};
 use super::decision::{decided, told};
+use super::files::Files;
 use super::host::{Busy, Host};
 use super::message::Message;
 use super::run::{Observer, Run, Unwritten};
@@ -333,7 +334,8 @@ impl<'a> Dispatcher<'a> {
             scope: Scope::default(),
             reconnecting: Reconnecting::default(),
         };
-        let worker = Worker { contact, lock, secrets };
+        let files = Files::new(Arc::clone(&self.run.plan), self.run.id.clone(), self.past.is_some());
+        let worker = Worker { contact, lock, files, secrets };
         let work = AssertUnwindSafe(worker.run(receiver).instrument(span)).catch_unwind();
         self.workers.spawn(work.map(move |_| index));
         self.host(index).orders = Some(orders);

@@ -27,7 +27,11 @@ impl Dispatcher<'_> {
             return None;
         }
         let book = self.run.plan.hosts.get(index.0)?.site_book();
-        let steps = self.run.plan.steps().filter(|(.., step)| step.durable && step.hosts.contains(index));
+        let steps = self
+            .run
+            .plan
+            .steps()
+            .filter(|(.., step)| (step.durable || !self.run.plan.files.is_empty()) && step.hosts.contains(index));
         let users: BTreeSet<UserName> = steps.filter_map(|(at, ..)| self.run.plan.user(index, at)).collect();
         let host = self.hosts.get(index.0)?;
         let (began, by) = (self.began, word(&self.run.by));

@@ -11,6 +11,7 @@ mod contact;
 mod decision;
 mod dispatcher;
 mod durable;
+mod files;
 mod host;
 mod incoming;
 mod lines;

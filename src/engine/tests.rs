@@ -214,6 +214,7 @@ fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         left_out: Vec::new(),
         basis: None,
         values: Values::new(),
+        files: Vec::new(),
         blobs: Blobs::default(),
     }
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, info_span};
 
 use super::contact::{Contact, Reconnecting, Stops};
+use super::files::Files;
 use super::message::{Message, Released};
 use super::output::{LONGEST_VALUE, Output};
 use super::task::{Order, Recorded, Task, Work};
@@ -25,6 +26,8 @@ pub struct Worker {
     pub contact: Contact,
     /// The lock that the run takes, when it takes one.
     pub lock: Option<Claim>,
+    /// What steps may use of the recipe.
+    pub files: Files,
     /// Steps of the past whose values are to be read again.
     pub secrets: Vec<Task>,
 }
@@ -49,6 +52,7 @@ impl Worker {
             };
             self.contact.tell(message).await;
         }
+        self.contact.take_away(&self.files).await;
         if let Some(session) = self.contact.session.take() {
             session.close().await;
         }
@@ -120,6 +124,11 @@ impl Worker {
     }
 
     async fn guarded(&mut self, task: &Task, stops: &Stops) -> (StepOutcome, Option<String>) {
+        let mut task = task.clone();
+        if let Err(reason) = self.contact.bring(&mut self.files, &mut task, stops).await {
+            return (StepOutcome::NotStarted { reason }, None);
+        }
+        let task = &task;
         let (guard, skips_on_success, reason) = match &task.guard {
             None => return self.captured(task, stops).await,
             Some(Guard::Unless(command)) => (command, true, "`unless` says it is done"),

@@ -7,6 +7,8 @@ pub mod atomic;
 pub mod open;
 pub mod owner;
 pub mod project;
+mod recipe_folder;
+mod text;
 
 pub use atomic::{create_new, private_dir, replace};
 pub use open::{append, append_new, if_there, open, read, refuse_link};

@@ -10,25 +10,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::open::open;
+use super::recipe_folder::{Folder, Own};
+use super::text;
 use crate::model::config::diagnostic::{Diagnostic, Source, in_order};
-use crate::model::config::file_error::FileError;
 use crate::model::inventory::inventory::Inventory;
 use crate::model::inventory::inventory_file::{Known, read_inventory};
+use crate::model::recipe::files::RecipeFolder;
 use crate::model::recipe::inherit::inherit;
 use crate::model::recipe::recipe::Recipe;
-use crate::model::recipe::recipe_file::{FetchScript, read_recipe};
+use crate::model::recipe::recipe_file::read_recipe;
 use crate::model::recipe::shell::quote;
-use crate::model::text::encoding::wide_encoding;
 use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::name::RecipeName;
-
-/// Longest file that is read, in bytes.
-pub const LONGEST_FILE: u64 = 4 << 20;
 
 /// A project: what of it reads, and what is wrong with the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,10 +47,18 @@ impl Project {
     }
 }
 
+/// A recipe in the binary.
+#[derive(Debug, Clone, Copy)]
+pub struct BuiltIn<'a> {
+    pub name: &'a str,
+    pub text: &'a str,
+    /// What it brings along: paths and bytes. What begins with the line of an interpreter can be run.
+    pub files: &'a [(&'a str, &'a [u8])],
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LoadOptions<'a> {
-    /// Names and texts of the built-in recipes.
-    pub built_in: &'a [(&'a str, &'a str)],
+    pub built_in: &'a [BuiltIn<'a>],
     /// Words of the command line, which no site may be called.
     pub verbs: &'a [&'a str],
 }
@@ -111,8 +116,11 @@ pub fn load(root: &Path, options: LoadOptions<'_>) -> Result<Project, ProjectErr
     let defaults = sites.iter().position(|file| file.stem == "defaults").map(|place| sites.remove(place));
 
     // What can not be read is still there: a site that names it is not wrong.
-    let names: BTreeSet<_> =
-        own.iter().map(|file| file.stem.as_str()).chain(options.built_in.iter().map(|(name, _)| *name)).collect();
+    let names: BTreeSet<_> = own
+        .iter()
+        .map(|file| file.stem.as_str())
+        .chain(options.built_in.iter().map(|built_in| built_in.name))
+        .collect();
     let names: Vec<_> = names.into_iter().collect();
     let unread: Vec<_> = sites.iter().filter(|file| file.source.is_none()).map(|file| file.stem.as_str()).collect();
     let known = Known { verbs: options.verbs, recipes: Some(&names), unread: &unread };
@@ -125,15 +133,16 @@ pub fn load(root: &Path, options: LoadOptions<'_>) -> Result<Project, ProjectErr
 
     let mut project =
         Project { root: root.to_owned(), inventory, recipes: BTreeMap::new(), broken_recipes: BTreeMap::new() };
-    let folder = root.join("recipes");
-    let script = |path: &str| read_script(&folder, path);
+    let recipes = root.join("recipes");
     for file in &own {
-        project.read_recipe(file, &script);
+        project.read_recipe(file, &Folder { project: root, own: Own::Path(&recipes) });
     }
-    for (name, text) in options.built_in.iter().filter(|(name, _)| own.iter().all(|file| file.stem != *name)) {
+    for BuiltIn { name, text, files } in
+        options.built_in.iter().filter(|of| own.iter().all(|file| file.stem != of.name))
+    {
         let source = Arc::new(Source { path: format!("recipe {name} (built in)"), text: (*text).to_owned() });
         let file = ReadFile { stem: (*name).to_owned(), source: Some(source), error: None };
-        project.read_recipe(&file, &|_| Err(FileError::BuiltIn));
+        project.read_recipe(&file, &Folder { project: root, own: Own::BuiltIn(files) });
     }
     inherit(&mut project.recipes, &mut project.broken_recipes);
     Ok(project)
@@ -141,10 +150,10 @@ pub fn load(root: &Path, options: LoadOptions<'_>) -> Result<Project, ProjectErr
 
 impl Project {
     /// Reads a recipe, and keeps it or what is wrong with it and its file.
-    fn read_recipe(&mut self, ReadFile { stem, source, error }: &ReadFile, script: FetchScript<'_>) {
+    fn read_recipe(&mut self, ReadFile { stem, source, error }: &ReadFile, folder: &dyn RecipeFolder) {
         let label = "the file's name is the recipe's: rename the file";
         let recipe = source.as_ref().map(|source| match RecipeName::parse(stem) {
-            Ok(name) => read_recipe(name, source, script),
+            Ok(name) => read_recipe(name, source, folder),
             Err(error) => Err(vec![Diagnostic::new(source, 0..0, error.to_string()).label(label)]),
         });
         match (recipe, error) {
@@ -196,7 +205,7 @@ fn read_folder(root: &Path, folder: &str) -> Result<Vec<ReadFile>, ProjectError>
 
 fn read_source(path: &Path, shown: &str) -> (Option<Arc<Source>>, Option<Diagnostic>) {
     let source = |text| Arc::new(Source { path: shown.to_owned(), text });
-    let bytes = match read_bytes(path) {
+    let bytes = match text::read(path) {
         Ok(bytes) => bytes,
         Err(reason) => {
             let diagnostic = Diagnostic::new(&source(String::new()), 0..0, format!("cannot read {shown}: {reason}"));
@@ -215,44 +224,6 @@ fn read_source(path: &Path, shown: &str) -> (Option<Arc<Source>>, Option<Diagnos
             (Some(source), Some(diagnostic.label("save the file as UTF-8")))
         }
     }
-}
-
-/// The path does not leave the folder, but a link in it may: a recipe that somebody else wrote sends no file from elsewhere to hosts.
-fn read_script(folder: &Path, path: &str) -> Result<String, FileError> {
-    let path = folder.join(path).canonicalize()?;
-    if !path.starts_with(folder.canonicalize()?) {
-        return Err(FileError::Outside);
-    }
-    String::from_utf8(read_bytes(&path)?).map_err(|error| FileError::NotUtf8(error.utf8_error().valid_up_to()))
-}
-
-fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
-    let mut bytes = Vec::new();
-    open(path)?.take(LONGEST_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LONGEST_FILE {
-        return Err(FileError::TooLong(LONGEST_FILE >> 20));
-    }
-    match wide_encoding(&bytes) {
-        Some(encoding) => Err(FileError::Wide(encoding)),
-        None => Ok(with_lf(&bytes)),
-    }
-}
-
-/// The text without byte order marks at its beginning, and with LF at the end of its lines.
-fn with_lf(bytes: &[u8]) -> Vec<u8> {
-    let mut bytes = bytes;
-    // More than one is what tools leave that each add theirs.
-    while let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
-        bytes = rest;
-    }
-    bytes.iter().fold(Vec::with_capacity(bytes.len()), |mut text, byte| {
-        if *byte == b'\n' {
-            // More than one CR is what a conversion of what was converted leaves.
-            text.truncate(text.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1));
-        }
-        text.push(*byte);
-        text
-    })
 }
 
 fn shown(path: &Path) -> String {

@@ -46,8 +46,8 @@ pub trait Store: Send + Sync {
     /// The plan, with those of its blobs that read.
     fn plan(&self, run: &RunId) -> Result<Plan, HistoryError>;
 
-    /// The text of a blob. One that is not what its name says would run something else than what was planned.
-    fn blob(&self, run: &RunId, id: &BlobId) -> Result<String, HistoryError>;
+    /// The bytes of a blob. One that is not what its name says would run something else than what was planned.
+    fn blob(&self, run: &RunId, id: &BlobId) -> Result<Vec<u8>, HistoryError>;
 
     /// What was asked for, so that it can be planned again; none for an ad-hoc command. Its version is that of the plan.
     fn request(&self, run: &RunId) -> Result<Option<Asked>, HistoryError>;

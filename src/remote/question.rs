@@ -32,7 +32,12 @@ pub struct Question {
 }
 
 impl Question {
-    fn new(user: Option<&UserName>, assignments: String, function: &str, scripts: Vec<&'static str>) -> Self {
+    pub(super) fn new(
+        user: Option<&UserName>,
+        assignments: String,
+        function: &str,
+        scripts: Vec<&'static str>,
+    ) -> Self {
         Self { as_user: user.cloned(), scripts, text: assignments + function }
     }
 

@@ -28,6 +28,11 @@ pub fn plan(plan: &Plan, color: bool) -> String {
     for note in &plan.left_out {
         let _ = writeln!(out, "{}", Tone::Warning.paint(note, color));
     }
+    if !plan.files.is_empty() {
+        let sizes = plan.files.iter().filter_map(|file| plan.blobs.get(&file.blob)).map(|bytes| bytes.len());
+        let (files, bytes) = (counted(plan.files.len(), "file"), sizes.sum::<usize>());
+        let _ = writeln!(out, "{files} of the recipe in \"$FLEET_FILES\", {} KiB", bytes.div_ceil(1024));
+    }
     for (at, phase, step) in plan.steps() {
         if at.step == 0 {
             let _ = writeln!(out, "\n{}", Tone::Heading.paint(&heading(plan, phase), color));

@@ -36,6 +36,10 @@ impl Text {
             let _ = writeln!(self.out, "  extends {}", parents.join(", which extends "));
         }
         self.surroundings(&recipe.surroundings);
+        if !recipe.files.is_empty() {
+            let files: Vec<&str> = recipe.files.iter().map(|file| file.path.as_str()).collect();
+            let _ = writeln!(self.out, "  files {}", one_line(&files.join(", ")));
+        }
         recipe.tasks.iter().for_each(|task| self.task(task));
         for task in &recipe.replaced {
             let _ = write!(self.out, "\n{}", Tone::Dim.paint(&format!("{}:", task.recipe), self.color));

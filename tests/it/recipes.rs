@@ -1,4 +1,5 @@
 //! The recipe language through the binary, on real `sshd`.
 
+mod files;
 mod inheritance;
 mod surroundings;

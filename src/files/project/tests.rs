@@ -8,7 +8,11 @@ use super::*;
 use crate::model::text::name::SiteName;
 
 const BUILT_IN: LoadOptions<'_> = LoadOptions {
-    built_in: &[("git-site", "[recipe]\ndoc = 'built in'\n[[task.deploy.step]]\nname = 'a'\nrun = 'true'\n")],
+    built_in: &[BuiltIn {
+        name: "git-site",
+        text: "[recipe]\ndoc = 'built in'\nfiles = ['lib/', '@/fixes/']\n[[task.deploy.step]]\nname = 'a'\nscript = 'run.sh'\n",
+        files: &[("lib/help.sh", b"#!/bin/sh\n"), ("lib/data", b"\0"), ("run.sh", b"$FLEET_FILES/lib/help.sh\n")],
+    }],
     verbs: &["list"],
 };
 
@@ -105,7 +109,7 @@ fn all_errors_of_all_files_come_at_once() {
     symlink("/etc/passwd", root.path().join("recipes/out.sh")).unwrap();
     let pipe = root.path().join("recipes/pipe.toml");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    File::create(root.path().join("hosts/huge.toml")).unwrap().set_len(LONGEST_FILE + 1).unwrap();
+    File::create(root.path().join("hosts/huge.toml")).unwrap().set_len(text::LONGEST_FILE + 1).unwrap();
     insta::assert_snapshot!(told(root.path()), @r#"
     hosts/dangling.toml:1:1: cannot read hosts/dangling.toml: there is no such file
     hosts/defaults.toml:1:2: unknown key `shh`
@@ -120,7 +124,7 @@ fn all_errors_of_all_files_come_at_once() {
     recipes/pipe.toml:1:1: cannot read recipes/pipe.toml: not a regular file
     recipes/script.toml:3:10: script `latin.sh`: the file is not UTF-8 from byte 0 on
     recipes/script.toml:6:10: script `no.sh`: there is no such file
-    recipes/script.toml:9:10: script `out.sh`: a link leads out of the recipe's folder
+    recipes/script.toml:9:10: script `out.sh`: a link leads out of its folder
     "#);
 }
 
@@ -158,6 +162,23 @@ fn lines_end_with_lf_whatever_the_file_says() {
         ("a\u{feff}b", "a\u{feff}b"),
         ("", ""),
     ] {
-        assert_eq!(String::from_utf8(with_lf(file.as_bytes())).unwrap(), text, "{file:?}");
+        assert_eq!(String::from_utf8(text::with_lf(file.as_bytes())).unwrap(), text, "{file:?}");
     }
+}
+
+#[test]
+fn a_built_in_recipe_has_its_files_in_the_binary_and_those_of_the_project() {
+    let root = project(&[("hosts/mysite.toml", HOST), ("fixes/001.sql", b"select 1")]);
+    let loaded = load(root.path(), BUILT_IN).unwrap();
+    assert_eq!(loaded.errors(), []);
+    let recipe = loaded.recipes.values().next().unwrap();
+    let files: Vec<_> = recipe.files.iter().map(|file| (file.path.as_str(), &*file.content, file.executable)).collect();
+    assert_eq!(
+        files,
+        [
+            ("fixes/001.sql", b"select 1".as_slice(), false),
+            ("lib/data", b"\0", false),
+            ("lib/help.sh", b"#!/bin/sh\n", true)
+        ]
+    );
 }

@@ -15,10 +15,14 @@ pub enum FileError {
     Wide(&'static str),
     #[error("the file is not UTF-8 from byte {0} on")]
     NotUtf8(usize),
-    #[error("a link leads out of the recipe's folder")]
+    #[error("a link leads out of its folder")]
     Outside,
-    #[error("a built-in recipe has no files")]
-    BuiltIn,
+    #[error("more than {0} files")]
+    TooMany(usize),
+    #[error("a file's name is not UTF-8")]
+    Name,
+    #[error("private keys are sent to no host")]
+    Keys,
     #[error(transparent)]
     Io(io::Error),
 }

@@ -42,20 +42,21 @@ impl fmt::Display for BlobId {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Blobs(BTreeMap<BlobId, Arc<str>>);
+pub struct Blobs(BTreeMap<BlobId, Arc<[u8]>>);
 
 impl Blobs {
-    pub fn add(&mut self, text: &str) -> BlobId {
-        let id = BlobId::of(text.as_bytes());
-        self.0.entry(id.clone()).or_insert_with(|| text.into());
+    pub fn add(&mut self, bytes: impl Into<Arc<[u8]>>) -> BlobId {
+        let bytes = bytes.into();
+        let id = BlobId::of(&bytes);
+        self.0.entry(id.clone()).or_insert(bytes);
         id
     }
 
-    pub fn get(&self, id: &BlobId) -> Option<&str> {
-        self.0.get(id).map(AsRef::as_ref)
+    pub fn get(&self, id: &BlobId) -> Option<&Arc<[u8]>> {
+        self.0.get(id)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&BlobId, &str)> {
-        self.0.iter().map(|(id, text)| (id, text.as_ref()))
+    pub fn iter(&self) -> impl Iterator<Item = (&BlobId, &[u8])> {
+        self.0.iter().map(|(id, bytes)| (id, bytes.as_ref()))
     }
 }

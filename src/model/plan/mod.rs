@@ -4,6 +4,7 @@ pub mod binding;
 pub mod blob;
 pub mod book;
 pub mod command;
+pub mod file;
 pub mod host_list;
 pub mod host_set;
 pub mod index;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::plan::blob::{BlobId, Blobs};
 use crate::model::plan::book::Basis;
+use crate::model::plan::file::PlanFile;
 use crate::model::plan::host_list;
 use crate::model::plan::host_set;
 pub use crate::model::plan::index::{HostIndex, StepIndex};
@@ -49,6 +50,9 @@ pub struct Plan {
     /// The phases that have no host among the targeted ones, and why, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
+    /// The files of the recipe, when a step uses them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<PlanFile>,
     /// What the operations name by its hash. In a record each is a file.
     #[serde(skip)]
     pub blobs: Blobs,
@@ -71,6 +75,9 @@ impl Plan {
         if let Some((.., new)) = other.steps().find(|(.., step)| !has(self, &step.path)) {
             return Some(format!("step {} is new", new.path));
         }
+        if self.files != other.files {
+            return Some("the files of the recipe are other ones".to_owned());
+        }
         let changed = self.steps().zip(other.steps()).find(|((at, _, a), (.., b))| {
             let command = |plan: &Self, host| (plan.run(host, *at), plan.undo(host, *at), plan.guard(host, *at));
             a != b || a.hosts.iter().any(|host| command(self, host) != command(other, host))
@@ -87,8 +94,13 @@ impl Plan {
         })
     }
 
-    /// The blobs that steps need.
-    pub fn blob_ids(&self) -> impl Iterator<Item = (StepIndex, &BlobId)> {
+    /// The blobs that it names.
+    pub fn blob_ids(&self) -> impl Iterator<Item = &BlobId> {
+        self.files.iter().map(|file| &file.blob).chain(self.scripts().map(|(_, id)| id))
+    }
+
+    /// The scripts of its steps.
+    pub fn scripts(&self) -> impl Iterator<Item = (StepIndex, &BlobId)> {
         self.steps().filter_map(|(at, _, step)| Some((at, step.run.as_ref()?.blob()?)))
     }
 

@@ -113,6 +113,7 @@ pub fn plan_command(
         left_out: Vec::new(),
         values: Values::new(),
         hosts,
+        files: Vec::new(),
         blobs: Blobs::default(),
     })
 }

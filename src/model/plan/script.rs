@@ -24,7 +24,7 @@ pub struct Script {
 
 impl Script {
     pub fn command(&self, blobs: &Blobs) -> Option<CommandTemplate> {
-        let text = blobs.get(&self.blob)?;
+        let text = std::str::from_utf8(blobs.get(&self.blob)?).ok()?;
         Some(CommandTemplate {
             text: Template::literal(text),
             interpreter: interpreter(text),

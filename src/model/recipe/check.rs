@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::model::config::diagnostic::{Diagnostic, Place};
 use crate::model::config::graph::{chain, walk};
+use crate::model::recipe::files::MOST_BYTES;
 use crate::model::recipe::recipe::{Body, Recipe, RecipeVar, Rolling, Spanned, Task, TaskBody, TaskRef};
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{RecipeName, VarName};
@@ -25,6 +26,7 @@ pub fn check(recipe: &Recipe) -> Vec<Diagnostic> {
     let targets = |task: &&Task| task.uses().filter_map(|used| number(&used.value)).collect();
     let edges: Vec<Vec<usize>> = tasks.iter().map(targets).collect();
     let mut found = twins(recipe);
+    found.extend(large_files(recipe));
     found.extend(unknown_tasks(recipe));
     found.extend(phases_in_phases(&tasks, &edges, number));
     found.extend(nesting(&tasks, &edges));
@@ -69,6 +71,17 @@ fn twins(recipe: &Recipe) -> Vec<Diagnostic> {
         }
     }
     found
+}
+
+/// Each is sent to every host, for each user.
+fn large_files(recipe: &Recipe) -> Option<Diagnostic> {
+    let mut bytes = 0;
+    let over = recipe.files.iter().find(|file| {
+        bytes += file.content.len();
+        bytes > MOST_BYTES
+    })?;
+    let message = format!("the files of the recipe are larger than {} MiB together", MOST_BYTES >> 20);
+    Some(over.place.diagnostic(message).label(format!("with `{}`", over.path)))
 }
 
 fn unknown_tasks(recipe: &Recipe) -> Vec<Diagnostic> {

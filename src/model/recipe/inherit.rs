@@ -88,6 +88,9 @@ fn merged(recipe: &Recipe, parent: &Recipe) -> Recipe {
     for (name, var) in &parent.vars {
         whole.vars.entry(name.clone()).or_insert_with(|| var.clone());
     }
+    let own: BTreeSet<&str> = recipe.files.iter().map(|file| file.path.as_str()).collect();
+    whole.files.extend(parent.files.iter().filter(|file| !own.contains(file.path.as_str())).cloned());
+    whole.files.sort_by(|a, b| a.path.cmp(&b.path));
     let is_own = |task: &Task| recipe.task(task.name.as_str()).is_some();
     let inherited = parent.tasks.iter().map(|task| recipe.task(task.name.as_str()).unwrap_or(task));
     let new = recipe.tasks.iter().filter(|task| parent.task(task.name.as_str()).is_none());

@@ -1,6 +1,7 @@
 //! What is done on a site: recipes, templates and the shell text in them.
 
 pub mod check;
+pub mod files;
 pub mod inherit;
 pub mod recipe;
 pub mod recipe_file;

@@ -9,6 +9,7 @@ use crate::model::config::diagnostic::{Place, Source};
 pub use crate::model::config::setting::Spanned;
 use crate::model::inventory::inventory::{Share, Stage};
 use crate::model::plan::plan::{Guard, OnFailure, Retry};
+use crate::model::recipe::files::RecipeFile;
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{NameError, PhaseName, RecipeName, RoleName, StepName, TaskName, VarName};
 
@@ -27,6 +28,8 @@ pub struct Recipe {
     pub lock: Option<Text>,
     /// How steps run that say nothing else, nor does their task.
     pub surroundings: Surroundings,
+    /// What lies in `"$FLEET_FILES"`, by path.
+    pub files: Vec<RecipeFile>,
     pub vars: BTreeMap<VarName, RecipeVar>,
     /// Its tasks, in the order of the file; the inherited ones come first.
     pub tasks: Vec<Task>,

@@ -15,6 +15,7 @@ use crate::model::inventory::share::batches;
 use crate::model::inventory::stage::Stage;
 use crate::model::plan::plan::OnFailure;
 use crate::model::recipe::check::check;
+use crate::model::recipe::files::{Found, OF_PROJECT, RecipeFile, RecipeFolder, inside};
 use crate::model::recipe::recipe::{
     Body, Phase, Recipe, RecipeVar, Rolling, Spanned, Step, Surroundings, Task, TaskBody, TaskRef, Text, settable,
 };
@@ -28,12 +29,13 @@ pub const SITE_VERBS: [&str; 8] =
 /// Site verbs to which a recipe may add what it knows: `fleet SITE check`, `fleet SITE status`.
 pub const LOOKING_TASKS: [&str; 2] = ["check", "status"];
 
-/// Fetches a script by its path, relative to the recipe's folder.
-pub type FetchScript<'a> = &'a dyn Fn(&str) -> Result<String, FileError>;
-
-pub fn read_recipe(name: RecipeName, source: &Arc<Source>, script: FetchScript<'_>) -> Result<Recipe, Vec<Diagnostic>> {
+pub fn read_recipe(
+    name: RecipeName,
+    source: &Arc<Source>,
+    folder: &dyn RecipeFolder,
+) -> Result<Recipe, Vec<Diagnostic>> {
     let (recipe, diagnostics) = Document::read(source, |document| {
-        let recipe = Reader { document, script }.read(name, source);
+        let recipe = Reader { document, folder }.read(name, source);
         // What it inherits is known when all recipes are read.
         if recipe.extends.is_none() {
             for diagnostic in check(&recipe) {
@@ -47,7 +49,7 @@ pub fn read_recipe(name: RecipeName, source: &Arc<Source>, script: FetchScript<'
 
 struct Reader<'a> {
     document: &'a Document<'a>,
-    script: FetchScript<'a>,
+    folder: &'a dyn RecipeFolder,
 }
 
 impl<'a> Reader<'a> {
@@ -61,6 +63,7 @@ impl<'a> Reader<'a> {
             extends: None,
             lock: None,
             surroundings: Surroundings::default(),
+            files: Vec::new(),
             vars: BTreeMap::new(),
             tasks: Vec::new(),
             replaced: Vec::new(),
@@ -70,6 +73,7 @@ impl<'a> Reader<'a> {
             recipe.extends = table.parsed("extends", RecipeName::parse);
             recipe.lock = table.item("lock").and_then(|lock| template(&lock, Language::Plain));
             recipe.surroundings = surroundings(&table);
+            recipe.files = self.files(&table);
             table.finish();
         }
         if let Some(vars) = root.table("vars") {
@@ -84,6 +88,39 @@ impl<'a> Reader<'a> {
         }
         root.finish();
         recipe
+    }
+
+    /// Reads `files`: paths of files and folders, relative to the recipe's folder, or to the project's by `@/`.
+    fn files(&self, table: &Table<'a>) -> Vec<RecipeFile> {
+        let mut files: Vec<RecipeFile> = Vec::new();
+        for item in table.array("files").unwrap_or_default() {
+            let Some(path) = item.string().map(|path| path.value) else { continue };
+            let of_project = path.strip_prefix(OF_PROJECT);
+            if !inside(of_project.unwrap_or(path)) {
+                item.report(format!("`{}` is not a path inside the recipe's folder", path.escape_debug()));
+                continue;
+            }
+            let found = match self.folder.files(path) {
+                Ok(found) => found,
+                // Fixes that nobody has written yet.
+                Err(FileError::Missing) if of_project.is_some() => continue,
+                Err(reason) => {
+                    item.report(format!("`{path}`: {reason}"));
+                    continue;
+                }
+            };
+            for Found { path, content, executable } in found {
+                let place = self.document.place(item.span.clone());
+                let file = RecipeFile { path, content: content.into(), executable, place };
+                match files.iter().find(|other| other.path == file.path) {
+                    Some(other) if other.content == file.content && other.executable == file.executable => {}
+                    Some(_) => item.report(format!("there are two files `{}`, and they differ", file.path)),
+                    None => files.push(file),
+                }
+            }
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        files
     }
 
     /// Reads `[vars.NAME]`. A table that holds only tables groups variables: `[vars.backup.dir]` declares `backup.dir`.

@@ -112,6 +112,11 @@ impl Template {
         Ok(Self { pieces })
     }
 
+    /// Does that stand in the text itself?
+    pub fn mentions(&self, words: &str) -> bool {
+        self.pieces.iter().any(|piece| piece.known_text().contains(words))
+    }
+
     /// A template without placeholders.
     pub fn literal(text: &str) -> Self {
         let mut pieces = Vec::new();

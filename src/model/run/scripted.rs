@@ -99,6 +99,7 @@ pub fn plan(hosts: &[&str], steps: &[(&str, &str, &str)]) -> Plan {
         left_out: Vec::new(),
         basis: None,
         values: Values::new(),
+        files: Vec::new(),
         blobs: Blobs::default(),
     }
 }

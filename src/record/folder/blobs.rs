@@ -18,19 +18,16 @@ pub fn write(folder: &Path, blobs: &Blobs) -> io::Result<()> {
     }
     let folder = folder.join(FOLDER);
     DirBuilder::new().mode(0o700).create(&folder)?;
-    for (id, text) in blobs.iter() {
-        files::create_new(&folder.join(id.to_string()), 0o600, text.as_bytes())?;
+    for (id, bytes) in blobs.iter() {
+        files::create_new(&folder.join(id.to_string()), 0o600, bytes)?;
     }
     File::open(&folder)?.sync_all()
 }
 
-pub fn read(folder: &Path, id: &BlobId) -> Result<String, HistoryError> {
+pub fn read(folder: &Path, id: &BlobId) -> Result<Vec<u8>, HistoryError> {
     let path = folder.join(FOLDER).join(id.to_string());
     let bytes = files::read(&path).map_err(unreadable(&path))?;
-    match String::from_utf8(bytes) {
-        Ok(text) if BlobId::of(text.as_bytes()) == *id => Ok(text),
-        _ => Err(HistoryError::Altered { path }),
-    }
+    if BlobId::of(&bytes) == *id { Ok(bytes) } else { Err(HistoryError::Altered { path }) }
 }
 
 #[cfg(test)]
@@ -41,9 +38,9 @@ mod tests {
     fn a_blob_is_read_back_and_an_altered_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let mut blobs = Blobs::default();
-        let blob = blobs.add("#!/bin/sh\necho done\n");
+        let blob = blobs.add(b"#!/bin/sh\necho done\n".as_slice());
         write(folder.path(), &blobs).unwrap();
-        assert_eq!(read(folder.path(), &blob).unwrap(), "#!/bin/sh\necho done\n");
+        assert_eq!(read(folder.path(), &blob).unwrap(), b"#!/bin/sh\necho done\n");
         let path = folder.path().join(FOLDER).join(blob.to_string());
         files::replace(&path, 0o600, b"#!/bin/sh\nrm -rf /\n").unwrap();
         assert!(matches!(read(folder.path(), &blob), Err(HistoryError::Altered { .. })));

@@ -107,14 +107,14 @@ impl Store for FolderStore {
             return Err(HistoryError::Older { path, found, known: PLAN_VERSION });
         }
         let mut plan: Plan = parse(&bytes, (&path, 1), PLAN_VERSION)?;
-        let texts: Vec<String> = plan.blob_ids().filter_map(|(_, id)| self.blob(run, id).ok()).collect();
-        for text in texts {
-            plan.blobs.add(&text);
+        let blobs: Vec<Vec<u8>> = plan.blob_ids().filter_map(|id| self.blob(run, id).ok()).collect();
+        for blob in blobs {
+            plan.blobs.add(blob);
         }
         Ok(plan)
     }
 
-    fn blob(&self, run: &RunId, id: &BlobId) -> Result<String, HistoryError> {
+    fn blob(&self, run: &RunId, id: &BlobId) -> Result<Vec<u8>, HistoryError> {
         blobs::read(&self.folder(run), id)
     }
 

@@ -23,7 +23,7 @@ fleet_inspect() {
     [ -d "$_dir" ] || break
     _dir=${_dir%/}
     _name=${_dir##*/}
-    case $_name in "$_holder" | book.*) continue ;; esac
+    case $_name in "$_holder" | book.* | files.*) continue ;; esac
     echo "left $_name $(du -sk "$_dir" | { read -r _size _; echo "$_size"; })"
     fleet_evidence "$_name"
   done

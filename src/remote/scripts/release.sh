@@ -5,7 +5,7 @@ fleet_release() {
   umask 007
   fleet_spool || exit
   _dir=$_spool/$_run
-  [ -n "$_keep" ] || { rm -f "$_dir/$_host".*; rmdir "$_dir"; }
+  [ -n "$_keep" ] || { rm -rf "$_dir/$_host".*; rmdir "$_dir"; }
   [ -n "$_site" ] || { echo released; exit; }
   fleet_book
   fleet_read_lock

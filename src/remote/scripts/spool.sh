@@ -18,6 +18,7 @@
 #   RUN/KEY.end.N     it ended with status N: a name, for a full disk has room for a name when it has none for a byte. Empty: it had none
 #   RUN/KEY.end.absent  it was not started, and never will be
 # A step makes four files, and with them, on ext4, half of what it costs: so there is no file for what finds room in another.
+#   RUN/HOST.files    the files of the recipe (files.sh)
 #   RUN/HOST.connection  the server process of the controller's last connection, in the spool of a user who may not write to the book
 #   book.SITE, site.SITE  the book of a site, or where it is (book.sh)
 

@@ -13,11 +13,13 @@ use crate::model::inventory::inventory::{Host, Stage};
 use crate::model::plan::blob::Blobs;
 use crate::model::plan::book::{Basis, Effect};
 use crate::model::plan::command::CommandTemplate;
+use crate::model::plan::file::PlanFile;
 use crate::model::plan::host_set::HostSet;
 use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep};
 use crate::model::plan::script::Script;
 use crate::model::plan::values::Values;
+use crate::model::recipe::files::{RecipeFile, VARIABLE};
 use crate::model::recipe::recipe::{Action, Rolling, Step, Surroundings, Task, Text};
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{HostName, TaskName, UserName, VarName};
@@ -116,6 +118,7 @@ impl<'a> Builder<'a> {
             on_failure = OnFailure::Hold;
             self.left_out.push("steps are left out, so nothing is undone on failure: what was done is held, and `fleet undo` takes it back".to_owned());
         }
+        let files = self.files(&phases);
         Ok(Plan {
             v: PLAN_VERSION,
             sites: vec![site.name.clone()],
@@ -129,6 +132,7 @@ impl<'a> Builder<'a> {
             left_out: self.left_out,
             values,
             hosts,
+            files,
             blobs: self.blobs,
         })
     }
@@ -313,7 +317,7 @@ impl<'a> Builder<'a> {
             Action::Run(text) => Operation::Command(command(surroundings, text)),
             Action::Script { content, .. } => {
                 let CommandTemplate { cwd, env, as_user, .. } = around(surroundings, Template::default());
-                Operation::Script(Script { blob: self.blobs.add(content), cwd, env, as_user })
+                Operation::Script(Script { blob: self.blobs.add(content.as_bytes()), cwd, env, as_user })
             }
         })
     }
@@ -339,6 +343,29 @@ impl<'a> Builder<'a> {
     }
 
     /// The same place is wrong on each host; one is enough.
+    /// The files of the recipe, when a step, or a value in it, names their folder.
+    fn files(&mut self, phases: &[PlanPhase]) -> Vec<PlanFile> {
+        let recipe = self.request.recipe;
+        let mut values = Values::new();
+        for (name, variables) in self.used.iter().flat_map(|name| self.variables.values().map(move |of| (name, of))) {
+            variables.collect(name, &mut values);
+        }
+        let in_script = |(_, script): (_, &[u8])| std::str::from_utf8(script).is_ok_and(|text| text.contains(VARIABLE));
+        let used = phases
+            .iter()
+            .flat_map(|phase| &phase.steps)
+            .flat_map(PlanStep::templates)
+            .any(|text| text.mentions(VARIABLE))
+            || values.values().any(|text| text.mentions(VARIABLE))
+            || self.blobs.iter().any(in_script);
+        let file = |file: &RecipeFile| PlanFile {
+            path: file.path.clone(),
+            blob: self.blobs.add(Arc::clone(&file.content)),
+            executable: file.executable,
+        };
+        if used { recipe.files.iter().map(file).collect() } else { Vec::new() }
+    }
+
     fn problem(&mut self, problem: Diagnostic) {
         let is_same = |p: &Diagnostic| p.source == problem.source && p.span == problem.span && p.label == problem.label;
         if !self.problems.iter().any(is_same) {

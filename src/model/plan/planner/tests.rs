@@ -92,7 +92,8 @@ fn inventory(text: &str) -> Inventory {
 }
 
 fn recipe(text: &str) -> Recipe {
-    read_recipe(RecipeName::parse("r").unwrap(), &source("recipes/r.toml", text), &|_| Err(FileError::Missing)).unwrap()
+    read_recipe(RecipeName::parse("r").unwrap(), &source("recipes/r.toml", text), &|_: &str| Err(FileError::Missing))
+        .unwrap()
 }
 
 struct Case {

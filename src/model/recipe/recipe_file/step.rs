@@ -1,12 +1,12 @@
 //! One `[[…step]]`.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path};
 use std::time::Duration;
 
 use super::{Reader, plain, surroundings, template};
 use crate::model::config::document::{Item, Table};
 use crate::model::plan::plan::Retry;
+use crate::model::recipe::files::inside;
 use crate::model::recipe::recipe::{Action, Spanned, Step, StepGuard, Text, settable};
 use crate::model::recipe::template::{Language, Template};
 use crate::model::text::name::{RoleName, StepName};
@@ -98,10 +98,10 @@ impl<'a> Reader<'a> {
     }
 
     fn script(&self, item: &Item<'a>) -> Action {
-        let path = item.parsed(inside).map(|path| path.value).unwrap_or_default();
+        let path = item.parsed(script_path).map(|path| path.value).unwrap_or_default();
         let mut content = String::new();
         if !path.is_empty() {
-            match (self.script)(&path) {
+            match self.folder.script(&path) {
                 Ok(text) if text.contains('\0') => item.report(format!("script `{path}` holds a NUL byte")),
                 Ok(text) => content = text,
                 Err(reason) => item.report(format!("script `{path}`: {reason}")),
@@ -118,15 +118,11 @@ fn one_line(text: &str) -> Result<String, String> {
     Ok(text.trim().to_owned())
 }
 
-/// A path that does not leave the recipe's folder.
-fn inside(path: &str) -> Result<String, String> {
-    let mut components = Path::new(path).components().peekable();
-    let plain = components.peek().is_some()
-        && components.all(|component| matches!(component, Component::Normal(_) | Component::CurDir));
-    if !plain || path.chars().any(char::is_control) {
-        return Err(format!("script `{}` is not a path inside the recipe's folder", path.escape_debug()));
+fn script_path(path: &str) -> Result<String, String> {
+    if inside(path) {
+        return Ok(path.to_owned());
     }
-    Ok(path.to_owned())
+    Err(format!("script `{}` is not a path inside the recipe's folder", path.escape_debug()))
 }
 
 /// Shell text. An empty command does nothing, and says nothing about it: a mistake.

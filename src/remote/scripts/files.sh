@@ -1,0 +1,56 @@
+# The files of a recipe on a host: a folder of the run, which its steps know as $FLEET_FILES. Before each function come assignments: _run, _host
+# (its number in the run) and _beside (`yes`: the run locks nothing, so nobody else removes its folder).
+#   RUN/HOST.files, or files.RUN.HOST   the folder. In it .have/MARK: that file is whole; .new: the one that is coming
+
+# Sets $_files, and makes the folder if need be.
+fleet_files_folder() {
+  umask 077
+  fleet_spool || { echo fault; exit; }
+  fleet_ground
+  _files=$_spool/$_run/$_host.files
+  if [ -n "$_beside" ]; then
+    _files=$_spool/files.$_run.$_host
+    # Of runs that were cut off.
+    for _old in "$_spool"/files.*; do
+      [ ! -d "$_old" ] || [ -z "$(find "$_old" -prune -mtime +1)" ] || rm -rf "$_old"
+    done
+  fi
+  mkdir -p "$_files/.have" || { echo fault; exit; }
+}
+
+# Says which files are there, and where.
+fleet_files_there() {
+  fleet_files_folder
+  for _mark in "$_files"/.have/*; do [ ! -e "$_mark" ] || echo "have ${_mark##*/}"; done
+  echo "files $_files"
+}
+
+# A part of a file, on standard input: $1 its mark, $2 its path, $3 its mode, $4 its size, $5 how the part is written, $6 `first`, $7 `last`.
+fleet_file() {
+  [ -z "$6" ] || true >"$_files/.new" || { echo fault; exit; }
+  case $5 in
+  plain) cat ;;
+  *) fleet_decode ;;
+  esac >>"$_files/.new" || { echo fault; exit; }
+  [ -n "$7" ] || return 0
+  set -- "$1" "$2" "$3" "$4" $(wc -c <"$_files/.new")
+  [ "$4" = "$5" ] || { echo fault; exit; }
+  case $2 in */*) mkdir -p "$_files/${2%/*}" || { echo fault; exit; } ;; esac
+  chmod "$3" "$_files/.new" && mv -f "$_files/.new" "$_files/$2" && true >"$_files/.have/$1" || { echo fault; exit; }
+}
+
+fleet_decode() {
+  if command -v base64 >/dev/null; then
+    base64 -d
+  elif command -v openssl >/dev/null; then
+    openssl base64 -d
+  else
+    echo no-base64
+    exit
+  fi
+}
+
+fleet_files_removed() {
+  fleet_spool || exit
+  rm -rf "$_spool/files.$_run.$_host"
+}
