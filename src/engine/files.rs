@@ -51,13 +51,11 @@ impl Contact {
         };
         for command in guard.into_iter().chain([command]).filter(|command| uses(command)) {
             let user = command.as_user.clone();
-            let folder = match files.folders.get(&user) {
-                Some(folder) => folder.clone(),
-                None => {
-                    let folder = self.put(files, user.as_ref(), stops).await?;
-                    files.folders.insert(user, folder.clone());
-                    folder
-                }
+            let folder = if let Some(folder) = files.folders.get(&user) {
+                folder.clone()
+            } else {
+                let folder = self.put(files, user.as_ref(), stops).await?;
+                files.folders.entry(user).or_insert(folder).clone()
             };
             command.env.entry(VARIABLE.to_owned()).or_insert(folder);
         }

@@ -134,14 +134,12 @@ fn add_part(text: &mut String, (mark, file, size): (&str, &PlanFile, usize), par
         first = word(first, "first"),
         last = word(last, "last"),
     );
-    match plain {
-        Some(part) => text.push_str(part),
-        None => {
-            let encoded = STANDARD.encode(part);
-            for line in encoded.as_bytes().chunks(LINE) {
-                text.push_str(&String::from_utf8_lossy(line));
-                text.push('\n');
-            }
+    if let Some(part) = plain {
+        text.push_str(part);
+    } else {
+        for line in STANDARD.encode(part).as_bytes().chunks(LINE) {
+            text.push_str(&String::from_utf8_lossy(line));
+            text.push('\n');
         }
     }
     let _ = writeln!(text, "fleet-{mark}");
