@@ -81,6 +81,6 @@ async fn go(context: &Context<'_>, ((interrupts, listening), taken): (Listening,
     let (record, plan, resumed) = taken.resumed(&context.store())?;
     descriptors::suffice_for(&plan)?;
     let connector = access::for_runs(context, &plan.hosts).await?;
-    let run = Run { resumed: Some(resumed), ..run::fresh_run(plan, id, connector, interrupts) };
+    let run = Run { resumed: Some(resumed), ..run::fresh_run(context, (plan, id), connector, interrupts) };
     run::carry_out(context, record, run, listening).await
 }

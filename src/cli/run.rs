@@ -206,13 +206,18 @@ async fn execute(
 ) -> Result<u8, Failure> {
     let (interrupts, listening) = interrupts::listen()?;
     let record = context.store().create(&id, &plan, asked)?;
-    carry_out(context, record, fresh_run(plan, id, connector, interrupts), listening).await
+    carry_out(context, record, fresh_run(context, (plan, id), connector, interrupts), listening).await
 }
 
 /// A run of this operator's, from its beginning.
-pub fn fresh_run(plan: Plan, id: RunId, connector: Arc<dyn Connect>, interrupts: Receiver<Signal>) -> Run {
-    let (plan, by) = (Arc::new(plan), context::operator());
-    Run { plan, id, by, resumed: None, connector, interrupts, now: Timestamp::now }
+pub fn fresh_run(
+    context: &Context<'_>,
+    (plan, id): (Plan, RunId),
+    connector: Arc<dyn Connect>,
+    interrupts: Receiver<Signal>,
+) -> Run {
+    let (plan, by, project) = (Arc::new(plan), context::operator(), context.project.root.clone());
+    Run { plan, id, by, resumed: None, project, connector, interrupts, now: Timestamp::now }
 }
 
 /// Carries out a run, shows it, and gives its exit code. What listens for interrupts has done so from before there was the record.

@@ -20,7 +20,7 @@ use crate::remote::{Connect, Exec, ExecEnd, OutputChunk, Remote, Scope, Session}
 use crate::ssh::{Backoff, ConnectError};
 
 /// Chunks of output that wait for the dispatcher; with 32 KiB packets half a MiB a host. Filled by the session, emptied here.
-const CHUNKS: usize = 16;
+pub const CHUNKS: usize = 16;
 
 pub struct Contact {
     pub index: HostIndex,

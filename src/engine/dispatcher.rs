@@ -335,7 +335,8 @@ impl<'a> Dispatcher<'a> {
             reconnecting: Reconnecting::default(),
         };
         let files = Files::new(Arc::clone(&self.run.plan), self.run.id.clone(), self.past.is_some());
-        let worker = Worker { contact, lock, files, secrets };
+        let project = self.run.project.clone();
+        let worker = Worker { contact, lock, project, files, secrets };
         let work = AssertUnwindSafe(worker.run(receiver).instrument(span)).catch_unwind();
         self.workers.spawn(work.map(move |_| index));
         self.host(index).orders = Some(orders);

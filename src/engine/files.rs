@@ -47,6 +47,7 @@ impl Contact {
         };
         let command = match &mut task.work {
             Work::Plain(command) | Work::ReadOnly(command) => command,
+            Work::Local(_) => return Ok(()),
             Work::Durable(step) => &mut step.command,
         };
         for command in guard.into_iter().chain([command]).filter(|command| uses(command)) {

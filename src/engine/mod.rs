@@ -15,6 +15,7 @@ mod files;
 mod host;
 mod incoming;
 mod lines;
+mod local;
 mod locks;
 mod message;
 mod output;

@@ -1,5 +1,6 @@
 //! What is carried out, and who watches.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -56,6 +57,8 @@ pub struct Run {
     pub by: String,
     /// What it continues from, when an earlier controller began it.
     pub resumed: Option<Resumed>,
+    /// The project's folder, in which local steps begin.
+    pub project: PathBuf,
     /// Makes the connections.
     pub connector: Arc<dyn Connect>,
     /// A message each time the operator interrupts. The sender lives as long as the run.

@@ -8,6 +8,7 @@ use super::host::Busy;
 use super::task::{Attempt, Order, Task, Work};
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{CommandTemplate, RemoteCommand, Unfinished};
+use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::{Guard, HostIndex, PlanHost};
 use crate::model::recipe::template::Template;
 use crate::model::run::event::Fact;
@@ -84,6 +85,8 @@ impl Dispatcher<'_> {
                 book,
                 scope: Scope::default(),
             }))
+        } else if !undo && planned.run.as_ref().is_some_and(Operation::is_local) {
+            Work::Local(command)
         } else if planned.read_only {
             Work::ReadOnly(command)
         } else {

@@ -47,6 +47,8 @@ pub enum Work {
     Plain(RemoteCommand),
     /// The same, but it changes nothing: it does no harm when it is run again.
     ReadOnly(RemoteCommand),
+    /// A command where fleet runs.
+    Local(RemoteCommand),
     /// A step that outlives it.
     Durable(Box<DurableStep>),
 }
@@ -57,6 +59,7 @@ impl Work {
         match self {
             Self::Plain(_) => "plain",
             Self::ReadOnly(_) => "read-only",
+            Self::Local(_) => "local",
             Self::Durable(_) => "durable",
         }
     }
@@ -92,7 +95,7 @@ impl Task {
     pub fn with(mut self, effects: EffectChange) -> Self {
         match &mut self.work {
             Work::Durable(step) if step.command.as_user.is_none() => step.effects = effects,
-            Work::Durable(_) | Work::ReadOnly(_) | Work::Plain(_) => self.effects = effects,
+            Work::Durable(_) | Work::ReadOnly(_) | Work::Plain(_) | Work::Local(_) => self.effects = effects,
         }
         self
     }

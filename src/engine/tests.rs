@@ -268,6 +268,7 @@ async fn play_with(plan: Plan, network: &Arc<Network>, mut memory: Memory) -> (S
         resumed: None,
         id: RunId::parse("20260101-000000-0000").unwrap(),
         by: "me@here".to_owned(),
+        project: "/".into(),
         connector: Arc::new(Arc::clone(network)),
         interrupts,
         now: || Timestamp::UNIX_EPOCH,

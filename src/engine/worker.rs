@@ -1,5 +1,6 @@
 //! One host's worker: owns the connection, carries out one order at a time.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -26,6 +27,8 @@ pub struct Worker {
     pub contact: Contact,
     /// The lock that the run takes, when it takes one.
     pub lock: Option<Claim>,
+    /// Where local steps begin.
+    pub project: PathBuf,
     /// What steps may use of the recipe.
     pub files: Files,
     /// Steps of the past whose values are to be read again.
@@ -166,6 +169,11 @@ impl Worker {
         let (end, output) = match &task.work {
             Work::Plain(command) => self.attempt(command, (task, stops), &fresh, false).await,
             Work::ReadOnly(command) => self.attempt(command, (task, stops), &fresh, true).await,
+            Work::Local(command) => {
+                let mut output = fresh();
+                let command = (command, self.project.as_path());
+                (self.contact.run_here(command, (task, stops), &mut output).await, output)
+            }
             Work::Durable(step) => {
                 let mut output = fresh();
                 (self.contact.follow(step, Entry::Start, (task, stops), &mut output).await, output)

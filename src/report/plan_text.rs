@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::paint::Tone;
 use super::words::{counted, sites_and_task};
 use crate::model::plan::command::CommandTemplate;
+use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanPhase, PlanStep, StepIndex};
 use crate::model::recipe::shell::quote;
 use crate::model::text::fold::fold_names;
@@ -89,7 +90,9 @@ fn commands_text(plan: &Plan, host: HostIndex, at: StepIndex) -> String {
         Guard::Unless(command) => ("unless", command),
         Guard::OnlyIf(command) => ("only-if", command),
     });
-    let own = [("run", plan.run(host, at)), ("undo", plan.undo(host, at))];
+    let is_local = plan.step(at).and_then(|step| step.run.as_ref()).is_some_and(Operation::is_local);
+    let what = if is_local { "local" } else { "run" };
+    let own = [(what, plan.run(host, at)), ("undo", plan.undo(host, at))];
     let own = own.into_iter().filter_map(|(what, command)| Some((what, command?)));
     guard.into_iter().chain(own).map(|(what, command)| command_text(what, &command)).collect()
 }

@@ -8,7 +8,7 @@ use crate::model::config::diagnostic::Place;
 use crate::model::inventory::share::Share;
 use crate::model::inventory::stage::Stage;
 use crate::model::recipe::recipe::{
-    Body, Phase, Recipe, RecipeVar, Rolling, Spanned, Step, Surroundings, Task, TaskBody, TaskRef,
+    Action, Body, Phase, Recipe, RecipeVar, Rolling, Spanned, Step, Surroundings, Task, TaskBody, TaskRef,
 };
 use crate::model::text::name::RecipeName;
 use crate::model::text::printable::one_line;
@@ -100,6 +100,7 @@ impl Text {
     fn steps(&mut self, indent: &str, steps: &[Step]) {
         for step in steps {
             let undo = match (&step.action, &step.undo) {
+                (Some(Action::Local(_)), _) => "  (local)",
                 (None, _) => "  (undo only)",
                 (Some(_), Some(_)) => "  (with undo)",
                 (Some(_), None) => "",

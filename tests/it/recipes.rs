@@ -2,4 +2,5 @@
 
 mod files;
 mod inheritance;
+mod local;
 mod surroundings;

@@ -165,6 +165,7 @@ async fn carry_out(plan: &Plan, past: Option<(&[Event], Direction)>, hosts: &Sha
         resumed,
         id: RunId::parse("20260101-000000-0000").unwrap(),
         by: "me@here".to_owned(),
+        project: "/".into(),
         connector: Arc::new(Arc::clone(hosts)),
         interrupts,
         now: || Timestamp::UNIX_EPOCH,

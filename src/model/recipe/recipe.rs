@@ -204,6 +204,8 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     Run(Text),
+    /// A command where fleet runs.
+    Local(Text),
     /// A file beside the recipe, sent along as it is; its first line may name an interpreter.
     Script {
         /// Its path, relative to the recipe's folder.
@@ -217,7 +219,7 @@ pub enum Action {
 impl Action {
     pub fn shell_text(&self) -> Option<&Text> {
         match self {
-            Self::Run(text) => Some(text),
+            Self::Run(text) | Self::Local(text) => Some(text),
             Self::Script { .. } => None,
         }
     }
@@ -289,9 +291,14 @@ pub fn settable(name: &str) -> Result<VarName, SettingError> {
 }
 
 impl Step {
+    pub fn is_local(&self) -> bool {
+        matches!(self.action, Some(Action::Local(_)))
+    }
+
     /// Its texts for the shell, each with its key.
     pub fn shell_texts(&self) -> impl Iterator<Item = (&'static str, &Text)> {
-        let run = self.action.as_ref().and_then(Action::shell_text).map(|text| ("run", text));
+        let key = if self.is_local() { "local" } else { "run" };
+        let run = self.action.as_ref().and_then(Action::shell_text).map(|text| (key, text));
         let guard = self.guard.as_ref().map(|guard| match guard {
             Guard::Unless(text) => ("unless", text),
             Guard::OnlyIf(text) => ("only-if", text),

@@ -315,6 +315,7 @@ impl<'a> Builder<'a> {
         let surroundings = &flat.surroundings;
         Some(match flat.step.action.as_ref()? {
             Action::Run(text) => Operation::Command(command(surroundings, text)),
+            Action::Local(text) => Operation::Local(command(surroundings, text)),
             Action::Script { content, .. } => {
                 let CommandTemplate { cwd, env, as_user, .. } = around(surroundings, Template::default());
                 Operation::Script(Script { blob: self.blobs.add(content.as_bytes()), cwd, env, as_user })

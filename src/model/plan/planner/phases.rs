@@ -141,7 +141,11 @@ fn add_steps<'a>(
                 } else {
                     step.name.to_string()
                 };
-                let surroundings = step.surroundings.over(&task.surroundings).over(&recipe.surroundings);
+                let outer = task.surroundings.over(&recipe.surroundings);
+                // User and folder are those of the hosts.
+                let outer =
+                    if step.is_local() { Surroundings { env: outer.env, ..Surroundings::default() } } else { outer };
+                let surroundings = step.surroundings.over(&outer);
                 steps.push(FlatStep { path: StepPath::parse(&path)?, step, surroundings, roles: roles.to_vec() });
             }
         }

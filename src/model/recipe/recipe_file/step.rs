@@ -22,12 +22,15 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 const NEED_RUN: [&str; 9] =
     ["unless", "only-if", "register", "retry", "idempotent", "read-only", "ends", "in-force", "durable"];
 
+/// What a step that runs where fleet runs cannot have.
+const NOT_LOCAL: [&str; 7] = ["undo", "as", "durable", "in-force", "ends", "unless", "only-if"];
+
 impl<'a> Reader<'a> {
     pub(super) fn step(&self, table: &Table<'a>) -> Option<Step> {
         let name = table.parsed("name", StepName::parse);
         table.missing("name");
-        let (run, script) = (table.item("run"), table.item("script"));
-        let only_undo = run.is_none() && script.is_none() && table.item("undo").is_some();
+        let (run, script, local) = (table.item("run"), table.item("script"), table.item("local"));
+        let only_undo = run.is_none() && script.is_none() && local.is_none() && table.item("undo").is_some();
         if only_undo {
             for item in NEED_RUN.iter().filter_map(|key| table.item(key)) {
                 item.tell_key(
@@ -36,10 +39,15 @@ impl<'a> Reader<'a> {
                 );
             }
         } else {
-            self.exactly_one(&table.span(), &[("run", &run), ("script", &script)]);
+            self.exactly_one(&table.span(), &[("run", &run), ("script", &script), ("local", &local)]);
         }
         let run = run.map(|run| Action::Run(shell(&run)));
-        let action = run.or_else(|| script.map(|script| self.script(&script)));
+        let is_local = local.is_some();
+        if let Some(local) = &local {
+            check_local(table, local);
+        }
+        let local = local.map(|local| Action::Local(shell(&local)));
+        let action = run.or(local).or_else(|| script.map(|script| self.script(&script)));
         let (unless, only_if) = (table.item("unless"), table.item("only-if"));
         if unless.is_some() && only_if.is_some() {
             self.exactly_one(&table.span(), &[("unless", &unless), ("only-if", &only_if)]);
@@ -71,7 +79,7 @@ impl<'a> Reader<'a> {
         if let (Some(key), true) = (table.item("in-force"), read_only) {
             key.tell_key("a step that is `read-only` leaves nothing in force", "leave out one of the two");
         }
-        let durable = table.boolean("durable").is_none_or(|durable| durable.value);
+        let durable = table.boolean("durable").is_none_or(|durable| durable.value) && !is_local;
         let secret_output = table.boolean("secret-output").is_some_and(|secret| secret.value);
         table.finish();
         // Only now: a step with a bad name is read to its end too.
@@ -108,6 +116,20 @@ impl<'a> Reader<'a> {
             }
         }
         Action::Script { path, place: self.document.place(item.span.clone()), content }
+    }
+}
+
+/// A command where fleet runs is lost with fleet: so nothing can depend on its being undone, or on its running only once.
+fn check_local(table: &Table<'_>, local: &Item<'_>) {
+    for item in NOT_LOCAL.iter().filter_map(|key| table.item(key)) {
+        item.tell_key(
+            format!("a `local` step has no `{}`", item.key),
+            "it runs where fleet runs, and is not there any more when fleet is gone",
+        );
+    }
+    let says = |key| table.item(key).as_ref().and_then(Item::boolean).is_some_and(|yes| yes.value);
+    if !says("read-only") && !says("idempotent") {
+        local.tell_key("a `local` step may run again", "add `read-only = true`, or `idempotent = true`");
     }
 }
 

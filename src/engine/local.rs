@@ -1,0 +1,179 @@
+//! A worker's local steps: commands that run where fleet runs.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
+
+use super::contact::{CHUNKS, Contact, Stops};
+use super::message::Message;
+use super::output::Output;
+use super::task::Task;
+use crate::model::plan::command::RemoteCommand;
+use crate::model::run::event::Stream;
+use crate::remote::{ExecEnd, OutputChunk};
+use crate::ssh::GRACE;
+
+/// How long output is read that comes after the end of the command, from what it has left in the background.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// What asks fleet for a secret, and is no affair of a command's.
+const SECRETS: &str = "FLEET_SECRET_";
+
+impl Contact {
+    /// Runs a command in the project's folder, in a process group of its own.
+    pub(super) async fn run_here(
+        &mut self,
+        (command, project): (&RemoteCommand, &Path),
+        (task, stops): (&Task, &Stops),
+        told: &mut Output,
+    ) -> ExecEnd {
+        if stops.stop.is_cancelled() {
+            return ExecEnd::NotStarted(stops.why_not_started().into());
+        }
+        let mut child = match start(command, project) {
+            Ok(child) => child,
+            Err(error) => return ExecEnd::NotStarted(format!("no shell can be started here: {error}").into()),
+        };
+        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        // Filled by the two readers, emptied below.
+        let (sender, mut chunks) = mpsc::channel::<OutputChunk>(CHUNKS);
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let readers = async {
+            tokio::join!(read(out, Stream::Stdout, sender.clone()), read(err, Stream::Stderr, sender.clone()))
+        };
+        tokio::pin!(readers);
+        let mut limits = Limits::new(task);
+        let (mut reading, mut status) = (true, None::<ExitStatus>);
+        // Why it is being ended, and until when it may end by itself.
+        let mut ending = None::<ExecEnd>;
+        while reading || status.is_none() {
+            tokio::select! {
+                Some(chunk) = chunks.recv() => {
+                    limits.heard();
+                    if let Some(bytes) = told.take(&chunk) {
+                        self.tell(Message::Output(chunk.stream, bytes)).await;
+                    }
+                }
+                _ = &mut readers, if reading => reading = false,
+                ended = child.wait(), if status.is_none() => {
+                    status = Some(ended.unwrap_or_default());
+                    limits.last(LINGER);
+                }
+                () = stops.stop.cancelled(), if ending.is_none() && status.is_none() => {
+                    ending = Some(ExecEnd::Stopped);
+                    end(group, Signal::TERM);
+                    limits.last(GRACE);
+                }
+                () = sleep_until(limits.next().unwrap_or_else(Instant::now)), if limits.next().is_some() => {
+                    match (limits.over(), status) {
+                        // What still writes is not the command.
+                        (_, Some(_)) => break,
+                        (Some(over), None) => {
+                            ending = Some(over);
+                            end(group, Signal::TERM);
+                            limits.last(GRACE);
+                        }
+                        (None, None) => {
+                            end(group, Signal::KILL);
+                            limits.none();
+                        }
+                    }
+                }
+            }
+        }
+        while let Ok(chunk) = chunks.try_recv() {
+            if let Some(bytes) = told.take(&chunk) {
+                self.tell(Message::Output(chunk.stream, bytes)).await;
+            }
+        }
+        let end = ending.unwrap_or_else(|| ExecEnd::Exited(status.map_or(u8::MAX, status_of)));
+        debug!(?end, received = told.received(), "local command ended");
+        end
+    }
+}
+
+/// The text goes by the environment, as on a host: others can read what stands in a process list.
+fn start(command: &RemoteCommand, project: &Path) -> std::io::Result<Child> {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", r#"FLEET_LINES=$FLEET_TEXT; unset FLEET_TEXT; eval "$FLEET_LINES""#, "sh"]);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(SECRETS.as_bytes())) {
+        shell.env_remove(name);
+    }
+    shell.envs(&command.env).env("FLEET_TEXT", &command.text);
+    shell.current_dir(command.cwd.as_ref().map_or(project.to_owned(), |cwd| project.join(cwd)));
+    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+    shell.spawn()
+}
+
+async fn read(stream: Option<impl AsyncRead + Unpin>, of: Stream, sender: mpsc::Sender<OutputChunk>) {
+    let Some(mut stream) = stream else { return };
+    let mut buffer = vec![0; 32 << 10];
+    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+        let bytes = buffer.get(..length).unwrap_or_default().to_vec();
+        if sender.send(OutputChunk { stream: of, bytes }).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn end(group: Option<Pid>, signal: Signal) {
+    // It may be gone by now, which is what was wanted.
+    let _ = group.map(|group| kill_process_group(group, signal));
+}
+
+/// As a shell has it: 128 and the number of the signal that ended it.
+fn status_of(status: ExitStatus) -> u8 {
+    let number = status.code().or_else(|| status.signal().map(|signal| signal + 128));
+    number.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX)
+}
+
+/// When the command is ended, and why.
+struct Limits {
+    running: Option<Instant>,
+    silence: Option<(Duration, Instant)>,
+    /// It has ended, or is about to: so long it is waited for.
+    last: Option<Instant>,
+    over: bool,
+}
+
+impl Limits {
+    fn new(task: &Task) -> Self {
+        let now = Instant::now();
+        let silence = task.idle_timeout.map(|limit| (limit, now + limit));
+        Self { running: task.timeout.map(|limit| now + limit), silence, last: None, over: false }
+    }
+
+    fn heard(&mut self) {
+        self.silence = self.silence.map(|(limit, _)| (limit, Instant::now() + limit));
+    }
+
+    fn last(&mut self, wait: Duration) {
+        (self.last, self.over) = (Some(Instant::now() + wait), true);
+    }
+
+    fn none(&mut self) {
+        (self.last, self.over) = (None, true);
+    }
+
+    fn next(&self) -> Option<Instant> {
+        if self.over { self.last } else { self.running.into_iter().chain(self.silence.map(|(_, at)| at)).min() }
+    }
+
+    /// Which limit is over, unless the command is being ended already.
+    fn over(&self) -> Option<ExecEnd> {
+        let now = Instant::now();
+        match () {
+            () if self.over => None,
+            () if self.running.is_some_and(|at| at <= now) => Some(ExecEnd::TimedOut),
+            () => Some(ExecEnd::IdleTimedOut),
+        }
+    }
+}

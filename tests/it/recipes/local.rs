@@ -1,0 +1,121 @@
+//! Steps that run where fleet runs.
+
+use rustix::process::Signal;
+
+use crate::deploy::Site;
+use crate::support::process::{descendants, wait_for};
+use crate::support::project::Project;
+
+#[test]
+fn a_local_step_runs_in_the_project_for_each_host_with_its_values() {
+    let recipe = r#"env = { FROM = "recipe" }
+as = "nobody"
+cwd = "/nowhere"
+[[task.deploy.step]]
+name = "here"
+local = '''
+pwd
+echo "$FROM $HOST {{fleet.host}} ${FLEET_SECRET_X-none}" >>journal; echo loud >&2; cat'''
+env = { HOST = "{{fleet.host}}" }
+idempotent = true
+register = "seen"
+[[task.deploy.step]]
+name = "there"
+as = ""
+cwd = "."
+run = "echo {{seen}}"
+"#;
+    let site = Site::start("", &["web1", "web2"], recipe);
+    let mut command = site.command(&["mysite", "deploy"]);
+    let output = site.run(&["mysite", "deploy"], command.env("FLEET_SECRET_X", "hush hush")).expect_code(0);
+    let mut lines: Vec<String> = site.read("journal").lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["recipe web1 web1 none", "recipe web2 web2 none"]);
+    let root = site.root().canonicalize().unwrap();
+    for host in ["web1", "web2"] {
+        for line in [
+            format!("{host} | here  | {}", root.display()),
+            format!("{host} | here  ! loud"),
+            format!("{host} | there | {}", root.display()),
+        ] {
+            assert!(output.stderr.contains(&line), "{line}\n{}", output.stderr);
+        }
+    }
+    let plan = site.fleet(&["-n", "mysite", "deploy"]).expect_code(0).stdout;
+    assert!(plan.contains("    local   [FROM=recipe HOST=web1] pwd\n"), "{plan}");
+    assert!(site.fleet(&["tasks", "mysite"]).stdout.contains("  step here  (local)\n"));
+}
+
+/// A health step that asks the site from outside is one of these: when it fails, the site goes back.
+#[test]
+fn a_local_step_that_fails_or_takes_too_long_ends_with_all_that_it_started_and_the_host_is_undone() {
+    let recipe = r#"
+[[task.deploy.step]]
+name = "close"
+run = "true"
+undo = "echo reopened >>@SHARED@/journal"
+[[task.deploy.step]]
+name = "ask"
+local = "sh -c 'trap \"\" TERM; sleep 600' & trap 'exit 0' TERM; echo asking; wait"
+read-only = true
+timeout = "300ms"
+[[task.fail.step]]
+name = "close"
+run = "true"
+undo = "echo reopened >>@SHARED@/journal"
+[[task.fail.step]]
+name = "ask"
+local = "exit 7"
+read-only = true
+"#;
+    let site = Site::start("", &["web1"], recipe);
+    let output = site.fleet(&["mysite", "deploy"]).expect_code(10);
+    assert!(output.stderr.contains("timed out"), "{}", output.stderr);
+    let output = site.fleet(&["mysite", "fail"]).expect_code(10);
+    assert!(output.stderr.contains("7"), "{}", output.stderr);
+    assert_eq!(site.journal(), ["reopened", "reopened"]);
+    site.check_free();
+}
+
+#[test]
+fn ctrl_c_twice_ends_a_local_step_with_its_process_group() {
+    let recipe = "[[task.deploy.step]]\nname = \"ask\"\nidempotent = true\n\
+                  local = \"sleep 600 & touch @SHARED@/working; wait\"\n";
+    let site = Site::start("", &["web1"], recipe);
+    let running = site.spawn(&["mysite", "deploy"]);
+    wait_for("the step", || site.has("working"));
+    let started = descendants(running.pid());
+    assert!(started.len() >= 2, "{started:?}");
+    running.signal(Signal::INT);
+    running.signal(Signal::INT);
+    running.wait().expect_code(130);
+    let lives = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}/cmdline")).exists();
+    wait_for("the end of its processes", || (!started.iter().any(lives)).then_some(()));
+}
+
+#[test]
+fn a_killed_controller_s_local_step_runs_again() {
+    let recipe = "[[task.deploy.step]]\nname = \"ask\"\nread-only = true\n\
+                  local = \"echo asked >>@SHARED@/journal; touch @SHARED@/working; while [ ! -e @SHARED@/go ]; do sleep 0.02; done\"\n\
+                  [[task.deploy.step]]\nname = \"then\"\nrun = \"echo then >>@SHARED@/journal\"\n";
+    let site = Site::start("", &["web1"], recipe);
+    let running = site.spawn(&["mysite", "deploy"]);
+    wait_for("the step", || site.has("working"));
+    running.signal(Signal::KILL);
+    running.wait();
+    site.touch("go");
+    site.fleet(&["resume"]).expect_code(0);
+    assert_eq!(site.journal(), ["asked", "asked", "then"]);
+}
+
+#[test]
+fn a_local_step_has_nothing_that_depends_on_the_host() {
+    let project = Project::new();
+    project.write("hosts/mysite.toml", "recipe = \"test\"\n[[host]]\nname = \"web1\"\n");
+    project.write(
+        "recipes/test.toml",
+        "[[task.t.step]]\nname = \"a\"\nlocal = \"true\"\nundo = \"true\"\nas = \"www\"\nin-force = \"closed\"\nunless = \"true\"\n\
+         [[task.t.step]]\nname = \"b\"\nlocal = \"true\"\nrun = \"true\"\nread-only = true\n",
+    );
+    insta::assert_snapshot!(project.fleet(&["check"]).expect_code(3).stderr, @r#""#);
+}
