@@ -12,7 +12,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Takes bytes and gives all that is complete, masked. No secret has more than one line, so that none is cut at the end of one; where a
+    /// Takes bytes and gives all that is complete, masked. A line is held back in which a secret begins that may go on in the next one; where a
     /// long line is cut, as much is held back as a secret may have begun in.
     pub fn push(&mut self, bytes: &[u8], masker: &Masker) -> Option<Vec<u8>> {
         let complete = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
@@ -20,7 +20,7 @@ impl Lines {
         let mut whole = Vec::new();
         if !lines.is_empty() {
             self.tail.push(lines);
-            whole = self.tail.give(self.tail.held(), masker);
+            whole = self.tail.give(self.tail.settled(masker), masker);
         }
         self.tail.push(rest);
         if self.tail.held() >= LONGEST + masker.reach() {
@@ -65,6 +65,23 @@ mod tests {
             }
             out.extend(lines.finish(&masker).unwrap_or_default());
             assert!(out == line.replace(secret, "***").into_bytes(), "offset {offset}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_two_lines_is_masked_whatever_the_cuts_are() {
+        let mut masker = Masker::default();
+        masker.add("hunter2-hunter3-hunter4");
+        let text = "a\nhunter\nx hunter2-hun\nter3-hunter4 y\nhunter2-\n";
+        for size in 1..=text.len() {
+            let (mut lines, mut out) = (Lines::default(), Vec::new());
+            for chunk in text.as_bytes().chunks(size) {
+                out.extend(lines.push(chunk, &masker).unwrap_or_default());
+            }
+            // Nobody waits for the end of a secret that does not come.
+            assert!(out.ends_with(b"x *** y\n"), "{size}");
+            out.extend(lines.finish(&masker).unwrap_or_default());
+            assert_eq!(String::from_utf8(out).unwrap(), "a\nhunter\nx *** y\nhunter2-\n", "{size}");
         }
     }
 

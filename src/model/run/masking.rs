@@ -1,8 +1,9 @@
 //! Secret values in what hosts print.
 //!
 //! A second line of defence: a value that must not be seen should not be printed. Masked are whole values that steps registered with
-//! `secret-output`, before an event exists; a value of several lines is found line by line. Where two of them overlap, both are gone: one mask
-//! stands for all bytes that belong to either.
+//! `secret-output`, and those of secret variables in all their [`forms`], before an event exists; a value of several lines is found line by
+//! line. Where two of them overlap, both are gone: one mask stands for all bytes that belong to either. A line may end within a secret, as
+//! `base64` and `fold` make it, but not within its first [`SHORTEST`] bytes: else half of all lines would wait for the next one.
 //!
 //! Output comes in pieces, which the network cuts anywhere, and so does fleet within a very long line. [`Masked`] gives the same bytes
 //! whatever the cuts are: with [`Masker::reach`] bytes held back, a secret that is whole so far is found, and one that is not is held back.
@@ -11,6 +12,9 @@
 
 use std::collections::BTreeSet;
 use std::ops::{Bound, Range};
+
+use super::encoded::forms;
+use crate::model::text::secret::Secret;
 
 const MASK: &[u8] = b"***";
 
@@ -32,10 +36,19 @@ impl Masker {
 
     pub fn add(&mut self, value: &str) {
         let lines = value.lines().map(|line| line.trim().as_bytes()).filter(|line| line.len() >= SHORTEST);
-        for line in lines {
-            self.secrets.insert(line.to_vec());
-            self.firsts.extend(line.first().filter(|first| !self.firsts.contains(first)));
+        lines.for_each(|line| self.insert(line.to_vec()));
+    }
+
+    /// Masks a value in all its forms.
+    pub fn add_secret(&mut self, secret: &Secret) {
+        for form in forms(secret.expose()) {
+            self.insert(form);
         }
+    }
+
+    fn insert(&mut self, bytes: Vec<u8>) {
+        self.firsts.extend(bytes.first().filter(|first| !self.firsts.contains(first)));
+        self.secrets.insert(bytes);
     }
 
     /// Does a secret stand in the text?
@@ -45,19 +58,37 @@ impl Masker {
 
     /// Bytes at the end of a piece in which a secret may have begun that is not whole yet.
     pub fn reach(&self) -> usize {
-        self.secrets.iter().map(|secret| secret.len() - 1).max().unwrap_or_default()
+        // CR and LF between each two.
+        3 * self.secrets.iter().map(|secret| secret.len() - 1).max().unwrap_or_default()
+    }
+
+    /// Where the first secret begins of which the text has the beginning and not the end.
+    pub fn begun(&self, bytes: &[u8]) -> Option<usize> {
+        let from = bytes.len().saturating_sub(self.reach());
+        let mut ends = bytes.get(from..)?.windows(SHORTEST).enumerate();
+        ends.find_map(|(at, begin)| {
+            let rest = bytes.get(from + at..)?;
+            self.alike(begin).any(|secret| extent(rest, secret) == Extent::Open).then_some(from + at)
+        })
+    }
+
+    /// The secrets with this beginning.
+    fn alike<'s>(&'s self, begin: &'s [u8]) -> impl Iterator<Item = &'s Vec<u8>> {
+        let is_first = begin.first().is_some_and(|first| self.firsts.contains(first));
+        let from = (Bound::Included(begin), Bound::Unbounded);
+        let range = is_first.then(|| self.secrets.range::<[u8], _>(from));
+        range.into_iter().flatten().take_while(move |secret| secret.starts_with(begin))
     }
 
     /// Where secrets stand, from left to right; those that overlap are one place, those that touch are not.
     fn places(&self, bytes: &[u8]) -> Vec<Range<usize>> {
         let mut all: Vec<Range<usize>> = Vec::new();
         for (at, begin) in bytes.windows(SHORTEST).enumerate() {
-            if begin.first().is_some_and(|first| self.firsts.contains(first)) {
-                let from = (Bound::Included(begin), Bound::Unbounded);
-                let alike = self.secrets.range::<[u8], _>(from).take_while(|secret| secret.starts_with(begin));
-                let here = alike.filter(|secret| bytes.get(at..).is_some_and(|rest| rest.starts_with(secret)));
-                all.extend(here.map(|secret| at..at + secret.len()));
-            }
+            let rest = bytes.get(at..).unwrap_or_default();
+            all.extend(self.alike(begin).filter_map(|secret| match extent(rest, secret) {
+                Extent::Whole(length) => Some(at..at + length),
+                Extent::Open | Extent::None => None,
+            }));
         }
         all.into_iter().fold(Vec::new(), |mut places, place| {
             match places.last_mut() {
@@ -67,6 +98,35 @@ impl Masker {
             places
         })
     }
+}
+
+/// How much of a text a secret is with which it begins.
+#[derive(Debug, PartialEq, Eq)]
+enum Extent {
+    /// So many bytes, with the ends of lines in it.
+    Whole(usize),
+    /// All of it, and there is more of the secret.
+    Open,
+    None,
+}
+
+fn extent(text: &[u8], secret: &[u8]) -> Extent {
+    let mut at = 0;
+    for (number, byte) in secret.iter().enumerate() {
+        if number >= SHORTEST && text.get(at) != Some(byte) {
+            at += match text.get(at..) {
+                Some([b'\n', ..]) => 1,
+                Some([b'\r', b'\n', ..]) => 2,
+                _ => 0,
+            };
+        }
+        match text.get(at) {
+            None => return Extent::Open,
+            Some(found) if found == byte => at += 1,
+            Some(_) => return Extent::None,
+        }
+    }
+    Extent::Whole(at)
 }
 
 /// What has come of a stream and is not given out yet.
@@ -84,6 +144,13 @@ impl Masked {
 
     pub fn held(&self) -> usize {
         self.held.len()
+    }
+
+    /// How much of it can be given out: all, or up to the line in which a secret begins that may go on in the next.
+    pub fn settled(&self, masker: &Masker) -> usize {
+        let Some(begun) = masker.begun(&self.held) else { return self.held.len() };
+        let before = self.held.get(..begun).unwrap_or_default();
+        before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
     }
 
     /// Gives the first bytes, masked. A secret in them must be whole, or end in the bytes that stay.
@@ -149,6 +216,22 @@ mod tests {
     #[test]
     fn a_value_of_several_lines_is_masked_line_by_line_and_short_ones_are_not() {
         assert_eq!(masked(&["first line\nx\n"], "the first line, x"), "the ***, x");
+    }
+
+    #[test]
+    fn a_secret_may_be_cut_by_the_end_of_a_line_but_for_its_beginning() {
+        assert_eq!(masked(&["hunter2-hunter3"], "a hunt\ner2-hunter\r\n3 b"), "a *** b");
+        assert_eq!(masked(&["hunter2-hunter3"], "a hunter2-\n\nhunter3 b"), "a hunter2-\n\nhunter3 b");
+        assert_eq!(masked(&["hunter2-hunter3"], "a hun\nter2-hunter3 b"), "a hun\nter2-hunter3 b");
+    }
+
+    #[test]
+    fn a_secret_variable_is_masked_in_all_its_forms() {
+        let mut masker = Masker::default();
+        masker.add_secret(&Secret::of("it's hunter2".to_owned()));
+        let mut all = Masked::default();
+        all.push(br"it's hunter2 it'\''s hunter2 it%27s+hunter2 aXQncyBodW50ZXIy");
+        assert_eq!(all.give(all.held(), &masker), b"*** *** *** ***");
     }
 
     /// Which bytes of the text belong to a secret, found in another way than above.

@@ -2,6 +2,7 @@
 
 pub mod agenda;
 pub mod cause;
+pub mod encoded;
 pub mod event;
 pub mod exit;
 pub mod host_summary;

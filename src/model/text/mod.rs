@@ -7,4 +7,5 @@ pub mod hint;
 pub mod name;
 pub mod printable;
 pub mod range;
+pub mod secret;
 pub mod tail;
