@@ -8,6 +8,7 @@ pub mod consent;
 pub mod planning;
 pub mod resume_error;
 pub mod run_id;
+pub mod secrets;
 pub mod site_state;
 pub mod taken;
 pub mod unlocking;

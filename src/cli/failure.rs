@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use crate::app::planning::PlanningError;
 use crate::app::resume_error::ResumeError;
+use crate::app::secrets::SecretError;
 use crate::files::project::ProjectError;
 use crate::model::config::diagnostic::Diagnostic;
 use crate::model::inventory::selector::SelectorError;
@@ -73,7 +74,9 @@ impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         match error {
             PlanError::Diagnostics(diagnostics) | PlanError::Roles(diagnostics) => Self::Diagnostics(diagnostics),
-            PlanError::UnknownTask { .. } | PlanError::UnknownStep { .. } => Self::of(exit::USAGE, &error),
+            PlanError::UnknownTask { .. } | PlanError::UnknownStep { .. } | PlanError::SecretGiven(_) => {
+                Self::of(exit::USAGE, &error)
+            }
             PlanError::Unset { .. } | PlanError::Open(_) | PlanError::Variable(_) | PlanError::Name(_) => {
                 Self::of(exit::INVALID, &error)
             }
@@ -149,6 +152,12 @@ impl From<HistoryError> for Failure {
 fn with_cause(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |cause| cause.source())
         .fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+}
+
+impl From<SecretError> for Failure {
+    fn from(error: SecretError) -> Self {
+        Self::of(exit::ENVIRONMENT, &error)
+    }
 }
 
 impl From<KeyError> for Failure {

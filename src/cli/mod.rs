@@ -18,6 +18,7 @@ mod keys;
 mod logging;
 mod resume;
 mod run;
+mod secrets;
 mod show;
 mod trust;
 mod unlock;

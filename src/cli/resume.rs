@@ -7,7 +7,7 @@ use super::args::ResumeArgs;
 use super::context::{Context, say};
 use super::failure::Failure;
 use super::interrupts::{self, Listening};
-use super::{access, attach, descriptors, run};
+use super::{access, attach, descriptors, run, secrets};
 use crate::app::choice::choose;
 use crate::app::taken::Taken;
 use crate::engine::Run;
@@ -80,7 +80,9 @@ async fn go(context: &Context<'_>, ((interrupts, listening), taken): (Listening,
     let id = taken.run.clone();
     let (record, plan, resumed) = taken.resumed(&context.store())?;
     descriptors::suffice_for(&plan)?;
+    // Nothing of them is on record.
+    let secrets = secrets::of_plan(context, &plan).await?;
     let connector = access::for_runs(context, &plan.hosts).await?;
-    let run = Run { resumed: Some(resumed), ..run::fresh_run(context, (plan, id), connector, interrupts) };
+    let run = Run { secrets, resumed: Some(resumed), ..run::fresh_run(context, (plan, id), connector, interrupts) };
     run::carry_out(context, record, run, listening).await
 }

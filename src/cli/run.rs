@@ -12,7 +12,7 @@ use super::args::SiteArgs;
 use super::context::{self, Context, print, say};
 use super::failure::Failure;
 use super::interrupts::Listener;
-use super::{access, ask, books, descriptors, interrupts, logging, trust};
+use super::{access, ask, books, descriptors, interrupts, logging, secrets, trust};
 use crate::app;
 use crate::app::consent::{self, Risk};
 use crate::app::planning::{self, PlanningError};
@@ -27,6 +27,7 @@ use crate::model::run::summary::Summary;
 use crate::model::text::hint::Hint;
 use crate::model::text::name::{RunId, TaskName};
 use crate::model::text::printable::printable;
+use crate::model::text::secret::Secrets;
 use crate::record::store::{Record, Store as _};
 use crate::remote::Connect;
 use crate::report;
@@ -50,7 +51,7 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     for (site, _) in &sites {
         context.recipe(site)?;
     }
-    let mut plans: Vec<(Plan, Asked, RunId)> = Vec::new();
+    let mut plans: Vec<(Plan, Asked, RunId, Option<Secrets>)> = Vec::new();
     // Keys are read, and passphrases asked for, once.
     let connector = OnceCell::new();
     for (site, hosts) in sites {
@@ -64,15 +65,19 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
             proof: None,
             unproven: false,
         };
+        let mut values = None;
         let plan = match planning::plan(&context.project, &asked, &run) {
             Err(PlanningError::Plan(unproven @ PlanError::Unproven { .. })) => {
+                if let (PlanError::Unproven { secrets: names, .. }, false) = (&unproven, context.flags.dry_run) {
+                    values = Some(secrets::of_site(context, &site.name, names).await?);
+                }
                 let way = connector.get_or_try_init(|| way_to_all(context, args)).await?;
                 books::prove(context, way, site, (&mut asked, unproven)).await?;
                 planning::plan(&context.project, &asked, &run)?
             }
             plan => plan?,
         };
-        plans.push((plan, asked, run));
+        plans.push((plan, asked, run, values));
     }
     if context.flags.dry_run {
         return dry_run(context, plans.iter().map(|(plan, ..)| plan));
@@ -83,13 +88,17 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         }
         confirm(context, plan, &plan.task)?;
     }
-    for (plan, ..) in &plans {
+    for (plan, _, _, values) in &mut plans {
         descriptors::suffice_for(plan)?;
+        if values.is_none() {
+            *values = Some(secrets::of_plan(context, plan).await?);
+        }
     }
     let connector = connector.get_or_try_init(|| way_to_all(context, args)).await?;
     let mut plans = plans.into_iter();
-    while let Some((plan, asked, run)) = plans.next() {
-        let code = execute(context, (plan, Some(&asked)), run, Arc::clone(connector)).await?;
+    while let Some((plan, asked, id, values)) = plans.next() {
+        let secrets = values.unwrap_or_default();
+        let code = execute(context, (plan, Some(&asked), secrets), id, Arc::clone(connector)).await?;
         if code != exit::SUCCESS {
             let left: Vec<String> = plans.flat_map(|(plan, ..)| plan.sites).map(|site| site.to_string()).collect();
             if !left.is_empty() {
@@ -129,7 +138,8 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
     confirm(context, &plan, &plan.task)?;
     descriptors::suffice_for(&plan)?;
     let connector = access::for_runs(context, &plan.hosts).await?;
-    execute(context, (plan, None), fresh_run_id(&Zoned::now()).map_err(Failure::environment)?, connector).await
+    let id = fresh_run_id(&Zoned::now()).map_err(Failure::environment)?;
+    execute(context, (plan, None, Secrets::new()), id, connector).await
 }
 
 fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>) -> Result<u8, Failure> {
@@ -200,16 +210,17 @@ pub fn views(context: &Context<'_>, plan: &Arc<Plan>) -> Result<Vec<Box<dyn Repo
 
 async fn execute(
     context: &Context<'_>,
-    (plan, asked): (Plan, Option<&Asked>),
+    (plan, asked, secrets): (Plan, Option<&Asked>, Secrets),
     id: RunId,
     connector: Arc<dyn Connect>,
 ) -> Result<u8, Failure> {
     let (interrupts, listening) = interrupts::listen()?;
     let record = context.store().create(&id, &plan, asked)?;
-    carry_out(context, record, fresh_run(context, (plan, id), connector, interrupts), listening).await
+    let run = Run { secrets, ..fresh_run(context, (plan, id), connector, interrupts) };
+    carry_out(context, record, run, listening).await
 }
 
-/// A run of this operator's, from its beginning.
+/// A run of this operator's, from its beginning, without secrets.
 pub fn fresh_run(
     context: &Context<'_>,
     (plan, id): (Plan, RunId),
@@ -217,7 +228,8 @@ pub fn fresh_run(
     interrupts: Receiver<Signal>,
 ) -> Run {
     let (plan, by, project) = (Arc::new(plan), context::operator(), context.project.root.clone());
-    Run { plan, id, by, resumed: None, project, connector, interrupts, now: Timestamp::now }
+    let (secrets, now) = (Secrets::new(), Timestamp::now);
+    Run { plan, id, by, secrets, resumed: None, project, connector, interrupts, now }
 }
 
 /// Carries out a run, shows it, and gives its exit code. What listens for interrupts has done so from before there was the record.

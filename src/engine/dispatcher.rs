@@ -32,6 +32,7 @@ use crate::model::run::scheduler::{Action, Input, Scheduler, StepIndex};
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{HostLabel, PhaseName, StepPath, VarName};
 use crate::remote::Scope;
+use crate::trace;
 
 /// Messages that wait for the dispatcher. Filled by the workers, who wait when it is full; emptied by the dispatcher alone.
 const MESSAGES: usize = 256;
@@ -66,7 +67,7 @@ pub struct Dispatcher<'a> {
     pub(super) awaited: BTreeSet<HostIndex>,
     /// What came of connecting, while a host is awaited.
     pub(super) arrivals: Vec<Input>,
-    /// The secret values that steps registered. A task keeps those that were known when it was made.
+    /// The values of secret variables, and those that steps registered. A task keeps those that were known when it was made.
     pub(super) masker: Arc<Masker>,
     /// What the operator interrupted with last.
     signal: Signal,
@@ -89,6 +90,11 @@ impl<'a> Dispatcher<'a> {
             Some(resumed) => Scheduler::resume(&run.plan, &resumed.past, resumed.direction),
             None => Scheduler::new(Arc::clone(&run.plan)),
         };
+        let mut masker = Masker::default();
+        for secret in run.secrets.values() {
+            masker.add_secret(secret);
+            trace::hide_secret(secret);
+        }
         Self {
             scheduler,
             summary: Summary::default(),
@@ -105,7 +111,7 @@ impl<'a> Dispatcher<'a> {
             unread: BTreeMap::new(),
             awaited: BTreeSet::new(),
             arrivals: Vec::new(),
-            masker: Arc::default(),
+            masker: Arc::new(masker),
             signal: Signal::Int,
             no_start: CancellationToken::new(),
             uncommitted: false,

@@ -107,7 +107,8 @@ fn start(command: &RemoteCommand, project: &Path) -> std::io::Result<Child> {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(SECRETS.as_bytes())) {
         shell.env_remove(name);
     }
-    shell.envs(&command.env).env("FLEET_TEXT", &command.text);
+    let secrets = command.secret_env.iter().map(|(name, secret)| (name, secret.expose()));
+    shell.envs(&command.env).envs(secrets).env("FLEET_TEXT", &command.text);
     shell.current_dir(command.cwd.as_ref().map_or(project.to_owned(), |cwd| project.join(cwd)));
     shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     shell.spawn()

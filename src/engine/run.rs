@@ -11,6 +11,7 @@ use crate::model::run::event::{Direction, Event, Signal};
 use crate::model::run::past::{OpenStep, Past};
 use crate::model::run::summary::Summary;
 use crate::model::text::name::RunId;
+use crate::model::text::secret::Secrets;
 use crate::remote::Connect;
 
 /// Sees every event of a run, in order, before what it announces is done. With each comes the one fold over all so far, to which the observer
@@ -55,6 +56,8 @@ pub struct Run {
     pub id: RunId,
     /// Who started it: `user@controller`.
     pub by: String,
+    /// The values of the plan's secret variables.
+    pub secrets: Secrets,
     /// What it continues from, when an earlier controller began it.
     pub resumed: Option<Resumed>,
     /// The project's folder, in which local steps begin.

@@ -120,7 +120,7 @@ impl Dispatcher<'_> {
         values: Option<&BTreeMap<VarName, String>>,
     ) -> Result<RemoteCommand, StepOutcome> {
         let bound = command.bind(|name| values.and_then(|values| values.get(name)).cloned());
-        bound.finish().map_err(|unfinished| {
+        bound.finish_with(&self.run.secrets).map_err(|unfinished| {
             let name = match unfinished {
                 Unfinished::Open(name) => name,
                 Unfinished::User(error) => return not_started(&error.to_string()),
@@ -133,6 +133,9 @@ impl Dispatcher<'_> {
                 Some(host) => {
                     let host = self.label(*host);
                     not_started(&format!("the secret value `{name}` was on {host} alone, which is out of the run"))
+                }
+                None if self.run.plan.secrets.contains(&name) => {
+                    not_started(&format!("the secret `{name}` stands where no secret may, or has no value"))
                 }
                 None => not_started(&format!(
                     "`{name}` was to be registered by an earlier step, which was skipped or failed"

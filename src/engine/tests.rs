@@ -211,6 +211,7 @@ fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         on_failure: OnFailure::Undo,
         parallel: 32,
         proves: None,
+        secrets: BTreeSet::new(),
         left_out: Vec::new(),
         basis: None,
         values: Values::new(),
@@ -265,6 +266,7 @@ async fn play_with(plan: Plan, network: &Arc<Network>, mut memory: Memory) -> (S
     }
     let run = Run {
         plan: Arc::new(plan),
+        secrets: std::collections::BTreeMap::new(),
         resumed: None,
         id: RunId::parse("20260101-000000-0000").unwrap(),
         by: "me@here".to_owned(),

@@ -61,6 +61,9 @@ const MEANING: &str = "CDPATH ENV BASH_ENV TMOUT GREP_OPTIONS TAR_OPTIONS GIT_AL
 /// Longest text that goes into the environment of the command's shell: Linux allows 128 KiB for one string.
 const ENVIRONMENT_LIMIT: usize = 96 << 10;
 
+/// Secret values are handed to the command's shell under names of their own: that of the step may be one of [`MEANING`].
+const SECRET: &str = "FLEET_SECRET_";
+
 impl RemoteCommand {
     /// The command as it is sent. `nonce` is fresh random hex: output can not forge the marks that are made of it.
     ///
@@ -100,8 +103,12 @@ exit $r
     pub(super) fn payload(&self, nonce: &str, first: &str) -> Payload {
         let text = self.shell_text();
         let mut payload = Payload::default();
+        // Straight into the environment of the command's shell: a here-document is a file to some shells.
+        for (number, secret) in self.secret_env.values().enumerate() {
+            let _ = write!(payload.variables, "{SECRET}{number}={} ", quote(secret.expose()));
+        }
         let inner = if text.len() <= ENVIRONMENT_LIMIT {
-            payload.variables = format!("FLEET_TEXT={}", quote(&text));
+            let _ = write!(payload.variables, "FLEET_TEXT={}", quote(&text));
             format!(r#"{first}; eval "$FLEET_TEXT""#)
         } else {
             // Half a text must not run: its last line tells that it is whole.
@@ -122,6 +129,9 @@ case $FLEET_TEXT in *fleet-whole) eval \"${{FLEET_TEXT%fleet-whole}}\";; *) echo
         let mut all = format!("unset FLEET_MARK FLEET_TEXT FLEET_GATE {MEANING}; ");
         for (name, value) in &self.env {
             let _ = write!(all, "export {} || exit; ", quote(&format!("{name}={value}")));
+        }
+        for (number, name) in self.secret_env.keys().enumerate() {
+            let _ = write!(all, "{name}=${SECRET}{number}; export {name}; unset {SECRET}{number}; ");
         }
         match self.cwd.as_deref() {
             None => {}
@@ -180,6 +190,7 @@ impl Payload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::text::secret::Secret;
 
     #[test]
     fn the_login_shell_reads_nothing_that_needs_quotes() {
@@ -201,6 +212,21 @@ mod tests {
             let stdin = String::from_utf8(command.wire("abc").stdin).unwrap();
             let arguments = stdin.split("/bin/sh -c ").nth(1).unwrap().split(" sh </dev/null").next().unwrap();
             assert!(!arguments.contains("secret"), "{arguments}");
+        }
+    }
+
+    /// Neither in its text, which may go through a file, nor in an argument: only in the assignments before it.
+    #[test]
+    fn a_secret_goes_into_the_environment_and_nowhere_else() {
+        for (text, interpreter) in [("true", None), ("true", Some("/bin/bash")), (&*"true\n".repeat(30_000), None)] {
+            let mut command = RemoteCommand::shell(text);
+            command.interpreter = interpreter.map(str::to_owned);
+            command.secret_env.insert("PASSWORD".to_owned(), Secret::of("hunter2 it's".to_owned()));
+            assert!(!command.shell_text().contains("hunter2"));
+            let stdin = String::from_utf8(command.wire("abc").stdin).unwrap();
+            assert_eq!(stdin.matches("hunter2").count(), 1);
+            let before = stdin.split("/bin/sh -c ").next().unwrap();
+            assert!(before.contains(r"FLEET_SECRET_0='hunter2 it'\''s' "), "{before}");
         }
     }
 

@@ -12,6 +12,7 @@ use crate::model::plan::planner::Variables;
 use crate::model::text::fold::fold_names;
 use crate::model::text::name::{HostName, RoleName};
 use crate::model::text::printable::one_line;
+use crate::model::text::secret::{SHOWN, environment_name};
 
 /// The table of `fleet list`.
 pub fn sites(sites: &[(&Site, Vec<HostName>)], color: bool) -> String {
@@ -49,6 +50,14 @@ pub fn explain(site: &Site, hosts: &[(&Host, Variables)], color: bool) -> String
         }));
         for (name, setting) in variables.iter() {
             rows.push(row(&format!("vars.{name}"), &setting.value, &setting.origin));
+        }
+        for name in variables.secrets() {
+            let variable = environment_name(name);
+            let source = match site.secrets.get(name) {
+                Some(source) => format!("{variable}, else {}", source.origin),
+                None => format!("{variable}, else asked for"),
+            };
+            rows.push(vec![Cell::plain(format!("  vars.{name}")), Cell::plain(SHOWN), Cell::toned(Tone::Dim, source)]);
         }
         let roles: Vec<&str> = host.roles.iter().map(RoleName::as_str).collect();
         let name = Tone::Heading.paint(&format!("{}:{}", site.name, host.name), color);

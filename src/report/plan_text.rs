@@ -10,7 +10,9 @@ use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanPhase, PlanStep, StepIndex};
 use crate::model::recipe::shell::quote;
 use crate::model::text::fold::fold_names;
+use crate::model::text::name::VarName;
 use crate::model::text::printable::one_line;
+use crate::model::text::secret::SHOWN;
 
 /// The whole plan: phases, batches, steps, and the commands of each host, those of equal hosts once.
 pub fn plan(plan: &Plan, color: bool) -> String {
@@ -94,7 +96,9 @@ fn commands_text(plan: &Plan, host: HostIndex, at: StepIndex) -> String {
     let what = if is_local { "local" } else { "run" };
     let own = [(what, plan.run(host, at)), ("undo", plan.undo(host, at))];
     let own = own.into_iter().filter_map(|(what, command)| Some((what, command?)));
-    guard.into_iter().chain(own).map(|(what, command)| command_text(what, &command)).collect()
+    // Nobody is asked for them here.
+    let secret = |name: &VarName| plan.secrets.contains(name).then(|| SHOWN.to_owned());
+    guard.into_iter().chain(own).map(|(what, command)| command_text(what, &command.bind(secret))).collect()
 }
 
 fn command_text(what: &str, command: &CommandTemplate) -> String {

@@ -129,6 +129,7 @@ impl Text {
 
     fn variable(&self, name: &str, var: &RecipeVar) -> Vec<Cell> {
         let default = match (&var.default, var.required) {
+            _ if var.secret => "secret".to_owned(),
             (Some(default), _) => format!("[{}]", first_line(&default.to_string())),
             (None, true) => "required".to_owned(),
             (None, false) => String::new(),

@@ -18,6 +18,7 @@ use super::debug_log::DebugLog;
 use super::line::Line;
 use crate::model::run::masking::{Masked, Masker};
 use crate::model::text::printable::printable;
+use crate::model::text::secret::Secret;
 
 /// What `-v` shows.
 pub const INFO: &str = "fleet=info,russh=warn";
@@ -209,6 +210,12 @@ pub fn hide(secret: &str) {
     // As it stands in a value that is logged with its quotes, and in one whose control characters `tracing` has escaped.
     masker.add(&secret.escape_debug().to_string());
     masker.add(&printable(secret.as_bytes()));
+}
+
+/// The same of a secret variable's value, in all forms in which it may stand.
+pub fn hide_secret(secret: &Secret) {
+    Arc::make_mut(&mut Sinks::get().masker).add_secret(secret);
+    hide(secret.expose());
 }
 
 #[cfg(test)]

@@ -16,4 +16,4 @@ mod debug_log;
 mod line;
 mod log;
 
-pub use log::{DEBUG, Filter, INFO, Log, hide, keep, start, trouble};
+pub use log::{DEBUG, Filter, INFO, Log, hide, hide_secret, keep, start, trouble};

@@ -22,6 +22,8 @@ mod rescue;
 mod resume;
 mod rollout;
 mod screen;
+mod secret_sources;
+mod secrets;
 mod silent;
 mod steps;
 mod taking;

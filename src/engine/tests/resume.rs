@@ -162,6 +162,7 @@ async fn carry_out(plan: &Plan, past: Option<(&[Event], Direction)>, hosts: &Sha
     });
     let run = Run {
         plan: Arc::new(plan.clone()),
+        secrets: std::collections::BTreeMap::new(),
         resumed,
         id: RunId::parse("20260101-000000-0000").unwrap(),
         by: "me@here".to_owned(),

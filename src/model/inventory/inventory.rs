@@ -61,9 +61,20 @@ pub struct Site {
     pub follows: Option<Setting<SiteName>>,
     /// Variables of `hosts/defaults.toml` and of the site; the site's win.
     pub vars: BTreeMap<VarName, Setting<String>>,
+    /// Where the values of the recipe's secrets come from.
+    pub secrets: BTreeMap<VarName, Setting<SecretSource>>,
     pub rollout: Rollout,
     /// Its hosts, in the order of the file, ranges unfolded. Never empty.
     pub hosts: Vec<Host>,
+}
+
+/// Where the value of a secret comes from, on the machine where fleet runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// What a shell command prints.
+    Exec { command: String, timeout: Duration },
+    /// What is in a file; a path relative to the project, or `~/...`.
+    File(String),
 }
 
 /// One machine (or address and port) reached by SSH.

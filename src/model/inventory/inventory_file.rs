@@ -1,6 +1,7 @@
 //! Reads `hosts/*.toml` into an [`Inventory`], and tells all that is wrong with the files.
 
 mod host;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use crate::model::config::diagnostic::{Diagnostic, Source};
 use crate::model::config::document::{Document, Item, Table};
 use crate::model::config::graph::{chain, walk};
 use crate::model::config::setting::{Setting, Spanned};
-use crate::model::inventory::inventory::{Inventory, Rollout, Site};
+use crate::model::inventory::inventory::{Inventory, Rollout, SecretSource, Site};
 use crate::model::inventory::share::{batches, share};
 use crate::model::inventory::ssh::SshSettings;
 use crate::model::inventory::stage::Stage;
@@ -93,6 +94,7 @@ struct Common {
     recipe: Option<Setting<RecipeName>>,
     ssh: SshSettings,
     vars: BTreeMap<VarName, Setting<String>>,
+    secrets: BTreeMap<VarName, Setting<SecretSource>>,
     rollout: Rollout,
 }
 
@@ -109,6 +111,9 @@ impl Common {
         }
         if let Some(vars) = root.table("vars") {
             common.vars.extend(read_vars(&vars));
+        }
+        if let Some(sources) = root.table("secrets") {
+            common.secrets.extend(secrets::read_sources(&sources));
         }
         if let Some(rollout) = root.table("rollout") {
             let Rollout { batches: sizes, max_failures, soak } = common.rollout;
@@ -203,6 +208,7 @@ impl SiteReader<'_> {
             follows: follows.clone().map(|target| table.setting(target)),
             rollout: common.rollout,
             vars: common.vars,
+            secrets: common.secrets,
             hosts,
         });
         (site, follows)

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{NameError, UserName, VarName};
+use crate::model::text::secret::{Secret, Secrets};
 
 /// A command of texts that are templates, or final, and a user whose name is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,9 @@ pub struct Command<T, U = T> {
     pub cwd: Option<T>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, T>,
+    /// The part of the environment in which secret values stand: known only when it is sent, and never written down.
+    #[serde(skip)]
+    pub secret_env: BTreeMap<String, Secret>,
     /// Run as this user, through `sudo -n`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_user: Option<U>,
@@ -44,7 +48,14 @@ pub enum Unfinished {
 impl<T, U> Command<T, U> {
     /// Plain shell text, run in the login folder as the login user.
     pub fn shell(text: impl Into<T>) -> Self {
-        Self { text: text.into(), interpreter: None, cwd: None, env: BTreeMap::new(), as_user: None }
+        Self {
+            text: text.into(),
+            interpreter: None,
+            cwd: None,
+            env: BTreeMap::new(),
+            secret_env: BTreeMap::new(),
+            as_user: None,
+        }
     }
 
     fn try_map<A, B, E>(
@@ -57,6 +68,7 @@ impl<T, U> Command<T, U> {
             interpreter: self.interpreter.clone(),
             cwd: self.cwd.as_ref().map(&change).transpose()?,
             env: self.env.iter().map(|(name, value)| Ok((name.clone(), change(value)?))).collect::<Result<_, E>>()?,
+            secret_env: self.secret_env.clone(),
             as_user: self.as_user.as_ref().map(user).transpose()?.flatten(),
         })
     }
@@ -86,6 +98,21 @@ impl CommandTemplate {
     pub fn finish(&self) -> Result<RemoteCommand, Unfinished> {
         let finish = |text: &Template| text.finish().map_err(|name| Unfinished::Open(name.clone()));
         self.try_map(finish, |user| Ok(Some(UserName::parse(&finish(user)?)?)))
+    }
+
+    /// The same with secret values. They are put into the environment only, wherever a damaged plan may have the placeholder.
+    pub fn finish_with(&self, secrets: &Secrets) -> Result<RemoteCommand, Unfinished> {
+        let is_secret = |value: &Template| value.names().any(|name| secrets.contains_key(name));
+        let mut plain = self.clone();
+        plain.env.retain(|_, value| !is_secret(value));
+        let mut command = plain.finish()?;
+        for (name, value) in self.env.iter().filter(|(_, value)| is_secret(value)) {
+            let bound = value.bind(|name| Some(secrets.get(name)?.expose().to_owned()));
+            command
+                .secret_env
+                .insert(name.clone(), Secret::of(bound.finish().map_err(|name| Unfinished::Open(name.clone()))?));
+        }
+        Ok(command)
     }
 }
 

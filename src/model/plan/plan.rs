@@ -2,6 +2,7 @@
 //!
 //! A plan is plain data: `--dry-run` prints it, `plan.json` stores it, the scheduler walks it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ pub struct Plan {
     /// What all hosts have for the placeholders of the steps.
     #[serde(default, skip_serializing_if = "Values::is_empty")]
     pub values: Values,
+    /// The secret variables that its steps use. Their values are asked for whenever it is carried out, and are no part of it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<VarName>,
     /// In order; one begins when the one before has settled on all hosts.
     pub phases: Vec<PlanPhase>,
     /// Failed hosts that the whole rollout bears.

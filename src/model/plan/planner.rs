@@ -31,6 +31,7 @@ use crate::model::recipe::template::Template;
 use crate::model::text::name::{HostLabel, HostName, NameError, PhaseName, StepPath, UserName, VarName};
 pub use error::PlanError;
 pub use request::{Asked, Overrides, Request, StepSelection};
+use variables::secret_on_command_line;
 pub use variables::{Variables, misspelt};
 
 /// How many hosts work at the same time when nobody says otherwise.
@@ -65,6 +66,9 @@ fn bind_book(recipe: &Recipe, variables: &Variables, host: &Host) -> Result<Opti
 pub fn plan(request: Request<'_>) -> Result<Plan, PlanError> {
     let mut flat = phases::flatten(request.recipe, request.tasks)?;
     phases::select(&mut flat, &request.overrides.steps)?;
+    if let Some(name) = secret_on_command_line(request) {
+        return Err(PlanError::SecretGiven(name.clone()));
+    }
     build::Builder::new(request, &flat)?.build(&flat)
 }
 
@@ -110,6 +114,7 @@ pub fn plan_command(
         on_failure: OnFailure::Hold,
         proves: None,
         basis: None,
+        secrets: BTreeSet::new(),
         left_out: Vec::new(),
         values: Values::new(),
         hosts,

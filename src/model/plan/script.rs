@@ -30,6 +30,7 @@ impl Script {
             interpreter: interpreter(text),
             cwd: self.cwd.clone(),
             env: self.env.clone(),
+            secret_env: BTreeMap::new(),
             as_user: self.as_user.clone(),
         })
     }

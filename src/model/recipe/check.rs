@@ -6,6 +6,7 @@ use crate::model::config::diagnostic::{Diagnostic, Place};
 use crate::model::config::graph::{chain, walk};
 use crate::model::recipe::files::MOST_BYTES;
 use crate::model::recipe::recipe::{Body, Recipe, RecipeVar, Rolling, Spanned, Task, TaskBody, TaskRef};
+use crate::model::recipe::secrets::misplaced;
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{RecipeName, VarName};
 
@@ -27,6 +28,7 @@ pub fn check(recipe: &Recipe) -> Vec<Diagnostic> {
     let edges: Vec<Vec<usize>> = tasks.iter().map(targets).collect();
     let mut found = twins(recipe);
     found.extend(large_files(recipe));
+    found.extend(misplaced(recipe));
     found.extend(unknown_tasks(recipe));
     found.extend(phases_in_phases(&tasks, &edges, number));
     found.extend(nesting(&tasks, &edges));

@@ -5,5 +5,6 @@ pub mod files;
 pub mod inherit;
 pub mod recipe;
 pub mod recipe_file;
+pub mod secrets;
 pub mod shell;
 pub mod template;

@@ -96,6 +96,8 @@ pub struct RecipeVar {
     pub required: bool,
     /// Its value when nobody does. It may hold placeholders of other variables.
     pub default: Option<Template>,
+    /// Its value is never written down or shown; it stands only in the `env` of steps ([`crate::model::text::secret`]).
+    pub secret: bool,
     /// Where it is declared.
     pub place: Place,
 }
@@ -263,6 +265,10 @@ impl Recipe {
     pub fn own_texts(&self) -> impl Iterator<Item = &Text> {
         let of_tasks = self.all_tasks().flat_map(|task| task.surroundings.texts());
         self.lock.iter().chain(self.surroundings.texts()).chain(of_tasks)
+    }
+
+    pub fn is_secret(&self, name: &VarName) -> bool {
+        self.vars.get(name).is_some_and(|var| var.secret)
     }
 
     /// Does the recipe declare the variable, or does a step of it use it?

@@ -157,8 +157,13 @@ impl<'a> Reader<'a> {
         if let (Some(Spanned { value: true, .. }), Some(default)) = (&required, &default) {
             default.report("a required variable has no default");
         }
+        let secret = table.boolean("secret").is_some_and(|secret| secret.value);
+        if let (true, Some(default)) = (secret, &default) {
+            default.tell_key("a secret has no default: it would be in git", "leave out one of the two");
+        }
         let var = RecipeVar {
             doc: doc(table),
+            secret,
             required: required.is_some_and(|required| required.value),
             default: default.and_then(|item| plain(&item)).map(|template| template.value),
             place: self.document.place(span),

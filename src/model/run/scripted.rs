@@ -96,6 +96,7 @@ pub fn plan(hosts: &[&str], steps: &[(&str, &str, &str)]) -> Plan {
         on_failure: OnFailure::Undo,
         parallel: 32,
         proves: None,
+        secrets: std::collections::BTreeSet::new(),
         left_out: Vec::new(),
         basis: None,
         values: Values::new(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::classes::Classes;
 use super::phases::{self, FlatPhase, FlatStep};
-use super::variables::misspelt_in_site;
+use super::variables::{misgiven_secrets, misspelt_in_site};
 use super::{PlanError, Request, Variables, batches, bind_book, plan_host, width};
 use crate::model::config::diagnostic::Diagnostic;
 use crate::model::inventory::inventory::{Host, Stage};
@@ -49,9 +49,10 @@ pub struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     pub fn new(request: Request<'a>, flat: &[FlatPhase<'_>]) -> Result<Self, PlanError> {
-        let misspelt = misspelt_in_site(request.site, request.recipe);
-        if !misspelt.is_empty() {
-            return Err(PlanError::Variable(misspelt.join("\n")));
+        let mut wrong = misspelt_in_site(request.site, request.recipe);
+        wrong.extend(misgiven_secrets(request.site, request.recipe));
+        if !wrong.is_empty() {
+            return Err(PlanError::Variable(wrong.join("\n")));
         }
         let targeted: BTreeSet<&HostName> = request.hosts.iter().collect();
         let classes = Classes::of(request.site, &targeted);
@@ -92,7 +93,8 @@ impl<'a> Builder<'a> {
         let Request { site, recipe, tasks, overrides, .. } = self.request;
         self.refuse_stage()?;
         let phases: Vec<PlanPhase> = flat.iter().filter_map(|phase| self.phase(phase, flat)).collect();
-        let basis = self.basis()?;
+        let secrets = self.secrets(&phases);
+        let basis = self.basis(&secrets)?;
         if !self.problems.is_empty() {
             return Err(PlanError::Diagnostics(self.problems));
         }
@@ -131,6 +133,7 @@ impl<'a> Builder<'a> {
             basis,
             left_out: self.left_out,
             values,
+            secrets,
             hosts,
             files,
             blobs: self.blobs,
@@ -178,8 +181,15 @@ impl<'a> Builder<'a> {
         Ok((shared, self.hosts.iter().map(host).collect::<Result<_, PlanError>>()?))
     }
 
+    /// The secrets that steps use on any of the hosts.
+    fn secrets(&self, phases: &[PlanPhase]) -> BTreeSet<VarName> {
+        let steps = phases.iter().flat_map(|phase| &phase.steps).filter(|step| step.hosts.iter().next().is_some());
+        let names = steps.flat_map(PlanStep::templates).flat_map(Template::names);
+        names.filter(|name| self.request.recipe.is_secret(name)).cloned().collect()
+    }
+
     /// A site that follows another one gets exactly what was proven there, or nothing: what the plan takes from the site that its site follows.
-    fn basis(&self) -> Result<Option<Basis>, PlanError> {
+    fn basis(&self, secrets: &BTreeSet<VarName>) -> Result<Option<Basis>, PlanError> {
         let Request { site, recipe, proof, overrides, unproven, .. } = self.request;
         let (Some(follows), Some(variable)) = (&site.follows, &self.takes_proof) else { return Ok(None) };
         let (followed, given) = (follows.value.clone(), overrides.vars.get(variable));
@@ -189,7 +199,8 @@ impl<'a> Builder<'a> {
         let Some(proof) = proof.filter(|proof| proof.name == *variable) else {
             let proving = recipe.tasks.iter().find(|task| task.proves_value(variable));
             let task = proving.map(|task| task.name.to_string()).unwrap_or_default();
-            return Err(PlanError::Unproven { site: site.name.clone(), followed, variable: variable.clone(), task });
+            let (site, variable, secrets) = (site.name.clone(), variable.clone(), Box::new(secrets.clone()));
+            return Err(PlanError::Unproven { site, followed, variable, task, secrets });
         };
         match given.filter(|given| **given != proof.value) {
             None => {
@@ -405,6 +416,7 @@ fn around(Surroundings { as_user, cwd, env }: &Surroundings, text: Template) -> 
         interpreter: None,
         cwd: cwd.as_ref().map(value),
         env: env.iter().map(|(name, text)| (name.clone(), value(text))).collect(),
+        secret_env: BTreeMap::new(),
         as_user: as_user.as_ref().map(value),
     }
 }

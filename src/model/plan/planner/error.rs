@@ -1,10 +1,13 @@
 //! Why there is no plan.
 
+use std::collections::BTreeSet;
+
 use crate::model::config::diagnostic::{Diagnostic, Place};
 use crate::model::inventory::stage::Stage;
 use crate::model::plan::book::Proof;
 use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::name::{HostName, NameError, SiteName, TaskName, VarName};
+use crate::model::text::secret::environment_name;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -31,8 +34,17 @@ pub enum PlanError {
     /// A misspelt variable in a site's file.
     #[error("{0}")]
     Variable(String),
+    #[error("-e {0}=...: `{0}` is a secret, and all users of this machine can see a command line")]
+    SecretGiven(VarName),
     #[error("site `{site}` follows `{followed}`, and no whole run has proven a {variable} there")]
-    Unproven { site: SiteName, followed: SiteName, variable: VarName, task: String },
+    Unproven {
+        site: SiteName,
+        followed: SiteName,
+        variable: VarName,
+        task: String,
+        /// Those that the plan would use: asked for before any host is.
+        secrets: Box<BTreeSet<VarName>>,
+    },
     #[error("{variable} {given} is not what `{followed}` has proven: {} (run {})", .proof.value, .proof.run)]
     OtherProven {
         followed: SiteName,
@@ -69,6 +81,9 @@ impl Advise for PlanError {
             }
             Self::Unproven { followed, variable, task, .. } => {
                 format!("fleet {followed} {task}; or -e {variable}=..., which is then on record as not proven")
+            }
+            Self::SecretGiven(name) => {
+                format!("leave it out: fleet asks for it, or takes it from {}", environment_name(name))
             }
             Self::OtherProven { variable, given, .. } => {
                 format!("leave out --set {variable}=..., or prove {given} there first")

@@ -13,6 +13,7 @@ use crate::model::plan::values::{ADDRESS, HOST, Values};
 use crate::model::recipe::recipe::Recipe;
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{RunId, SiteName, VarName};
+use crate::model::text::secret::environment_name;
 
 /// The variables of one host, or of hosts that have the same but for their names and addresses: these two are then open, and what is made of them
 /// is a text with placeholders.
@@ -20,6 +21,8 @@ use crate::model::text::name::{RunId, SiteName, VarName};
 pub struct Variables {
     values: BTreeMap<VarName, Setting<Template>>,
     registered: BTreeSet<VarName>,
+    /// Their values are asked for when a run begins.
+    secrets: BTreeSet<VarName>,
 }
 
 /// A variable that the command line sets and that nothing in the recipe or the inventory knows, and the one that was perhaps meant.
@@ -47,6 +50,35 @@ pub fn misspelt_in_site(site: &Site, recipe: &Recipe) -> Vec<String> {
         ))
     });
     told.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// What is wrong with how secrets of the recipe are given: a value on the command line can be seen by every user of the machine and is kept
+/// in the record, one in a file of the inventory is in git.
+pub fn misgiven_secrets(site: &Site, recipe: &Recipe) -> Vec<String> {
+    let settings = site.vars.iter().chain(site.hosts.iter().flat_map(|host| &host.vars));
+    let in_the_clear = settings.filter(|(name, _)| recipe.is_secret(name)).map(|(name, setting)| {
+        format!(
+            "{}: `{name}` is a secret of recipe `{}`: its value has no place in a file that git keeps; \
+             change it, and give it by [secrets] or {}",
+            setting.origin,
+            recipe.name,
+            environment_name(name)
+        )
+    });
+    let own = |origin: &Origin| matches!(origin, Origin::File { path, .. } if *path == site.source.path);
+    let known = || recipe.vars.iter().filter(|(_, var)| var.secret).map(|(name, _)| name.as_str());
+    let unknown = site.secrets.iter().filter(|(name, source)| !recipe.is_secret(name) && own(&source.origin));
+    let unknown = unknown.map(|(name, source)| {
+        let meant = nearest(name.as_str(), known()).map(|meant| format!("; did you mean `{meant}`?"));
+        let meant = meant.unwrap_or_default();
+        format!("{}: recipe `{}` has no secret `{name}`{meant}", source.origin, recipe.name)
+    });
+    in_the_clear.chain(unknown).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The first secret that the command line sets.
+pub fn secret_on_command_line(request: Request<'_>) -> Option<&VarName> {
+    request.overrides.vars.keys().find(|name| request.recipe.is_secret(name))
 }
 
 impl Variables {
@@ -83,8 +115,11 @@ impl Variables {
             let name = VarName::parse(name)?;
             values.insert(name, literal(value, Origin::Default));
         }
-        let mut variables = Self { values, registered: BTreeSet::new() };
-        for name in request.recipe.vars.keys() {
+        let secrets = request.recipe.vars.keys().filter(|name| request.recipe.is_secret(name)).cloned().collect();
+        let mut variables = Self { values, registered: BTreeSet::new(), secrets };
+        // One that somebody has put there in the clear is refused where a run is planned.
+        variables.values.retain(|name, _| !variables.secrets.contains(name));
+        for name in request.recipe.vars.keys().filter(|name| !request.recipe.is_secret(name)) {
             variables.expand(name, request, host)?;
         }
         Ok(variables)
@@ -149,9 +184,13 @@ impl Variables {
         text.bind(value).finish().map_err(Clone::clone)
     }
 
-    /// Is there a value? One that an earlier step registers is not known yet.
+    /// Is there a value, or will there be one? One that an earlier step registers is not known yet.
     pub(super) fn has(&self, name: &VarName) -> bool {
-        self.values.contains_key(name) || matches!(name.as_str(), HOST | ADDRESS)
+        self.values.contains_key(name) || self.secrets.contains(name) || matches!(name.as_str(), HOST | ADDRESS)
+    }
+
+    pub fn secrets(&self) -> impl Iterator<Item = &VarName> {
+        self.secrets.iter()
     }
 
     /// What it stands for, with the values within it.

@@ -85,6 +85,7 @@ fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         on_failure: OnFailure::Undo,
         parallel: 32,
         proves: None,
+        secrets: BTreeSet::new(),
         left_out: Vec::new(),
         basis: None,
         values: Values::new(),
