@@ -76,7 +76,13 @@ pub enum Verb {
     /// List the runs that this machine has started from the project
     Runs,
     /// Show how a run ended
-    Show(RunArg),
+    Show {
+        #[command(flatten)]
+        run: RunArg,
+        /// Only what its steps reported about themselves, in full
+        #[arg(long)]
+        findings: bool,
+    },
     /// Show what a run's hosts printed
     Logs {
         #[command(flatten)]

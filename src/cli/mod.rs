@@ -106,7 +106,7 @@ async fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Verb::Init => init::init(flags),
         Verb::Demo { keep, serve } => show_demo(*keep, *serve).await,
         Verb::Runs => show::runs(&Context::load(flags)?),
-        Verb::Show(RunArg { run }) => show::show(&Context::load(flags)?, run),
+        Verb::Show { run, findings } => show::show(&Context::load(flags)?, &run.run, *findings),
         Verb::Logs { run, host, step } => {
             show::logs(&Context::load(flags)?, &run.run, host.as_deref(), step.as_deref())
         }

@@ -13,7 +13,7 @@ use crate::model::run::exit;
 use crate::model::text::name::HostName;
 use crate::record::store::Store as _;
 use crate::report::logs::{LogQuery, LogStyle};
-use crate::report::{inventory_text, listing, logs, recipe_text};
+use crate::report::{findings_text, inventory_text, listing, logs, recipe_text};
 
 pub fn list(context: &Context<'_>, selector: Option<&str>) -> Result<u8, Failure> {
     let inventory = &context.project.inventory;
@@ -76,8 +76,12 @@ pub fn runs(context: &Context<'_>) -> Result<u8, Failure> {
     Ok(exit::SUCCESS)
 }
 
-pub fn show(context: &Context<'_>, run: &str) -> Result<u8, Failure> {
+pub fn show(context: &Context<'_>, run: &str, findings: bool) -> Result<u8, Failure> {
     let (plan, summary) = context.store().shown(run)?;
+    if findings {
+        print(&findings_text::findings(&summary, context.color()))?;
+        return Ok(exit::SUCCESS);
+    }
     print(&listing::show(&plan.into(), &summary, &TimeZone::system(), context.color()))?;
     Ok(exit::SUCCESS)
 }

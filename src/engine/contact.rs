@@ -106,7 +106,10 @@ impl Contact {
         let (output, mut chunks) = mpsc::channel::<OutputChunk>(CHUNKS);
         // The host keeps to a durable step's limit itself.
         let timeout = if let Remote::Plain(_) = command { task.timeout } else { None };
-        let exec = Exec { command, timeout, idle_timeout: task.idle_timeout, stop: stop.clone(), output };
+        // One report at most, which waits here until the command has ended.
+        let (findings, mut reports) = mpsc::channel(1);
+        let findings = told.reports.then_some(findings);
+        let exec = Exec { command, timeout, idle_timeout: task.idle_timeout, stop: stop.clone(), output, findings };
         let (index, messages) = (self.index, &self.messages);
         let forward = async {
             while let Some(chunk) = chunks.recv().await {
@@ -117,7 +120,8 @@ impl Contact {
         };
         // The session drops its sender at the end of the command, and with it ends the forwarding.
         let end = tokio::join!(session.exec(exec), forward).0;
-        debug!(?end, received = told.received(), "command ended");
+        told.report = reports.try_recv().ok();
+        debug!(?end, received = told.received(), reported = told.report.as_ref().map(Vec::len), "command ended");
         end
     }
 

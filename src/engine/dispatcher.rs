@@ -18,12 +18,13 @@ use super::contact::{Contact, Reconnecting, Stops};
 use super::decision::{decided, told};
 use super::files::Files;
 use super::host::{Busy, Host};
-use super::message::Message;
+use super::message::{Ended, Message};
 use super::run::{Observer, Run, Unwritten};
 use super::task::{Attempt, Order};
 use super::worker::Worker;
 use crate::model::plan::plan::{HostIndex, PlanStep};
 use crate::model::run::event::{EVENT_VERSION, Event, Fact, Proven, Signal};
+use crate::model::run::exit;
 use crate::model::run::host_summary::StepKind;
 use crate::model::run::masking::Masker;
 use crate::model::run::outcome::StepOutcome;
@@ -141,7 +142,7 @@ impl<'a> Dispatcher<'a> {
         while !self.scheduler.is_finished() {
             while !self.is_idle() {
                 if let Some((host, outcome)) = self.not_started.pop_front() {
-                    self.on_ended(host, outcome, None, Duration::ZERO);
+                    self.on_ended(host, Ended::without_command(outcome));
                 } else if let Some(input) = self.inputs.pop_front() {
                     let actions = self.decide(input);
                     self.act(actions);
@@ -202,6 +203,9 @@ impl<'a> Dispatcher<'a> {
         self.wait_for_releases().await;
         let exit_code = self.summary.exit_code();
         let proven = proven.filter(|_| exit_code == 0 && !self.unproven);
+        if exit_code == exit::SUCCESS && !self.summary.is_undo() {
+            self.tell_unused();
+        }
         let sequence = self.run.plan.locks().then(|| self.sequence());
         let undone = self.summary.is_undo();
         debug!(exit_code, proven = proven.is_some(), sequence, "run finished");

@@ -1,10 +1,8 @@
 //! What comes from the workers, and what it means for the run.
 
-use std::time::Duration;
-
 use super::dispatcher::Dispatcher;
 use super::host::Busy;
-use super::message::{Message, Released};
+use super::message::{Ended, Message, Released};
 use super::task::Attempt;
 use crate::model::plan::plan::HostIndex;
 use crate::model::run::cause::Cause;
@@ -42,7 +40,7 @@ impl Dispatcher<'_> {
                     self.tell(Fact::Output { host, step, stream, data: OutputData(bytes) });
                 }
             }
-            Message::Ended { outcome, captured, took } => self.on_ended(host, outcome, captured, took),
+            Message::Ended(ended) => self.on_ended(host, ended),
         }
     }
 
@@ -56,9 +54,10 @@ impl Dispatcher<'_> {
         }
     }
 
-    pub(super) fn on_ended(&mut self, host: HostIndex, outcome: StepOutcome, captured: Option<String>, took: Duration) {
-        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    pub(super) fn on_ended(&mut self, host: HostIndex, ended: Ended) {
         let Some(Busy::Running(attempt)) = self.host(host).busy.take() else { return };
+        let Ended { outcome, captured, took, .. } = self.judge(host, attempt, ended);
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let Attempt { kind, at, nth } = attempt;
         let (label, step) = (self.label(host), self.path(at));
         let registered = captured.zip(self.step(at).register.clone());
@@ -102,7 +101,7 @@ impl Dispatcher<'_> {
             Some(Busy::Running(Attempt { at, .. })) => {
                 let durable = self.step(at).durable;
                 let outcome = if durable { StepOutcome::Detached { reason } } else { StepOutcome::Unknown { reason } };
-                self.on_ended(host, outcome, None, Duration::ZERO);
+                self.on_ended(host, Ended::without_command(outcome));
             }
             Some(Busy::Releasing(_)) => self.on_released(host, Released::Kept(reason)),
             None => {}

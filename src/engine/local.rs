@@ -1,11 +1,13 @@
 //! A worker's local steps: commands that run where fleet runs.
 
+use std::io::Read as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
@@ -18,6 +20,7 @@ use super::output::Output;
 use super::task::Task;
 use crate::model::plan::command::RemoteCommand;
 use crate::model::run::event::Stream;
+use crate::model::run::finding::MAX_BYTES;
 use crate::remote::{ExecEnd, OutputChunk};
 use crate::ssh::GRACE;
 
@@ -38,7 +41,15 @@ impl Contact {
         if stops.stop.is_cancelled() {
             return ExecEnd::NotStarted(stops.why_not_started().into());
         }
-        let mut child = match start(command, project) {
+        // What it reports about itself.
+        let report = told.reports.then(NamedTempFile::new).transpose();
+        let report = match report {
+            Ok(report) => report,
+            Err(error) => {
+                return ExecEnd::NotStarted(format!("no file for its findings can be made here: {error}").into());
+            }
+        };
+        let mut child = match start(command, project, report.as_ref().map(NamedTempFile::path)) {
             Ok(child) => child,
             Err(error) => return ExecEnd::NotStarted(format!("no shell can be started here: {error}").into()),
         };
@@ -94,6 +105,7 @@ impl Contact {
                 self.tell(Message::Output(chunk.stream, bytes)).await;
             }
         }
+        told.report = report.and_then(|report| read_report(report.path()).ok()).filter(|report| !report.is_empty());
         let end = ending.unwrap_or_else(|| ExecEnd::Exited(status.map_or(u8::MAX, status_of)));
         debug!(?end, received = told.received(), "local command ended");
         end
@@ -101,7 +113,7 @@ impl Contact {
 }
 
 /// The text goes by the environment, as on a host: others can read what stands in a process list.
-fn start(command: &RemoteCommand, project: &Path) -> std::io::Result<Child> {
+fn start(command: &RemoteCommand, project: &Path, report: Option<&Path>) -> std::io::Result<Child> {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", r#"FLEET_LINES=$FLEET_TEXT; unset FLEET_TEXT; eval "$FLEET_LINES""#, "sh"]);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(SECRETS.as_bytes())) {
@@ -109,9 +121,17 @@ fn start(command: &RemoteCommand, project: &Path) -> std::io::Result<Child> {
     }
     let secrets = command.secret_env.iter().map(|(name, secret)| (name, secret.expose()));
     shell.envs(&command.env).envs(secrets).env("FLEET_TEXT", &command.text);
+    shell.envs(report.map(|report| ("FLEET_FINDINGS", report)));
     shell.current_dir(command.cwd.as_ref().map_or(project.to_owned(), |cwd| project.join(cwd)));
     shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     shell.spawn()
+}
+
+/// One byte more than is read, by which it is known that there is more.
+fn read_report(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut report = Vec::new();
+    std::fs::File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut report)?;
+    Ok(report)
 }
 
 async fn read(stream: Option<impl AsyncRead + Unpin>, of: Stream, sender: mpsc::Sender<OutputChunk>) {

@@ -19,10 +19,28 @@ pub enum Message {
     Arrived(Input),
     /// What a command printed, masked.
     Output(Stream, Vec<u8>),
-    /// A step or an undo ended, with the value that it registers.
-    Ended { outcome: StepOutcome, captured: Option<String>, took: Duration },
+    /// A step or an undo ended.
+    Ended(Ended),
     /// The lock was given back, or not.
     Released(Released),
+}
+
+/// How a step or an undo ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub outcome: StepOutcome,
+    /// The value that it registers.
+    pub captured: Option<String>,
+    /// What it reported about itself, neither masked nor read.
+    pub report: Option<Vec<u8>>,
+    pub took: Duration,
+}
+
+impl Ended {
+    /// It ended before it began.
+    pub fn without_command(outcome: StepOutcome) -> Self {
+        Self { outcome, captured: None, report: None, took: Duration::ZERO }
+    }
 }
 
 /// What became of a lock that was to be given back.

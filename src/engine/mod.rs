@@ -12,6 +12,7 @@ mod decision;
 mod dispatcher;
 mod durable;
 mod files;
+mod findings;
 mod host;
 mod incoming;
 mod lines;

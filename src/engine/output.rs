@@ -17,6 +17,10 @@ pub struct Output {
     /// Tell nobody what it prints.
     secret: bool,
     captured: Option<Vec<u8>>,
+    /// It may report findings.
+    pub reports: bool,
+    /// What the step reported about itself.
+    pub report: Option<Vec<u8>>,
     streams: [One; 2],
 }
 
@@ -37,6 +41,8 @@ impl Output {
             masker: Arc::clone(&task.masker),
             secret: task.secret,
             captured: task.capture.then(Vec::new),
+            reports: task.reports,
+            report: None,
             streams: Default::default(),
         };
         for (one, recorded) in output.streams.iter_mut().zip([recorded.out, recorded.err]) {
@@ -52,7 +58,14 @@ impl Output {
 
     /// The output of a guard.
     pub fn of_guard(task: &Task) -> Self {
-        Self { masker: Arc::clone(&task.masker), secret: task.secret, captured: None, streams: Default::default() }
+        Self {
+            masker: Arc::clone(&task.masker),
+            secret: task.secret,
+            captured: None,
+            reports: false,
+            report: None,
+            streams: Default::default(),
+        }
     }
 
     /// How to ask for the rest of a step, which may be started if it was not.

@@ -9,7 +9,7 @@ use super::task::{Attempt, Order, Task, Work};
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{CommandTemplate, RemoteCommand, Unfinished};
 use crate::model::plan::operation::Operation;
-use crate::model::plan::plan::{Guard, HostIndex, PlanHost};
+use crate::model::plan::plan::{AD_HOC, Guard, HostIndex, PlanHost};
 use crate::model::recipe::template::Template;
 use crate::model::run::event::Fact;
 use crate::model::run::host_summary::StepKind;
@@ -101,6 +101,7 @@ impl Dispatcher<'_> {
             only_watch: false,
             timeout: planned.timeout,
             idle_timeout: planned.idle_timeout,
+            reports: self.run.plan.task != AD_HOC,
             capture: !undo && planned.register.is_some(),
             secret: planned.secret_output,
             effects: EffectChange::default(),

@@ -67,6 +67,7 @@ impl Work {
 
 /// A command with its guard and limits.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each may be true with any other")]
 pub struct Task {
     /// What it is in the log.
     pub step: StepPath,
@@ -81,6 +82,8 @@ pub struct Task {
     pub idle_timeout: Option<Duration>,
     /// Keep standard output for a variable.
     pub capture: bool,
+    /// It may report findings.
+    pub reports: bool,
     /// Tell nobody what it prints.
     pub secret: bool,
     /// What it changes of the effects in the site's book, where its own shell cannot do that.

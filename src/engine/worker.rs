@@ -9,7 +9,7 @@ use tracing::{Instrument as _, debug, info_span};
 
 use super::contact::{Contact, Reconnecting, Stops};
 use super::files::Files;
-use super::message::{Message, Released};
+use super::message::{Ended, Message, Released};
 use super::output::{LONGEST_VALUE, Output};
 use super::task::{Order, Recorded, Task, Work};
 use crate::model::plan::book::EffectChange;
@@ -106,17 +106,18 @@ impl Worker {
         let started = Instant::now();
         let (work, watch) = (task.work.name(), task.watch.is_some());
         debug!(work, watch, guard = task.guard.is_some(), timeout = ?task.timeout, "step begins");
-        let (outcome, captured) = self.watched(task, stops).await;
-        debug!(outcome = outcome.describe(), took = ?started.elapsed(), "step ended");
-        Message::Ended { outcome, captured, took: started.elapsed() }
+        let ended = self.watched(task, stops).await;
+        let ended = Ended { took: started.elapsed(), ..ended };
+        debug!(outcome = ended.outcome.describe(), took = ?ended.took, "step ended");
+        Message::Ended(ended)
     }
 
     /// A step that may run already is not asked for its guard again: its answer may be another one by now.
-    async fn watched(&mut self, task: &Task, stops: &Stops) -> (StepOutcome, Option<String>) {
+    async fn watched(&mut self, task: &Task, stops: &Stops) -> Ended {
         let Some(recorded) = task.watch else { return self.guarded(task, stops).await };
         let Work::Durable(step) = &task.work else {
             let reason = "it was sent by a controller that is gone, and is not durable".into();
-            return (StepOutcome::Unknown { reason }, None);
+            return Ended::without_command(StepOutcome::Unknown { reason });
         };
         let mut output = Output::of(task, recorded);
         let entry = output.entry(stops.may_start(task));
@@ -126,10 +127,10 @@ impl Worker {
         }
     }
 
-    async fn guarded(&mut self, task: &Task, stops: &Stops) -> (StepOutcome, Option<String>) {
+    async fn guarded(&mut self, task: &Task, stops: &Stops) -> Ended {
         let mut task = task.clone();
         if let Err(reason) = self.contact.bring(&mut self.files, &mut task, stops).await {
-            return (StepOutcome::NotStarted { reason }, None);
+            return Ended::without_command(StepOutcome::NotStarted { reason });
         }
         let task = &task;
         let (guard, skips_on_success, reason) = match &task.guard {
@@ -141,12 +142,12 @@ impl Worker {
         self.tell_rest(&mut output).await;
         match end {
             ExecEnd::Exited(status) if (status == 0) == skips_on_success => {
-                (StepOutcome::Skipped { reason: reason.to_owned() }, None)
+                Ended::without_command(StepOutcome::Skipped { reason: reason.to_owned() })
             }
             ExecEnd::Exited(_) => self.captured(task, stops).await,
             // Its host did not come back. A guard changes nothing, and the step has certainly not begun.
             ExecEnd::Lost(why) | ExecEnd::Unknown(why) => {
-                (StepOutcome::NotStarted { reason: why.after("its guard was lost: ") }, None)
+                Ended::without_command(StepOutcome::NotStarted { reason: why.after("its guard was lost: ") })
             }
             end @ (ExecEnd::TimedOut
             | ExecEnd::IdleTimedOut
@@ -155,15 +156,15 @@ impl Worker {
             | ExecEnd::Absent
             | ExecEnd::Detached(_)) => {
                 let reason = outcome_of(end, task).reason(Cause::Step, "its guard");
-                (StepOutcome::NotStarted { reason }, None)
+                Ended::without_command(StepOutcome::NotStarted { reason })
             }
         }
     }
 
-    async fn captured(&mut self, task: &Task, stops: &Stops) -> (StepOutcome, Option<String>) {
+    async fn captured(&mut self, task: &Task, stops: &Stops) -> Ended {
         let begin = EffectChange { begin: task.effects.begin.clone(), strike: Vec::new() };
         if let Err(reason) = self.note(&begin, stops).await {
-            return (StepOutcome::NotStarted { reason }, None);
+            return Ended::without_command(StepOutcome::NotStarted { reason });
         }
         let fresh = || Output::of(task, Recorded::default());
         let (end, output) = match &task.work {
@@ -237,12 +238,7 @@ impl Worker {
     }
 
     /// Tells what is left of the output, and how the step ended.
-    async fn ended(
-        &mut self,
-        end: ExecEnd,
-        (task, stops): (&Task, &Stops),
-        mut output: Output,
-    ) -> (StepOutcome, Option<String>) {
+    async fn ended(&mut self, end: ExecEnd, (task, stops): (&Task, &Stops), mut output: Output) -> Ended {
         // Of a step that goes on, half a line is read again by whoever watches it next.
         if !matches!(end, ExecEnd::Detached(_)) {
             self.tell_rest(&mut output).await;
@@ -253,11 +249,14 @@ impl Worker {
             // What cannot be struck out now stays in the book, and `fleet SITE status` tells it.
             let _ = self.note(&strike, stops).await;
         }
-        match output.captured().filter(|_| outcome == StepOutcome::Succeeded).map(value_of) {
+        let report = output.report.take();
+        let captured = output.captured().filter(|_| outcome == StepOutcome::Succeeded).map(value_of);
+        let (outcome, captured) = match captured {
             None => (outcome, None),
             Some(Ok(value)) => (outcome, Some(value)),
             Some(Err(reason)) => (StepOutcome::Unusable { reason }, None),
-        }
+        };
+        Ended { report, ..Ended { captured, ..Ended::without_command(outcome) } }
     }
 
     async fn tell_rest(&mut self, output: &mut Output) {

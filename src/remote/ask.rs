@@ -67,7 +67,7 @@ pub async fn collect(
     // Filled by the session, emptied here until it drops its end.
     let (output, mut chunks) = mpsc::channel::<OutputChunk>(16);
     let stop = CancellationToken::new();
-    let exec = Exec { command, timeout: Some(timeout), idle_timeout: None, stop, output };
+    let exec = Exec { command, timeout: Some(timeout), idle_timeout: None, stop, output, findings: None };
     let read = async {
         let mut streams = [Vec::new(), Vec::new()];
         while let Some(OutputChunk { stream, bytes }) = chunks.recv().await {

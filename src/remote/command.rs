@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 
 use crate::model::plan::command::RemoteCommand;
 use crate::model::recipe::shell::quote;
+use crate::model::run::finding::MAX_BYTES;
 use crate::model::text::name::UserName;
 
 /// A command as it is sent.
@@ -27,6 +28,9 @@ pub struct Wire {
     /// after the begin mark is sent as a signal to the command's process group. That of a durable step takes a
     /// [`LeashOrder`](super::LeashOrder).
     pub stdin: Vec<u8>,
+    /// Standard output carries `FOUND 0\n` after the last byte of the command's output when it has reported findings; they follow, and then the
+    /// end mark.
+    pub found: String,
     /// Both streams carry `BEGIN PID\n` before the first byte of the command's output; what comes earlier is noise of the login shell.
     pub begin: String,
     /// Both streams carry `END WORDS\n` after the last byte, however long a daemon may keep them open: the exit status, and for a
@@ -58,6 +62,9 @@ const MEANING: &str = "CDPATH ENV BASH_ENV TMOUT GREP_OPTIONS TAR_OPTIONS GIT_AL
     GIT_INTERNAL_SUPER_PREFIX GIT_LITERAL_PATHSPECS GIT_NAMESPACE GIT_NOGLOB_PATHSPECS GIT_NO_REPLACE_OBJECTS \
     GIT_OBJECT_DIRECTORY GIT_PREFIX GIT_QUARANTINE_PATH GIT_REPLACE_REF_BASE GIT_SHALLOW_FILE GIT_WORK_TREE";
 
+/// Bytes that the host gives of a report: one more than is read, by which it is known that there is more.
+pub(super) const MAX_REPORT: usize = MAX_BYTES + 1;
+
 /// Longest text that goes into the environment of the command's shell: Linux allows 128 KiB for one string.
 const ENVIRONMENT_LIMIT: usize = 96 << 10;
 
@@ -74,29 +81,51 @@ impl RemoteCommand {
     /// control lets its background commands ignore INT and QUIT, and a service started by a step would inherit that. A `TMOUT` of the login
     /// would bound how long the watcher reads, in bash and ksh.
     pub fn wire(&self, nonce: &str) -> Wire {
+        self.wired(nonce, false)
+    }
+
+    /// The same, with a file that it may report findings in. There is no folder of a run for it: it lies in one of its own, which the waiting
+    /// shell makes, reads and removes.
+    pub fn reporting_wire(&self, nonce: &str) -> Wire {
+        self.wired(nonce, true)
+    }
+
+    fn wired(&self, nonce: &str, reports: bool) -> Wire {
         let exec = login_command("", self.as_user.as_ref());
-        let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));
+        let Marks { begin, found, end } = Marks::of(nonce);
         // The leash is used once the mark on standard output is there; by then, the other one is too.
         let mark = r#"exec 2>&6 6>&-; printf '%s %s\n' "$FLEET_MARK" $$ >&2; printf '%s %s\n' "$FLEET_MARK" $$"#;
         let Payload { variables, inner, redirections, bodies } = self.payload(nonce, mark);
         // One compound command: sh reads all of it before it runs any, and what follows on standard input is the leash.
         // Standard error of the waiting shell is taken from it, or it would say "Terminated" there: 6 is the real one,
         // which the command's shell takes for itself, since dash redirects in the waiting shell; `6>&6` hands it over in ksh. `kill -TERM -- -PID` is an error in dash and busybox.
+        let (folder, file, report) = if reports {
+            let report = format!(
+                r#"trap '' PIPE
+if [ -z "$d" ]; then echo "{found} 0"; echo "warning - -- no folder for findings could be made on the host: none could be reported"
+elif [ -s "$d/found" ]; then echo "{found} 0"; dd if="$d/found" bs={MAX_REPORT} count=1; fi
+[ -z "$d" ] || rm -rf "$d"
+"#
+            );
+            ("d=$(umask 077; mktemp -d)\n", "FLEET_FINDINGS=${d:+$d/found}", report)
+        } else {
+            ("", "", String::new())
+        };
         let stdin = format!(
             r#"{{
 exec 3<&0 6>&2 2>/dev/null
 {{ TMOUT=0; while read -r s p; do kill -"$s" "-$p" || kill -"$s" "$p"; done; }} <&3 >/dev/null 2>&1 6>&- &
 w=$!
 s=; command -v setsid >/dev/null 2>&1 && s=setsid
-FLEET_MARK={begin} {variables} $s /bin/sh -c {inner} sh </dev/null 3<&- 6>&6 {redirections}
+{folder}FLEET_MARK={begin} {file} {variables} $s /bin/sh -c {inner} sh </dev/null 3<&- 6>&6 {redirections}
 {bodies}r=$?
 kill $w
-printf '%s %s\n' {end} $r; printf '%s %s\n' {end} $r >&6
+{report}printf '%s %s\n' {end} $r; printf '%s %s\n' {end} $r >&6
 exit $r
 }}
 "#,
         );
-        Wire { exec, setup: Vec::new(), stdin: stdin.into_bytes(), begin, end }
+        Wire { exec, setup: Vec::new(), stdin: stdin.into_bytes(), found, begin, end }
     }
 
     /// The command as the argument of a shell that does `first` before it.
@@ -156,6 +185,19 @@ cat <&5 >"$f" || exit; exec 5<&-; n=$(wc -c <"$f") || exit
             }
         }
         all
+    }
+}
+
+/// What stands around the output of a command, made of its nonce.
+pub(super) struct Marks {
+    pub begin: String,
+    pub found: String,
+    pub end: String,
+}
+
+impl Marks {
+    pub fn of(nonce: &str) -> Self {
+        Self { begin: format!("{nonce}-begin"), found: format!("{nonce}-found"), end: format!("{nonce}-end") }
     }
 }
 

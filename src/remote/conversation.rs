@@ -29,7 +29,7 @@ pub async fn run(connection: &Connection, shells: &mut Shells, mut exec: Exec<'_
         return (ExecEnd::NotStarted("stopped before it was sent".into()), true);
     }
     let nonce = format!("{:032x}", rand::random::<u128>());
-    let wire = exec.command.wire(&nonce);
+    let wire = exec.command.wire(&nonce, exec.findings.is_some());
     if !wire.setup.is_empty()
         && let Some(shell) = shells.idle.remove(&wire.exec)
     {

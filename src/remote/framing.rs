@@ -2,7 +2,7 @@
 //!
 //! Invariant: the bytes that come out are exactly those between the begin and the end mark, however the stream was cut into chunks.
 
-use super::command::Wire;
+use super::command::{MAX_REPORT, Wire};
 
 /// How much of the noise before the begin mark is kept for an error message.
 const NOISE_LIMIT: usize = 4 << 10;
@@ -15,6 +15,10 @@ const LONGEST_WORDS: usize = 200;
 pub(super) struct Framing {
     begin: Vec<u8>,
     end: Vec<u8>,
+    /// What stands between the output and a report.
+    found: Vec<u8>,
+    /// What the command has reported about itself, once the end mark was there.
+    report: Option<Vec<u8>>,
     /// Can these words stand in an end mark?
     ends: fn(&str) -> bool,
     /// The begin mark as it came, until it is known what follows it. Where a login shell has joined the two streams, that of the other one does.
@@ -28,6 +32,9 @@ enum State {
     Noise(Vec<u8>),
     /// Between the marks: bytes that may be the start of the end mark.
     Output { pid: u32, held: Vec<u8> },
+    /// Between the output and the end mark: what the command has reported, as far as it came, and bytes that may be the start of the end
+    /// mark.
+    Report { pid: u32, report: Vec<u8>, held: Vec<u8> },
     /// After the end mark. No pid: the waiting shell could not start the command.
     Ended { pid: Option<u32>, words: String, noise: Vec<u8> },
 }
@@ -45,6 +52,8 @@ impl Framing {
         Self {
             begin: format!("{} ", wire.begin).into_bytes(),
             end: format!("{} ", wire.end).into_bytes(),
+            found: format!("{} ", wire.found).into_bytes(),
+            report: None,
             ends,
             twin: None,
             state: State::Noise(Vec::new()),
@@ -65,7 +74,32 @@ impl Framing {
                 let all = if held.is_empty() { bytes } else { &[&held, bytes].concat() };
                 self.read_output(pid, all)
             }
+            State::Report { pid, report, held } => {
+                let (pid, report, held) = (*pid, std::mem::take(report), std::mem::take(held));
+                self.read_report(pid, report, &[&held, bytes].concat());
+                Vec::new()
+            }
         }
+    }
+
+    /// Takes what stands before the end mark.
+    fn read_report(&mut self, pid: u32, mut report: Vec<u8>, bytes: &[u8]) {
+        let end = find(bytes, &self.end, self.ends);
+        let (new, held) = bytes.split_at(end.as_ref().map_or(bytes.len(), |(start, _)| *start));
+        // No host gives more.
+        report.extend(new.iter().take(MAX_REPORT.saturating_sub(report.len())));
+        self.state = match end {
+            Some((_, Mark::Whole { words, .. })) => {
+                self.report = Some(report);
+                State::Ended { pid: Some(pid), words, noise: Vec::new() }
+            }
+            Some((_, Mark::Part)) | None => State::Report { pid, report, held: held.to_vec() },
+        };
+    }
+
+    /// What the command has reported, once it has ended.
+    pub fn take_report(&mut self) -> Option<Vec<u8>> {
+        self.report.take()
     }
 
     fn read_noise(&mut self, mut noise: Vec<u8>) -> Vec<u8> {
@@ -103,7 +137,18 @@ impl Framing {
             }
             bytes = bytes.strip_prefix(twin.as_slice()).unwrap_or(bytes);
         }
-        let (output, state) = match find(bytes, &self.end, self.ends) {
+        let (end, found) = (find(bytes, &self.end, self.ends), find(bytes, &self.found, is_number));
+        if let Some((start, mark)) = found.filter(|(start, _)| end.as_ref().is_none_or(|(end, _)| start <= end)) {
+            let (output, rest) = bytes.split_at(start);
+            match mark {
+                Mark::Whole { length, .. } => {
+                    self.read_report(pid, Vec::new(), rest.get(length..).unwrap_or_default());
+                }
+                Mark::Part => self.state = State::Output { pid, held: rest.to_vec() },
+            }
+            return output.to_vec();
+        }
+        let (output, state) = match end {
             None => (bytes, State::Output { pid, held: Vec::new() }),
             Some((start, Mark::Whole { words, .. })) => {
                 let state = State::Ended { pid: Some(pid), words, noise: Vec::new() };
@@ -122,7 +167,7 @@ impl Framing {
     pub fn pid(&self) -> Option<u32> {
         match &self.state {
             State::Noise(_) => None,
-            State::Output { pid, .. } => Some(*pid),
+            State::Output { pid, .. } | State::Report { pid, .. } => Some(*pid),
             State::Ended { pid, .. } => *pid,
         }
     }
@@ -130,7 +175,7 @@ impl Framing {
     /// The words of the end mark, once it was there.
     pub fn end(&self) -> Option<&str> {
         match &self.state {
-            State::Noise(_) | State::Output { .. } => None,
+            State::Noise(_) | State::Output { .. } | State::Report { .. } => None,
             State::Ended { words, .. } => Some(words),
         }
     }
@@ -138,7 +183,7 @@ impl Framing {
     /// The last of what came before the begin mark, while there is none.
     pub fn noise(&self) -> &[u8] {
         match &self.state {
-            State::Output { .. } => &[],
+            State::Output { .. } | State::Report { .. } => &[],
             State::Noise(noise) | State::Ended { noise, .. } => noise,
         }
     }
@@ -219,6 +264,22 @@ mod tests {
             assert_eq!(output, b"hi\n", "{cut}");
             assert_eq!((framing.pid(), framing.end()), (Some(1), Some("3")));
         }
+    }
+
+    #[test]
+    fn a_report_stands_between_output_and_end_however_it_was_cut() {
+        let stream = b"abc-begin 1\nhiabc-found 0\nnotice - -- abc-end x\nabc-found 0\nabc-end 3\nlate";
+        for cut in 0..stream.len() {
+            let (first, rest) = stream.split_at(cut);
+            let (output, mut framing) = read(&[first, rest]);
+            assert_eq!((output.as_slice(), framing.end()), (&b"hi"[..], Some("3")), "{cut}");
+            assert_eq!(framing.take_report().unwrap(), b"notice - -- abc-end x\nabc-found 0\n", "{cut}");
+        }
+        let (_, mut framing) = read(&[b"abc-begin 1\nabc-found 0\nnotice - -- x\n"]);
+        assert_eq!(framing.take_report(), None, "not whole before the end mark");
+        assert_eq!(framing.end(), None);
+        let (_, mut framing) = read(&[b"abc-begin 1\nabc-found 0\n", "x".repeat(200_000).as_bytes(), b"abc-end 0\n"]);
+        assert_eq!(framing.take_report().unwrap().len(), MAX_REPORT);
     }
 
     #[test]

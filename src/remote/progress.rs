@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::command::Wire;
@@ -26,6 +27,8 @@ const UNHEARD: &str = "fleet: a startup file of the login shell (.bashrc) redire
 pub(super) struct Progress<'a> {
     stdout: Framing,
     stderr: Framing,
+    /// Who takes what the command reports.
+    findings: Option<mpsc::Sender<Vec<u8>>>,
     /// Output that the receiver has not taken.
     pub pending: VecDeque<OutputChunk>,
     phase: Phase,
@@ -98,6 +101,7 @@ impl<'a> Progress<'a> {
             stdout: Framing::new(wire, ends),
             stderr: Framing::new(wire, ends),
             polls: durable.then(Polls::new),
+            findings: exec.findings.clone(),
             pending: VecDeque::new(),
             phase: Phase::Starting { by: Instant::now() + timeouts.channel },
             timeouts,
@@ -145,6 +149,10 @@ impl<'a> Progress<'a> {
 
     /// Is all there that there is to wait for?
     fn ended(&mut self) -> Option<ExecEnd> {
+        if let Some((report, taker)) = self.stdout.take_report().zip(self.findings.as_ref()) {
+            // It has room for the only one.
+            let _ = taker.try_send(report);
+        }
         let words = self.stdout.end()?;
         if self.stdout.pid().is_none() {
             return Some(self.without_end(None));

@@ -9,7 +9,7 @@
 //! of its last connection is still there. Rejected: a heartbeat (a suspended laptop has none, and its migration still runs), a lock at
 //! the controller (there is more than one), a lock held by a process (it ends with its connection).
 
-use super::command::{Wire, login_command};
+use super::command::{Marks, Wire, login_command};
 use super::scripts::{BOOK, EFFECTS, EVIDENCE, HOLDER, INSPECT, LOCK, RELEASE, SEE, SPOOL, UNLOCK, assign};
 use crate::model::plan::book::{Book, EffectChange, Proof};
 use crate::model::plan::plan::HostIndex;
@@ -79,13 +79,13 @@ impl Question {
 
     /// The question as it is sent. One compound command: the shell reads all of it before it answers.
     pub fn wire(&self, nonce: &str) -> Wire {
-        let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));
+        let Marks { begin, found, end } = Marks::of(nonce);
         let stdin = format!(
             "{{\nfleet_open {begin}\n(\n{}\n) </dev/null >&6 3<&- 6>&- 7>&-\nfleet_close {end} $?\n}}\n",
             self.text
         );
         let exec = login_command("", self.as_user.as_ref());
-        Wire { exec, setup: self.scripts.clone(), stdin: stdin.into_bytes(), begin, end }
+        Wire { exec, setup: self.scripts.clone(), stdin: stdin.into_bytes(), found, begin, end }
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Exec<'a> {
     pub stop: CancellationToken,
     /// Bounded: the channel's reader waits when the receiver is slow, and so, in the end, does the command.
     pub output: mpsc::Sender<OutputChunk>,
+    /// Takes what the command reports about itself, at its end. With room for one; without it, a plain command cannot report anything.
+    pub findings: Option<mpsc::Sender<Vec<u8>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,8 +60,10 @@ pub enum Remote<'a> {
 }
 
 impl Remote<'_> {
-    pub fn wire(&self, nonce: &str) -> Wire {
+    /// `reports`: somebody takes what a plain command reports.
+    pub fn wire(&self, nonce: &str, reports: bool) -> Wire {
         match self {
+            Self::Plain(command) if reports => command.reporting_wire(nonce),
             Self::Plain(command) => command.wire(nonce),
             Self::Durable(step, entry) => step.wire(*entry, nonce),
             Self::Question(question) => question.wire(nonce),

@@ -18,7 +18,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::command::{Payload, Wire, login_command};
+use super::command::{MAX_REPORT, Marks, Payload, Wire, login_command};
 use super::scripts::{BOOK, SPOOL, STEP, assign};
 use crate::model::plan::book::{Book, EffectChange};
 use crate::model::plan::command::RemoteCommand;
@@ -167,7 +167,7 @@ pub fn exit_status(number: u32) -> u8 {
 
 impl DurableStep {
     pub fn wire(&self, entry: Entry, nonce: &str) -> Wire {
-        let (begin, end) = (format!("{nonce}-begin"), format!("{nonce}-end"));
+        let Marks { begin, found, end } = Marks::of(nonce);
         let (start, never, out, err) = match entry {
             Entry::Start => ("yes", "", 0, 0),
             Entry::Watch { out, err } => ("", "", out, err),
@@ -187,6 +187,8 @@ impl DurableStep {
             ("grace", &GRACE_TENTHS.to_string()),
             ("spent", &spent.join(" ")),
             ("begin", &begin),
+            ("found", &found),
+            ("most", &MAX_REPORT.to_string()),
             ("end", &end),
         ]);
         stdin += &self.book.as_ref().map(Book::assignments).unwrap_or_default();
@@ -196,7 +198,7 @@ impl DurableStep {
         }
         stdin.push_str("fleet_step\n}\n");
         let exec = login_command(self.scope.launcher(), self.command.as_user.as_ref());
-        Wire { exec, setup: vec![&SPOOL, &BOOK, &STEP], stdin: stdin.into_bytes(), begin, end }
+        Wire { exec, setup: vec![&SPOOL, &BOOK, &STEP], stdin: stdin.into_bytes(), found, begin, end }
     }
 
     /// The command's shell, started by the supervisor. It writes down who it is, in a variable that the command does not get. It takes its standard error for itself: dash redirects in the waiting shell, which
@@ -208,7 +210,7 @@ impl DurableStep {
             if redirections.contains(&format!("{descriptor}<<")) { String::new() } else { format!("{descriptor}<&- ") }
         };
         format!(
-            "FLEET_GATE=$_step.run FLEET_STEP={step} {variables} $_setsid /bin/sh -c {inner} sh </dev/null >>\"$_step.out\" 8>>\"$_step.err\" \
+            "FLEET_GATE=$_step.run FLEET_FINDINGS=$_step.found FLEET_STEP={step} {variables} $_setsid /bin/sh -c {inner} sh </dev/null >>\"$_step.out\" 8>>\"$_step.err\" \
              3<&- {four}{five}6>&- 7>&- {redirections}\n{bodies}",
             step = quote(&format!("{}/{}", self.run, self.key.as_str())),
             four = close("4"),

@@ -7,6 +7,7 @@ pub mod cause;
 pub mod columns;
 pub mod command_text;
 pub mod diagnostics;
+pub mod findings_text;
 pub mod inventory_text;
 pub mod json;
 pub mod listing;

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::cause::without_own;
 use super::command_text::{command, failed_silently};
+use super::findings_text::{accept_unused, finding_tone};
 use super::paint::Tone;
 use super::time::{duration, time_of_day};
 use super::trouble::{Cause, Shared, Trouble, Troubles};
@@ -21,6 +22,7 @@ use crate::model::plan::plan::Plan;
 use crate::model::run::agenda::Agenda;
 use crate::model::run::event::{Direction, Event, Fact};
 use crate::model::run::exit;
+use crate::model::run::finding::{Finding, FindingKind};
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::summary::{StepKind, Summary};
 use crate::model::text::fold::fold_names;
@@ -119,6 +121,11 @@ impl Narrator {
             Fact::RolloutStopped { reason } => {
                 let reason = printable(reason.as_bytes());
                 self.heading(at, Detail::Trouble, &format!("the rollout stops: {reason}"))
+            }
+            Fact::AcceptUnused { names } => self.heading(at, Detail::Normal, &accept_unused(names)),
+            Fact::FindingReported { host, step, undo, finding } => {
+                let kind = if *undo { StepKind::Undo } else { StepKind::Run };
+                self.finding(at, (host, step, kind), finding)
             }
             Fact::Interrupted { level, .. } => self.heading(at, Detail::Trouble, interrupt_in_words(*level)),
             Fact::ReporterDropped { reporter, reason } => {
@@ -284,6 +291,7 @@ impl Narrator {
             | StepOutcome::Signaled { .. }
             | StepOutcome::TimedOut { .. }
             | StepOutcome::Unusable { .. }
+            | StepOutcome::Refused { .. }
             | StepOutcome::NotStarted { .. } => what.insert_str(0, "FAILED: "),
         }
         let (host, step, kind) = place;
@@ -301,6 +309,20 @@ impl Narrator {
             lines: unshown.map(|tail| last_lines(tail, LAST_LINES).collect()).unwrap_or_default(),
         };
         self.troubles.add(at, host, cause, trouble);
+        Vec::new()
+    }
+
+    /// What a step reported. The same from many hosts is told once.
+    fn finding(&mut self, at: Timestamp, place: Place<'_>, finding: &Finding) -> Vec<String> {
+        let (host, step, kind) = place;
+        let text = finding.to_string();
+        let tone = finding_tone(finding);
+        if finding.kind == FindingKind::Notice {
+            return self.about_step(at, place, tone, &text);
+        }
+        let step = Some((step.clone(), kind));
+        let cause = Cause { step, text: without_own(&self.agenda, host, &text), hints: Vec::new() };
+        self.troubles.add(at, host, cause, Trouble { tone, text, took: None, command: None, lines: Vec::new() });
         Vec::new()
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::cause::{FEW, without_own};
 use super::columns::{Cell, columns, headings};
 use super::command_text::{command, failed_silently};
+use super::findings_text::{accept_unused, counts};
 use super::paint::Tone;
 use super::reporters::RECORD;
 use super::time::{duration, durations};
@@ -40,6 +41,9 @@ pub fn table(plan: &Arc<Plan>, summary: &Summary, color: bool) -> String {
             _ = writeln!(text, "{}", Tone::Warning.paint(&told, color));
         }
     }
+    if !summary.accept_unused.is_empty() {
+        _ = writeln!(text, "{}", accept_unused(&summary.accept_unused));
+    }
     for (reporter, reason) in &summary.dropped {
         let told = format!("warning: {reporter} got no more events: {}", printable(reason.as_bytes()));
         _ = writeln!(text, "{}", Tone::Warning.paint(&told, color));
@@ -62,6 +66,10 @@ pub(super) fn hosts_and_result(agenda: &Agenda, summary: &Summary, color: bool) 
         _ = write!(text, "\n{troubles}");
     }
     _ = write!(text, "\n{}", result(summary, color));
+    if let Some(counted) = counts(summary) {
+        let run = summary.run.as_ref().map(|run| format!(" (fleet show {run} --findings)")).unwrap_or_default();
+        _ = writeln!(text, "findings: {counted}{run}");
+    }
     text
 }
 
@@ -226,6 +234,7 @@ fn result(summary: &Summary, color: bool) -> String {
         (None, _) => ("is unfinished", Tone::Bad),
         (Some(_), exit::SUCCESS) if summary.is_undo() => ("was undone", Tone::Good),
         (Some(_), exit::FAILED) if summary.is_undo() => ("was not undone on every host", Tone::Bad),
+        (Some(_), exit::REFUSED) => ("was refused", Tone::Bad),
         (Some(_), exit::LOCKED) => ("was kept away by another run", Tone::Bad),
         (Some(_), exit::SUCCESS) => ("succeeded", Tone::Good),
         (Some(_), exit::UNKNOWN) => ("ended in doubt", Tone::Bad),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::columns::Cell;
+use super::findings_text;
 use super::paint::Tone;
 use super::time::clock;
 use super::words::{counted, interrupt_in_words, sites_and_task};
@@ -183,6 +184,9 @@ fn heading(scene: &Scene<'_>, hosts: &[(State, &HostSummary)]) -> Cell {
         }
     }
     _ = write!(text, "  {}: {}", counted(hosts.len(), "host"), counts(hosts));
+    if let Some(findings) = findings_text::counts(summary) {
+        _ = write!(text, "  findings: {findings}");
+    }
     Cell::toned(Tone::Heading, text)
 }
 

@@ -5,6 +5,7 @@ mod books;
 mod crashes;
 mod debug_log;
 mod environment;
+mod findings;
 mod guards;
 mod interrupts;
 mod limits;

@@ -125,7 +125,7 @@ async fn exec_remote(
 ) -> ExecEnd {
     let (output, mut chunks) = mpsc::channel(4);
     let Limits { timeout, idle_timeout, stop } = limits;
-    let running = session.exec(Exec { command, timeout, idle_timeout, stop, output });
+    let running = session.exec(Exec { command, timeout, idle_timeout, stop, output, findings: None });
     let reading = async {
         while let Some(chunk) = chunks.recv().await {
             watch(&chunk);

@@ -9,7 +9,7 @@ use crate::model::config::setting::Setting;
 pub use crate::model::inventory::share::Share;
 use crate::model::inventory::ssh::SshSettings;
 pub use crate::model::inventory::stage::Stage;
-use crate::model::text::name::{Address, HostName, RecipeName, RoleName, SiteName, VarName};
+use crate::model::text::name::{Address, FindingName, HostName, RecipeName, RoleName, SiteName, VarName};
 
 /// All sites, and apart from them what is wrong with the files of others: one broken file stops its own site, not the project.
 ///
@@ -63,6 +63,8 @@ pub struct Site {
     pub vars: BTreeMap<VarName, Setting<String>>,
     /// Where the values of the recipe's secrets come from.
     pub secrets: BTreeMap<VarName, Setting<SecretSource>>,
+    /// The blocks that its steps may report without being refused, each with the reason.
+    pub accept: BTreeMap<FindingName, Setting<String>>,
     pub rollout: Rollout,
     /// Its hosts, in the order of the file, ranges unfolded. Never empty.
     pub hosts: Vec<Host>,

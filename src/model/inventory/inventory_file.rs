@@ -1,5 +1,6 @@
 //! Reads `hosts/*.toml` into an [`Inventory`], and tells all that is wrong with the files.
 
+mod accept;
 mod host;
 mod secrets;
 
@@ -167,7 +168,7 @@ fn read_vars(table: &Table<'_>) -> BTreeMap<VarName, Setting<String>> {
 fn read_defaults(document: &Document<'_>, known: Known<'_>) -> Common {
     let root = document.root();
     let common = Common::read(&root, known, &Common::default());
-    for key in ["host", "stage", "follows"] {
+    for key in ["host", "stage", "follows", "accept"] {
         if let Some(item) = root.item(key) {
             item.refuse_key::<()>(format!("`{key}` belongs in the file of a site, not in the defaults of all"));
         }
@@ -198,6 +199,7 @@ impl SiteReader<'_> {
             let diagnostic = Diagnostic::new(self.document.source, target.span.clone(), message);
             self.document.push(diagnostic.did_you_mean(target.value.as_str(), self.stems.iter().copied()));
         }
+        let accept = table.table("accept").map(|accept| accept::read_accept(&accept)).unwrap_or_default();
         let hosts = host::read_hosts(&table, &common.ssh, left);
         table.finish();
         let site = name.map(|name| Site {
@@ -209,6 +211,7 @@ impl SiteReader<'_> {
             rollout: common.rollout,
             vars: common.vars,
             secrets: common.secrets,
+            accept,
             hosts,
         });
         (site, follows)

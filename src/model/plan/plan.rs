@@ -2,7 +2,7 @@
 //!
 //! A plan is plain data: `--dry-run` prints it, `plan.json` stores it, the scheduler walks it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub use crate::model::plan::index::{HostIndex, StepIndex};
 pub use crate::model::plan::plan_host::PlanHost;
 pub use crate::model::plan::step::{Guard, PlanStep, Retry};
 use crate::model::plan::values::Values;
-use crate::model::text::name::{PhaseName, SiteName, StepPath, VarName};
+use crate::model::text::name::{FindingName, PhaseName, SiteName, StepPath, VarName};
 
 /// The version of `plan.json`; a reader refuses any other, and a field that it does not know: what it leaves out of a plan would be left out of
 /// the run that it resumes. Up to version 2 each command stood there once for each host, and up to version 3 a user was a name without placeholders.
@@ -51,6 +51,9 @@ pub struct Plan {
     pub proves: Option<VarName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basis: Option<Basis>,
+    /// The blocks that steps may report without being refused, each with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accept: BTreeMap<FindingName, String>,
     /// The phases that have no host among the targeted ones, and why, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
@@ -86,6 +89,9 @@ impl Plan {
             let command = |plan: &Self, host| (plan.run(host, *at), plan.undo(host, *at), plan.guard(host, *at));
             a != b || a.hosts.iter().any(|host| command(self, host) != command(other, host))
         });
+        if changed.is_none() && self.accept != other.accept {
+            return Some("the site's file accepts other findings".to_owned());
+        }
         Some(changed.map_or_else(
             || "hosts, batches or limits of the rollout are others".to_owned(),
             |((.., step), _)| format!("step {} is another one", step.path),

@@ -15,7 +15,7 @@ mod variables;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,6 +115,7 @@ pub fn plan_command(
         proves: None,
         basis: None,
         secrets: BTreeSet::new(),
+        accept: BTreeMap::new(),
         left_out: Vec::new(),
         values: Values::new(),
         hosts,

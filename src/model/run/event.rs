@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::plan::book::Basis;
+use crate::model::run::finding::Finding;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::reason::{self, Reason};
-use crate::model::text::name::{HostLabel, PhaseName, RunId, SiteName, StepPath, VarName};
+use crate::model::text::name::{FindingName, HostLabel, PhaseName, RunId, SiteName, StepPath, VarName};
 
 /// The version of the event format; a reader refuses a higher one, and a fact or a field that it does not know. Versions 1 and 2
 /// read as 3: what came with it has a default, and hints in the text of a [`Reason`] are taken out of it.
@@ -133,6 +134,15 @@ pub enum Fact {
         #[serde(flatten)]
         data: OutputData,
     },
+    /// A step, or an undo, has ended, and reported something about itself.
+    FindingReported {
+        host: HostLabel,
+        step: StepPath,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        undo: bool,
+        #[serde(flatten)]
+        finding: Finding,
+    },
     /// An attempt of a step ended.
     StepFinished {
         host: HostLabel,
@@ -206,6 +216,10 @@ pub enum Fact {
         /// How often: 1 starts no new step, 2 ends the running ones, 3 lets go.
         level: u8,
         signal: Signal,
+    },
+    /// The run succeeded, and no step reported a block of these names, which the site's file accepts.
+    AcceptUnused {
+        names: Vec<FindingName>,
     },
     /// A reporter failed and gets no more events.
     ReporterDropped {
@@ -339,6 +353,7 @@ impl Fact {
             | Self::StepSkipped { host, .. }
             | Self::UndoPlanned { host, .. }
             | Self::Output { host, .. }
+            | Self::FindingReported { host, .. }
             | Self::StepFinished { host, .. }
             | Self::Registered { host, .. }
             | Self::ConnectionLost { host, .. }
@@ -352,6 +367,7 @@ impl Fact {
             | Self::BatchFinished { .. }
             | Self::RolloutStopped { .. }
             | Self::Interrupted { .. }
+            | Self::AcceptUnused { .. }
             | Self::ReporterDropped { .. }
             | Self::RunFinished { .. } => None,
         }

@@ -2,7 +2,7 @@
 
 use crate::model::run::event::Signal;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
-use crate::model::run::summary::{HostSummary, StepKind, Summary};
+use crate::model::run::summary::{Failure, HostSummary, StepKind, Summary};
 
 /// Every targeted host succeeded.
 pub const SUCCESS: u8 = 0;
@@ -16,7 +16,7 @@ pub const INVALID: u8 = 3;
 pub const NO_MATCH: u8 = 4;
 /// Something is wrong on the controller; nothing was contacted.
 pub const ENVIRONMENT: u8 = 5;
-/// Refused: not confirmed, not proven, data loss not acknowledged.
+/// Refused: not confirmed, not proven, or a step reported a block that the site's file does not accept.
 pub const REFUSED: u8 = 6;
 /// A step failed on at least one host.
 pub const FAILED: u8 = 10;
@@ -33,9 +33,9 @@ pub const TERMINATED: u8 = 143;
 
 /// From the one that wins over all others to the one that loses. A code that is not in the list comes only when nothing was
 /// contacted, hence alone; should it come with others nevertheless, it is the weakest trouble.
-const PRECEDENCE: [u8; 7] = [BUG, UNKNOWN, TERMINATED, INTERRUPTED, FAILED, LOCKED, UNREACHABLE];
+const PRECEDENCE: [u8; 8] = [BUG, UNKNOWN, TERMINATED, INTERRUPTED, FAILED, REFUSED, LOCKED, UNREACHABLE];
 
-/// The one code that is told when several apply: 1 > 13 > interrupts > 10 > 12 > 11.
+/// The one code that is told when several apply: 1 > 13 > interrupts > 10 > 6 > 12 > 11.
 pub fn worst(codes: impl IntoIterator<Item = u8>) -> u8 {
     let rank = |code: u8| match PRECEDENCE.iter().position(|&other| other == code) {
         Some(position) => position,
@@ -76,25 +76,34 @@ impl Summary {
             (_, Some(Signal::Int | Signal::Cancel) | None) => INTERRUPTED,
         };
         let ended = |outcome| self.hosts().any(|host| host.outcome == Some(outcome));
-        let cause = match (ended(HostOutcome::Locked), ended(HostOutcome::Unreachable)) {
-            (true, _) => LOCKED,
-            (false, true) => UNREACHABLE,
-            (false, false) => FAILED,
+        let refused = self.hosts().any(|host| host.failure.as_ref().is_some_and(is_refused));
+        let cause = match (refused, ended(HostOutcome::Locked), ended(HostOutcome::Unreachable)) {
+            (true, ..) => REFUSED,
+            (false, true, _) => LOCKED,
+            (false, false, true) => UNREACHABLE,
+            (false, false, false) => FAILED,
         };
         let code = |host| if self.is_undo() { undone_code(host) } else { host_code(host, cause) };
         worst(self.hosts().map(code).chain([interrupt]))
     }
 }
 
+fn is_refused(failure: &Failure) -> bool {
+    failure.kind == StepKind::Run && matches!(failure.outcome, StepOutcome::Refused { .. })
+}
+
 /// `cause`: why hosts were left out or rolled back without a failed step.
 fn host_code(host: &HostSummary, cause: u8) -> u8 {
-    let steps = worst(host.steps().filter_map(|step| step.outcome.as_ref()).map(step_code));
+    let steps = worst(host.steps().filter_map(|step| Some(step_code(step.kind, step.outcome.as_ref()?))));
     let own = match host.outcome {
         None | Some(HostOutcome::Unknown | HostOutcome::Detached) => UNKNOWN,
         Some(HostOutcome::Succeeded) => SUCCESS,
         Some(HostOutcome::Unreachable) => UNREACHABLE,
         Some(HostOutcome::Locked) => LOCKED,
         Some(HostOutcome::RolledBack | HostOutcome::Untouched) => cause,
+        Some(HostOutcome::Failed | HostOutcome::Held) if host.failure.as_ref().is_some_and(is_refused) => REFUSED,
+        // By its policy, because of another one.
+        Some(HostOutcome::Held) if host.failure.is_none() && cause == REFUSED => REFUSED,
         Some(HostOutcome::Failed | HostOutcome::Held) => FAILED,
     };
     worst([own, steps])
@@ -103,7 +112,7 @@ fn host_code(host: &HostSummary, cause: u8) -> u8 {
 /// Of a run that is undone, only the undos count.
 fn undone_code(host: &HostSummary) -> u8 {
     let undos = host.steps().filter(|step| step.kind == StepKind::Undo);
-    let undos = worst(undos.filter_map(|step| step.outcome.as_ref()).map(step_code));
+    let undos = worst(undos.filter_map(|step| Some(step_code(step.kind, step.outcome.as_ref()?))));
     let own = match host.outcome {
         None | Some(HostOutcome::Unknown | HostOutcome::Detached) => UNKNOWN,
         Some(HostOutcome::Locked) => LOCKED,
@@ -122,12 +131,15 @@ fn undone_code(host: &HostSummary) -> u8 {
 }
 
 /// What the last attempt of a step, or of an undo, means. Cancelled and not started are consequences: their cause counts.
-fn step_code(outcome: &StepOutcome) -> u8 {
+fn step_code(kind: StepKind, outcome: &StepOutcome) -> u8 {
     match outcome {
+        StepOutcome::Refused { .. } if kind == StepKind::Run => REFUSED,
         StepOutcome::Failed { .. }
         | StepOutcome::Signaled { .. }
         | StepOutcome::TimedOut { .. }
-        | StepOutcome::Unusable { .. } => FAILED,
+        | StepOutcome::Unusable { .. }
+        // An undo that refuses has not taken its step back.
+        | StepOutcome::Refused { .. } => FAILED,
         StepOutcome::Unknown { .. } | StepOutcome::Detached { .. } => UNKNOWN,
         StepOutcome::Succeeded
         | StepOutcome::Skipped { .. }

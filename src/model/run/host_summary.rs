@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::model::run::cause::Cause;
 use crate::model::run::event::{Decision, Fact, Stream};
+use crate::model::run::finding::Finding;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::reason::Reason;
 use crate::model::text::name::{HostLabel, StepPath, VarName};
@@ -41,6 +42,8 @@ pub struct HostSummary {
     /// The undo that failed after that.
     pub undo_failure: Option<Failure>,
     pub registered: BTreeMap<VarName, String>,
+    /// What the last attempts of its steps and undos reported.
+    pub findings: Vec<Reported>,
     steps: Vec<StepSummary>,
 }
 
@@ -75,6 +78,14 @@ pub struct StepSummary {
     pub duration: Duration,
 }
 
+/// A finding, and the step or undo that reported it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reported {
+    pub step: StepPath,
+    pub kind: StepKind,
+    pub finding: Finding,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub step: StepPath,
@@ -105,6 +116,7 @@ impl HostSummary {
             failure: None,
             undo_failure: None,
             registered: BTreeMap::new(),
+            findings: Vec::new(),
             steps: Vec::new(),
         }
     }
@@ -156,6 +168,10 @@ impl HostSummary {
             }
             Fact::UndoStarted { step, attempt, .. } => self.begin(at, step, StepKind::Undo, *attempt),
             Fact::Output { stream, data, .. } => self.print(at, *stream, &data.0),
+            Fact::FindingReported { step, undo, finding, .. } => {
+                let kind = if *undo { StepKind::Undo } else { StepKind::Run };
+                self.findings.push(Reported { step: step.clone(), kind, finding: finding.clone() });
+            }
             Fact::StepSkipped { step, reason, .. } => {
                 let outcome = StepOutcome::Skipped { reason: reason.clone() };
                 self.end(at, step, StepKind::Run, Some(&outcome), None);
@@ -198,6 +214,7 @@ impl HostSummary {
             | Fact::BatchFinished { .. }
             | Fact::RolloutStopped { .. }
             | Fact::Interrupted { .. }
+            | Fact::AcceptUnused { .. }
             | Fact::ReporterDropped { .. }
             | Fact::RunFinished { .. } => {}
         }
@@ -240,6 +257,8 @@ impl HostSummary {
     fn begin(&mut self, at: Timestamp, step: &StepPath, kind: StepKind, attempt: u32) {
         self.tail.clear();
         self.retrying = None;
+        // What an attempt reported that is made again, or watched again, it reports again.
+        self.findings.retain(|reported| reported.kind != kind || &reported.step != step);
         self.activity = Some(Activity { step: step.clone(), kind, attempt, since: at, printed: None });
         // A step that begins again (a retry, a resumed run) has not failed yet.
         for failure in [&mut self.failure, &mut self.undo_failure] {

@@ -5,6 +5,7 @@ pub mod cause;
 pub mod encoded;
 pub mod event;
 pub mod exit;
+pub mod finding;
 pub mod host_summary;
 pub mod masking;
 pub mod outcome;

@@ -34,6 +34,11 @@ pub enum StepOutcome {
     TimedOut { limit: TimeLimit, millis: u64 },
     /// The command succeeded, but what it printed cannot become the value of a variable.
     Unusable { reason: String },
+    /// It reported a block that the site's file does not accept. Its command has run, whatever its exit status.
+    Refused {
+        /// The block, in words.
+        reason: String,
+    },
     /// An interrupt ended it; its process group was ended.
     Cancelled,
     /// The command was never sent: nothing happened on the host.
@@ -73,6 +78,7 @@ impl StepOutcome {
             | Self::Signaled { .. }
             | Self::TimedOut { .. }
             | Self::Unusable { .. }
+            | Self::Refused { .. }
             | Self::Cancelled
             | Self::NotStarted { .. }
             | Self::Unknown { .. }
@@ -87,6 +93,7 @@ impl StepOutcome {
             Self::Succeeded
             | Self::Skipped { .. }
             | Self::Unusable { .. }
+            | Self::Refused { .. }
             | Self::Cancelled
             | Self::NotStarted { .. }
             | Self::Unknown { .. }
@@ -125,6 +132,7 @@ impl StepOutcome {
                 format!("ran into its {limit} of {} s", Duration::from_millis(*millis).as_secs_f64())
             }
             Self::Unusable { reason } => reason.clone(),
+            Self::Refused { reason } => format!("refused: {reason}"),
             Self::Cancelled => "cancelled".to_owned(),
             Self::NotStarted { reason } => format!("not started: {reason}"),
             Self::Unknown { reason } => format!("outcome unknown: {reason}"),

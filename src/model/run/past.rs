@@ -195,12 +195,14 @@ fn past_fact(fact: &Fact, at: impl Fn(&StepPath) -> Option<StepIndex>) -> Option
         | Fact::PhaseStarted { .. }
         | Fact::BatchStarted { .. }
         | Fact::Output { .. }
+        | Fact::FindingReported { .. }
         | Fact::ConnectionLost { .. }
         | Fact::Reattached { .. }
         | Fact::HostFinished { .. }
         | Fact::BatchFinished { .. }
         | Fact::RolloutStopped { .. }
         | Fact::Interrupted { .. }
+        | Fact::AcceptUnused { .. }
         | Fact::ReporterDropped { .. }
         | Fact::RunFinished { .. } => return None,
     })

@@ -1,5 +1,6 @@
 //! Events of runs that never were, for tests.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +100,7 @@ pub fn plan(hosts: &[&str], steps: &[(&str, &str, &str)]) -> Plan {
         secrets: std::collections::BTreeSet::new(),
         left_out: Vec::new(),
         basis: None,
+        accept: BTreeMap::new(),
         values: Values::new(),
         files: Vec::new(),
         blobs: Blobs::default(),

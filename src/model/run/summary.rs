@@ -10,9 +10,9 @@ use jiff::Timestamp;
 
 use crate::model::plan::book::Basis;
 use crate::model::run::event::{Direction, Event, Fact, Proven, Signal};
-pub use crate::model::run::host_summary::{Activity, Failure, HostSummary, StepKind, StepSummary, elapsed};
+pub use crate::model::run::host_summary::{Activity, Failure, HostSummary, Reported, StepKind, StepSummary, elapsed};
 use crate::model::run::outcome::HostOutcome;
-use crate::model::text::name::{HostLabel, PhaseName, RunId, SiteName};
+use crate::model::text::name::{FindingName, HostLabel, PhaseName, RunId, SiteName};
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
@@ -33,6 +33,8 @@ pub struct Summary {
     /// What it was interrupted with last.
     pub signal: Option<Signal>,
     pub dropped: Vec<(String, String)>,
+    /// What the site's file accepts, and no step has reported.
+    pub accept_unused: Vec<FindingName>,
     /// The exit code that the run told when it ended.
     pub told_exit_code: Option<u8>,
     /// Which way it was resumed last.
@@ -91,6 +93,7 @@ impl Summary {
                 self.interrupts = 0;
                 self.signal = None;
                 self.dropped.clear();
+                self.accept_unused.clear();
                 self.hosts.iter_mut().for_each(HostSummary::reopen);
             }
             Fact::RolloutStopped { reason } => {
@@ -100,6 +103,7 @@ impl Summary {
                 self.interrupts = self.interrupts.max(*level);
                 self.signal = Some(*signal);
             }
+            Fact::AcceptUnused { names } => self.accept_unused.clone_from(names),
             Fact::ReporterDropped { reporter, reason } => self.dropped.push((reporter.clone(), reason.clone())),
             Fact::RunFinished { exit_code, proven, .. } => {
                 self.finished = Some(event.at);
@@ -147,6 +151,11 @@ impl Summary {
     /// Was it told to take everything back? Then that is what makes it a success.
     pub fn is_undo(&self) -> bool {
         self.resumed == Some(Direction::Back)
+    }
+
+    /// What steps reported, each with its host.
+    pub fn findings(&self) -> impl Iterator<Item = (&HostLabel, &Reported)> {
+        self.hosts().flat_map(|host| host.findings.iter().map(move |reported| (&host.host, reported)))
     }
 
     pub fn count(&self, outcome: HostOutcome) -> usize {

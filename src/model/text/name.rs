@@ -127,6 +127,8 @@ names! {
     HostLabel = "host label", "._:-";
     /// Where a step stands in its plan: `phase/step`, or `phase/task/step` for a step that came with a task.
     StepPath = "step path", "._/-";
+    /// What a step calls a finding, and a site's file accepts: `pr_person.initials`.
+    FindingName = "name of a finding", "._:/-";
 }
 
 #[cfg(test)]

@@ -184,6 +184,7 @@ impl FolderRecord {
                 let reason = reason.as_ref().map(|reason| format!(": {}", one_line(&reason.in_one_line())));
                 ("-", format!("{}{}", outcome.describe(), reason.unwrap_or_default()))
             }
+            Fact::FindingReported { step, finding, .. } => return log.say(at, step.as_str(), &finding.to_string()),
             Fact::HostGivenUp { by, .. } => return log.say(at, "-", &format!("given up by {}", one_line(by))),
             Fact::Connected { .. } => return log.say(at, "-", "connected"),
             Fact::Reattached { .. } => return log.say(at, "-", "connected again"),
@@ -205,6 +206,7 @@ impl FolderRecord {
             | Fact::BatchFinished { .. }
             | Fact::RolloutStopped { .. }
             | Fact::Interrupted { .. }
+            | Fact::AcceptUnused { .. }
             | Fact::ReporterDropped { .. }
             | Fact::RunFinished { .. } => return Ok(()),
         };
@@ -271,7 +273,8 @@ fn must_last(fact: &Fact) -> bool {
         | Fact::LockRequested { .. }
         | Fact::LockAcquired { .. }
         | Fact::StepStarted { .. }
-        // Then the host may forget what the step has printed.
+        // Then the host may forget what the step has printed and reported.
+        | Fact::FindingReported { .. }
         | Fact::StepFinished { .. }
         | Fact::UndoFinished { .. }
         | Fact::Registered { .. }
@@ -293,6 +296,7 @@ fn must_last(fact: &Fact) -> bool {
         | Fact::BatchFinished { .. }
         | Fact::RolloutStopped { .. }
         | Fact::Interrupted { .. }
+        | Fact::AcceptUnused { .. }
         | Fact::ReporterDropped { .. } => false,
     }
 }

@@ -13,6 +13,7 @@
 #   RUN/KEY.run       the step was started: supervisor's pid, its start time, boot id, the step's name. Made with O_EXCL. The
 #                     second line is the step's process group, and what /proc said then of its first process
 #   RUN/KEY.out .err  what it printed
+#   RUN/KEY.found     what it reported about itself: the step makes it when it has something to report
 #   RUN/KEY.stop.WHY  it is being ended: timeout, idle, cancel
 #   RUN/KEY.full      there was no room when it ended, not even for the next file
 #   RUN/KEY.end.N     it ended with status N: a name, for a full disk has room for a name when it has none for a byte. Empty: it had none

@@ -2,7 +2,7 @@
 # each it then reads assignments and calls fleet_step: _run, _key, _label, _start (`yes`: start it, unless it was), _never (`yes`: if it was
 # not started, it never will be), _out and _err (bytes of its output that the controller has), _limit (seconds, or nothing), _grace (tenths
 # of a second between TERM and KILL), _spent (keys of steps whose output is on record), those of a book, _effects (what the step leaves in
-# force), _strike (the steps whose effects end when it succeeds), _begin and _end (marks). fleet_command is the step
+# force), _strike (the steps whose effects end when it succeeds), _begin, _found and _end (marks), _most (bytes of its report that are read). fleet_command is the step
 # itself.
 #
 # Descriptors: 3 the leash, on which the controller gives its orders, and 0 the same for this shell; 4 and 5 the output, read at an offset
@@ -23,6 +23,13 @@ fleet_flush() {
   [ ! -s "$_step.err" ] || cat <&5 >&7 || exit 1
 }
 
+# Gives what the step has reported about itself, after its output: as much as is read of it. A report that cannot be read is an empty one.
+fleet_report() {
+  [ -s "$_step.found" ] || return 0
+  printf '%s 0\n' "$_found" >&6 || exit 1
+  dd if="$_step.found" bs="$_most" count=1 >&6
+}
+
 # Was there no room when the step ended? Then its end mark is empty, or could not be made. Power loss may leave it empty, too, and one that
 # was made just now is about to be written.
 fleet_full() {
@@ -36,7 +43,8 @@ fleet_ended() {
   for _mark in "$_step".end.*; do
     [ -e "$_mark" ] || return 1
     fleet_flush
-    ! fleet_full || echo "fleet: when the step ended there was no room in $_spool, or the host stopped; what it printed may be missing here" >&7
+    ! fleet_full || echo "fleet: when the step ended there was no room in $_spool, or the host stopped; what it printed or reported may be missing here" >&7
+    fleet_report
     for _why in "$_step".stop.*; do
       [ ! -e "$_why" ] || fleet_say "exit ${_mark##*.} ${_why##*.}"
     done
@@ -90,6 +98,7 @@ fleet_watch() {
   # It may have ended between the two looks.
   fleet_ended
   fleet_flush
+  fleet_report
   [ -z "$_pid" ] || [ "$_then" = "$_boot" ] || fleet_say rebooted
   fleet_say gone
 }
@@ -128,6 +137,7 @@ fleet_supervise() {
   for _file in $_spent; do
     [ ! -s "$_dir/$_file.out" ] || true >"$_dir/$_file.out"
     [ ! -s "$_dir/$_file.err" ] || true >"$_dir/$_file.err"
+    [ ! -s "$_dir/$_file.found" ] || true >"$_dir/$_file.found"
   done
   exec 4<"$_step.out" 5<"$_step.err"
   { trap 'fleet_ended; exit' TERM; fleet_leash; } <&3 3<&- &

@@ -59,7 +59,7 @@ fn the_end_of_a_step_that_fills_the_disk_is_known_as_root() {
     check_stream(&output);
     assert_eq!(outcomes(&output), ["web1 failed"]);
     assert!(output.stderr.contains("exit status 9"), "{}", output.stderr);
-    assert!(output.stderr.contains("what it printed may be missing here"), "{}", output.stderr);
+    assert!(output.stderr.contains("what it printed or reported may be missing here"), "{}", output.stderr);
     // Nothing of the run is left but the ballast.
     assert!(!spool(&site, "web1").join("book.mysite/lock").exists());
     mounted.make_room();

@@ -51,7 +51,7 @@ impl Session for ShellSession {
         Box::pin(async move {
             (self.before)(self.commands);
             self.commands += 1;
-            let wire = exec.command.wire("0123456789abcdef");
+            let wire = exec.command.wire("0123456789abcdef", false);
             let with_shell = |text: &str| text.replace("/bin/sh", &self.shell);
             let mut child = Command::new(&self.prefix[0])
                 .args(&self.prefix[1..])

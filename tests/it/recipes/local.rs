@@ -67,12 +67,21 @@ undo = "echo reopened >>@SHARED@/journal"
 name = "ask"
 local = "exit 7"
 read-only = true
+[[task.block.step]]
+name = "ask"
+local = "echo 'block too-many -- 7 people are logged in' >>\"$FLEET_FINDINGS\""
+read-only = true
+[[task.block.step]]
+name = "close"
+run = "echo closed >>@SHARED@/journal"
 "#;
     let site = Site::start("", &["web1"], recipe);
     let output = site.fleet(&["mysite", "deploy"]).expect_code(10);
     assert!(output.stderr.contains("timed out"), "{}", output.stderr);
     let output = site.fleet(&["mysite", "fail"]).expect_code(10);
     assert!(output.stderr.contains("7"), "{}", output.stderr);
+    let output = site.fleet(&["mysite", "block"]).expect_code(6);
+    assert!(output.stderr.contains("7 people are logged in"), "{}", output.stderr);
     assert_eq!(site.journal(), ["reopened", "reopened"]);
     site.check_free();
 }

@@ -331,6 +331,7 @@ async fn output_that_nobody_takes_is_let_go_and_the_status_comes() {
         idle_timeout: None,
         stop,
         output,
+        findings: None,
     };
     assert_eq!(session.exec(run).await, ExecEnd::Exited(2));
 }

@@ -1,3 +1,5 @@
+mod accept;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -7,7 +9,7 @@ use crate::model::config::setting::Origin;
 use crate::model::inventory::inventory::Host;
 use crate::model::inventory::share::Share;
 use crate::model::inventory::ssh::SshSettings;
-use crate::model::text::name::UserName;
+use crate::model::text::name::{FindingName, UserName};
 
 type Sources = (Option<Arc<Source>>, Vec<(String, Arc<Source>)>);
 

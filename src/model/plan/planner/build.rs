@@ -131,6 +131,7 @@ impl<'a> Builder<'a> {
             on_failure,
             proves: self.proves.filter(|_| whole),
             basis,
+            accept: site.accept.iter().map(|(name, reason)| (name.clone(), reason.value.clone())).collect(),
             left_out: self.left_out,
             values,
             secrets,

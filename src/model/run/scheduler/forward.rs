@@ -233,6 +233,7 @@ impl Scheduler {
             | StepOutcome::Signaled { .. }
             | StepOutcome::TimedOut { .. }
             | StepOutcome::Unusable { .. }
+            | StepOutcome::Refused { .. }
             | StepOutcome::Cancelled
             | StepOutcome::Unknown { .. }
             | StepOutcome::Detached { .. } => true,

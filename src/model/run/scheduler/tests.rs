@@ -88,6 +88,7 @@ fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         secrets: BTreeSet::new(),
         left_out: Vec::new(),
         basis: None,
+        accept: std::collections::BTreeMap::new(),
         values: Values::new(),
         files: Vec::new(),
         blobs: Blobs::default(),

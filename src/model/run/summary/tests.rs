@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::run::cause::Cause;
 use crate::model::run::event::{EVENT_VERSION, OutputData, Stream};
+use crate::model::run::finding::{Finding, FindingKind, read};
 use crate::model::run::outcome::{StepOutcome, TimeLimit};
 use crate::model::run::reason::Reason;
 use crate::model::run::scripted::{Script, host, phase, rolling_deployment, run, step};
@@ -77,6 +78,34 @@ fn a_retry_that_succeeds_is_no_failure() {
     assert_eq!(summary.host("web1").unwrap().steps().next().unwrap().attempts, 2);
 }
 
+/// A step that is watched again after its controller died, or tried again, says again what it reported.
+#[test]
+fn what_an_attempt_reported_counts_once() {
+    let mut script = Script::default();
+    script.start("mysite", "deploy", &["web1"]).connect("web1").begin("web1", "a/b");
+    let finding = read(b"notice x -- y", &std::collections::BTreeMap::new()).remove(0);
+    let reported =
+        |undo| Fact::FindingReported { host: host("web1"), step: step("a/b"), undo, finding: finding.clone() };
+    script.fact(reported(false)).fact(Fact::StepResumed {
+        host: host("web1"),
+        step: step("a/b"),
+        attempt: 1,
+        undo: false,
+    });
+    assert_eq!(Summary::of(&script.events).findings().count(), 0);
+    script.fact(reported(false)).end("web1", "a/b", StepOutcome::Failed { status: 1 }, 1).undo(
+        "web1",
+        "a/b",
+        StepOutcome::Succeeded,
+    );
+    script.fact(reported(true));
+    let summary = Summary::of(&script.events);
+    assert_eq!(
+        summary.findings().map(|(_, reported)| reported.kind).collect::<Vec<_>>(),
+        [StepKind::Run, StepKind::Undo]
+    );
+}
+
 #[test]
 fn a_step_that_was_let_go_is_unknown() {
     let mut script = Script::default();
@@ -117,6 +146,7 @@ fn the_table_of_exit_codes() {
     use StepOutcome as S;
     let failed = || Some(S::Failed { status: 1 });
     let lost = || Some(S::Unknown { reason: "connection lost".into() });
+    let refused = |outcome| (Some(S::Refused { reason: "x".into() }), Some(outcome));
     let good = || (Some(S::Succeeded), Some(H::Succeeded));
     let table: Vec<(&str, u8, u8, Vec<End>)> = vec![
         ("all succeeded", 0, 0, vec![good(), (Some(S::Skipped { reason: "done".into() }), Some(H::Succeeded))]),
@@ -141,6 +171,13 @@ fn the_table_of_exit_codes() {
             ],
         ),
         ("failed within the budget, the others succeeded", 0, 10, vec![good(), (failed(), Some(H::RolledBack))]),
+        ("refused, rolled back, untouched", 0, 6, vec![refused(H::RolledBack), (None, Some(H::Untouched))]),
+        ("refused, and the others succeeded", 0, 6, vec![good(), refused(H::Failed)]),
+        ("refused and held", 0, 6, vec![(Some(S::Succeeded), Some(H::Held)), refused(H::Held)]),
+        ("refused and failed", 0, 10, vec![refused(H::RolledBack), (failed(), Some(H::RolledBack))]),
+        ("refused, and another one has no room", 0, 10, vec![refused(H::RolledBack), (None, Some(H::Failed))]),
+        ("refused and unreachable", 0, 6, vec![refused(H::RolledBack), (None, Some(H::Unreachable))]),
+        ("refused and unknown", 0, 13, vec![refused(H::RolledBack), (lost(), Some(H::Unknown))]),
         ("unreachable", 0, 11, vec![good(), (None, Some(H::Unreachable))]),
         ("unreachable, others untouched", 0, 11, vec![(None, Some(H::Unreachable)), (None, Some(H::Untouched))]),
         (
@@ -173,7 +210,7 @@ fn the_table_of_exit_codes() {
 #[test]
 fn mixed_codes() {
     use crate::model::run::exit::worst;
-    let order = [1, 13, 130, 10, 12, 11, 0];
+    let order = [1, 13, 130, 10, 6, 12, 11, 0];
     for (place, &code) in order.iter().enumerate() {
         for &weaker in &order[place..] {
             assert_eq!((worst([code, weaker]), worst([weaker, code])), (code, code));
@@ -197,6 +234,7 @@ fn any_step_outcome() -> impl Strategy<Value = StepOutcome> {
         Just(StepOutcome::Signaled { signal: "TERM".into() }),
         any::<u64>().prop_map(|millis| StepOutcome::TimedOut { limit: TimeLimit::IdleTimeout, millis }),
         Just(StepOutcome::Cancelled),
+        any::<String>().prop_map(|reason| StepOutcome::Refused { reason }),
         any_reason().prop_map(|reason| StepOutcome::NotStarted { reason }),
         any_reason().prop_map(|reason| StepOutcome::Unknown { reason }),
     ]
@@ -205,6 +243,14 @@ fn any_step_outcome() -> impl Strategy<Value = StepOutcome> {
 fn any_host_outcome() -> impl Strategy<Value = HostOutcome> {
     use HostOutcome::{Failed, Held, RolledBack, Succeeded, Unknown, Unreachable, Untouched};
     prop::sample::select(vec![Succeeded, Untouched, RolledBack, Failed, Unreachable, Held, Unknown])
+}
+
+fn any_finding() -> impl Strategy<Value = Finding> {
+    let name = prop::option::of(Just(FindingName::parse("a.b").unwrap()));
+    let details = prop::collection::btree_map("[a-z]{1,3}", any::<String>(), 0..3);
+    let kind = prop::sample::select(FindingKind::ALL.to_vec());
+    (kind, name, details, any::<String>(), prop::option::of(any::<String>()))
+        .prop_map(|(kind, name, details, text, accepted)| Finding { kind, name, details, text, accepted })
 }
 
 pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
@@ -230,6 +276,9 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         (hosts(), steps(), any::<u32>()).prop_map(|(host, step, attempt)| Fact::StepStarted { host, step, attempt }),
         (hosts(), steps(), any::<String>()).prop_map(|(host, step, reason)| Fact::StepSkipped { host, step, reason }),
         (hosts(), steps()).prop_map(|(host, step)| Fact::UndoPlanned { host, step }),
+        (hosts(), steps(), any::<bool>(), any_finding())
+            .prop_map(|(host, step, undo, finding)| Fact::FindingReported { host, step, undo, finding }),
+        Just(Fact::AcceptUnused { names: vec![FindingName::parse("a.b").unwrap()] }),
         (hosts(), steps(), streams, any::<Vec<u8>>()).prop_map(|(host, step, stream, data)| Fact::Output {
             host,
             step,

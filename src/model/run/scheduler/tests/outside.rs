@@ -40,6 +40,7 @@ impl World {
             5 if durable => (Some(StepOutcome::Succeeded), Some(detached)),
             6 => return not_started,
             7 if !attempt.undo => return StepOutcome::Skipped { reason: "unless".into() },
+            9 => (Some(StepOutcome::Refused { reason: "a block".into() }), None),
             8 => (Some(StepOutcome::Unusable { reason: "binary".into() }), None),
             _ => (Some(StepOutcome::Succeeded), None),
         };
