@@ -40,15 +40,18 @@ pub fn site_hosts(
 
 pub async fn inspect<'a>(connector: &Arc<dyn Connect>, places: &'a [Place], width: usize) -> Vec<Answer<'a>> {
     let asked = places.iter().map(async |place| {
-        let look = async |session: &mut dyn Session| {
-            let answer = Question::inspect(&place.book).ask(session).await.map_err(|no| no.reason)?;
-            let mut report = HostReport::parse(&answer);
-            report.see_all(session).await;
-            Ok(report)
-        };
+        let look = async |session: &mut dyn Session| inspected(place, session).await;
         (place, connected(connector, &place.host, look).await)
     });
     stream::iter(asked).buffered(width).collect().await
+}
+
+/// What a host says of itself.
+pub(super) async fn inspected(place: &Place, session: &mut dyn Session) -> Result<HostReport, Reason> {
+    let answer = Question::inspect(&place.book).ask(session).await.map_err(|no| no.reason)?;
+    let mut report = HostReport::parse(&answer);
+    report.see_all(session).await;
+    Ok(report)
 }
 
 pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, question: Question) -> Result<String, Reason> {
@@ -57,7 +60,7 @@ pub async fn tell(connector: &Arc<dyn Connect>, host: &PlanHost, question: Quest
 }
 
 /// Does something over a connection of its own.
-async fn connected<T>(
+pub(super) async fn connected<T>(
     connector: &Arc<dyn Connect>,
     host: &PlanHost,
     talk: impl AsyncFnOnce(&mut dyn Session) -> Result<T, Reason>,

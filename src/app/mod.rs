@@ -5,6 +5,7 @@ pub mod carry_out;
 pub mod checking;
 pub mod choice;
 pub mod consent;
+pub mod looking;
 pub mod planning;
 pub mod resume_error;
 pub mod run_id;

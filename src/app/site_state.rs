@@ -1,6 +1,7 @@
 //! How things stand on the hosts of a site, and whether that is a state to be left in.
 
 use super::books::{Answer, Place, is_unseen};
+use super::looking::Missing;
 use crate::model::run::reason::Reason;
 use crate::remote::{Holder, HostReport, InForce, LEAST_ROOM, Left, Scope};
 
@@ -23,6 +24,10 @@ pub enum Finding<'r> {
     /// Somebody else can write to the spool, or read it.
     Exposed(String),
     NoBook(&'r str),
+    /// The folder of the book cannot be made.
+    NoPlace(&'r str),
+    /// Something that the recipe's tasks need.
+    Missing(&'r Missing),
     InForce(&'r InForce),
     Locked(&'r Holder),
     /// A run has left something.
@@ -47,7 +52,14 @@ impl Finding<'_> {
     /// Can no run begin, or not go well, because of that?
     pub fn is_trouble(&self) -> bool {
         match self {
-            Self::Silent(_) | Self::NoSpool | Self::LittleRoom { .. } | Self::Exposed(_) | Self::NoBook(_) => true,
+            Self::Silent(_)
+            | Self::NoSpool
+            | Self::LittleRoom { .. }
+            | Self::Exposed(_)
+            | Self::NoBook(_)
+            | Self::NoPlace(_) => true,
+            Self::Missing(Missing::User { .. } | Missing::Folder { at_once: true, .. }) => true,
+            Self::Missing(Missing::Folder { at_once: false, .. }) => false,
             Self::Limit(_) | Self::Scope(_) | Self::InForce(_) | Self::Locked(_) | Self::Left { .. } => false,
         }
     }
@@ -66,6 +78,7 @@ pub fn findings(answer: &Result<HostReport, Reason>) -> Vec<Finding<'_>> {
     found.extend((report.scope != Scope::Session).then_some(Finding::Scope(report.scope)));
     found.extend(report.exposed().map(Finding::Exposed));
     found.extend(report.no_book.then_some(Finding::NoBook(&report.book)));
+    found.extend(report.no_place.then_some(Finding::NoPlace(&report.book)));
     found.extend(report.effects.iter().map(Finding::InForce));
     found.extend(report.holder.as_ref().map(Finding::Locked));
     found.extend(left(report).map(|left| {

@@ -48,9 +48,14 @@ pub async fn inspect<'a>(
     context: &Context<'_>,
     places: &'a [Place],
 ) -> Result<(Vec<Answer<'a>>, Arc<dyn Connect>), Failure> {
-    let hosts: Vec<PlanHost> = places.iter().map(|place| place.host.clone()).collect();
-    let connector = access::for_runs(context, &hosts).await?;
+    let connector = way_to(context, places).await?;
     Ok((books::inspect(&connector, places, context.width(places.len())).await, connector))
+}
+
+/// The way in to them.
+pub async fn way_to(context: &Context<'_>, places: &[Place]) -> Result<Arc<dyn Connect>, Failure> {
+    let hosts: Vec<PlanHost> = places.iter().map(|place| place.host.clone()).collect();
+    access::for_runs(context, &hosts).await
 }
 
 /// Finds what the followed site has proven of the variable, in the books of its hosts, and has it asked for.

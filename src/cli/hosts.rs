@@ -1,17 +1,25 @@
 //! `fleet SITE status`, `fleet SITE check`: how things stand on the hosts, in their own words.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
 
 use super::args::SiteArgs;
-use super::books;
-use super::context::{Context, print};
+use super::context::{self, Context, print};
 use super::failure::Failure;
+use super::{books, run};
 use crate::app::books::{Answer, Place, in_force, is_unseen, reached};
+use crate::app::looking::{self, Looked, Missing, Needs};
 use crate::app::site_state::{self, Finding, PastRun, UseOfLeft};
+use crate::model::inventory::inventory::Site;
 use crate::model::plan::plan::PlanHost;
 use crate::model::run::exit;
+use crate::model::text::fold::fold_names;
+use crate::model::text::name::TaskName;
 use crate::model::text::printable::one_line;
-use crate::remote::{Holder, HostReport, LEAST_ROOM, Left, Scope};
+use crate::remote::{Connect, Holder, HostReport, LEAST_ROOM, Left, Scope};
 use crate::report::columns::{Cell, columns, headings};
 use crate::report::paint::Tone;
 
@@ -21,7 +29,7 @@ const RUNS: usize = 3;
 /// Lock, running steps and last runs, per host.
 pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let places = books::places(context, &args.selector)?;
-    let (answers, _) = books::inspect(context, &places).await?;
+    let (answers, connector) = books::inspect(context, &places).await?;
     let mut rows = vec![headings(&["HOST", "LOCK", "STEPS", "LAST RUNS"])];
     for (place, answer) in &answers {
         let host = &place.host;
@@ -57,7 +65,8 @@ pub async fn status(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failur
         let _ = writeln!(text, "{}: {line}", place.host.label);
     }
     print(&text)?;
-    Ok(exit::worst([reached(&answers), state(&answers)]))
+    let own = exit::worst([reached(&answers), state(&answers)]);
+    recipes_own(context, args, "status", own, connector).await
 }
 
 /// The steps of runs that have no lock any more.
@@ -79,26 +88,65 @@ fn runs_of(host: &PlanHost, report: &HostReport) -> Vec<String> {
     site_state::past_runs(report).map(line).take(RUNS).collect()
 }
 
-/// What runs have left on the hosts, and where less is promised than elsewhere.
+/// What runs have left on the hosts, where less is promised than elsewhere, and what the recipe's tasks will miss; then the recipe's own check.
 pub async fn check(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let places = books::places(context, &args.selector)?;
-    let (answers, _) = books::inspect(context, &places).await?;
-    let mut text = String::new();
-    let mut troubled = false;
-    for (Place { host, .. }, answer) in &answers {
-        let findings = site_state::findings(answer);
-        troubled |= findings.iter().any(Finding::is_trouble);
-        if findings.is_empty() {
-            let _ = writeln!(text, "{}: nothing to report", host.label);
-        }
-        for (tone, line) in findings.iter().map(in_words) {
-            let line = tone.paint(&one_line(&line), context.color());
-            let _ = writeln!(text, "{}: {line}", host.label);
+    let mut needs = Needs::default();
+    let (overrides, login) = (context.flags.overrides(), context::login_user()?);
+    for (site, _) in context.targets(&args.selector)?.iter().filter(|(site, _)| site.recipe.is_some()) {
+        // Where the recipe is broken, what it needs is not known, which was said.
+        if let Ok(recipe) = context.recipe(site) {
+            needs.add(site, recipe, &overrides, &login);
         }
     }
-    print(&text)?;
+    let connector = books::way_to(context, &places).await?;
+    let looked = looking::look(&connector, &places, &needs, context.width(places.len())).await;
+    let mut troubled = false;
+    // Hosts of which the same is said have it said once.
+    let mut hosts: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut order = Vec::new();
+    for Looked { answer: (Place { host, .. }, report), missing } in &looked {
+        let mut findings = site_state::findings(report);
+        findings.extend(missing.iter().map(Finding::Missing));
+        troubled |= findings.iter().any(Finding::is_trouble);
+        let lines = findings.iter().map(in_words).map(|(tone, line)| tone.paint(&one_line(&line), context.color()));
+        let lines: Vec<String> = lines.collect();
+        let lines = if lines.is_empty() { vec!["nothing to report".to_owned()] } else { lines };
+        for line in lines {
+            let of = hosts.entry(line.clone()).or_default();
+            if of.is_empty() {
+                order.push(line);
+            }
+            of.push(host.label.as_str());
+        }
+    }
+    let line = |line: &String| {
+        let names = fold_names(hosts.get(line).into_iter().flatten().copied());
+        format!("{names}: {line}\n")
+    };
+    print(&order.iter().map(line).collect::<String>())?;
+    let answers: Vec<Answer<'_>> = looked.into_iter().map(|looked| looked.answer).collect();
     let troubled = if troubled { exit::FAILED } else { exit::SUCCESS };
-    Ok(exit::worst([reached(&answers), state(&answers), troubled]))
+    let own = exit::worst([reached(&answers), state(&answers), troubled]);
+    recipes_own(context, args, "check", own, connector).await
+}
+
+/// What the recipe adds to a verb: the task of its name, on the sites whose recipe has it. `own` is what fleet's part came to.
+async fn recipes_own(
+    context: &Context<'_>,
+    args: &SiteArgs,
+    task: &str,
+    own: u8,
+    connector: Arc<dyn Connect>,
+) -> Result<u8, Failure> {
+    let has = |site: &Site| context.recipe(site).is_ok_and(|recipe| recipe.task(task).is_some());
+    let sites: Vec<_> = context.targets(&args.selector)?.into_iter().filter(|(site, _)| has(site)).collect();
+    if sites.is_empty() {
+        return Ok(own);
+    }
+    let task = TaskName::parse(task).map_err(Failure::usage)?;
+    let came = run::tasks_on(context, sites, &[task], (args, OnceCell::new_with(Some(connector)))).await?;
+    Ok(exit::worst([own, came]))
 }
 
 fn in_words(finding: &Finding<'_>) -> (Tone, String) {
@@ -120,6 +168,20 @@ fn in_words(finding: &Finding<'_>) -> (Tone, String) {
         }
         Finding::Exposed(exposed) => (Tone::Bad, format!("the spool is not safe, and no run begins: {exposed}")),
         Finding::NoBook(book) => (Tone::Bad, format!("the site's book, {book}, cannot be read")),
+        Finding::NoPlace(book) => {
+            (Tone::Bad, format!("the folder of the site's book, {book}, cannot be made: no run can begin"))
+        }
+        Finding::Missing(Missing::User { user, reason }) => {
+            (Tone::Bad, format!("sudo does not let the login user become {user}: {}", reason.in_one_line()))
+        }
+        Finding::Missing(Missing::Folder { folder, user, at_once }) => {
+            let whose = user.as_ref().map(|user| format!(" as {user}")).unwrap_or_default();
+            if *at_once {
+                (Tone::Bad, format!("cannot go into {folder}{whose}, where a task begins"))
+            } else {
+                (Tone::Dim, format!("cannot go into {folder}{whose}; a step that needs it may have made it by then"))
+            }
+        }
         Finding::InForce(effect) => (Tone::Warning, format!("in force: {}", effect.describe())),
         Finding::Locked(Holder { run, since, evidence, .. }) => {
             let tone = if evidence.is_alive() { Tone::Dim } else { Tone::Warning };

@@ -18,6 +18,7 @@ use crate::app::consent::{self, Risk};
 use crate::app::planning::{self, PlanningError};
 use crate::app::run_id::fresh_run_id;
 use crate::engine::Run;
+use crate::model::inventory::inventory::Site;
 use crate::model::plan::plan::{AD_HOC, Plan};
 use crate::model::plan::planner::{self, Asked, PlanError};
 use crate::model::recipe::shell::quote;
@@ -25,7 +26,7 @@ use crate::model::run::event::Signal;
 use crate::model::run::exit;
 use crate::model::run::summary::Summary;
 use crate::model::text::hint::Hint;
-use crate::model::text::name::{RunId, TaskName};
+use crate::model::text::name::{HostName, RunId, TaskName};
 use crate::model::text::printable::printable;
 use crate::model::text::secret::Secrets;
 use crate::record::store::{Record, Store as _};
@@ -35,6 +36,7 @@ use crate::report::json::Json;
 use crate::report::narrator::{Detail, Telling};
 use crate::report::outlet::Outlet;
 use crate::report::plain::Plain;
+use crate::report::plan_summary;
 use crate::report::plan_text;
 use crate::report::reporter::Reporter;
 use crate::report::table;
@@ -46,20 +48,28 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     let sites = context.targets(&args.selector)?;
     let tasks = args.tasks.iter().map(|task| TaskName::parse(task));
     let tasks = tasks.collect::<Result<Vec<_>, _>>().map_err(Failure::usage)?;
+    tasks_on(context, sites, &tasks, (args, OnceCell::new())).await
+}
+
+/// The same on these sites. The way in is taken where there is one: keys are read, and passphrases asked for, once.
+pub async fn tasks_on(
+    context: &Context<'_>,
+    sites: Vec<(&Site, Vec<HostName>)>,
+    tasks: &[TaskName],
+    (args, connector): (&SiteArgs, OnceCell<Arc<dyn Connect>>),
+) -> Result<u8, Failure> {
     planning::refuse_followers(&sites)?;
     // Before the first of them is planned, for which hosts may be asked.
     for (site, _) in &sites {
         context.recipe(site)?;
     }
     let mut plans: Vec<(Plan, Asked, RunId, Option<Secrets>)> = Vec::new();
-    // Keys are read, and passphrases asked for, once.
-    let connector = OnceCell::new();
     for (site, hosts) in sites {
         let run = fresh_run_id(&Zoned::now()).map_err(Failure::environment)?;
         let mut asked = Asked {
             site: site.name.clone(),
             hosts,
-            tasks: tasks.clone(),
+            tasks: tasks.to_vec(),
             overrides: context.flags.overrides(),
             login: context::login_user()?,
             proof: None,
@@ -83,10 +93,14 @@ pub async fn tasks(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
         return dry_run(context, plans.iter().map(|(plan, ..)| plan));
     }
     for (plan, ..) in &plans {
-        for note in &plan.left_out {
-            say(&format!("note: {note}"));
+        let asks = consent::risks(&context.project, plan).next().is_some() && !context.flags.yes;
+        if asks {
+            say(plan_summary::summary(plan, context::colour(context.flags, &io::stderr())).trim_end());
+        } else {
+            plan.left_out.iter().for_each(|note| say(&format!("note: {note}")));
+            say_basis(plan);
         }
-        confirm(context, plan, &plan.task)?;
+        ask_by_name(context, plan, &plan.task)?;
     }
     for (plan, _, _, values) in &mut plans {
         descriptors::suffice_for(plan)?;
@@ -144,7 +158,6 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
 
 fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>) -> Result<u8, Failure> {
     for plan in plans {
-        say_basis(plan);
         if context.flags.json {
             let json = serde_json::to_string(plan).map_err(|e| Failure::new(exit::BUG, e))?;
             print(&format!("{json}\n"))?;
@@ -167,6 +180,10 @@ fn say_basis(plan: &Plan) {
 /// Production is asked for by name.
 pub fn confirm(context: &Context<'_>, plan: &Plan, what: &str) -> Result<(), Failure> {
     say_basis(plan);
+    ask_by_name(context, plan, what)
+}
+
+fn ask_by_name(context: &Context<'_>, plan: &Plan, what: &str) -> Result<(), Failure> {
     for (name, risk) in consent::risks(&context.project, plan) {
         let hosts = counted(plan.hosts.iter().filter(|host| host.site == *name).count(), "host");
         let on = match risk {

@@ -76,7 +76,10 @@ impl Contact {
                 _ = &mut readers, if reading => reading = false,
                 ended = child.wait(), if status.is_none() => {
                     status = Some(ended.unwrap_or_default());
-                    limits.last(LINGER);
+                    // What is being ended is ended with all that it has started.
+                    if ending.is_none() {
+                        limits.last(LINGER);
+                    }
                 }
                 () = stops.stop.cancelled(), if ending.is_none() && status.is_none() => {
                     ending = Some(ExecEnd::Stopped);
@@ -86,7 +89,11 @@ impl Contact {
                 () = sleep_until(limits.next().unwrap_or_else(Instant::now)), if limits.next().is_some() => {
                     match (limits.over(), status) {
                         // What still writes is not the command.
-                        (_, Some(_)) => break,
+                        (_, Some(_)) if ending.is_none() => break,
+                        (_, Some(_)) => {
+                            end(group, Signal::KILL);
+                            break;
+                        }
                         (Some(over), None) => {
                             ending = Some(over);
                             end(group, Signal::TERM);

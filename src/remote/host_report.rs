@@ -14,6 +14,8 @@ pub struct HostReport {
     pub fault: bool,
     /// The site's book cannot be written to, or not be read.
     pub no_book: bool,
+    /// The book is not there, and its folder cannot be made.
+    pub no_place: bool,
     pub book: String,
     /// The folders above the spool and the spool itself, from the outermost: mode as `ls` writes it, owner, path.
     pub way: Vec<(String, String, String)>,
@@ -167,6 +169,7 @@ impl HostReport {
                 "ready" => report.ready = true,
                 "fault" => report.fault = true,
                 "no-book" => report.no_book = true,
+                "no-place" => report.no_place = true,
                 "book" => rest.clone_into(&mut report.book),
                 "way" => {
                     let (uid, path) = others.split_once(' ').unwrap_or((others, ""));

@@ -10,9 +10,10 @@
 //! the controller (there is more than one), a lock held by a process (it ends with its connection).
 
 use super::command::{Marks, Wire, login_command};
-use super::scripts::{BOOK, EFFECTS, EVIDENCE, HOLDER, INSPECT, LOCK, RELEASE, SEE, SPOOL, UNLOCK, assign};
+use super::scripts::{BOOK, EFFECTS, EVIDENCE, FOLDERS, HOLDER, INSPECT, LOCK, RELEASE, SEE, SPOOL, UNLOCK, assign};
 use crate::model::plan::book::{Book, EffectChange, Proof};
 use crate::model::plan::plan::HostIndex;
+use crate::model::recipe::shell::quote;
 use crate::model::text::name::{RunId, StepName, UserName};
 
 /// Room that a spool must have before a run begins on a host: what steps print is kept there while they run. In KiB.
@@ -51,6 +52,13 @@ impl Question {
         Self::new(Some(user), assign([("run", run.as_str())]), "fleet_see", vec![&SPOOL, &EVIDENCE, &SEE])
     }
 
+    /// Can the user become that one, and go into these folders? The answer has `no-folder N` for each where he cannot.
+    pub fn folders(user: Option<&UserName>, folders: &[&str]) -> Self {
+        let words: Vec<String> = folders.iter().map(|folder| quote(folder)).collect();
+        let call = format!("fleet_folders {}", words.join(" "));
+        Self::new(user, String::new(), &call, vec![&SPOOL, &FOLDERS])
+    }
+
     /// Takes a run's lock away. `line` is for the host's history.
     pub fn unlock(book: &Book, run: &RunId, line: &str) -> Self {
         Self::forget(book, Some(run), &[], line)
@@ -74,7 +82,7 @@ impl Question {
 
     /// What it calls, without the values.
     pub fn function(&self) -> &str {
-        self.text.lines().next_back().unwrap_or_default()
+        self.text.lines().next_back().and_then(|line| line.split(' ').next()).unwrap_or_default()
     }
 
     /// The question as it is sent. One compound command: the shell reads all of it before it answers.

@@ -11,6 +11,7 @@ pub static EVIDENCE: LazyLock<String> = LazyLock::new(|| compact(include_str!("s
 pub static LOCK: LazyLock<String> = LazyLock::new(|| compact(include_str!("scripts/lock.sh")));
 pub static RELEASE: LazyLock<String> = LazyLock::new(|| compact(include_str!("scripts/release.sh")));
 pub static FILES: LazyLock<String> = LazyLock::new(|| compact(include_str!("scripts/files.sh")));
+pub static FOLDERS: LazyLock<String> = LazyLock::new(|| compact(include_str!("scripts/folders.sh")));
 pub static INSPECT: LazyLock<String> = LazyLock::new(|| compact(include_str!("scripts/inspect.sh")));
 pub static SEE: LazyLock<String> = LazyLock::new(|| compact(include_str!("scripts/see.sh")));
 pub static UNLOCK: LazyLock<String> = LazyLock::new(|| compact(include_str!("scripts/unlock.sh")));

@@ -16,6 +16,7 @@ pub mod narrator;
 pub mod outlet;
 pub mod paint;
 pub mod plain;
+pub mod plan_summary;
 pub mod plan_text;
 pub mod recipe_text;
 pub mod reporter;

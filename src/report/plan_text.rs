@@ -4,49 +4,33 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::paint::Tone;
-use super::words::{counted, sites_and_task};
+use super::plan_summary::{self, names};
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::operation::Operation;
-use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanPhase, PlanStep, StepIndex};
+use crate::model::plan::plan::{Guard, HostIndex, Plan, PlanPhase, PlanStep, StepIndex};
 use crate::model::recipe::shell::quote;
-use crate::model::text::fold::fold_names;
-use crate::model::text::name::VarName;
+use crate::model::text::name::{StepPath, VarName};
 use crate::model::text::printable::one_line;
 use crate::model::text::secret::SHOWN;
 
+/// Commands of so many lines are shown once.
+const LONG: usize = 3;
+
 /// The whole plan: phases, batches, steps, and the commands of each host, those of equal hosts once.
 pub fn plan(plan: &Plan, color: bool) -> String {
-    let mut out = Tone::Heading.paint(&sites_and_task(&plan.sites, &plan.task), color);
-    let follows = match plan.on_failure {
-        OnFailure::Undo => "all is undone",
-        OnFailure::Hold => "all is held as it is",
-    };
-    let _ = writeln!(
-        out,
-        "\n{}, {} at a time, {} may fail, beyond that {follows}",
-        counted(plan.hosts.len(), "host"),
-        plan.parallel.min(plan.hosts.len()),
-        plan.max_failures
-    );
-    for note in &plan.left_out {
-        let _ = writeln!(out, "{}", Tone::Warning.paint(note, color));
-    }
-    if !plan.files.is_empty() {
-        let sizes = plan.files.iter().filter_map(|file| plan.blobs.get(&file.blob)).map(|bytes| bytes.len());
-        let (files, bytes) = (counted(plan.files.len(), "file"), sizes.sum::<usize>());
-        let _ = writeln!(out, "{files} of the recipe in \"$FLEET_FILES\", {} KiB", bytes.div_ceil(1024));
-    }
+    let mut out = plan_summary::summary(plan, color);
+    let mut shown = BTreeMap::new();
     for (at, phase, step) in plan.steps() {
         if at.step == 0 {
             let _ = writeln!(out, "\n{}", Tone::Heading.paint(&heading(plan, phase), color));
         }
-        add_step(&mut out, plan, step, at);
+        add_step(&mut out, plan, (step, at), &mut shown);
     }
     out
 }
 
 fn heading(plan: &Plan, phase: &PlanPhase) -> String {
-    let batches: Vec<String> = phase.batches.iter().map(|batch| names(plan, batch)).collect();
+    let batches: Vec<String> = phase.batches.iter().map(|batch| names(plan, batch.iter().copied())).collect();
     let how = match (phase.once, batches.as_slice()) {
         (true, _) => format!("once, on {}", batches.concat()),
         (false, [all]) => format!("on {all}"),
@@ -59,11 +43,13 @@ fn heading(plan: &Plan, phase: &PlanPhase) -> String {
     format!("phase {}: {how}", phase.name)
 }
 
-fn names(plan: &Plan, hosts: &[HostIndex]) -> String {
-    fold_names(hosts.iter().filter_map(|host| plan.hosts.get(host.0)).map(|host| host.label.as_str()))
-}
-
-fn add_step(out: &mut String, plan: &Plan, step: &PlanStep, at: StepIndex) {
+/// Commands that an earlier step has, too, are not repeated: `shown` says which.
+fn add_step<'p>(
+    out: &mut String,
+    plan: &'p Plan,
+    (step, at): (&'p PlanStep, StepIndex),
+    shown: &mut BTreeMap<String, &'p StepPath>,
+) {
     let mut limits = Vec::new();
     limits.extend(step.timeout.map(|limit| format!("at most {} s", limit.as_secs())));
     limits.extend(step.idle_timeout.map(|limit| format!("silent at most {} s", limit.as_secs())));
@@ -81,9 +67,15 @@ fn add_step(out: &mut String, plan: &Plan, step: &PlanStep, at: StepIndex) {
     for (text, mut hosts) in groups {
         hosts.sort_unstable();
         if !one {
-            let _ = writeln!(out, "    on {}:", names(plan, &hosts));
+            let _ = writeln!(out, "    on {}:", names(plan, hosts));
         }
-        out.push_str(&text);
+        match shown.get(&text).filter(|_| text.lines().count() > LONG) {
+            Some(earlier) => _ = writeln!(out, "    as {earlier}"),
+            None => {
+                out.push_str(&text);
+                shown.insert(text, &step.path);
+            }
+        }
     }
 }
 

@@ -3,4 +3,5 @@
 mod files;
 mod inheritance;
 mod local;
+mod looking;
 mod surroundings;

@@ -6,6 +6,9 @@ fleet_inspect() {
   fleet_book
   echo "book $_book"
   [ ! -d "$_book" ] || [ -r "$_book" ] || echo no-book
+  # Its folder is made by the first run.
+  case $_book in */*) _above=${_book%/*} ;; *) _above=. ;; esac
+  [ -d "$_book" ] || [ -w "$_above" ] || echo no-place
   fleet_holder
   { read -r _last _ && echo "last $_last"; } <"$_book/last"
   fleet_sequence

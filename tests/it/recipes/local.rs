@@ -15,7 +15,7 @@ cwd = "/nowhere"
 name = "here"
 local = '''
 pwd
-echo "$FROM $HOST {{fleet.host}} ${FLEET_SECRET_X-none}" >>journal; echo loud >&2; cat'''
+echo "$FROM $HOST" {{fleet.host}} "${FLEET_SECRET_X-none}" >>journal; echo loud >&2; cat'''
 env = { HOST = "{{fleet.host}}" }
 idempotent = true
 register = "seen"
