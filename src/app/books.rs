@@ -16,7 +16,7 @@ use crate::model::plan::planner::{self, Overrides, Request};
 use crate::model::run::exit;
 use crate::model::run::reason::Reason;
 use crate::model::text::name::{HostLabel, HostName, UserName, VarName};
-use crate::remote::{Connect, HostProof, HostReport, InForce, Question, Session, newest};
+use crate::remote::{Connect, HostProof, HostReport, InForce, Question, Session};
 use crate::ssh::Backoff;
 
 pub struct Place {
@@ -123,7 +123,7 @@ pub async fn proven(connector: &Arc<dyn Connect>, hosts: Vec<PlanHost>, variable
     let silent: Vec<_> = answers.iter().filter_map(is_silent).collect();
     let nobody = silent.len() == places.len();
     let proofs: Vec<HostProof> = answers.into_iter().filter_map(|(_, answer)| answer.ok()?.proof).collect();
-    let proof = newest(proofs).filter(|proof| proof.name == *variable);
+    let proof = HostProof::newest(proofs).filter(|proof| proof.get(variable).is_some());
     let found = proof.as_ref().map(|proof| (proof.run.as_str(), proof.sequence));
     debug!(%variable, ?found, ?silent, "what the followed site has proven");
     Proven { proof, silent, nobody }

@@ -37,6 +37,7 @@ impl Findings {
                 Ok(_)
                 | Err(
                     PlanError::Unproven { .. }
+                    | PlanError::PartlyProven { .. }
                     | PlanError::OtherProven { .. }
                     | PlanError::Empty(_)
                     | PlanError::Stage { .. },

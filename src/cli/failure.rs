@@ -80,9 +80,10 @@ impl From<PlanError> for Failure {
             PlanError::Unset { .. } | PlanError::Open(_) | PlanError::Variable(_) | PlanError::Name(_) => {
                 Self::of(exit::INVALID, &error)
             }
-            PlanError::Unproven { .. } | PlanError::OtherProven { .. } | PlanError::Stage { .. } => {
-                Self::of(exit::REFUSED, &error)
-            }
+            PlanError::Unproven { .. }
+            | PlanError::PartlyProven { .. }
+            | PlanError::OtherProven { .. }
+            | PlanError::Stage { .. } => Self::of(exit::REFUSED, &error),
             PlanError::Empty(_) => Self::of(exit::NO_MATCH, &error),
         }
     }

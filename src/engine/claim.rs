@@ -74,7 +74,7 @@ impl Contact {
         };
         self.scope = report.scope;
         if report.ready {
-            self.tell(Message::Locked(report.sequence)).await;
+            self.tell(Message::Locked(report.sequence, report.proof.take().map(Box::new))).await;
             for what in report.limits() {
                 self.happened(|host| Fact::LessPromised { host, what: what.to_owned() }).await;
             }

@@ -73,7 +73,7 @@ impl Contact {
     }
 
     pub async fn happened(&mut self, fact: impl FnOnce(HostLabel) -> Fact) {
-        self.tell(Message::Happened(fact(self.host.label.clone()))).await;
+        self.tell(Message::Happened(Box::new(fact(self.host.label.clone())))).await;
     }
 
     pub async fn connect(&mut self, retry: Duration) -> Result<(), ConnectError> {

@@ -32,7 +32,7 @@ use crate::model::run::past::Past;
 use crate::model::run::scheduler::{Action, Input, Scheduler, StepIndex};
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{HostLabel, PhaseName, StepPath, VarName};
-use crate::remote::Scope;
+use crate::remote::{HostProof, Scope};
 use crate::trace;
 
 /// Messages that wait for the dispatcher. Filled by the workers, who wait when it is full; emptied by the dispatcher alone.
@@ -219,11 +219,26 @@ impl<'a> Dispatcher<'a> {
         self.summary
     }
 
-    /// The variable's value, when it is one and the same on all hosts that have it.
-    pub(super) fn proven(&self, name: &VarName) -> Option<Proven> {
+    /// The values of all variables that the plan proves, each of which is one and the same on all hosts that have it.
+    pub(super) fn proven(&self) -> Option<Proven> {
+        let former = HostProof::newest(self.hosts.iter().filter_map(|host| host.former_proof.clone()));
+        let names = &self.run.plan.proves;
+        let mut values: BTreeMap<VarName, String> =
+            names.iter().map(|name| Some((name.clone(), self.common_value(name)?))).collect::<Option<_>>()?;
+        let is_new = |name: &&VarName| {
+            let former = former.as_ref().and_then(|former| former.get(name));
+            former != values.get(*name).map(String::as_str)
+        };
+        // What the site had proven before is known to who locked it first.
+        let new = self.past.is_none().then(|| names.iter().filter(is_new).cloned().collect());
+        let name = names.first()?.clone();
+        Some(Proven { value: values.remove(&name)?, name, also: values, new })
+    }
+
+    fn common_value(&self, name: &VarName) -> Option<String> {
         let mut values = self.hosts.iter().filter_map(|host| host.registered.get(name));
         let value = values.next().filter(|value| !self.masker.is_in(value))?;
-        values.all(|other| other == value).then(|| Proven { name: name.clone(), value: value.clone() })
+        values.all(|other| other == value).then(|| value.clone())
     }
 
     pub(super) fn tell(&mut self, fact: Fact) {

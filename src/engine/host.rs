@@ -9,7 +9,7 @@ use super::contact::Stops;
 use super::task::{Attempt, Order, Recorded};
 use crate::model::run::scheduler::{Settlement, StepIndex};
 use crate::model::text::name::{UserName, VarName};
-use crate::remote::StepKey;
+use crate::remote::{HostProof, StepKey};
 
 /// What a host is busy with.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct Host {
     pub in_flight: bool,
     /// The greatest number of a run there, when it was locked.
     pub sequence: u64,
+    /// What its book said to be proven then.
+    pub former_proof: Option<HostProof>,
     pub registered: BTreeMap<VarName, String>,
     /// What the undo of a step gets, as it was when the step ended: a later step may register the same variable anew.
     pub kept: HashMap<StepIndex, BTreeMap<VarName, String>>,

@@ -10,15 +10,17 @@ use crate::model::run::event::{Fact, OutputData};
 use crate::model::run::host_summary::StepKind;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::reason::Reason;
-use crate::model::run::scheduler::{Action, Input};
+use crate::model::run::scheduler::{Action, Input, StepIndex};
+use crate::model::text::name::VarName;
 
 impl Dispatcher<'_> {
     pub(super) fn on_message(&mut self, host: HostIndex, message: Message) {
         match message {
-            Message::Happened(fact) => self.tell(fact),
-            Message::Locked(sequence) => {
+            Message::Happened(fact) => self.tell(*fact),
+            Message::Locked(sequence, former) => {
                 self.host(host).locked = true;
                 self.host(host).sequence = sequence;
+                self.host(host).former_proof = former.map(|former| *former);
                 self.tell(Fact::LockAcquired { host: self.label(host) });
             }
             Message::Secret(at, value) => self.restore(host, at, &value),
@@ -61,6 +63,10 @@ impl Dispatcher<'_> {
         let Attempt { kind, at, nth } = attempt;
         let (label, step) = (self.label(host), self.path(at));
         let registered = captured.zip(self.step(at).register.clone());
+        let (outcome, registered) = match self.not_as_proven(at, registered.as_ref()) {
+            Some(reason) => (StepOutcome::Refused { reason }, None),
+            None => (outcome, registered),
+        };
         let on_record = registered.is_none_or(|(value, name)| self.register(host, at, &name, &value));
         if on_record {
             self.spend(host, attempt, &outcome);
@@ -81,6 +87,17 @@ impl Dispatcher<'_> {
                 self.inputs.push_back(Input::UndoEnded(host, outcome));
             }
         }
+    }
+
+    /// Why a value that a step gives to a variable is refused: on the site that this one follows, another one was proven.
+    fn not_as_proven(&self, at: StepIndex, registered: Option<&(String, VarName)>) -> Option<String> {
+        let (value, name) = registered?;
+        let basis = self.run.plan.basis.as_ref()?;
+        let proof = basis.proof.as_ref()?;
+        let proven = proof.get(name).filter(|proven| *proven != value.as_str())?;
+        let value =
+            if self.step(at).secret_output || self.masker.is_in(value) { "another value" } else { value.as_str() };
+        Some(format!("{name} is {value} here, and {proven} was proven on {} by run {}", basis.site, proof.run))
     }
 
     /// The step's end is about to be on record: its output needs no room on the host any more, unless nothing else has it.

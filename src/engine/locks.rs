@@ -55,7 +55,7 @@ impl Dispatcher<'_> {
         }
         self.host(index).busy = Some(Busy::Releasing(Box::new(settled)));
         // What a run proves is known when all its hosts have succeeded, and goes into their books together with the lock.
-        if self.run.plan.proves.is_some() { self.deferred.push(index) } else { self.give_back(index, None) }
+        if self.run.plan.proves.is_empty() { self.give_back(index, None) } else { self.deferred.push(index) }
     }
 
     fn give_back(&mut self, index: HostIndex, proof: Option<Proof>) {
@@ -74,11 +74,12 @@ impl Dispatcher<'_> {
     pub(super) fn give_back_deferred(&mut self) -> Option<Proven> {
         let deferred = std::mem::take(&mut self.deferred);
         let succeeded = |host: &Host| matches!(&host.busy, Some(Busy::Releasing(settled)) if settled.outcome == HostOutcome::Succeeded);
-        let variable = self.run.plan.proves.clone().filter(|_| !self.summary.is_undo());
-        let proven = variable.filter(|_| self.hosts.iter().all(succeeded)).and_then(|name| self.proven(&name));
-        let proof = proven.as_ref().map(|Proven { name, value }| Proof {
+        let whole = !self.summary.is_undo() && self.hosts.iter().all(succeeded);
+        let proven = if whole { self.proven() } else { None };
+        let proof = proven.as_ref().map(|Proven { name, value, also, .. }| Proof {
             name: name.clone(),
             value: value.clone(),
+            also: also.clone(),
             run: self.run.id.clone(),
             sequence: self.sequence(),
             by: word(&self.run.by),

@@ -6,13 +6,14 @@ use crate::model::run::event::{Fact, Stream};
 use crate::model::run::outcome::StepOutcome;
 use crate::model::run::reason::Reason;
 use crate::model::run::scheduler::{Input, StepIndex};
+use crate::remote::HostProof;
 
 /// What a worker tells.
 pub enum Message {
     /// Told as it is.
-    Happened(Fact),
-    /// The lock was taken; the greatest number of a run there.
-    Locked(u64),
+    Happened(Box<Fact>),
+    /// The lock was taken; the greatest number of a run there, and what its book says to be proven.
+    Locked(u64, Option<Box<HostProof>>),
     /// The value that a step of the past registered, and that is on record nowhere.
     Secret(StepIndex, String),
     /// What came of connecting and locking: the host is ready for steps, or why it is not.

@@ -210,7 +210,7 @@ fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         max_failures: 0,
         on_failure: OnFailure::Undo,
         parallel: 32,
-        proves: None,
+        proves: Vec::new(),
         secrets: BTreeSet::new(),
         left_out: Vec::new(),
         basis: None,
@@ -344,7 +344,7 @@ async fn what_a_once_step_registers_is_known_to_all_hosts() {
     let mut once = phase("pin", &[0], vec![pin]);
     once.once = true;
     let mut p = plan(2, vec![once, phase("roll", &[0, 1], vec![step("pull", &[0, 1], "pull {{revision}}", None)])]);
-    p.proves = Some(VarName::parse("revision").unwrap());
+    p.proves = vec![VarName::parse("revision").unwrap()];
     let (_, memory) = play(p, &network).await;
     assert!(sent(&network).contains(&"web2: pull abc".to_owned()));
     let Fact::RunFinished { exit_code: 0, proven: Some(proven), .. } = &memory.events.last().unwrap().fact else {

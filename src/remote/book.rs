@@ -1,5 +1,6 @@
 //! A site's book, in the words of the scripts: what they are told of it, and what they tell.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::scripts::assign;
@@ -60,7 +61,7 @@ pub enum HostProof {
 }
 
 impl HostProof {
-    /// Reads `NOW SEQUENCE RUN VARIABLE THEN BY`, times in seconds of the host's clock.
+    /// Reads `NOW SEQUENCE RUN VARIABLE THEN BY [NAME=VALUE ...]`, times in seconds of the host's clock.
     pub fn parse(line: &str) -> Option<Self> {
         let mut words = line.split(' ');
         let now: Option<u64> = words.next()?.parse().ok();
@@ -72,23 +73,55 @@ impl HostProof {
         }
         let then: Option<u64> = words.next().and_then(|then| then.parse().ok());
         let age = now.zip(then).and_then(|(now, then)| now.checked_sub(then)).map(Duration::from_secs);
-        let by = words.collect::<Vec<_>>().join(" ");
-        let name = VarName::parse(name).ok()?;
-        Some(Self::Proven(Proof { name, value: String::new(), run, sequence, by, age }))
+        let by = words.next().unwrap_or_default().to_owned();
+        let also = words.map(|word| {
+            let (name, value) = word.split_once('=')?;
+            Some((VarName::parse(name).ok()?, decoded(value)?))
+        });
+        let (name, also) = (VarName::parse(name).ok()?, also.collect::<Option<_>>()?);
+        Some(Self::Proven(Proof { name, value: String::new(), also, run, sequence, by, age }))
+    }
+
+    /// The proof that counts, of all that the hosts of a site say: that of the greatest number. One that any host knows to be withdrawn does not
+    /// count, and neither does an older one: the site was left since with something else than it proved.
+    pub fn newest(proofs: impl IntoIterator<Item = Self>) -> Option<Proof> {
+        let (mut found, mut withdrawn) = (Vec::new(), 0);
+        for proof in proofs {
+            match proof {
+                Self::Proven(proof) => found.push(proof),
+                Self::Withdrawn(sequence) => withdrawn = withdrawn.max(sequence),
+            }
+        }
+        found.into_iter().max_by_key(|proof| proof.sequence).filter(|proof| proof.sequence > withdrawn)
     }
 }
 
-/// The proof that counts, of all that the hosts of a site say: that of the greatest number. One that any host knows to be withdrawn does not
-/// count, and neither does an older one: the site was left since with something else than it proved.
-pub fn newest(proofs: impl IntoIterator<Item = HostProof>) -> Option<Proof> {
-    let (mut found, mut withdrawn) = (Vec::new(), 0);
-    for proof in proofs {
-        match proof {
-            HostProof::Proven(proof) => found.push(proof),
-            HostProof::Withdrawn(sequence) => withdrawn = withdrawn.max(sequence),
+/// The further variables of a proof, in a line of the book. An older fleet takes them for a part of who it was.
+pub fn words_of_others(proof: &Proof) -> String {
+    let words = proof.also.iter().map(|(name, value)| format!("{name}={}", encoded(value)));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn encoded(value: &str) -> String {
+    value.bytes().fold(String::new(), |mut text, byte| {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' | b':' => text.push(byte.into()),
+            _ => _ = write!(text, "%{byte:02X}"),
         }
+        text
+    })
+}
+
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => u8::from_str_radix(std::str::from_utf8(&[rest.next()?, rest.next()?]).ok()?, 16).ok()?,
+            byte => byte,
+        });
     }
-    found.into_iter().max_by_key(|proof| proof.sequence).filter(|proof| proof.sequence > withdrawn)
+    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -103,7 +136,7 @@ mod tests {
     fn the_greatest_number_counts_whatever_the_clocks_say() {
         let ahead = proven("100 3 20991231-000000-00000000 revision 90 ann@desk");
         let later = proven("100 4 20260101-000000-00000000 revision 95 bob@desk");
-        let newest = newest([later, ahead]).unwrap();
+        let newest = HostProof::newest([later, ahead]).unwrap();
         assert_eq!((newest.sequence, newest.by.as_str(), newest.age), (4, "bob@desk", Some(Duration::from_secs(5))));
     }
 
@@ -111,11 +144,26 @@ mod tests {
     fn what_one_host_knows_to_be_withdrawn_does_not_count() {
         let away = proven("100 4 20260101-000000-00000000 revision 95 bob@desk");
         let withdrawn = proven("100 4 20260101-000000-00000000 -");
-        assert_eq!(newest([away, withdrawn.clone()]), None);
+        assert_eq!(HostProof::newest([away, withdrawn.clone()]), None);
         let older = proven("100 3 20251231-000000-00000000 revision 90 bob@desk");
-        assert_eq!(newest([older, withdrawn.clone()]), None);
+        assert_eq!(HostProof::newest([older, withdrawn.clone()]), None);
         let later = proven("100 5 20260102-000000-00000000 revision 96 bob@desk");
-        assert_eq!(newest([withdrawn, later]).unwrap().sequence, 5);
+        assert_eq!(HostProof::newest([withdrawn, later]).unwrap().sequence, 5);
+    }
+
+    #[test]
+    fn a_proof_may_have_several_values_and_one_of_an_older_fleet_has_one() {
+        let old = proven("100 3 20251231-000000-00000000 revision 90 ann@desk");
+        let HostProof::Proven(mut proof) = old else { panic!() };
+        assert_eq!((proof.by.as_str(), proof.also.len()), ("ann@desk", 0));
+        let name = |name: &str| VarName::parse(name).unwrap();
+        proof.also.insert(name("fixes"), "a b\n%=\u{e4}".to_owned());
+        proof.also.insert(name("schema"), "9c1f".to_owned());
+        let words = words_of_others(&proof);
+        assert_eq!(words, "fixes=a%20b%0A%25%3D%C3%A4 schema=9c1f");
+        let line = format!("100 3 20251231-000000-00000000 revision 90 ann@desk {words}");
+        assert_eq!(proven(&line), HostProof::Proven(proof));
+        assert_eq!(HostProof::parse(&line.replace("%0A", "%0")), None, "damaged");
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub mod step;
 
 pub use ask::{NoAnswer, collect};
 pub use authorized_keys::{append_authorized_keys, read_authorized_keys};
-pub use book::{HostProof, InForce, newest};
+pub use book::{HostProof, InForce};
 pub use command::Wire;
 pub use files::{Answer as FilesAnswer, HostFiles};
 pub use host_report::{Evidence, Holder, HostReport, Left};

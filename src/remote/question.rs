@@ -9,6 +9,7 @@
 //! of its last connection is still there. Rejected: a heartbeat (a suspended laptop has none, and its migration still runs), a lock at
 //! the controller (there is more than one), a lock held by a process (it ends with its connection).
 
+use super::book::words_of_others;
 use super::command::{Marks, Wire, login_command};
 use super::scripts::{BOOK, EFFECTS, EVIDENCE, FOLDERS, HOLDER, INSPECT, LOCK, RELEASE, SEE, SPOOL, UNLOCK, assign};
 use crate::model::plan::book::{Book, EffectChange, Proof};
@@ -160,6 +161,7 @@ impl Claim {
 
     fn give_back(&self, user: Option<&UserName>, farewell: &Farewell) -> Question {
         let (host, sequence) = (self.host.0.to_string(), farewell.sequence.to_string());
+        let also = farewell.proof.as_ref().map(words_of_others).unwrap_or_default();
         let values = assign([
             ("run", self.run.as_str()),
             ("host", &host),
@@ -169,6 +171,7 @@ impl Claim {
             ("proven", farewell.proof.as_ref().map(|proof| proof.name.as_str()).unwrap_or_default()),
             ("value", farewell.proof.as_ref().map(|proof| proof.value.as_str()).unwrap_or_default()),
             ("by", farewell.proof.as_ref().map(|proof| proof.by.as_str()).unwrap_or_default()),
+            ("also", &also),
         ]);
         let scripts = vec![&**SPOOL, &BOOK, &HOLDER, &RELEASE];
         Question::new(user, values + &self.book_for(user), "fleet_release", scripts)

@@ -18,7 +18,7 @@ use crate::model::run::exit;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::summary::{Failure, HostSummary, StepKind, Summary};
 use crate::model::text::fold::fold_names;
-use crate::model::text::name::HostLabel;
+use crate::model::text::name::{HostLabel, VarName};
 use crate::model::text::printable::{one_line, printable};
 
 /// Up to so many hosts, each has a row of its own.
@@ -260,7 +260,11 @@ fn result(summary: &Summary, color: bool) -> String {
     // What is not on record proves nothing to a later run.
     let on_record = summary.dropped.iter().all(|(reporter, _)| reporter != RECORD);
     if let Some(proven) = summary.proven.as_ref().filter(|_| on_record) {
-        _ = writeln!(text, "proven: {} = {}", proven.name, printable(proven.value.as_bytes()));
+        let value = |(name, value): (&VarName, &str)| {
+            let is_new = proven.new.as_ref().map(|new| if new.contains(name) { " (new here)" } else { " (as before)" });
+            format!("{name} = {}{}", printable(value.as_bytes()), is_new.unwrap_or_default())
+        };
+        _ = writeln!(text, "proven: {}", proven.values().map(value).collect::<Vec<_>>().join(", "));
     }
     text
 }

@@ -1,5 +1,6 @@
 //! The scripts of a site's book, through the shells that hosts have.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,6 +10,7 @@ use fleet::model::plan::plan::HostIndex;
 use fleet::model::text::name::{RunId, SiteName, StepName, UserName, VarName};
 use fleet::remote::{Claim, Farewell, HostProof, HostReport, Question};
 
+use crate::support::files;
 use crate::support::tools::{PATH, tool};
 
 const SHELLS: [&[&str]; 4] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"], &["ksh"]];
@@ -75,6 +77,7 @@ fn proof(value: &str) -> Proof {
     Proof {
         name: VarName::parse("revision").unwrap(),
         value: value.to_owned(),
+        also: BTreeMap::from([(VarName::parse("fixes").unwrap(), "two\nlines \\ 100%".to_owned())]),
         run: RunId::parse(FIRST).unwrap(),
         sequence: 7,
         by: "ann@desk".to_owned(),
@@ -102,7 +105,7 @@ fn a_book_keeps_what_a_run_writes_into_it_whatever_the_shell() {
         // While a run has the lock, what is in force is its own.
         assert_eq!(host.ask(&Question::strike(&host.book(), std::slice::from_ref(&name), "forgotten")), "");
 
-        let value = "first line\n  'second' $line \\";
+        let value = "first line\n  'second' $line \\t \\";
         let farewell =
             Farewell { line: "the first is over".to_owned(), sequence: 7, proof: Some(proof(value)), keep: false };
         assert_eq!(host.ask(&first.release(&farewell)), "released\n");
@@ -115,6 +118,11 @@ fn a_book_keeps_what_a_run_writes_into_it_whatever_the_shell() {
         assert_eq!(Proof { age: None, ..told }, proof(value), "{shell:?}");
         assert_eq!(host.ask(&Question::strike(&host.book(), &[name], "forgotten")), "released\n");
         assert!(host.report().effects.is_empty());
+        // The next run learns what was proven before it.
+        let Some(HostProof::Proven(former)) = host.lock(&second).proof else { panic!("{shell:?}") };
+        assert_eq!(former, proof(value), "{shell:?}");
+        assert_eq!(host.ask(&Question::unlock(&host.book(), &second.run, "unlocked")), "released\n");
+        files::write(&host.home.path().join("its book/last"), format!("{FIRST}\n"), 0o660);
 
         // Whoever takes the first one up again withdraws what it has proven.
         assert!(host.lock(&Claim { resumed: true, ..first.clone() }).ready);

@@ -16,6 +16,7 @@ mod login;
 mod many;
 mod masking;
 mod order;
+mod promotion;
 mod proofs;
 mod reconnect;
 mod records;

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use fleet::model::plan::command::RemoteCommand;
+use fleet::model::text::secret::Secret;
 use fleet::remote::Wire;
 
 use crate::support::files::try_read;
@@ -104,6 +105,14 @@ fn folders_variables_scripts_and_long_texts() {
         command.env = BTreeMap::from([("A".to_owned(), "it's \"$x\"\n`y`\\".to_owned())]);
         command.cwd = Some("/tmp".to_owned());
         assert_eq!(run(shell, &command), ("it's \"$x\"\n`y`\\|/tmp\n0\n".to_owned(), String::new(), 1), "{shell:?}");
+
+        // A secret, under a name that is unset before it, and in a text so long that it goes by a here-document.
+        let text = "printf '%s|' \"$GIT_DIR\"; env | grep -c -e FLEET_SECRET -e FLEET_TEXT";
+        for text in [text.to_owned(), format!("{}{text}", "x=1\n".repeat(40_000))] {
+            let mut secret = RemoteCommand::shell(text);
+            secret.secret_env.insert("GIT_DIR".to_owned(), Secret::of("it's \"$x\"\n`y`\\".to_owned()));
+            assert_eq!(run(shell, &secret), ("it's \"$x\"\n`y`\\|0\n".to_owned(), String::new(), 1), "{shell:?}");
+        }
 
         command.cwd = Some("/no/such/folder".to_owned());
         let (stdout, stderr, status) = run(shell, &command);

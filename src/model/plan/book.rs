@@ -6,6 +6,7 @@
 //!
 //! Rejected: the records of the controller. There is more than one, and a second laptop's know nothing of what the first one proved.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -52,8 +53,12 @@ impl EffectChange {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Proof {
+    /// The first of its variables.
     pub name: VarName,
     pub value: String,
+    /// The others, where a task proves several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub also: BTreeMap<VarName, String>,
     pub run: RunId,
     pub sequence: u64,
     /// Who it was, as `user@controller`.
@@ -61,6 +66,17 @@ pub struct Proof {
     /// How long ago, by the host's own clock, when that can be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age: Option<Duration>,
+}
+
+impl Proof {
+    pub fn values(&self) -> impl Iterator<Item = (&VarName, &str)> {
+        let also = self.also.iter().map(|(name, value)| (name, value.as_str()));
+        std::iter::once((&self.name, self.value.as_str())).chain(also)
+    }
+
+    pub fn get(&self, name: &VarName) -> Option<&str> {
+        self.values().find_map(|(known, value)| (known == name).then_some(value))
+    }
 }
 
 /// What a run takes from the site that its site follows.
@@ -80,7 +96,12 @@ impl Basis {
     pub fn describe(&self) -> String {
         let Self { site, name, value, proof } = self;
         match proof {
-            Some(Proof { run, by, .. }) => format!("{name} {value}, proven on {site} by run {run} of {by}"),
+            Some(proof @ Proof { run, by, .. }) => {
+                // What is taken, and what the run's own values are compared with.
+                let others = proof.values().filter(|(other, _)| *other != name);
+                let others = others.fold(String::new(), |all, (name, value)| all + ", " + name.as_str() + " " + value);
+                format!("{name} {value}{others}, proven on {site} by run {run} of {by}")
+            }
             None => format!("{name} {value}, not proven on {site}"),
         }
     }

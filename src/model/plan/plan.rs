@@ -46,9 +46,9 @@ pub struct Plan {
     pub on_failure: OnFailure,
     /// How many hosts work at the same time.
     pub parallel: usize,
-    /// The variable that a success of this plan proves, when it covers the whole site and the whole task.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proves: Option<VarName>,
+    /// The variables that a success of this plan proves, when it covers the whole site and the whole task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_many")]
+    pub proves: Vec<VarName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basis: Option<Basis>,
     /// The blocks that steps may report without being refused, each with the reason.
@@ -129,9 +129,37 @@ impl Plan {
     /// all. Only a command runs on one host after the other.
     pub fn works_in_turn(&self) -> bool {
         self.max_failures >= self.hosts.len()
-            && self.proves.is_none()
+            && self.proves.is_empty()
             && self.phases.len() == 1
             && self.steps().all(|(.., step)| step.undo.is_none())
+    }
+}
+
+/// A list of which one element stands alone, as in the plans of a fleet that knew only one.
+mod one_or_many {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use crate::model::text::name::VarName;
+
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(VarName),
+        Many(Vec<VarName>),
+    }
+
+    pub fn serialize<S: Serializer>(names: &[VarName], serializer: S) -> Result<S::Ok, S::Error> {
+        match names {
+            [one] => one.serialize(serializer),
+            many => many.serialize(serializer),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<VarName>, D::Error> {
+        Ok(match OneOrMany::deserialize(deserializer)? {
+            OneOrMany::One(name) => vec![name],
+            OneOrMany::Many(names) => names,
+        })
     }
 }
 

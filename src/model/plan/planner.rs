@@ -112,7 +112,7 @@ pub fn plan_command(
         phases: vec![PlanPhase { name: PhaseName::parse("run")?, once: false, batches, soak, steps: vec![step] }],
         // An ad-hoc command has no undo.
         on_failure: OnFailure::Hold,
-        proves: None,
+        proves: Vec::new(),
         basis: None,
         secrets: BTreeSet::new(),
         accept: BTreeMap::new(),

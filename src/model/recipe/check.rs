@@ -44,7 +44,7 @@ fn at(task: &Task, span: &std::ops::Range<usize>) -> Place {
 /// The variables that a task proves, and the steps that others end.
 fn unknown_names(recipe: &Recipe, task: &Task) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    if let Some(Spanned { value: proves, span }) = &task.proves {
+    for Spanned { value: proves, span } in &task.proves {
         // A value that was only given proves nothing: it may be a branch, and mean something else tomorrow.
         let registered = || recipe.steps().filter_map(|step| step.register.as_ref());
         if !registered().any(|name| name == proves) {

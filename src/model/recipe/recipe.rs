@@ -112,8 +112,8 @@ pub struct Task {
     pub doc: String,
     /// What follows when failures pass the budget; by default undo, on stage test hold.
     pub on_failure: Option<OnFailure>,
-    /// The variable that its success proves for sites that follow this one.
-    pub proves: Option<Spanned<VarName>>,
+    /// The variables whose values its success proves for sites that follow this one.
+    pub proves: Vec<Spanned<VarName>>,
     /// Only sites of these stages may run it; all, when it is empty.
     pub stages: Vec<Stage>,
     /// How its own steps run that say nothing else.
@@ -321,7 +321,7 @@ impl Step {
 impl Task {
     /// Does its success prove the value of that variable?
     pub fn proves_value(&self, name: &VarName) -> bool {
-        self.proves.as_ref().is_some_and(|proves| proves.value == *name)
+        self.proves.iter().any(|proves| proves.value == *name)
     }
 
     /// What it and its phases are made of, with the role of the phase.

@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
             "hold" => Ok(OnFailure::Hold),
             _ => Err(format!("`on-failure` is \"undo\" or \"hold\", not \"{text}\"")),
         });
-        let proves = table.parsed("proves", VarName::parse);
+        let proves = table.item("proves").map(|proves| self.proves(&proves)).unwrap_or_default();
         let stages = table.array("stages").unwrap_or_default();
         let stages: Vec<_> = stages.iter().filter_map(|stage| stage.parsed(Stage::parse)).collect();
         let surroundings = surroundings(&table);
@@ -220,6 +220,25 @@ impl<'a> Reader<'a> {
         }
         table.finish();
         Some(task)
+    }
+
+    /// `"revision"`, or `["revision", "fixes"]`.
+    fn proves(&self, item: &Item<'a>) -> Vec<Spanned<VarName>> {
+        let elements = if item.is_string() { None } else { item.array() };
+        let names: Vec<_> = match &elements {
+            Some(elements) => elements.iter().filter_map(|element| element.parsed(VarName::parse)).collect(),
+            None if item.is_string() => item.parsed(VarName::parse).into_iter().collect(),
+            None => return Vec::new(),
+        };
+        if elements.is_some_and(|elements| elements.is_empty()) {
+            item.report("`proves` is empty");
+        }
+        for (place, name) in names.iter().enumerate() {
+            if let Some(first) = names.iter().take(place).find(|other| other.value == name.value) {
+                self.document.report_again(name.span.clone(), &first.span, format!("`{}` stands twice", name.value));
+            }
+        }
+        names
     }
 
     /// The tables of `[[key]]`, each of which has a name of its own; `two` says what another one of that name is.

@@ -6,6 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 use base64::{DecodeError, Engine as _};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use crate::model::plan::book::Basis;
 use crate::model::run::finding::Finding;
@@ -286,6 +287,19 @@ pub struct Proven {
     /// The variable, for example `revision`.
     pub name: VarName,
     pub value: String,
+    /// The others, where the task proves several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub also: BTreeMap<VarName, String>,
+    /// Those that the site had not proven before with the same value. Not known of runs of an older fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<Vec<VarName>>,
+}
+
+impl Proven {
+    pub fn values(&self) -> impl Iterator<Item = (&VarName, &str)> {
+        let also = self.also.iter().map(|(name, value)| (name, value.as_str()));
+        std::iter::once((&self.name, self.value.as_str())).chain(also)
+    }
 }
 
 /// What the operator interrupts with.

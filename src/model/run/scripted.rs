@@ -96,7 +96,7 @@ pub fn plan(hosts: &[&str], steps: &[(&str, &str, &str)]) -> Plan {
         max_failures: 0,
         on_failure: OnFailure::Undo,
         parallel: 32,
-        proves: None,
+        proves: Vec::new(),
         secrets: std::collections::BTreeSet::new(),
         left_out: Vec::new(),
         basis: None,
@@ -195,7 +195,12 @@ impl Script {
     }
 
     pub fn finish(&mut self, exit_code: u8, proven: Option<&str>) -> &mut Self {
-        let proven = proven.map(|value| Proven { name: VarName::parse("revision").unwrap(), value: value.to_owned() });
+        let proven = proven.map(|value| Proven {
+            name: VarName::parse("revision").unwrap(),
+            value: value.to_owned(),
+            also: std::collections::BTreeMap::new(),
+            new: None,
+        });
         self.fact(Fact::RunFinished { exit_code, proven, sequence: None, undone: false })
     }
 }

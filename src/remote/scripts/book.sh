@@ -7,8 +7,9 @@
 #   last            the run that had the lock last
 #   sequence        the greatest number of a run here. Runs are ordered by it, not by a clock
 #   effect.STEP     what a step has left in force: the run, and in the second line the words
-#   proof           what a success has proven: number, run, variable, the host's clock, who; from the second line on the value. The
-#                   variable `-`: the run was taken up again since, and proves nothing any more
+#   proof           what a success has proven: number, run, variable, the host's clock, who, and of each further variable a word
+#                   `NAME=VALUE`, its value as in a URL; from the second line on the value of the first. The variable `-`: the run was
+#                   taken up again since, and proves nothing any more
 #   history         a line for each run that was here
 # SPOOL/site.SITE names the folder, for who asks when the recipe does not read.
 

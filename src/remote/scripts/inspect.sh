@@ -20,7 +20,7 @@ fleet_inspect() {
     echo "effect ${_file##*/effect.} $_by $_words"
   done
   if [ -f "$_book/proof" ]; then
-    { read -r _line && echo "proof $(date +%s) $_line" && while IFS= read -r _line; do echo "value $_line"; done; } <"$_book/proof"
+    { read -r _line && printf '%s\n' "proof $(date +%s) $_line" && while IFS= read -r _line; do printf '%s\n' "value $_line"; done; } <"$_book/proof"
   fi
   for _dir in "$_spool"/*/; do
     [ -d "$_dir" ] || break

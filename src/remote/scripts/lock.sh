@@ -69,6 +69,9 @@ fleet_lock() {
       # Our own: of an earlier controller, or of another host that has the same book.
       [ "$_holder" = "$_run" ] || fleet_locked
     fi
+    if [ -z "$_resumed" ]; then
+      { read -r _line && printf '%s\n' "proof - $_line" && while IFS= read -r _line; do printf '%s\n' "value $_line"; done; } <"$_book/proof"
+    fi
     # Whatever comes of a run that is taken up again, it is not what it was.
     if read -r _number _proven _rest <"$_book/proof" && [ "$_proven" = "$_run" ]; then
       echo "$_number $_proven -" >"$_book/proof.new" && mv -f "$_book/proof.new" "$_book/proof" || { echo fault; exit; }

@@ -1,6 +1,6 @@
 # The run is over on the host. Before it come assignments: _run, _host (its number in the run), _site, _line (for the history), _keep
 # (`yes`: it may go on some day, so what it left stays until another run comes), _sequence (the run's number) and what it has proven:
-# _proven (the variable, if it is any), _value, _by. Without _site: another user's folder.
+# _proven (the variable, if it is any), _value, _by, _also (the other variables, words `NAME=VALUE`). Without _site: another user's folder.
 fleet_release() {
   umask 007
   fleet_spool || exit
@@ -25,7 +25,7 @@ fleet_release() {
   fi
   if [ -n "$_proven" ]; then
     _now=$(date +%s)
-    printf '%s\n' "$_sequence $_run $_proven ${_now:--} $_by" "$_value" >"$_book/proof.new" && mv -f "$_book/proof.new" "$_book/proof" ||
+    printf '%s\n' "$_sequence $_run $_proven ${_now:--} $_by${_also:+ $_also}" "$_value" >"$_book/proof.new" && mv -f "$_book/proof.new" "$_book/proof" ||
       { rm -f "$_book/proof.new"; echo unproven; }
   fi
   echo "$_line" >>"$_book/history"

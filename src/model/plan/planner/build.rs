@@ -11,7 +11,7 @@ use super::{PlanError, Request, Variables, batches, bind_book, plan_host, width}
 use crate::model::config::diagnostic::Diagnostic;
 use crate::model::inventory::inventory::{Host, Stage};
 use crate::model::plan::blob::Blobs;
-use crate::model::plan::book::{Basis, Effect};
+use crate::model::plan::book::{Basis, Effect, Proof};
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::file::PlanFile;
 use crate::model::plan::host_set::HostSet;
@@ -33,11 +33,11 @@ pub struct Builder<'a> {
     whole: bool,
     /// Phases that have no host, and why.
     left_out: Vec<String>,
-    /// The variable that these tasks prove.
-    proves: Option<VarName>,
-    /// A variable that some task of the recipe proves, and that a command of this plan uses as it was given, and not as a step of the
-    /// plan registers it.
-    takes_proof: Option<VarName>,
+    /// The variables that these tasks prove.
+    proves: Vec<VarName>,
+    /// The variables that some task of the recipe proves, and that a command of this plan uses as they were given, and not as a step of the
+    /// plan registers them; in the order of their use.
+    takes_proof: Vec<VarName>,
     /// For each class that has hosts in the plan.
     variables: BTreeMap<usize, Variables>,
     used: BTreeSet<VarName>,
@@ -74,8 +74,11 @@ impl<'a> Builder<'a> {
         }
         let mut tasks = request.tasks.iter().rev().filter_map(|name| phases::find(request.recipe, name.as_str()).ok());
         Ok(Self {
-            proves: tasks.find_map(|task| task.proves.clone()).map(|proves| proves.value),
-            takes_proof: None,
+            proves: tasks
+                .find(|task| !task.proves.is_empty())
+                .map(|task| task.proves.iter().map(|proves| proves.value.clone()).collect())
+                .unwrap_or_default(),
+            takes_proof: Vec::new(),
             whole: targeted.len() == request.site.hosts.len(),
             variables,
             used: BTreeSet::new(),
@@ -94,7 +97,7 @@ impl<'a> Builder<'a> {
         self.refuse_stage()?;
         let phases: Vec<PlanPhase> = flat.iter().filter_map(|phase| self.phase(phase, flat)).collect();
         let secrets = self.secrets(&phases);
-        let basis = self.basis(&secrets)?;
+        let basis = self.basis(&phases, &secrets)?;
         if !self.problems.is_empty() {
             return Err(PlanError::Diagnostics(self.problems));
         }
@@ -129,7 +132,7 @@ impl<'a> Builder<'a> {
             parallel: width(overrides, hosts.len()),
             phases,
             on_failure,
-            proves: self.proves.filter(|_| whole),
+            proves: if whole { self.proves } else { Vec::new() },
             basis,
             accept: site.accept.iter().map(|(name, reason)| (name.clone(), reason.value.clone())).collect(),
             left_out: self.left_out,
@@ -190,31 +193,65 @@ impl<'a> Builder<'a> {
     }
 
     /// A site that follows another one gets exactly what was proven there, or nothing: what the plan takes from the site that its site follows.
-    fn basis(&self, secrets: &BTreeSet<VarName>) -> Result<Option<Basis>, PlanError> {
-        let Request { site, recipe, proof, overrides, unproven, .. } = self.request;
-        let (Some(follows), Some(variable)) = (&site.follows, &self.takes_proof) else { return Ok(None) };
-        let (followed, given) = (follows.value.clone(), overrides.vars.get(variable));
-        if let (true, None, Some(given)) = (unproven, proof, given) {
-            return Ok(Some(Basis { site: followed, name: variable.clone(), value: given.clone(), proof: None }));
+    /// What only looks takes nothing.
+    fn basis(&self, phases: &[PlanPhase], secrets: &BTreeSet<VarName>) -> Result<Option<Basis>, PlanError> {
+        let Request { site, proof, overrides, unproven, .. } = self.request;
+        let steps = || phases.iter().flat_map(|phase| &phase.steps);
+        let (Some(follows), Some(variable)) = (&site.follows, self.takes_proof.first()) else { return Ok(None) };
+        if steps().all(|step| step.read_only) {
+            return Ok(None);
         }
-        let Some(proof) = proof.filter(|proof| proof.name == *variable) else {
-            let proving = recipe.tasks.iter().find(|task| task.proves_value(variable));
-            let task = proving.map(|task| task.name.to_string()).unwrap_or_default();
-            let (site, variable, secrets) = (site.name.clone(), variable.clone(), Box::new(secrets.clone()));
-            return Err(PlanError::Unproven { site, followed, variable, task, secrets });
-        };
-        match given.filter(|given| **given != proof.value) {
-            None => {
-                let (name, value) = (variable.clone(), proof.value.clone());
-                Ok(Some(Basis { site: followed, name, value, proof: Some(proof.clone()) }))
-            }
-            Some(given) => Err(PlanError::OtherProven {
-                followed,
+        let followed = || follows.value.clone();
+        // What its own steps register is compared as soon as it is known.
+        let registered = steps().filter_map(|step| step.register.as_ref()).filter(|name| self.is_proven(name));
+        let needed = || self.takes_proof.iter().chain(registered.clone());
+        if let (true, None) = (unproven, proof) {
+            let missing = self.takes_proof.iter().find(|name| !overrides.vars.contains_key(*name));
+            return match (missing, overrides.vars.get(variable)) {
+                (None, Some(given)) => {
+                    let (name, value) = (variable.clone(), given.clone());
+                    Ok(Some(Basis { site: followed(), name, value, proof: None }))
+                }
+                (missing, _) => Err(self.unproven(missing.unwrap_or(variable), secrets)),
+            };
+        }
+        let missing = |proof: &Proof| needed().find(|name| proof.get(name).is_none()).cloned();
+        let Some(proof) = proof else { return Err(self.unproven(variable, secrets)) };
+        if let Some(missing) = missing(proof) {
+            let (run, task) = (proof.run.clone(), self.proving_task(&missing));
+            return Err(PlanError::PartlyProven { followed: followed(), run, variable: missing, task });
+        }
+        let other = |name: &&VarName| overrides.vars.get(*name).is_some_and(|given| proof.get(name) != Some(given));
+        if let Some(name) = self.takes_proof.iter().find(other) {
+            return Err(PlanError::OtherProven {
+                followed: followed(),
                 proof: Box::new(proof.clone()),
-                variable: variable.clone(),
-                given: given.clone(),
-            }),
+                variable: name.clone(),
+                given: overrides.vars.get(name).cloned().unwrap_or_default(),
+            });
         }
+        let (name, value) = (variable.clone(), proof.get(variable).unwrap_or_default().to_owned());
+        Ok(Some(Basis { site: followed(), name, value, proof: Some(proof.clone()) }))
+    }
+
+    fn unproven(&self, variable: &VarName, secrets: &BTreeSet<VarName>) -> PlanError {
+        let site = self.request.site;
+        PlanError::Unproven {
+            site: site.name.clone(),
+            followed: site.follows.as_ref().map_or_else(|| site.name.clone(), |follows| follows.value.clone()),
+            variable: variable.clone(),
+            task: self.proving_task(variable),
+            secrets: Box::new(secrets.clone()),
+        }
+    }
+
+    fn proving_task(&self, variable: &VarName) -> String {
+        let proving = self.request.recipe.tasks.iter().find(|task| task.proves_value(variable));
+        proving.map(|task| task.name.to_string()).unwrap_or_default()
+    }
+
+    fn is_proven(&self, name: &VarName) -> bool {
+        self.request.recipe.tasks.iter().any(|task| task.proves_value(name))
     }
 
     fn phase(&mut self, flat: &FlatPhase<'_>, all: &[FlatPhase<'_>]) -> Option<PlanPhase> {
@@ -339,8 +376,9 @@ impl<'a> Builder<'a> {
     fn check(&mut self, text: &Text, class: usize) {
         let Some(variables) = self.variables.get(&class) else { return };
         let given = || text.value.names().filter(|name| !variables.is_registered(name));
-        let is_proven = |name: &&VarName| self.request.recipe.tasks.iter().any(|task| task.proves_value(name));
-        self.takes_proof = self.takes_proof.take().or_else(|| given().find(is_proven).cloned());
+        let taken = given().filter(|name| self.is_proven(name) && !self.takes_proof.contains(name)).cloned();
+        let taken: Vec<VarName> = taken.collect();
+        self.takes_proof.extend(taken);
         self.used.extend(given().cloned());
         let host = self.hosts.iter().find(|(_, of)| *of == class).map(|(host, _)| host.name.as_str());
         let problem = |name: &VarName| {

@@ -6,7 +6,7 @@ use crate::model::config::diagnostic::{Diagnostic, Place};
 use crate::model::inventory::stage::Stage;
 use crate::model::plan::book::Proof;
 use crate::model::text::hint::{Advise, Hint};
-use crate::model::text::name::{HostName, NameError, SiteName, TaskName, VarName};
+use crate::model::text::name::{HostName, NameError, RunId, SiteName, TaskName, VarName};
 use crate::model::text::secret::environment_name;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +45,9 @@ pub enum PlanError {
         /// Those that the plan would use: asked for before any host is.
         secrets: Box<BTreeSet<VarName>>,
     },
-    #[error("{variable} {given} is not what `{followed}` has proven: {} (run {})", .proof.value, .proof.run)]
+    #[error("run {run}, the last that was proven on `{followed}`, has not proven a {variable}")]
+    PartlyProven { followed: SiteName, run: RunId, variable: VarName, task: String },
+    #[error("{variable} {given} is not what `{followed}` has proven: {} (run {})", .proof.get(.variable).unwrap_or_default(), .proof.run)]
     OtherProven {
         followed: SiteName,
         proof: Box<Proof>,
@@ -85,6 +87,7 @@ impl Advise for PlanError {
             Self::SecretGiven(name) => {
                 format!("leave it out: fleet asks for it, or takes it from {}", environment_name(name))
             }
+            Self::PartlyProven { followed, task, .. } => format!("fleet {followed} {task}"),
             Self::OtherProven { variable, given, .. } => {
                 format!("leave out --set {variable}=..., or prove {given} there first")
             }

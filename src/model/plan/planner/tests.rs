@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
@@ -160,7 +161,7 @@ fn a_plan_holds_every_command_final_but_for_what_is_registered() {
     assert_eq!(text_of(&plan, "roll/pull", 1), "pull {{revision}}");
     assert_eq!(batch_sizes(&plan, "roll"), [1, 2, 1]);
     assert_eq!(batch_sizes(&plan, "migrate"), [1]);
-    assert_eq!(plan.proves.unwrap().as_str(), "revision");
+    assert_eq!(plan.proves, [VarName::parse("revision").unwrap()]);
 }
 
 #[test]
@@ -181,10 +182,10 @@ fn the_command_line_wins_over_host_site_and_recipe() {
 fn a_part_of_the_site_or_of_the_task_proves_nothing() {
     let mut case = Case::new();
     case.limit = Some("web");
-    assert_eq!(case.plan(&["deploy"]).unwrap().proves, None);
+    assert_eq!(case.plan(&["deploy"]).unwrap().proves, []);
     let mut case = Case::new();
     case.overrides.steps.skip = vec!["migrate".to_owned()];
-    assert_eq!(case.plan(&["deploy"]).unwrap().proves, None);
+    assert_eq!(case.plan(&["deploy"]).unwrap().proves, []);
 }
 
 #[test]
@@ -216,6 +217,7 @@ fn a_site_that_follows_gets_what_was_proven_there_or_nothing() {
     case.proof = Some(Proof {
         name: name.clone(),
         value: "abc".to_owned(),
+        also: BTreeMap::new(),
         run,
         sequence: 1,
         by: "me@desk".to_owned(),
@@ -230,6 +232,50 @@ fn a_site_that_follows_gets_what_was_proven_there_or_nothing() {
     case.proof = None;
     let basis = case.plan(&["deploy"]).unwrap().basis.unwrap();
     assert_eq!(basis.describe(), "revision main, not proven on s-test");
+}
+
+/// The recipe proves a second variable, which a step registers.
+#[test]
+fn each_value_that_a_follower_takes_or_registers_must_be_proven() {
+    let follows = SITES.replace("stage", "follows = \"s-test\"\nstage");
+    let recipe = RECIPE.replace("proves = \"revision\"", "proves = [\"revision\", \"fixes\"]");
+    let pin = "register = \"revision\"\n";
+    let fixes = "[[task.deploy.phase.step]]\nname = \"fixes\"\nrun = \"sha256sum fixes\"\nregister = \"fixes\"\n";
+    let recipe = recipe.replace(pin, &format!("{pin}{fixes}"));
+    let look = "[task.look]\n[[task.look.step]]\nname = \"look\"\nread-only = true\nrun = \"echo {{revision}}\"\n";
+    let mut case = Case::of(&follows, &format!("{recipe}{look}"));
+    // What only looks needs nothing.
+    assert_eq!(case.plan(&["look"]).unwrap().basis, None);
+    let name = |name: &str| VarName::parse(name).unwrap();
+    let proof = Proof {
+        name: name("revision"),
+        value: "abc".to_owned(),
+        also: BTreeMap::new(),
+        run: RunId::parse("20260101-000000-1111").unwrap(),
+        sequence: 1,
+        by: "me@desk".to_owned(),
+        age: None,
+    };
+    // By a fleet, or a recipe, that knew one variable.
+    case.proof = Some(proof.clone());
+    let error = case.plan(&["deploy"]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "run 20260101-000000-1111, the last that was proven on `s-test`, has not proven a fixes"
+    );
+    assert_eq!(error.hints()[0].to_string(), "fleet s-test deploy");
+    case.proof = Some(Proof { also: BTreeMap::from([(name("fixes"), "9c1f".to_owned())]), ..proof });
+    let plan = case.plan(&["deploy"]).unwrap();
+    assert_eq!(text_of(&plan, "pin/pin", 0), "git rev-parse abc");
+    assert_eq!(plan.proves, [name("revision"), name("fixes")]);
+    let json = serde_json::to_string(&plan).unwrap();
+    assert!(json.contains("\"proves\":[\"revision\",\"fixes\"]"), "{json}");
+    // As the plans before have it.
+    let one = json.replace("[\"revision\",\"fixes\"]", "\"revision\"");
+    assert_eq!(serde_json::from_str::<Plan>(&one).unwrap().proves, [name("revision")]);
+    assert_eq!(serde_json::from_str::<Plan>(&json).unwrap().proves, plan.proves);
+    let basis = plan.basis.unwrap().describe();
+    assert_eq!(basis, "revision abc, fixes 9c1f, proven on s-test by run 20260101-000000-1111 of me@desk");
 }
 
 #[test]

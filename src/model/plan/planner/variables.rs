@@ -99,8 +99,8 @@ impl Variables {
         let settings = site.vars.iter().chain(&host.vars);
         let mut values: BTreeMap<VarName, Setting<Template>> =
             settings.map(|(name, set)| (name.clone(), literal(&set.value, set.origin.clone()))).collect();
-        if let Some(proof) = request.proof {
-            values.insert(proof.name.clone(), literal(&proof.value, Origin::Proven(proof.run.to_string())));
+        for (proof, (name, value)) in request.proof.iter().flat_map(|proof| proof.values().map(move |v| (proof, v))) {
+            values.insert(name.clone(), literal(value, Origin::Proven(proof.run.to_string())));
         }
         for (name, value) in &request.overrides.vars {
             values.insert(name.clone(), literal(value, Origin::CommandLine("--set")));
@@ -157,8 +157,7 @@ impl Variables {
 
     /// Shows what comes from the followed site as such, without asking its hosts.
     pub fn await_proof(&mut self, recipe: &Recipe, followed: &SiteName) {
-        for name in recipe.tasks.iter().filter_map(|task| task.proves.as_ref()) {
-            let name = &name.value;
+        for name in recipe.tasks.iter().flat_map(|task| &task.proves).map(|proves| &proves.value) {
             let setting = Setting { value: Template::literal("-"), origin: Origin::Followed(followed.clone()) };
             match self.values.get(name).map(|setting| &setting.origin) {
                 Some(Origin::CommandLine(_)) => {}

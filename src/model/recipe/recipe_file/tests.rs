@@ -1,5 +1,6 @@
 mod effects;
 mod only_undo;
+mod proves;
 
 use proptest::prelude::*;
 
@@ -112,8 +113,8 @@ fn a_recipe_is_read_as_it_is_written() {
 
     let deploy = recipe.task("deploy").unwrap();
     assert_eq!(
-        (deploy.on_failure, deploy.proves.as_ref().map(|proves| proves.value.as_str())),
-        (Some(OnFailure::Hold), Some("revision"))
+        (deploy.on_failure, deploy.proves.iter().map(|proves| proves.value.as_str()).collect::<Vec<_>>()),
+        (Some(OnFailure::Hold), vec!["revision"])
     );
     assert_eq!(deploy.uses().map(|used| used.value.to_string()).collect::<Vec<_>>(), ["maintenance-on"]);
     let TaskBody::Phases(phases) = &deploy.body else { panic!("{deploy:?}") };

@@ -84,7 +84,7 @@ fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         max_failures: 0,
         on_failure: OnFailure::Undo,
         parallel: 32,
-        proves: None,
+        proves: Vec::new(),
         secrets: BTreeSet::new(),
         left_out: Vec::new(),
         basis: None,

@@ -1,0 +1,143 @@
+//! Several values that are proven together: what a follower takes, what it compares, and what only looks.
+
+use super::{Site, outcomes};
+use crate::support::files;
+
+const RECIPE: &str = r#"
+[vars.release]
+default = "old"
+[vars.revision]
+default = ""
+[task.deploy]
+proves = ["revision", "fixes"]
+tasks = ["pin", "roll"]
+[[task.pin.phase]]
+name = "pin"
+once = true
+[[task.pin.phase.step]]
+name = "pin"
+read-only = true
+register = "revision"
+run = "echo {{release}}"
+[[task.pin.phase.step]]
+name = "fixes"
+read-only = true
+register = "fixes"
+run = "cat @SHARED@/fixes.{{fleet.site}}"
+[[task.roll.step]]
+name = "roll"
+run = "echo {{fleet.site}} {{revision}} {{fixes}} >>@SHARED@/journal"
+undo = "true"
+[task.promote]
+[[task.promote.step]]
+name = "close"
+run = "echo {{fleet.site}} close {{revision}} >>@SHARED@/journal"
+undo = "echo {{fleet.site}} reopen >>@SHARED@/journal"
+[[task.promote.step]]
+name = "fixes"
+register = "fixes"
+run = "cat @SHARED@/fixes.{{fleet.site}}"
+[[task.promote.step]]
+name = "promote"
+run = "echo {{fleet.site}} {{revision}} {{fixes}} >>@SHARED@/journal"
+[task.look]
+[[task.look.step]]
+name = "look"
+read-only = true
+run = "echo looks at {{revision}}"
+"#;
+
+/// `mysite-test` on two hosts, `mysite` on another, which follows it.
+fn site() -> Site {
+    let mut site = Site::start("follows = \"mysite-test\"", &["web1"], RECIPE);
+    site.add_site("mysite-test", "recipe = \"test\"\nstage = \"test\"", &["test1", "test2"]);
+    for name in ["mysite", "mysite-test"] {
+        fixes(&site, name, "fix 9c%1f=a\n and more");
+    }
+    site
+}
+
+fn fixes(site: &Site, of: &str, text: &str) {
+    files::write(&site.shared().join(format!("fixes.{of}")), text, 0o644);
+}
+
+/// The first line of what a host of Test has in its book as proven.
+fn book(site: &Site, host: &str) -> String {
+    let text = files::read(&site.spool(host).join("book.mysite-test/proof"));
+    text.lines().next().unwrap().to_owned()
+}
+
+fn run_of(site: &Site) -> String {
+    let runs = site.fleet(&["runs"]).stdout;
+    runs.lines().nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
+}
+
+#[test]
+fn what_is_proven_together_comes_to_the_follower_and_the_table_says_what_is_new() {
+    let site = site();
+    let output = site.fleet(&["mysite-test", "deploy", "-e", "release=one"]).expect_code(0);
+    let proven = "proven: revision = one (new here), fixes = fix 9c%1f=a\\n and more (new here)\n";
+    assert!(output.stdout.contains(proven), "{}", output.stdout);
+    for host in ["test1", "test2"] {
+        assert!(book(&site, host).ends_with(" fixes=fix%209c%251f%3Da%0A%20and%20more"), "{}", book(&site, host));
+    }
+    let output = site.fleet(&["mysite-test", "deploy", "-e", "release=two"]).expect_code(0);
+    assert!(output.stdout.contains("proven: revision = two (new here), fixes = fix"), "{}", output.stdout);
+    assert!(output.stdout.contains("and more (as before)\n"), "{}", output.stdout);
+    let run = run_of(&site);
+    let output = site.fleet(&["mysite", "promote"]).expect_code(0);
+    let taken = format!("revision two, fixes fix 9c%1f=a\\n and more, proven on mysite-test by run {run} of ");
+    assert!(output.stdout.contains(&taken), "{taken}: {}", output.stdout);
+    assert_eq!(site.journal().last().unwrap(), " and more");
+    let shown = site.fleet(&["show"]).expect_code(0).stdout;
+    assert!(shown.contains(&taken), "{shown}");
+}
+
+#[test]
+fn another_value_than_the_proven_one_is_refused_and_undone() {
+    let site = site();
+    site.fleet(&["mysite-test", "deploy", "-e", "release=one"]).expect_code(0);
+    fixes(&site, "mysite", "others");
+    let output = site.fleet(&["mysite", "promote", "--json"]).expect_code(6);
+    assert_eq!(outcomes(&output), ["web1 rolled-back"]);
+    let told = "refused: fixes is others here, and fix 9c%1f=a";
+    assert!(output.stderr.contains(told), "{}", output.stderr);
+    assert!(output.stderr.contains("was proven on mysite-test by run "), "{}", output.stderr);
+    let own = site.journal().into_iter().filter(|line| line.starts_with("mysite ")).collect::<Vec<_>>();
+    assert_eq!(own, ["mysite close one", "mysite reopen"]);
+}
+
+/// It would have asked Test's hosts, and kept a deployment away.
+#[test]
+fn a_task_that_only_looks_asks_nobody_and_locks_nothing() {
+    let mut site = site();
+    for host in ["test1", "test2"] {
+        site.host(host).stop();
+    }
+    let output = site.fleet(&["mysite", "look", "-e", "revision=some"]).expect_code(0);
+    assert!(output.stderr.contains("| looks at some\n"), "{}", output.stderr);
+    assert!(!output.all().contains("proven"), "{}", output.all());
+    assert!(!site.book("web1").exists());
+    site.fleet(&["mysite", "promote"]).expect_code(6);
+}
+
+/// A book that the version before has written: one variable, and nobody knew of others.
+#[test]
+fn a_book_of_an_older_fleet_is_read() {
+    let site = site();
+    site.fleet(&["mysite-test", "deploy", "-e", "release=one"]).expect_code(0);
+    for host in ["test1", "test2"] {
+        let line = book(&site, host);
+        let old: Vec<&str> = line.split(' ').take(5).collect();
+        files::write(&site.spool(host).join("book.mysite-test/proof"), format!("{}\none\n", old.join(" ")), 0o660);
+    }
+    let output = site.fleet(&["mysite", "promote"]).expect_code(6);
+    let told = "the last that was proven on `mysite-test`, has not proven a fixes\nhint: fleet mysite-test deploy\n";
+    assert!(output.stderr.contains(told), "{}", output.stderr);
+    // A recipe that proves the revision alone.
+    site.recipe(&RECIPE.replace("proves = [\"revision\", \"fixes\"]", "proves = \"revision\""));
+    let output = site.fleet(&["mysite", "promote"]).expect_code(0);
+    assert!(output.stdout.contains("revision one, proven on mysite-test by run "), "{}", output.stdout);
+    let output = site.fleet(&["mysite-test", "deploy", "-e", "release=one"]).expect_code(0);
+    assert!(output.stdout.contains("proven: revision = one (as before)\n"), "{}", output.stdout);
+}
