@@ -46,6 +46,8 @@ impl Drop for Listener {
 
 /// Listens from now on. Who becomes the controller of a run listens before its record can be found: `fleet cancel` may come at once.
 pub fn listen() -> Result<Listening, Failure> {
+    // Before tokio's own handlers: each signal asks whether somebody listens before it wakes who does, and may have stopped when it asks.
+    LazyLock::force(&UNHEARD);
     // Filled by the operator; a fourth signal means no more than the third.
     let (sender, receiver) = mpsc::channel(4);
     let mut tasks = JoinSet::new();
