@@ -57,10 +57,14 @@ impl Finding<'_> {
             | Self::LittleRoom { .. }
             | Self::Exposed(_)
             | Self::NoBook(_)
-            | Self::NoPlace(_) => true,
-            Self::Missing(Missing::User { .. } | Missing::Folder { at_once: true, .. }) => true,
-            Self::Missing(Missing::Folder { at_once: false, .. }) => false,
-            Self::Limit(_) | Self::Scope(_) | Self::InForce(_) | Self::Locked(_) | Self::Left { .. } => false,
+            | Self::NoPlace(_)
+            | Self::Missing(Missing::User { .. } | Missing::Folder { at_once: true, .. }) => true,
+            Self::Missing(Missing::Folder { at_once: false, .. })
+            | Self::Limit(_)
+            | Self::Scope(_)
+            | Self::InForce(_)
+            | Self::Locked(_)
+            | Self::Left { .. } => false,
         }
     }
 }

@@ -50,6 +50,14 @@ impl Stops {
         if self.stop.is_cancelled() { "interrupted" } else { "the rollout has stopped" }
     }
 
+    /// Waits until the order is ended, or need not continue.
+    pub async fn stopped(&self) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.no_start.cancelled() => {}
+        }
+    }
+
     /// May the task be started, if it turns out that it was not?
     pub fn may_start(&self, task: &Task) -> bool {
         !task.only_watch && !self.stop.is_cancelled()

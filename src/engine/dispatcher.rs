@@ -262,8 +262,13 @@ impl<'a> Dispatcher<'a> {
         for (host, order) in std::mem::take(&mut self.orders) {
             let stop = self.host(host).stop.clone();
             // An undo is not kept from beginning by a rollout that has stopped.
+            let is_watched = matches!(self.host(host).busy, Some(Busy::Watched(_)));
             let forward = matches!(self.host(host).busy, Some(Busy::Running(Attempt { kind: StepKind::Run, .. })));
-            let no_start = if forward { self.no_start.clone() } else { CancellationToken::new() };
+            let no_start = match (is_watched, forward) {
+                (true, _) => self.host(host).no_watch.clone(),
+                (false, true) => self.no_start.clone(),
+                (false, false) => CancellationToken::new(),
+            };
             let stops = Stops { stop, no_start };
             let sent = self.host(host).orders.as_ref().is_some_and(|orders| orders.try_send((order, stops)).is_ok());
             if !sent {
@@ -307,6 +312,12 @@ impl<'a> Dispatcher<'a> {
                 Action::PlanUndo(host, at) => self.plan_undo(host, at),
                 Action::Retry(host, delay) => self.after(delay, Input::RetryDue(host)),
                 Action::Soak(delay) => self.after(delay, Input::SoakOver),
+                Action::WatchStarted(phase, batch, delay) => {
+                    let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+                    self.tell(Fact::WatchStarted { phase: self.phase_name(phase), batch: batch + 1, millis });
+                }
+                Action::StartWatch(host, phase) => self.start_watch(host, phase),
+                Action::EndWatch(host) => self.host(host).no_watch.cancel(),
                 Action::End(host) => self.host(host).stop.cancel(),
                 Action::PhaseStarted(phase) => {
                     let batches = self.run.plan.phases.get(phase).map_or(0, |p| p.batches.len());
@@ -373,5 +384,6 @@ impl<'a> Dispatcher<'a> {
         let state = self.host(host);
         state.busy = Some(busy);
         state.stop = CancellationToken::new();
+        state.no_watch = CancellationToken::new();
     }
 }

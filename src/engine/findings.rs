@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::dispatcher::Dispatcher;
 use super::message::Ended;
 use super::task::Attempt;
-use crate::model::plan::plan::HostIndex;
+use crate::model::plan::plan::{HostIndex, StepIndex};
 use crate::model::run::event::Fact;
 use crate::model::run::finding::{Finding, FindingKind, read, refusal};
 use crate::model::run::host_summary::{Reported, StepKind};
@@ -18,7 +18,7 @@ impl Dispatcher<'_> {
     pub(super) fn judge(&mut self, host: HostIndex, attempt: Attempt, mut ended: Ended) -> Ended {
         let Some(report) = ended.report.take() else { return ended };
         let planned = self.step(attempt.at);
-        // The value that it is about to register may stand in its own report.
+        // The value that it is about to register may be in its own report.
         if let Some(value) = ended.captured.as_ref().filter(|_| planned.secret_output) {
             Arc::make_mut(&mut self.masker).add(value);
         }
@@ -31,9 +31,19 @@ impl Dispatcher<'_> {
         let (label, step) = (self.label(host), self.path(attempt.at));
         for finding in findings {
             let undo = attempt.kind == StepKind::Undo;
+            // A step that is watched says the same again and again.
+            if attempt.nth == 0 && self.is_known(host, attempt.at, &finding) {
+                continue;
+            }
             self.tell(Fact::FindingReported { host: label.clone(), step: step.clone(), undo, finding });
         }
         ended
+    }
+
+    fn is_known(&self, host: HostIndex, at: StepIndex, finding: &Finding) -> bool {
+        let known = self.summary.host(self.label(host).as_str());
+        let step = self.path(at);
+        known.is_some_and(|known| known.findings.iter().any(|known| known.step == step && known.finding == *finding))
     }
 
     /// Tells what the site's file accepts and no step has reported: it may be left out there.

@@ -7,6 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::contact::Stops;
 use super::task::{Attempt, Order, Recorded};
+use crate::model::run::event::Stream;
+use crate::model::run::outcome::StepOutcome;
 use crate::model::run::scheduler::{Settlement, StepIndex};
 use crate::model::text::name::{UserName, VarName};
 use crate::remote::{HostProof, StepKey};
@@ -16,8 +18,21 @@ use crate::remote::{HostProof, StepKey};
 pub enum Busy {
     Connecting,
     Running(Attempt),
+    /// Its watched steps are repeated.
+    Watched(Box<Watching>),
     /// Giving its lock back, before it is told how it ended.
     Releasing(Box<Settlement>),
+}
+
+/// How often the watched steps of a host have failed so far.
+#[derive(Debug, Clone, Default)]
+pub struct Watching {
+    /// How often each step has failed in a row.
+    pub failures: BTreeMap<StepIndex, u32>,
+    /// What the current attempt has printed, which is told when it fails.
+    pub output: Vec<(Stream, Vec<u8>)>,
+    /// The step that has failed too often, and how it ended last.
+    pub failed: Option<(StepIndex, StepOutcome)>,
 }
 
 /// A host as the dispatcher sees it.
@@ -26,6 +41,8 @@ pub struct Host {
     pub orders: Option<mpsc::Sender<(Order, Stops)>>,
     pub busy: Option<Busy>,
     pub stop: CancellationToken,
+    /// It need not be watched any longer.
+    pub no_watch: CancellationToken,
     /// The run holds the site's lock there, or may hold it.
     pub locked: bool,
     /// The same of an earlier controller, for certain.

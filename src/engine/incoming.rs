@@ -37,12 +37,16 @@ impl Dispatcher<'_> {
             }
             Message::Released(released) => self.on_released(host, released),
             Message::Output(stream, bytes) => {
-                if let Some(Busy::Running(Attempt { at, .. })) = self.host(host).busy {
+                if let Some(Busy::Watched(watching)) = &mut self.host(host).busy {
+                    watching.print(stream, bytes);
+                } else if let Some(Busy::Running(Attempt { at, .. })) = self.host(host).busy {
                     let (host, step) = (self.label(host), self.path(at));
                     self.tell(Fact::Output { host, step, stream, data: OutputData(bytes) });
                 }
             }
             Message::Ended(ended) => self.on_ended(host, ended),
+            Message::Tried(at, ended) => self.on_tried(host, at, ended),
+            Message::Unwatched => self.on_unwatched(host),
         }
     }
 
@@ -120,6 +124,7 @@ impl Dispatcher<'_> {
                 let outcome = if durable { StepOutcome::Detached { reason } } else { StepOutcome::Unknown { reason } };
                 self.on_ended(host, Ended::without_command(outcome));
             }
+            Some(Busy::Watched(_)) => self.on_unwatched(host),
             Some(Busy::Releasing(_)) => self.on_released(host, Released::Kept(reason)),
             None => {}
         }

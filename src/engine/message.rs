@@ -22,6 +22,10 @@ pub enum Message {
     Output(Stream, Vec<u8>),
     /// A step or an undo ended.
     Ended(Ended),
+    /// An attempt of a watched step ended.
+    Tried(StepIndex, Ended),
+    /// The host is not watched any more.
+    Unwatched,
     /// The lock was given back, or not.
     Released(Released),
 }

@@ -24,6 +24,7 @@ mod resume;
 mod run;
 mod steps;
 mod task;
+mod watch;
 mod worker;
 
 #[cfg(test)]

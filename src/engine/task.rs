@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::RemoteCommand;
-use crate::model::plan::plan::{Guard, HostIndex, StepIndex};
+use crate::model::plan::plan::{Guard, HostIndex, StepIndex, Watch};
 use crate::model::run::host_summary::StepKind;
 use crate::model::run::masking::Masker;
 use crate::model::text::name::StepPath;
@@ -18,6 +18,8 @@ pub enum Order {
     Connect,
     /// Run a step or an undo.
     Execute(Box<Task>),
+    /// Repeat these steps until one has failed too often, or there is no more need to.
+    Watch(Vec<WatchedStep>),
     /// Give the lock back.
     Release(Box<Farewell>),
 }
@@ -27,7 +29,7 @@ pub enum Order {
 pub struct Attempt {
     pub kind: StepKind,
     pub at: StepIndex,
-    /// From 1.
+    /// From 1; 0 is one of a watch.
     pub nth: u32,
 }
 
@@ -102,6 +104,13 @@ impl Task {
         }
         self
     }
+}
+
+/// A step that is repeated while a batch soaks.
+#[derive(Debug, Clone)]
+pub struct WatchedStep {
+    pub task: Task,
+    pub watch: Watch,
 }
 
 /// Bytes of a step's output that are on record, after masking.

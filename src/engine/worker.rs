@@ -51,6 +51,10 @@ impl Worker {
                     let span = info_span!("step", step = %task.step, attempt = task.attempt.nth, undo);
                     self.execute(&task, &stops).instrument(span).await
                 }
+                Order::Watch(watched) => {
+                    self.watch(watched, &stops).await;
+                    Message::Unwatched
+                }
                 Order::Release(farewell) => Message::Released(self.release(&farewell).await),
             };
             self.contact.tell(message).await;
@@ -127,7 +131,7 @@ impl Worker {
         }
     }
 
-    async fn guarded(&mut self, task: &Task, stops: &Stops) -> Ended {
+    pub(super) async fn guarded(&mut self, task: &Task, stops: &Stops) -> Ended {
         let mut task = task.clone();
         if let Err(reason) = self.contact.bring(&mut self.files, &mut task, stops).await {
             return Ended::without_command(StepOutcome::NotStarted { reason });

@@ -188,7 +188,7 @@ cat <&5 >"$f" || exit; exec 5<&-; n=$(wc -c <"$f") || exit
     }
 }
 
-/// What stands around the output of a command, made of its nonce.
+/// What is put around the output of a command, made of its nonce.
 pub(super) struct Marks {
     pub begin: String,
     pub found: String,

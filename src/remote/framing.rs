@@ -15,7 +15,7 @@ const LONGEST_WORDS: usize = 200;
 pub(super) struct Framing {
     begin: Vec<u8>,
     end: Vec<u8>,
-    /// What stands between the output and a report.
+    /// What separates the output from a report.
     found: Vec<u8>,
     /// What the command has reported about itself, once the end mark was there.
     report: Option<Vec<u8>>,
@@ -82,7 +82,7 @@ impl Framing {
         }
     }
 
-    /// Takes what stands before the end mark.
+    /// Takes what comes before the end mark.
     fn read_report(&mut self, pid: u32, mut report: Vec<u8>, bytes: &[u8]) {
         let end = find(bytes, &self.end, self.ends);
         let (new, held) = bytes.split_at(end.as_ref().map_or(bytes.len(), |(start, _)| *start));

@@ -26,7 +26,7 @@ use crate::model::run::finding::{Finding, FindingKind};
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::summary::{StepKind, Summary};
 use crate::model::text::fold::fold_names;
-use crate::model::text::name::{HostLabel, StepPath};
+use crate::model::text::name::{HostLabel, PhaseName, StepPath};
 use crate::model::text::printable::{one_line, printable, printable_line};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,14 +118,17 @@ impl Narrator {
             | Fact::BatchFinished { .. }
             | Fact::LockRequested { .. }
             | Fact::UndoPlanned { .. } => Vec::new(),
+            Fact::WatchStarted { phase, batch, millis } => self.watch_started(at, (phase, *batch), *millis),
+            Fact::WatchFailed { host, step, outcome, failures, limit } => {
+                self.watch_failed(at, (host, step), outcome, (*failures, *limit))
+            }
             Fact::RolloutStopped { reason } => {
                 let reason = printable(reason.as_bytes());
                 self.heading(at, Detail::Trouble, &format!("the rollout stops: {reason}"))
             }
             Fact::AcceptUnused { names } => self.heading(at, Detail::Normal, &accept_unused(names)),
             Fact::FindingReported { host, step, undo, finding } => {
-                let kind = if *undo { StepKind::Undo } else { StepKind::Run };
-                self.finding(at, (host, step, kind), finding)
+                self.finding(at, (host, step, kind_of(*undo)), finding)
             }
             Fact::Interrupted { level, .. } => self.heading(at, Detail::Trouble, interrupt_in_words(*level)),
             Fact::ReporterDropped { reporter, reason } => {
@@ -141,8 +144,7 @@ impl Narrator {
             Fact::Connected { host } => self.about_host(at, host, Detail::Verbose, Tone::Dim, "connected"),
             Fact::RunResumed { direction, by } => self.run_resumed((event, summary), *direction, by),
             Fact::StepResumed { host, step, undo, .. } => {
-                let kind = if *undo { StepKind::Undo } else { StepKind::Run };
-                self.about_step(at, (host, step, kind), Tone::Dim, "taken up again")
+                self.about_step(at, (host, step, kind_of(*undo)), Tone::Dim, "taken up again")
             }
             Fact::StepDecided { host, step, decision } => {
                 self.about_step(at, (host, step, StepKind::Run), Tone::Warning, decision.describe())
@@ -314,12 +316,32 @@ impl Narrator {
 
     /// What a step reported. The same from many hosts is told once.
     fn finding(&mut self, at: Timestamp, place: Place<'_>, finding: &Finding) -> Vec<String> {
-        let (host, step, kind) = place;
         let text = finding.to_string();
         let tone = finding_tone(finding);
         if finding.kind == FindingKind::Notice {
             return self.about_step(at, place, tone, &text);
         }
+        self.step_trouble(at, place, tone, text)
+    }
+
+    fn watch_started(&self, at: Timestamp, (phase, batch): (&PhaseName, usize), millis: u64) -> Vec<String> {
+        let time = duration(Duration::from_millis(millis));
+        self.heading(at, Detail::Normal, &format!("phase {phase}, batch {batch} soaks for {time}, watched"))
+    }
+
+    fn watch_failed(
+        &mut self,
+        at: Timestamp,
+        (host, step): (&HostLabel, &StepPath),
+        outcome: &StepOutcome,
+        (failures, limit): (u32, u32),
+    ) -> Vec<String> {
+        let text = format!("watch: {} ({failures} of {limit})", printable(outcome.describe().as_bytes()));
+        self.step_trouble(at, (host, step, StepKind::Run), Tone::Warning, text)
+    }
+
+    /// Holds back one line about a step.
+    fn step_trouble(&mut self, at: Timestamp, (host, step, kind): Place<'_>, tone: Tone, text: String) -> Vec<String> {
         let step = Some((step.clone(), kind));
         let cause = Cause { step, text: without_own(&self.agenda, host, &text), hints: Vec::new() };
         self.troubles.add(at, host, cause, Trouble { tone, text, took: None, command: None, lines: Vec::new() });
@@ -374,4 +396,8 @@ impl Narrator {
         let step_width = self.step_width;
         format!("{host:host_width$} {mark} {step:step_width$} {mark} ")
     }
+}
+
+fn kind_of(undo: bool) -> StepKind {
+    if undo { StepKind::Undo } else { StepKind::Run }
 }

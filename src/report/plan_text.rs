@@ -35,8 +35,8 @@ fn heading(plan: &Plan, phase: &PlanPhase) -> String {
         (true, _) => format!("once, on {}", batches.concat()),
         (false, [all]) => format!("on {all}"),
         (false, many) => {
-            let soak =
-                if phase.soak.is_zero() { String::new() } else { format!(", {} s between", phase.soak.as_secs()) };
+            let soak = phase.soak_after(false);
+            let soak = if soak.is_zero() { String::new() } else { format!(", {} s between", soak.as_secs()) };
             format!("rolling: {}{soak}", many.join(", then "))
         }
     };
@@ -54,6 +54,10 @@ fn add_step<'p>(
     limits.extend(step.timeout.map(|limit| format!("at most {} s", limit.as_secs())));
     limits.extend(step.idle_timeout.map(|limit| format!("silent at most {} s", limit.as_secs())));
     limits.extend(step.retry.map(|retry| format!("{} more attempts, {} s apart", retry.times, retry.delay.as_secs())));
+    limits.extend(step.watch.map(|watch| {
+        let times = if watch.failures == 1 { "once".to_owned() } else { format!("{} times in a row", watch.failures) };
+        format!("watched every {} s while a batch soaks, may not fail {times}", watch.every.as_secs_f64())
+    }));
     limits.extend(step.register.as_ref().map(|name| format!("its output becomes {{{{{name}}}}}")));
     let limits = if limits.is_empty() { String::new() } else { format!(" ({})", limits.join(", ")) };
     let _ = writeln!(out, "  {}{limits}", step.path);
@@ -69,12 +73,11 @@ fn add_step<'p>(
         if !one {
             let _ = writeln!(out, "    on {}:", names(plan, hosts));
         }
-        match shown.get(&text).filter(|_| text.lines().count() > LONG) {
-            Some(earlier) => _ = writeln!(out, "    as {earlier}"),
-            None => {
-                out.push_str(&text);
-                shown.insert(text, &step.path);
-            }
+        if let Some(earlier) = shown.get(&text).filter(|_| text.lines().count() > LONG) {
+            let _ = writeln!(out, "    as {earlier}");
+        } else {
+            out.push_str(&text);
+            shown.insert(text, &step.path);
         }
     }
 }

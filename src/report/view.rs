@@ -16,7 +16,7 @@ use super::words::{counted, interrupt_in_words, sites_and_task};
 use crate::model::run::agenda::{Agenda, Progress};
 use crate::model::run::event::Direction;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
-use crate::model::run::summary::{HostSummary, StepKind, Summary, elapsed};
+use crate::model::run::summary::{HostSummary, PhaseSummary, StepKind, Summary, elapsed};
 use crate::model::text::name::{PhaseName, StepPath};
 use crate::model::text::printable::{one_line, printable, printable_line};
 
@@ -132,7 +132,9 @@ impl Scene<'_> {
     /// Is the run between two batches? Without a soak time, the next one starts at the same moment.
     fn soaks(&self) -> bool {
         let last = self.summary.phases.last();
-        last.is_some_and(|phase| phase.finished == phase.batch && (1..phase.batches).contains(&phase.batch))
+        let more = |phase: &PhaseSummary| (1..phase.batches).contains(&phase.batch) || phase.watched == phase.batch;
+        last.is_some_and(|phase| phase.batch > 0 && phase.finished == phase.batch && more(phase))
+            && self.summary.finished.is_none()
             && !self.goes_back()
     }
 }

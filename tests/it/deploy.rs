@@ -31,6 +31,7 @@ mod steps;
 mod taking;
 mod undo;
 mod values;
+mod watch;
 
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;

@@ -15,7 +15,7 @@ use crate::model::plan::host_list;
 use crate::model::plan::host_set;
 pub use crate::model::plan::index::{HostIndex, StepIndex};
 pub use crate::model::plan::plan_host::PlanHost;
-pub use crate::model::plan::step::{Guard, PlanStep, Retry};
+pub use crate::model::plan::step::{Guard, PlanStep, Retry, Watch};
 use crate::model::plan::values::Values;
 use crate::model::text::name::{FindingName, PhaseName, SiteName, StepPath, VarName};
 
@@ -131,6 +131,7 @@ impl Plan {
         self.max_failures >= self.hosts.len()
             && self.proves.is_empty()
             && self.phases.len() == 1
+            && !self.phases.iter().any(PlanPhase::is_watched)
             && self.steps().all(|(.., step)| step.undo.is_none())
     }
 }
@@ -189,4 +190,27 @@ pub struct PlanPhase {
     pub soak: Duration,
     /// In order, on each host on its own.
     pub steps: Vec<PlanStep>,
+}
+
+impl PlanPhase {
+    pub fn is_watched(&self) -> bool {
+        self.steps.iter().any(|step| step.watch.is_some())
+    }
+
+    pub fn is_watched_on(&self, host: HostIndex) -> bool {
+        self.steps.iter().any(|step| step.watch.is_some() && step.runs_on(host))
+    }
+
+    pub fn has(&self, host: HostIndex) -> bool {
+        self.batches.iter().flatten().any(|of| *of == host)
+    }
+
+    /// How long the rollout soaks after a batch. The last one soaks only where it is watched, and a watch gets the time that it needs.
+    pub fn soak_after(&self, is_last: bool) -> Duration {
+        match self.steps.iter().filter_map(|step| step.watch).map(Watch::shortest).max() {
+            Some(shortest) => self.soak.max(shortest),
+            None if is_last => Duration::ZERO,
+            None => self.soak,
+        }
+    }
 }

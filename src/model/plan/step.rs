@@ -63,6 +63,9 @@ pub struct PlanStep {
     pub read_only: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub secret_output: bool,
+    /// It is repeated on the hosts that were rolled, while a batch soaks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
 }
 
 impl PlanStep {
@@ -85,6 +88,7 @@ impl PlanStep {
             durable: true,
             read_only: false,
             secret_output: false,
+            watch: None,
         }
     }
 
@@ -127,6 +131,23 @@ pub struct Retry {
     pub times: u32,
     /// Pause before each.
     pub delay: Duration,
+}
+
+/// How a step is repeated while a batch soaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Watch {
+    /// From the beginning of one attempt to that of the next.
+    pub every: Duration,
+    /// So many in a row are a failure of the host.
+    pub failures: u32,
+}
+
+impl Watch {
+    /// The shortest soak in which it can find out that a host has failed.
+    pub fn shortest(self) -> Duration {
+        self.every.saturating_mul(self.failures.saturating_add(1))
+    }
 }
 
 /// A command that decides whether a step has anything to do.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::model::config::diagnostic::{Place, Source};
 pub use crate::model::config::setting::Spanned;
 use crate::model::inventory::inventory::{Share, Stage};
-use crate::model::plan::plan::{Guard, OnFailure, Retry};
+use crate::model::plan::plan::{Guard, OnFailure, Retry, Watch};
 use crate::model::recipe::files::RecipeFile;
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{NameError, PhaseName, RecipeName, RoleName, StepName, TaskName, VarName};
@@ -195,6 +195,8 @@ pub struct Step {
     pub read_only: bool,
     /// Its output is neither shown nor recorded.
     pub secret_output: bool,
+    /// It is repeated while a batch soaks; only of one that is read-only.
+    pub watch: Option<Watch>,
     /// What it leaves in force until it is undone or ended, in human words.
     pub in_force: Option<String>,
     /// The steps, of whatever task, whose effect this one takes away again.

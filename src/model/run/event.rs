@@ -209,6 +209,23 @@ pub enum Fact {
         /// Number of the batch, from 1.
         batch: usize,
     },
+    /// The rollout soaks after a batch, and hosts that were rolled are watched.
+    WatchStarted {
+        phase: PhaseName,
+        /// Number of the batch, from 1.
+        batch: usize,
+        millis: u64,
+    },
+    /// A watched step failed. After `limit` failures in a row the step has failed, which is the next event.
+    WatchFailed {
+        host: HostLabel,
+        step: StepPath,
+        outcome: StepOutcome,
+        /// How often in a row.
+        failures: u32,
+        /// How often is too often.
+        limit: u32,
+    },
     /// Failures passed the budget, or an interrupt came: nothing new starts, and what was done is being undone or held.
     RolloutStopped {
         reason: String,
@@ -368,6 +385,7 @@ impl Fact {
             | Self::UndoPlanned { host, .. }
             | Self::Output { host, .. }
             | Self::FindingReported { host, .. }
+            | Self::WatchFailed { host, .. }
             | Self::StepFinished { host, .. }
             | Self::Registered { host, .. }
             | Self::ConnectionLost { host, .. }
@@ -379,6 +397,7 @@ impl Fact {
             | Self::PhaseStarted { .. }
             | Self::BatchStarted { .. }
             | Self::BatchFinished { .. }
+            | Self::WatchStarted { .. }
             | Self::RolloutStopped { .. }
             | Self::Interrupted { .. }
             | Self::AcceptUnused { .. }

@@ -206,12 +206,15 @@ impl HostSummary {
             }
             // Nothing ran.
             Fact::UndoPlanned { .. }
+            // What follows from it is told as the end of the step.
+            | Fact::WatchFailed { .. }
             // Not about a host: `Summary::apply` keeps each of them.
             | Fact::RunStarted { .. }
             | Fact::RunResumed { .. }
             | Fact::PhaseStarted { .. }
             | Fact::BatchStarted { .. }
             | Fact::BatchFinished { .. }
+            | Fact::WatchStarted { .. }
             | Fact::RolloutStopped { .. }
             | Fact::Interrupted { .. }
             | Fact::AcceptUnused { .. }

@@ -200,6 +200,8 @@ fn past_fact(fact: &Fact, at: impl Fn(&StepPath) -> Option<StepIndex>) -> Option
         | Fact::Reattached { .. }
         | Fact::HostFinished { .. }
         | Fact::BatchFinished { .. }
+        | Fact::WatchStarted { .. }
+        | Fact::WatchFailed { .. }
         | Fact::RolloutStopped { .. }
         | Fact::Interrupted { .. }
         | Fact::AcceptUnused { .. }

@@ -20,6 +20,9 @@
 //!   far as they can without it, and then the run waits, locked, for `fleet resume`. The same holds for a step of a resumed run whose
 //!   outcome cannot be found out: the operator is there, and decides. In a run that nobody looks at, an unknown step is a failure.
 //! * Before a step or an undo whose outcome is unknown is run again, or undone, it is watched once more: nothing is done beside what may run.
+//! * A watched phase soaks after each batch, also after the last one, and its hosts settle only when it is over: until then each of them may
+//!   fail. Rejected: to run each repetition as an attempt of its own. Every one would be announced on the disk, and take a step's place in
+//!   the width; so the engine repeats, and tells one failure. A resumed run soaks once more after the last batch that was rolled.
 //! * What a host has begun of a later phase than that of the others is watched when they come to it: it may have to run again then.
 //! * `fleet resume` runs an undo again that failed. Rejected: only `fleet undo` does. Whoever resumes a run that goes back wants it back.
 //! * A host that the operator gives up counts as one that could not be reached: its steps stay as they are, the budget decides for the
@@ -33,6 +36,7 @@ mod connect;
 mod forward;
 mod remember;
 mod resume;
+mod soak;
 mod unwind;
 
 #[cfg(test)]
@@ -59,6 +63,8 @@ enum Activity {
     /// Waiting for another attempt.
     Pausing(StepIndex, u32),
     Undoing(StepIndex),
+    /// Its watched steps are repeated, while the rollout soaks.
+    Watched,
 }
 
 /// Something that an earlier controller announced, and did not see the end of; or what a person wants to be done again.
@@ -178,7 +184,7 @@ enum Mode {
     Gathering,
     /// A batch is running.
     Rolling,
-    /// Between two batches.
+    /// After a batch: between it and the next one, or the end of a watched phase.
     Soaking,
     /// Nothing new starts; what runs comes to its end.
     Draining,
@@ -188,14 +194,17 @@ enum Mode {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each may be true with any other")]
 pub struct Scheduler {
     plan: Arc<Plan>,
     hosts: Vec<HostState>,
     mode: Mode,
     phase: usize,
     batch: usize,
-    /// Hosts of the current batch, or of the phase that is being undone, that are not through.
+    /// Hosts of the current batch, or of the phase that is being undone, that are not through; while the rollout soaks, those that are watched.
     open: usize,
+    /// The soak's time is over.
+    soaked: bool,
     /// Hosts that can go on with a step or an undo.
     ready: VecDeque<HostIndex>,
     /// Hosts that wait for their connection attempt.
@@ -227,6 +236,7 @@ impl Scheduler {
             phase: 0,
             batch: 0,
             open: 0,
+            soaked: false,
             ready: VecDeque::new(),
             unconnected: (0..count).map(HostIndex).collect(),
             pending: count,
@@ -263,8 +273,9 @@ impl Scheduler {
                     self.ready.push_back(host);
                 }
                 Input::UndoEnded(host, outcome) => self.on_undo_ended(host, &outcome),
-                Input::SoakOver if self.mode == Mode::Soaking => self.start_batch(),
+                Input::SoakOver if self.mode == Mode::Soaking => self.on_soaked(),
                 Input::RetryDue(_) | Input::SoakOver => {}
+                Input::WatchEnded(host, failed) => self.on_watch_ended(host, failed),
                 Input::Interrupt => self.on_interrupt(),
                 Input::LetGo => self.let_go(),
             }
@@ -314,7 +325,8 @@ impl Scheduler {
     /// Starts what can be started, and turns round when the last running step has ended.
     fn pump(&mut self) {
         self.start_ready();
-        if self.mode == Mode::Draining && self.active == 0 && self.unconnected.is_empty() {
+        let is_watched = self.hosts.iter().any(|state| state.activity == Activity::Watched);
+        if self.mode == Mode::Draining && self.active == 0 && !is_watched && self.unconnected.is_empty() {
             self.begin_unwinding();
             self.start_ready();
         }
@@ -326,12 +338,11 @@ impl Scheduler {
     fn start_ready(&mut self) {
         while self.active < self.plan.parallel.max(1) {
             if let Some(host) = self.ready.pop_front() {
+                let dropped = self.host(host).dropped.is_some();
                 match self.mode {
                     Mode::Unwinding(phase) => self.undo_next(host, phase),
-                    Mode::Rolling => match self.host(host).dropped {
-                        Some(_) => self.undo_next(host, self.phase),
-                        None => self.run_next(host),
-                    },
+                    Mode::Rolling | Mode::Soaking if dropped => self.undo_next(host, self.phase),
+                    Mode::Rolling => self.run_next(host),
                     Mode::Draining => self.watch_again(host),
                     Mode::Gathering | Mode::Soaking | Mode::Finished => {}
                 }
@@ -394,5 +405,6 @@ impl Scheduler {
             }
         }
         self.actions.push(Action::RolloutStopped(reason));
+        self.end_all(|activity| activity == Activity::Watched);
     }
 }

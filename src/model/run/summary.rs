@@ -55,6 +55,8 @@ pub struct PhaseSummary {
     pub hosts: Vec<HostLabel>,
     /// How many batches are through.
     pub finished: usize,
+    /// The batch after which hosts were watched last; 0 when none was.
+    pub watched: usize,
 }
 
 impl Summary {
@@ -84,6 +86,7 @@ impl Summary {
                 phase.finished = phase.finished.max(*batch);
                 phase.batches = phase.batches.max(*batch);
             }
+            Fact::WatchStarted { phase, batch, .. } => self.phase_mut(phase).watched = *batch,
             Fact::RunResumed { direction, .. } => {
                 self.resumed = Some(*direction);
                 self.finished = None;
@@ -183,7 +186,7 @@ impl Summary {
 
 impl PhaseSummary {
     fn new(name: &PhaseName, batches: usize) -> Self {
-        Self { name: name.clone(), batches, batch: 0, hosts: Vec::new(), finished: 0 }
+        Self { name: name.clone(), batches, batch: 0, hosts: Vec::new(), finished: 0, watched: 0 }
     }
 }
 

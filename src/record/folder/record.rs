@@ -185,6 +185,10 @@ impl FolderRecord {
                 ("-", format!("{}{}", outcome.describe(), reason.unwrap_or_default()))
             }
             Fact::FindingReported { step, finding, .. } => return log.say(at, step.as_str(), &finding.to_string()),
+            Fact::WatchFailed { step, outcome, failures, limit, .. } => {
+                let outcome = one_line(&outcome.describe());
+                return log.say(at, step.as_str(), &format!("watch: {outcome} ({failures} of {limit})"));
+            }
             Fact::HostGivenUp { by, .. } => return log.say(at, "-", &format!("given up by {}", one_line(by))),
             Fact::Connected { .. } => return log.say(at, "-", "connected"),
             Fact::Reattached { .. } => return log.say(at, "-", "connected again"),
@@ -204,6 +208,7 @@ impl FolderRecord {
             | Fact::PhaseStarted { .. }
             | Fact::BatchStarted { .. }
             | Fact::BatchFinished { .. }
+            | Fact::WatchStarted { .. }
             | Fact::RolloutStopped { .. }
             | Fact::Interrupted { .. }
             | Fact::AcceptUnused { .. }
@@ -294,6 +299,8 @@ fn must_last(fact: &Fact) -> bool {
         | Fact::LockReleased { .. }
         | Fact::LessPromised { .. }
         | Fact::BatchFinished { .. }
+        | Fact::WatchStarted { .. }
+        | Fact::WatchFailed { .. }
         | Fact::RolloutStopped { .. }
         | Fact::Interrupted { .. }
         | Fact::AcceptUnused { .. }

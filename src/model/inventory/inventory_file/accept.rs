@@ -41,7 +41,7 @@ fn refuse_unquoted(item: &Item<'_>, name: &str) {
     }
 }
 
-/// All of a dotted key, where it stands at the beginning of its line; else the last part.
+/// All of a dotted key, where it begins its line; else the last part.
 fn whole_key(item: &Item<'_>) -> Range<usize> {
     let Range { start, end } = item.key_span.clone();
     let before = item.document.source.text.get(..start).unwrap_or_default();

@@ -349,6 +349,7 @@ impl<'a> Builder<'a> {
             durable: step.durable,
             read_only: step.read_only,
             secret_output: step.secret_output,
+            watch: step.watch,
             ..PlanStep::new(flat.path.clone(), hosts)
         }
     }

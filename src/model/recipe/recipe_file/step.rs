@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Reader, plain, surroundings, template};
 use crate::model::config::document::{Item, Table};
-use crate::model::plan::plan::Retry;
+use crate::model::plan::plan::{Retry, Watch};
 use crate::model::recipe::files::inside;
 use crate::model::recipe::recipe::{Action, Spanned, Step, StepGuard, Text, settable};
 use crate::model::recipe::template::{Language, Template};
@@ -19,8 +19,14 @@ const MOST_RETRIES: u32 = 1000;
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// What a step that is only an `undo` cannot have.
-const NEED_RUN: [&str; 9] =
-    ["unless", "only-if", "register", "retry", "idempotent", "read-only", "ends", "in-force", "durable"];
+const NEED_RUN: [&str; 10] =
+    ["unless", "only-if", "register", "retry", "idempotent", "read-only", "ends", "in-force", "durable", "watch"];
+
+/// Failures in a row that fail the host, when the watch does not say.
+const WATCH_FAILURES: u32 = 2;
+
+/// The most that it may say.
+const MAX_WATCH_FAILURES: u32 = 1000;
 
 /// What a step that runs where fleet runs cannot have.
 const NOT_LOCAL: [&str; 7] = ["undo", "as", "durable", "in-force", "ends", "unless", "only-if"];
@@ -79,6 +85,14 @@ impl<'a> Reader<'a> {
         if let (Some(key), true) = (table.item("in-force"), read_only) {
             key.tell_key("a step that is `read-only` leaves nothing in force", "leave out one of the two");
         }
+        let watch = table.item("watch");
+        if let (Some(watch), false) = (&watch, read_only || only_undo) {
+            watch.tell_key(
+                "`watch` is only for steps that change nothing",
+                "add `read-only = true` if this one does not",
+            );
+        }
+        let watch = watch.and_then(|watch| read_watch(&watch));
         let durable = table.boolean("durable").is_none_or(|durable| durable.value) && !is_local;
         let secret_output = table.boolean("secret-output").is_some_and(|secret| secret.value);
         table.finish();
@@ -99,6 +113,7 @@ impl<'a> Reader<'a> {
             durable,
             read_only,
             secret_output,
+            watch,
             in_force,
             ends,
             place: self.document.place(span),
@@ -187,4 +202,17 @@ fn read_retry(item: &Item<'_>) -> Option<Retry> {
     let delay = table.item("delay").and_then(|item| item.duration());
     table.finish();
     Some(Retry { times: count?, delay: delay.map_or(RETRY_DELAY, |delay| delay.value) })
+}
+
+/// `watch = { every = "5s", failures = 2 }`.
+fn read_watch(item: &Item<'_>) -> Option<Watch> {
+    let table = item.table()?;
+    let every = table.item("every").and_then(|item| item.limit());
+    table.missing("every");
+    let failures = table.item("failures").map(|item| match item.integer::<u32>() {
+        Some(failures) if (1..=MAX_WATCH_FAILURES).contains(&failures) => Some(failures),
+        _ => item.expected_value(&format!("a number of failures in a row, 1 to {MAX_WATCH_FAILURES}")),
+    });
+    table.finish();
+    Some(Watch { every: every?.value, failures: failures.unwrap_or(Some(WATCH_FAILURES))? })
 }

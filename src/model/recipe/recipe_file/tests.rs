@@ -1,6 +1,7 @@
 mod effects;
 mod only_undo;
 mod proves;
+mod watch;
 
 use proptest::prelude::*;
 

@@ -23,6 +23,8 @@ pub enum Input {
     RetryDue(HostIndex),
     UndoEnded(HostIndex, StepOutcome),
     SoakOver,
+    /// The host is not watched any more. With the step that failed too often in a row, and how it ended last.
+    WatchEnded(HostIndex, Option<(StepIndex, StepOutcome)>),
     /// The operator pressed Ctrl-C, or asked in another way.
     Interrupt,
     /// Nothing can be written down any more, so nothing new may start: what runs is let go of.
@@ -42,8 +44,15 @@ pub enum Action {
     Undo(HostIndex, StepIndex, u32),
     /// Watch an attempt of an undo that an earlier controller may have started; start it only if it was not.
     WatchUndo(HostIndex, StepIndex, u32),
-    /// End what is running on the host: its connection attempt or its step.
+    /// End what is running on the host: its connection attempt, its step or its watch.
     End(HostIndex),
+    /// Tell that hosts are watched after a batch: phase, batch, both from 0, and for how long.
+    WatchStarted(usize, usize, Duration),
+    /// Repeat the watched steps of the phase on the host, until one has failed too often or [`Self::EndWatch`] comes, then say
+    /// [`Input::WatchEnded`]. A connection that is lost is no failure.
+    StartWatch(HostIndex, usize),
+    /// Stop watching the host as soon as no watched step has failed last.
+    EndWatch(HostIndex),
     /// Pause, then say [`Input::SoakOver`].
     Soak(Duration),
     PhaseStarted(usize),

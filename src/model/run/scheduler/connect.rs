@@ -15,7 +15,12 @@ impl Scheduler {
         match self.mode {
             Mode::Gathering => self.begin_when_safe(),
             Mode::Rolling if self.counts_in_batch(host) => self.ready.push_back(host),
-            Mode::Rolling | Mode::Soaking => self.settle_if_through(host),
+            Mode::Soaking => {
+                if !self.start_watch(host) {
+                    self.settle_if_through(host);
+                }
+            }
+            Mode::Rolling => self.settle_if_through(host),
             Mode::Draining => self.watch_again(host),
             Mode::Unwinding(_) | Mode::Finished => {}
         }

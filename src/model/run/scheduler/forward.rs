@@ -24,13 +24,14 @@ impl Scheduler {
     }
 
     pub(super) fn start_batch(&mut self) {
-        self.mode = Mode::Rolling;
         // After the last batch the next phase begins.
         let Some(batch) = self.current_phase().and_then(|p| p.batches.get(self.batch)).cloned() else {
-            self.phase += 1;
+            self.end_phase();
+            self.mode = Mode::Rolling;
             self.start_phase();
             return;
         };
+        self.mode = Mode::Rolling;
         self.actions.push(Action::BatchStarted(self.phase, self.batch));
         self.open = 0;
         self.hosts.iter_mut().for_each(|state| state.stuck = false);
@@ -62,22 +63,18 @@ impl Scheduler {
     /// A host is through the current batch, or dropped out of it.
     pub(super) fn leave_batch(&mut self) {
         self.open = self.open.saturating_sub(1);
-        if self.open == 0 {
-            self.end_batch();
+        match self.mode {
+            Mode::Soaking if self.open == 0 && self.soaked => self.start_batch(),
+            Mode::Soaking => {}
+            _ if self.open == 0 => self.end_batch(),
+            _ => {}
         }
     }
 
     pub(super) fn end_batch(&mut self) {
         self.actions.push(Action::BatchFinished(self.phase, self.batch));
         self.batch += 1;
-        let next = self.current_phase().filter(|p| self.batch < p.batches.len());
-        match next.map(|p| p.soak).filter(|soak| !soak.is_zero()) {
-            Some(soak) => {
-                self.mode = Mode::Soaking;
-                self.actions.push(Action::Soak(soak));
-            }
-            None => self.start_batch(),
-        }
+        self.soak();
     }
 
     pub(super) fn run_next(&mut self, host: HostIndex) {
@@ -163,9 +160,14 @@ impl Scheduler {
             self.actions.push(Action::Retry(host, retry.delay));
             return;
         }
+        self.on_failed(host, at, outcome);
+    }
+
+    /// A step has failed for good, or a watched one too often.
+    pub(super) fn on_failed(&mut self, host: HostIndex, at: StepIndex, outcome: &StepOutcome) {
         let path = self.plan.step(at).map(|s| s.path.to_string()).unwrap_or_default();
         let reason = outcome.reason(Cause::Step, &path);
-        let stopped = self.mode != Mode::Rolling;
+        let stopped = !matches!(self.mode, Mode::Rolling | Mode::Soaking);
         let state = self.host(host);
         state.reason = Some(reason.clone());
         state.fail_in(at.phase);

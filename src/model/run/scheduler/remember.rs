@@ -100,6 +100,8 @@ impl Scheduler {
         } else if let (true, Some(Again::Watch(_, attempt))) = (retrying, again) {
             state.again = Some(Again::Rerun(at, attempt + 1));
         } else {
+            // One that was watched had succeeded before.
+            state.finished.remove(&at);
             state.reason = Some(outcome.reason(Cause::Step, path));
             state.fail_in(at.phase);
             if let StepOutcome::Unknown { .. } = outcome {

@@ -136,6 +136,11 @@ impl Scheduler {
             };
             batches.find(|(_, batch)| batch.iter().any(open)).map(|(batch, _)| (phase, batch))
         });
+        if let Some((phase, batch)) = self.unsoaked(begun) {
+            (self.phase, self.batch) = (phase, batch);
+            self.actions.push(Action::PhaseStarted(phase));
+            return self.soak();
+        }
         match begun {
             Some((phase, batch)) => {
                 (self.phase, self.batch) = (phase, batch);

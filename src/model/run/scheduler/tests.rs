@@ -6,6 +6,7 @@ mod random;
 mod resumed;
 mod rules;
 mod undos;
+mod watch;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use crate::model::inventory::ssh::Endpoint;
 use crate::model::plan::blob::Blobs;
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::operation::Operation;
-use crate::model::plan::plan::{OnFailure, PLAN_VERSION, PlanHost, PlanStep, Retry};
+use crate::model::plan::plan::{OnFailure, PLAN_VERSION, PlanHost, PlanStep, Retry, Watch};
 use crate::model::plan::values::Values;
 use crate::model::recipe::template::Template;
 use crate::model::run::outcome::StepOutcome;
@@ -185,6 +186,14 @@ impl Play {
                 log.push("soak".to_owned());
                 inputs.push_back(Input::SoakOver);
             }
+            Action::StartWatch(h, phase) => {
+                log.push(format!("{}:watch", h.0));
+                let step = self.plan.phases[phase].steps.iter().position(|step| step.watch.is_some()).unwrap();
+                if let Some(outcome) = self.steps.get(&(h.0, "watch")) {
+                    inputs.push_back(Input::WatchEnded(h, Some((StepIndex { phase, step }, outcome.clone()))));
+                }
+            }
+            Action::EndWatch(h) | Action::End(h) => inputs.push_back(Input::WatchEnded(h, None)),
             Action::RolloutStopped(reason) => log.push(format!("stopped: {reason}")),
             Action::Settle(s) => {
                 let paths: Vec<_> = s.in_force.iter().map(ToString::to_string).collect();
@@ -198,8 +207,8 @@ impl Play {
             Action::PhaseStarted(_)
             | Action::BatchStarted(..)
             | Action::BatchFinished(..)
+            | Action::WatchStarted(..)
             | Action::Interrupted(_)
-            | Action::End(_)
             | Action::Finish => {}
         }
     }

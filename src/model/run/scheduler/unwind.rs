@@ -117,8 +117,8 @@ impl Scheduler {
                 done.undone = !runs_again;
             }
             match self.mode {
-                Mode::Rolling | Mode::Unwinding(_) => self.ready.push_back(host),
-                Mode::Gathering | Mode::Soaking | Mode::Draining | Mode::Finished => {}
+                Mode::Rolling | Mode::Soaking | Mode::Unwinding(_) => self.ready.push_back(host),
+                Mode::Gathering | Mode::Draining | Mode::Finished => {}
             }
             return;
         }
@@ -131,8 +131,8 @@ impl Scheduler {
             _ => HostOutcome::Held,
         });
         match self.mode {
-            Mode::Rolling | Mode::Unwinding(_) => self.leave_undo(host),
-            Mode::Gathering | Mode::Soaking | Mode::Draining | Mode::Finished => {}
+            Mode::Rolling | Mode::Soaking | Mode::Unwinding(_) => self.leave_undo(host),
+            Mode::Gathering | Mode::Draining | Mode::Finished => {}
         }
     }
 
@@ -151,6 +151,7 @@ impl Scheduler {
     /// Whatever is running goes on without us.
     pub(super) fn let_go(&mut self) {
         self.suspended = true;
+        self.end_all(|activity| activity == Activity::Watched);
         for host in self.hosts() {
             let at = match self.host(host).activity {
                 Activity::Running(at, _) => {
@@ -158,7 +159,9 @@ impl Scheduler {
                     at
                 }
                 Activity::Undoing(at) => at,
-                Activity::Away | Activity::Connecting | Activity::Idle | Activity::Pausing(..) => continue,
+                Activity::Away | Activity::Connecting | Activity::Idle | Activity::Pausing(..) | Activity::Watched => {
+                    continue;
+                }
             };
             let path = self.plan.step(at).map(|s| s.path.to_string()).unwrap_or_default();
             let durable = self.plan.step(at).is_some_and(|step| step.durable);
@@ -220,6 +223,10 @@ impl Scheduler {
     }
 
     fn comes_later(&self, host: HostIndex) -> bool {
+        // Until its phase is over, it may fail.
+        if self.current_phase().is_some_and(|phase| phase.is_watched() && phase.has(host)) {
+            return true;
+        }
         // While the rollout soaks, the current batch is the one that has not begun.
         let begun = (self.phase, self.batch + usize::from(self.mode != Mode::Soaking));
         let rest = self.plan.phases.iter().enumerate().skip(self.phase);

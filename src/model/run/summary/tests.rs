@@ -278,6 +278,14 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         (hosts(), steps()).prop_map(|(host, step)| Fact::UndoPlanned { host, step }),
         (hosts(), steps(), any::<bool>(), any_finding())
             .prop_map(|(host, step, undo, finding)| Fact::FindingReported { host, step, undo, finding }),
+        (phases(), any::<usize>(), any::<u64>()).prop_map(|(phase, batch, millis)| Fact::WatchStarted {
+            phase,
+            batch,
+            millis
+        }),
+        (hosts(), steps(), any_step_outcome(), any::<u32>()).prop_map(|(host, step, outcome, failures)| {
+            Fact::WatchFailed { host, step, outcome, failures, limit: 2 }
+        }),
         Just(Fact::AcceptUnused { names: vec![FindingName::parse("a.b").unwrap()] }),
         (hosts(), steps(), streams, any::<Vec<u8>>()).prop_map(|(host, step, stream, data)| Fact::Output {
             host,

@@ -51,6 +51,7 @@ impl World {
 
     /// What runs on the host is to end.
     pub fn end(&mut self, h: HostIndex, c: &mut Controller) {
+        c.end_watch(h);
         let open = self.hosts[h.0].open;
         let ended = self.dice.one_in(2);
         for input in c.waiting.iter_mut().filter(|_| ended) {

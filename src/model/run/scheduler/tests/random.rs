@@ -5,12 +5,12 @@ use super::world::World;
 use super::*;
 use crate::model::run::event::Direction;
 
-/// A step: its form as [`phase`] reads it (`r` stands for read-only, `-` for one that ends the first), how often it is tried again, whether
+/// A step: its form as [`phase`] reads it (`r` stands for read-only, `w` for one that is watched, too, `-` for one that ends the first), how often it is tried again, whether
 /// it is durable, and the hosts that have its role.
 type AnyStep = (&'static str, Option<u32>, bool, u8);
 
 fn any_step() -> impl Strategy<Value = AnyStep> {
-    let form = prop::sample::select(vec!["", "!", "!", "?", "r", "-", "!-"]);
+    let form = prop::sample::select(vec!["", "!", "!", "?", "r", "w", "-", "!-"]);
     let again = prop::option::weighted(0.3, 0..3_u32);
     (form, again, prop::bool::weighted(0.85), prop_oneof![3 => Just(u8::MAX), 1 => any::<u8>()])
 }
@@ -30,7 +30,7 @@ fn planned(number: usize, hosts: usize, (is_once, size, soaks, steps): AnyPhase)
     let batches: Vec<&[usize]> = chosen.chunks(size).collect();
     let name = |(n, (form, ..)): (usize, &AnyStep)| match form.strip_suffix('-') {
         Some(form) => format!("s{n}{form} -p0/s0"),
-        None => format!("s{n}{}", form.trim_end_matches('r')),
+        None => format!("s{n}{}", form.trim_end_matches(['r', 'w'])),
     };
     let names: Vec<String> = steps.iter().enumerate().map(name).collect();
     let mut made = phase(&format!("p{number}"), &batches, &names.iter().map(String::as_str).collect::<Vec<_>>());
@@ -40,7 +40,8 @@ fn planned(number: usize, hosts: usize, (is_once, size, soaks, steps): AnyPhase)
         step.idempotent = again.is_some();
         step.retry = again.filter(|times| *times > 0).map(|times| Retry { times, delay: Duration::ZERO });
         step.durable = durable;
-        step.read_only = form == "r";
+        step.read_only = matches!(form, "r" | "w");
+        step.watch = (form == "w").then_some(Watch { every: Duration::from_secs(1), failures: 2 });
         if chosen.iter().any(|host| is_for(mask, *host)) {
             step.hosts = step.hosts.iter().filter(|host| is_for(mask, host.0)).collect();
         }

@@ -48,7 +48,19 @@ impl World {
                 );
                 self.check_back(*h, *at, c);
             }
-            Action::Retry(..) | Action::Soak(_) | Action::PhaseStarted(_) | Action::BatchStarted(..) => {
+            Action::StartWatch(h, phase) => {
+                assert!(!c.stopped, "{action:?} after the stop");
+                assert!(!c.busy.contains(&h.0) && !c.pausing.contains(&h.0) && !c.watched.contains(&h.0), "{action:?}");
+                let known = &self.hosts[h.0];
+                assert!(!known.out, "host {} takes no further part, and is watched", h.0);
+                let mut steps = self.steps_of(*h).filter(|at| at.phase == *phase);
+                assert!(steps.all(|at| known.finished.contains(&at)), "{action:?} before it was rolled");
+            }
+            Action::Retry(..)
+            | Action::WatchStarted(..)
+            | Action::Soak(_)
+            | Action::PhaseStarted(_)
+            | Action::BatchStarted(..) => {
                 assert!(!c.stopped, "{action:?} after the stop");
             }
             Action::RolloutStopped(_) => assert!(c.resumed || !c.stopped, "stopped twice"),
@@ -58,6 +70,7 @@ impl World {
     }
 
     fn check_free(&self, host: usize, c: &Controller) {
+        assert!(!c.watched.contains(&host), "host {host} is watched");
         assert!(!c.busy.contains(&host), "host {host} has two things to do");
         assert!(!c.pausing.contains(&host), "host {host} waits for another attempt");
         assert!(c.busy.len() < self.plan.parallel, "wider than allowed");

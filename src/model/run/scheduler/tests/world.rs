@@ -34,6 +34,8 @@ pub struct Controller {
     pub busy: BTreeSet<usize>,
     /// Between two attempts.
     pub pausing: BTreeSet<usize>,
+    /// Watched while the rollout soaks.
+    pub watched: BTreeSet<usize>,
     pub asked: BTreeSet<usize>,
     pub settled: BTreeSet<usize>,
     /// Could not take part.
@@ -51,6 +53,16 @@ pub struct Controller {
     /// Nothing can be written down any more.
     pub unwritten: bool,
     pub over: bool,
+}
+
+impl Controller {
+    /// A watch that has found nothing ends when it is told to.
+    pub fn end_watch(&mut self, h: HostIndex) {
+        let told = self.waiting.iter().any(|input| matches!(input, Input::WatchEnded(of, _) if *of == h));
+        if self.watched.contains(&h.0) && !told {
+            self.waiting.push(Input::WatchEnded(h, None));
+        }
+    }
 }
 
 impl World {
@@ -188,6 +200,16 @@ impl World {
             Input::RetryDue(h) => {
                 c.pausing.remove(&h.0);
             }
+            Input::WatchEnded(h, failed) => {
+                c.watched.remove(&h.0);
+                let Some((at, outcome)) = failed.clone() else { return };
+                let (host, step) = self.place(*h, at);
+                let fact = Fact::StepFinished { host, step, attempt: 1, outcome, retrying: false, millis: 0 };
+                if self.record(fact, c) {
+                    self.hosts[h.0].finished.remove(&at);
+                    self.hosts[h.0].fail_in(at.phase);
+                }
+            }
             Input::Start | Input::SoakOver | Input::Interrupt | Input::LetGo => {}
         }
     }
@@ -298,14 +320,26 @@ impl World {
                 c.waiting.push(Input::RetryDue(h));
             }
             Action::Soak(_) => c.waiting.push(Input::SoakOver),
+            Action::StartWatch(h, phase) => {
+                c.watched.insert(h.0);
+                if self.dice.trouble_in(6) {
+                    let step = self.plan.phases[phase].steps.iter().position(|s| s.watch.is_some() && s.runs_on(h));
+                    let at = StepIndex { phase, step: step.unwrap() };
+                    c.waiting.push(Input::WatchEnded(h, Some((at, FAILED))));
+                }
+            }
+            Action::EndWatch(h) => c.end_watch(h),
             Action::RolloutStopped(_) => {
                 c.stopped = true;
                 c.pausing.clear();
             }
             Action::Settle(settlement) => self.settle(settlement, c),
             Action::Finish => c.over = true,
-            Action::PhaseStarted(_) | Action::BatchStarted(..) | Action::BatchFinished(..) | Action::Interrupted(_) => {
-            }
+            Action::PhaseStarted(_)
+            | Action::BatchStarted(..)
+            | Action::BatchFinished(..)
+            | Action::WatchStarted(..)
+            | Action::Interrupted(_) => {}
         }
     }
 
