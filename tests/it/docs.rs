@@ -1,34 +1,65 @@
 //! The examples of the documentation, and the commented lines of the starter site, are what they say: valid.
 
+use crate::support::files;
+use crate::support::hosts::ReadyProject;
 use crate::support::project::Project;
 
 const RECIPES: &str = include_str!("../../docs/recipes.md");
 
-/// The code block that begins with this line, to its end.
-fn block(first: &str) -> &'static str {
-    let from = RECIPES.find(&format!("```toml\n{first}\n")).unwrap() + "```toml\n".len();
+/// The code block that begins with these lines, to its end.
+fn block(language: &str, first: &str) -> &'static str {
+    let fence = format!("```{language}\n");
+    let from = RECIPES.find(&format!("{fence}{first}\n")).unwrap() + fence.len();
     RECIPES[from..].split("```\n").next().unwrap()
 }
 
+/// On real hosts: a release that works, one that turns out bad when it runs, and one that is not there.
 #[test]
-fn the_example_recipe_is_valid_and_plans_as_it_is_told() {
-    let project = Project::new();
-    project.write("recipes/shop.toml", block("# recipes/shop.toml"));
-    project.write("hosts/shop.toml", block("# hosts/shop.toml"));
-    let commands = RECIPES.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
-    let outputs: Vec<_> = commands
-        .lines()
-        .map(|line| {
-            let words: Vec<_> = line.split_whitespace().skip(1).collect();
-            project.fleet(&words).expect_code(0)
-        })
-        .collect();
-    let [checked, planned, next] = outputs.as_slice() else { panic!("{commands}") };
-    assert_eq!(checked.stderr, "1 site with 2 hosts, 2 recipes: no errors\n");
-    for part in ["test -d 2026-11", "pg_restore", "sudo systemctl restart shop", "roll/switch", "roll/health"] {
-        assert!(planned.stdout.contains(part), "{part}: {}", planned.stdout);
+fn the_example_deploys_goes_back_and_refuses() {
+    let site = ReadyProject::start("recipe = \"shop\"\n[vars]\nhome = \"shop\"", &["web1", "web2"]);
+    site.write("recipes/shop.toml", block("toml", "# recipes/shop.toml"));
+    files::write(&site.root().join("recipes/shop/look.sh"), block("sh", "#!/bin/sh\n# recipes/shop/look.sh"), 0o755);
+    for (_, host) in site.hosts() {
+        let home = host.home().join("shop");
+        for (release, health) in [("2026-10", "true"), ("2026-11", "true"), ("2026-12", "false")] {
+            files::write(&home.join(release).join("health"), format!("#!/bin/sh\n{health}\n"), 0o755);
+            files::write(&home.join(release).join("migrate"), format!("#!/bin/sh\necho {release} >>data\n"), 0o755);
+        }
+        files::write(&home.join("data"), "rows\n", 0o644);
+        std::os::unix::fs::symlink("2026-10", home.join("current")).unwrap();
     }
-    assert!(next.stdout.contains("test -d 2026-12"), "{}", next.stdout);
+    let state = |host: &str| {
+        let home = site[host].home().join("shop");
+        (std::fs::read_link(home.join("current")).unwrap().display().to_string(), files::read(&home.join("data")))
+    };
+    site.fleet(&["check"]).expect_code(0);
+    site.fleet(&["mysite", "check"]).expect_code(0);
+    site.fleet(&["mysite", "deploy", "-e", "release=2026-11"]).expect_code(0);
+    let deployed = [("2026-11".to_owned(), "rows\n2026-11\n".to_owned()), ("2026-11".to_owned(), "rows\n".to_owned())];
+    assert_eq!(["web1", "web2"].map(state), deployed);
+    site.fleet(&["mysite", "deploy", "-e", "release=2026-12"]).expect_code(10);
+    assert_eq!(["web1", "web2"].map(state), deployed, "rolled back");
+    let refused = site.fleet(&["mysite", "deploy", "-e", "release=2026-13"]).expect_code(6);
+    assert!(refused.stderr.contains("there is no release 2026-13"), "{}", refused.stderr);
+    assert_eq!(["web1", "web2"].map(state), deployed);
+    // The site's file of the page is valid, too.
+    site.write("hosts/shop.toml", block("toml", "# hosts/shop.toml"));
+    site.fleet(&["shop", "deploy", "-e", "release=2026-12", "--dry-run"]).expect_code(0);
+}
+
+#[test]
+fn the_page_about_recipes_stays_short() {
+    assert!(RECIPES.split_whitespace().count() <= 2200);
+}
+
+#[test]
+fn the_example_of_inheriting_is_valid() {
+    let project = Project::new();
+    project.write("recipes/shop.toml", block("toml", "[recipe]\nextends = \"git-site\""));
+    project.write("hosts/shop.toml", "recipe = \"shop\"\n[vars]\nhome = \"/srv/shop\"\n[[host]]\nname = \"web1\"\n");
+    project.fleet(&["check"]).expect_code(0);
+    let shown = project.fleet(&["tasks", "shop", "--origin"]).expect_code(0).stdout;
+    assert!(shown.contains("step restart  [recipes/shop.toml:4]"), "{shown}");
 }
 
 /// The parser refuses keys that it does not know.
@@ -41,12 +72,13 @@ fn the_tables_name_the_keys_that_there_are() {
     };
     let values = |key: &str| match key {
         // Given already; and of each two that exclude each other, one, and what belongs to the other.
-        "name" | "script" | "only-if" | "tasks" | "step" | "read-only" | "watch" => None,
+        "name" | "script" | "local" | "only-if" | "tasks" | "step" | "read-only" | "watch" => None,
         "once" | "rolling" | "idempotent" | "durable" | "secret-output" => Some("true"),
         "retry" => Some("3"),
         "timeout" | "idle-timeout" => Some("\"1s\""),
         "env" => Some("{ A = \"b\" }"),
         "ends" => Some("[\"s\"]"),
+        "stages" => Some("[\"test\"]"),
         "on-failure" => Some("\"hold\""),
         _ => Some("\"x\""),
     };
@@ -65,7 +97,7 @@ fn the_tables_name_the_keys_that_there_are() {
         ),
     );
     project.fleet(&["check"]).expect_code(0);
-    assert_eq!(keys("key of a step | means | default").len(), 21);
+    assert_eq!(keys("key of a step | means | default").len(), 22);
 }
 
 #[test]

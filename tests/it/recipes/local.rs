@@ -79,7 +79,7 @@ run = "echo closed >>@SHARED@/journal"
     let output = site.fleet(&["mysite", "deploy"]).expect_code(10);
     assert!(output.stderr.contains("timed out"), "{}", output.stderr);
     let output = site.fleet(&["mysite", "fail"]).expect_code(10);
-    assert!(output.stderr.contains("7"), "{}", output.stderr);
+    assert!(output.stderr.contains("exit status 7"), "{}", output.stderr);
     let output = site.fleet(&["mysite", "block"]).expect_code(6);
     assert!(output.stderr.contains("7 people are logged in"), "{}", output.stderr);
     assert_eq!(site.journal(), ["reopened", "reopened"]);

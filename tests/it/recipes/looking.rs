@@ -1,6 +1,7 @@
 //! Looking before leaping: `fleet SITE check` and `status` on the hosts, the head of a dry run, the question before Production.
 
 use crate::deploy::Site;
+use crate::support::files;
 use crate::support::user::TestUser;
 
 const RECIPE: &str = r#"
@@ -74,7 +75,7 @@ fn check_tells_what_is_missing_on_the_hosts_folded_and_changes_nothing() {
     assert!(output.stderr.contains("web2 | database | there is no database"), "the recipe's own: {}", output.stderr);
     assert!(output.stderr.contains("FAILED"), "{}", output.stderr);
 
-    std::fs::write(folder.join("database"), "").unwrap();
+    files::write(&folder.join("database"), "", 0o644);
     site.fleet(&["mysite", "check"]).expect_code(0);
     let output = site.fleet(&["mysite", "status"]).expect_code(0);
     assert!(output.stdout.contains("free") && output.stderr.contains("web3 | release | release 7"), "{output:?}");
