@@ -21,12 +21,15 @@ const MASK: &[u8] = b"***";
 /// Shorter lines of a secret would mask half of all words.
 const SHORTEST: usize = 4;
 
+/// Pairs of bytes that there are.
+const PAIRS: usize = 1 << 16;
+
 #[derive(Debug, Clone, Default)]
 pub struct Masker {
     /// In order, so that looking for a thousand takes hardly longer than for one: every host of a run may have registered its own.
     secrets: BTreeSet<Vec<u8>>,
-    /// The bytes that they begin with: most places of a text are ruled out by their first.
-    firsts: Vec<u8>,
+    /// The pairs of bytes that they begin with, a bit for each: most places of a text are ruled out by theirs.
+    pairs: Vec<u64>,
 }
 
 impl Masker {
@@ -47,7 +50,12 @@ impl Masker {
     }
 
     fn insert(&mut self, bytes: Vec<u8>) {
-        self.firsts.extend(bytes.first().filter(|first| !self.firsts.contains(first)));
+        self.pairs.resize(PAIRS / 64, 0);
+        if let Some((word, bit)) = pair(&bytes)
+            && let Some(word) = self.pairs.get_mut(word)
+        {
+            *word |= bit;
+        }
         self.secrets.insert(bytes);
     }
 
@@ -74,7 +82,7 @@ impl Masker {
 
     /// The secrets with this beginning.
     fn alike<'s>(&'s self, begin: &'s [u8]) -> impl Iterator<Item = &'s Vec<u8>> {
-        let is_first = begin.first().is_some_and(|first| self.firsts.contains(first));
+        let is_first = pair(begin).is_some_and(|(word, bit)| self.pairs.get(word).is_some_and(|word| word & bit != 0));
         let from = (Bound::Included(begin), Bound::Unbounded);
         let range = is_first.then(|| self.secrets.range::<[u8], _>(from));
         range.into_iter().flatten().take_while(move |secret| secret.starts_with(begin))
@@ -98,6 +106,13 @@ impl Masker {
             places
         })
     }
+}
+
+/// The place of the first two bytes among all pairs: a word, and the bit in it.
+fn pair(bytes: &[u8]) -> Option<(usize, u64)> {
+    let [first, second, ..] = bytes else { return None };
+    let place = usize::from(u16::from_be_bytes([*first, *second]));
+    Some((place / 64, 1 << (place % 64)))
 }
 
 /// How much of a text a secret is with which it begins.
