@@ -232,7 +232,7 @@ impl<'a> Dispatcher<'a> {
         // What the site had proven before is known to who locked it first.
         let new = self.past.is_none().then(|| names.iter().filter(is_new).cloned().collect());
         let name = names.first()?.clone();
-        Some(Proven { value: values.remove(&name)?, name, also: values, new })
+        Some(Proven { value: values.remove(&name)?, name, also: values, accepted: self.summary.accepted(), new })
     }
 
     fn common_value(&self, name: &VarName) -> Option<String> {

@@ -24,7 +24,15 @@ impl Dispatcher<'_> {
         }
         let mut masked = Masked::default();
         masked.push(&report);
-        let findings = read(&masked.give(report.len(), &self.masker), &self.run.plan.accept);
+        let mut findings = read(&masked.give(report.len(), &self.masker), &self.run.plan.accept);
+        // A run without a proof to go by, such as one on Test, has the reason in the site's file alone.
+        if let Some((basis, proof)) =
+            self.run.plan.basis.as_ref().and_then(|basis| Some((basis, basis.proof.as_ref()?)))
+        {
+            for finding in &mut findings {
+                finding.limit(&proof.accepted, &basis.site);
+            }
+        }
         if let Some(reason) = refusal(&findings) {
             ended = refused(&reason, ended);
         }

@@ -76,10 +76,11 @@ impl Dispatcher<'_> {
         let succeeded = |host: &Host| matches!(&host.busy, Some(Busy::Releasing(settled)) if settled.outcome == HostOutcome::Succeeded);
         let whole = !self.summary.is_undo() && self.hosts.iter().all(succeeded);
         let proven = if whole { self.proven() } else { None };
-        let proof = proven.as_ref().map(|Proven { name, value, also, .. }| Proof {
+        let proof = proven.as_ref().map(|Proven { name, value, also, accepted, .. }| Proof {
             name: name.clone(),
             value: value.clone(),
             also: also.clone(),
+            accepted: accepted.clone(),
             run: self.run.id.clone(),
             sequence: self.sequence(),
             by: word(&self.run.by),

@@ -260,22 +260,27 @@ async fn play(plan: Plan, network: &Arc<Network>) -> (Summary, Memory) {
     play_with(plan, network, Memory::default()).await
 }
 
-async fn play_with(plan: Plan, network: &Arc<Network>, mut memory: Memory) -> (Summary, Memory) {
-    let (sender, interrupts) = mpsc::channel(4);
-    if let Some((_, slot)) = &mut memory.interrupt_at {
-        *slot = sender.clone();
-    }
-    let run = Run {
+/// A run from its beginning.
+fn run_of(plan: Plan, connector: Arc<dyn Connect>, interrupts: mpsc::Receiver<Signal>) -> Run {
+    Run {
         plan: Arc::new(plan),
         secrets: std::collections::BTreeMap::new(),
         resumed: None,
         id: RunId::parse("20260101-000000-0000").unwrap(),
         by: "me@here".to_owned(),
         project: "/".into(),
-        connector: Arc::new(Arc::clone(network)),
+        connector,
         interrupts,
         now: || Timestamp::UNIX_EPOCH,
-    };
+    }
+}
+
+async fn play_with(plan: Plan, network: &Arc<Network>, mut memory: Memory) -> (Summary, Memory) {
+    let (sender, interrupts) = mpsc::channel(4);
+    if let Some((_, slot)) = &mut memory.interrupt_at {
+        *slot = sender.clone();
+    }
+    let run = run_of(plan, Arc::new(Arc::clone(network)), interrupts);
     let summary = execute(run, &mut memory).await;
     (summary, memory)
 }

@@ -1,12 +1,13 @@
 //! A site's book, in the words of the scripts: what they are told of it, and what they tell.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::scripts::assign;
 use crate::model::plan::book::{Book, Effect, EffectChange, Proof};
 use crate::model::recipe::shell::quote;
-use crate::model::text::name::{RunId, StepName, VarName};
+use crate::model::text::name::{FindingName, RunId, StepName, VarName};
 
 impl Book {
     /// What the scripts get of it.
@@ -61,7 +62,7 @@ pub enum HostProof {
 }
 
 impl HostProof {
-    /// Reads `NOW SEQUENCE RUN VARIABLE THEN BY [NAME=VALUE ...]`, times in seconds of the host's clock.
+    /// Reads `NOW SEQUENCE RUN VARIABLE THEN BY [NAME=VALUE ...] [:BLOCK=COUNT ...]`, times in seconds of the host's clock.
     pub fn parse(line: &str) -> Option<Self> {
         let mut words = line.split(' ');
         let now: Option<u64> = words.next()?.parse().ok();
@@ -74,12 +75,17 @@ impl HostProof {
         let then: Option<u64> = words.next().and_then(|then| then.parse().ok());
         let age = now.zip(then).and_then(|(now, then)| now.checked_sub(then)).map(Duration::from_secs);
         let by = words.next().unwrap_or_default().to_owned();
-        let also = words.map(|word| {
-            let (name, value) = word.split_once('=')?;
-            Some((VarName::parse(name).ok()?, decoded(value)?))
-        });
-        let (name, also) = (VarName::parse(name).ok()?, also.collect::<Option<_>>()?);
-        Some(Self::Proven(Proof { name, value: String::new(), also, run, sequence, by, age }))
+        let (mut also, mut accepted) = (BTreeMap::new(), BTreeMap::new());
+        for word in words {
+            let (name, value) = word.rsplit_once('=')?;
+            if let Some(block) = name.strip_prefix(':') {
+                accepted.insert(FindingName::parse(block).ok()?, value.parse().ok()?);
+            } else {
+                also.insert(VarName::parse(name).ok()?, decoded(value)?);
+            }
+        }
+        let name = VarName::parse(name).ok()?;
+        Some(Self::Proven(Proof { name, value: String::new(), also, accepted, run, sequence, by, age }))
     }
 
     /// The proof that counts, of all that the hosts of a site say: that of the greatest number. One that any host knows to be withdrawn does not
@@ -96,10 +102,11 @@ impl HostProof {
     }
 }
 
-/// The further variables of a proof, in a line of the book. An older fleet takes them for a part of who it was.
+/// The further variables of a proof, and the blocks that were accepted, in a line of the book. An older fleet takes them for a part of who it was.
 pub fn words_of_others(proof: &Proof) -> String {
     let words = proof.also.iter().map(|(name, value)| format!("{name}={}", encoded(value)));
-    words.collect::<Vec<_>>().join(" ")
+    let accepted = proof.accepted.iter().map(|(name, count)| format!(":{name}={count}"));
+    words.chain(accepted).collect::<Vec<_>>().join(" ")
 }
 
 fn encoded(value: &str) -> String {
@@ -159,8 +166,9 @@ mod tests {
         let name = |name: &str| VarName::parse(name).unwrap();
         proof.also.insert(name("fixes"), "a b\n%=\u{e4}".to_owned());
         proof.also.insert(name("schema"), "9c1f".to_owned());
+        proof.accepted.insert(FindingName::parse("pr_person.initials").unwrap(), 12);
         let words = words_of_others(&proof);
-        assert_eq!(words, "fixes=a%20b%0A%25%3D%C3%A4 schema=9c1f");
+        assert_eq!(words, "fixes=a%20b%0A%25%3D%C3%A4 schema=9c1f :pr_person.initials=12");
         let line = format!("100 3 20251231-000000-00000000 revision 90 ann@desk {words}");
         assert_eq!(proven(&line), HostProof::Proven(proof));
         assert_eq!(HostProof::parse(&line.replace("%0A", "%0")), None, "damaged");

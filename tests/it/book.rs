@@ -78,6 +78,7 @@ fn proof(value: &str) -> Proof {
         name: VarName::parse("revision").unwrap(),
         value: value.to_owned(),
         also: BTreeMap::from([(VarName::parse("fixes").unwrap(), "two\nlines \\ 100%".to_owned())]),
+        accepted: std::collections::BTreeMap::new(),
         run: RunId::parse(FIRST).unwrap(),
         sequence: 7,
         by: "ann@desk".to_owned(),

@@ -144,7 +144,7 @@ fn switches_as_variables_are_yes_or_no_and_never_guessed() {
         project.run(&args, project.command(&args).env(name, value))
     };
     for yes in ["1", "true", "yes", "ON"] {
-        assert!(run("FLEET_DRY_RUN", OsStr::new(yes)).expect_code(0).stdout.starts_with("shop run\n"));
+        assert!(run("FLEET_DRY_RUN", OsStr::new(yes)).expect_code(0).stdout.starts_with("shop run: "));
     }
     let told = run("FLEET_YES", OsStr::new("maybe")).expect_code(2).stderr;
     assert!(told.contains("'--yes': `maybe` is neither yes nor no"), "{told}");

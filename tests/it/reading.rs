@@ -89,7 +89,7 @@ fn init_writes_a_project_that_is_free_of_errors() {
     let output = project.fleet(&["check"]).expect_code(0);
     assert_eq!(output.stderr, "1 site with 1 host, 1 recipe: no errors\n");
     let plan = project.fleet(&["mysite", "deploy", "--dry-run"]).expect_code(0).stdout;
-    assert!(plan.starts_with("mysite deploy\n"), "{plan}");
+    assert!(plan.starts_with("mysite deploy: 1 host (web1)\n"), "{plan}");
     // The private key and the records are not shared; the public key and the pins are.
     project.fleet(&["generate-keys"]).expect_code(0);
     project.write("keys/known_hosts", "");

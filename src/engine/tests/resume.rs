@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _};
-use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::{phase, plan, step};
+use super::{phase, plan, run_of, step};
 use crate::engine::{Observer, Resumed, Run, Unwritten, execute};
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::plan::{Guard, HostIndex, OnFailure, Plan, PlanStep, Retry};
@@ -18,7 +17,7 @@ use crate::model::run::past::Past;
 use crate::model::run::scheduler::StepIndex;
 use crate::model::run::summary::Summary;
 use crate::model::run::{cause::Cause, outcome::HostOutcome};
-use crate::model::text::name::{HostLabel, RunId, VarName};
+use crate::model::text::name::{HostLabel, VarName};
 use crate::remote::{Connect, Connecting, Entry, Exec, ExecEnd, OutputChunk, Remote, Session, StepKey};
 use crate::ssh::ConnectError;
 
@@ -160,17 +159,7 @@ async fn carry_out(plan: &Plan, past: Option<(&[Event], Direction)>, hosts: &Sha
         given_up: Vec::new(),
         recorded: Vec::new(),
     });
-    let run = Run {
-        plan: Arc::new(plan.clone()),
-        secrets: std::collections::BTreeMap::new(),
-        resumed,
-        id: RunId::parse("20260101-000000-0000").unwrap(),
-        by: "me@here".to_owned(),
-        project: "/".into(),
-        connector: Arc::new(Arc::clone(hosts)),
-        interrupts,
-        now: || Timestamp::UNIX_EPOCH,
-    };
+    let run = Run { resumed, ..run_of(plan.clone(), Arc::new(Arc::clone(hosts)), interrupts) };
     let mut memory = Memory::default();
     let summary = execute(run, &mut memory).await;
     (summary, memory.0)

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::text::name::{RunId, SiteName, StepName, UserName, VarName};
+use crate::model::text::name::{FindingName, RunId, SiteName, StepName, UserName, VarName};
 
 /// Where a site's book is on a host, and who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +59,9 @@ pub struct Proof {
     /// The others, where a task proves several.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub also: BTreeMap<VarName, String>,
+    /// The blocks that were accepted on the way, each with the greatest count that a host reported.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accepted: BTreeMap<FindingName, u64>,
     pub run: RunId,
     pub sequence: u64,
     /// Who it was, as `user@controller`.

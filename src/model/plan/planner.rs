@@ -9,6 +9,7 @@ mod build;
 mod classes;
 mod error;
 mod phases;
+mod promotion;
 mod request;
 mod variables;
 
@@ -41,7 +42,7 @@ pub const DEFAULT_PARALLEL: usize = 32;
 /// variable has no value, that is not known, and the reason is told.
 pub fn site_hosts(request: Request<'_>, single: bool) -> Result<Vec<PlanHost>, PlanError> {
     let plan = |host| {
-        let variables = Variables::of_host(request, host)?;
+        let variables = Variables::of_host_so_far(request, host)?;
         let book = bind_book(request.recipe, &variables, host)?;
         Ok(PlanHost { book, ..plan_host(request.site, host, request.overrides, request.login, single)? })
     };

@@ -307,6 +307,9 @@ pub struct Proven {
     /// The others, where the task proves several.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub also: BTreeMap<VarName, String>,
+    /// The blocks that were accepted on the way, each with the greatest count that a host reported.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accepted: BTreeMap<FindingName, u64>,
     /// Those that the site had not proven before with the same value. Not known of runs of an older fleet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new: Option<Vec<VarName>>,

@@ -10,7 +10,7 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::text::name::FindingName;
+use crate::model::text::name::{FindingName, SiteName};
 use crate::model::text::printable::{one_line, printable};
 
 /// Bytes that are read of the report of a step.
@@ -62,6 +62,21 @@ impl Finding {
     /// Does it refuse its step?
     pub fn refuses(&self) -> bool {
         self.kind == FindingKind::Block && self.accepted.is_none()
+    }
+
+    /// How many it is about, where it says so.
+    pub fn count(&self) -> Option<u64> {
+        self.details.get("values")?.parse().ok()
+    }
+
+    /// An accepted block is about no more than was accepted where the release was proven: what is more, nobody has looked at.
+    pub fn limit(&mut self, proven: &BTreeMap<FindingName, u64>, site: &SiteName) {
+        let (Some(name), Some(count), Some(_)) = (&self.name, self.count(), &self.accepted) else { return };
+        let most = proven.get(name).copied().unwrap_or_default();
+        if count > most {
+            self.accepted = None;
+            let _ = write!(self.text, " (accepted on {site}: {most})");
+        }
     }
 
     fn parse(line: &str) -> Option<Self> {

@@ -198,6 +198,7 @@ impl Script {
         let proven = proven.map(|value| Proven {
             name: VarName::parse("revision").unwrap(),
             value: value.to_owned(),
+            accepted: std::collections::BTreeMap::new(),
             also: std::collections::BTreeMap::new(),
             new: None,
         });

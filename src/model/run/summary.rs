@@ -161,6 +161,18 @@ impl Summary {
         self.hosts().flat_map(|host| host.findings.iter().map(move |reported| (&host.host, reported)))
     }
 
+    /// The blocks that the site's file accepted, each with the greatest count that a host reported.
+    pub fn accepted(&self) -> BTreeMap<FindingName, u64> {
+        let mut accepted = BTreeMap::new();
+        for (_, Reported { finding, .. }) in self.findings() {
+            if let (Some(name), Some(count), Some(_)) = (&finding.name, finding.count(), &finding.accepted) {
+                let most: &mut u64 = accepted.entry(name.clone()).or_default();
+                *most = count.max(*most);
+            }
+        }
+        accepted
+    }
+
     pub fn count(&self, outcome: HostOutcome) -> usize {
         self.hosts().filter(|host| host.outcome == Some(outcome)).count()
     }

@@ -141,3 +141,45 @@ fn a_book_of_an_older_fleet_is_read() {
     let output = site.fleet(&["mysite-test", "deploy", "-e", "release=one"]).expect_code(0);
     assert!(output.stdout.contains("proven: revision = one (as before)\n"), "{}", output.stdout);
 }
+
+/// A loss that Test did not have, or a larger one than was accepted there, is not what anybody has looked at.
+#[test]
+fn a_block_is_accepted_for_as_many_values_as_on_the_site_that_is_followed() {
+    let recipe = r#"
+[task.deploy]
+proves = "revision"
+[[task.deploy.step]]
+name = "pin"
+read-only = true
+register = "revision"
+run = "echo r7"
+[task.promote]
+[[task.promote.step]]
+name = "preview"
+read-only = true
+run = "cat @SHARED@/findings.{{fleet.site}} >>\"$FLEET_FINDINGS\""
+[[task.promote.step]]
+name = "promote"
+run = "echo {{fleet.site}} {{revision}} >>@SHARED@/journal"
+"#;
+    let accept = "[accept]\n\"person.initials\" = \"moved by fix 3\"\n";
+    let mut site = Site::start(&format!("follows = \"mysite-test\"\n{accept}"), &["web1"], recipe);
+    site.add_site("mysite-test", &format!("recipe = \"test\"\nstage = \"test\"\n{accept}"), &["test1", "test2"]);
+    let findings = |of: &str, values: &str| {
+        let text = format!("block person.initials{values} -- data would be lost\n");
+        files::write(&site.shared().join(format!("findings.{of}")), text, 0o644);
+    };
+    findings("mysite-test", " values=12");
+    site.fleet(&["mysite-test", "promote", "deploy", "-e", "revision=r7"]).expect_code(0);
+    for (values, code) in [(" values=12", 0), (" values=13", 6), ("", 0)] {
+        findings("mysite", values);
+        let output = site.fleet(&["mysite", "promote"]).expect_code(code);
+        assert_eq!(output.stderr.contains("(accepted on mysite-test: 12)"), code == 6, "{}", output.stderr);
+    }
+    assert_eq!(site.journal(), ["mysite-test r7", "mysite r7", "mysite r7"]);
+    // A proof without it: there was nothing to accept.
+    files::write(&site.shared().join("findings.mysite-test"), "", 0o644);
+    site.fleet(&["mysite-test", "promote", "deploy", "-e", "revision=r7"]).expect_code(0);
+    findings("mysite", " values=1");
+    site.fleet(&["mysite", "promote"]).expect_code(6);
+}

@@ -175,15 +175,15 @@ fn a_run_of_a_newer_fleet_is_neither_resumed_nor_undone_nor_called_finished() {
     };
     change(
         "plan.json",
-        "\"v\": 3",
         "\"v\": 4",
-        "plan.json was written by a newer fleet (format 4, this one reads up to 3)",
+        "\"v\": 5",
+        "plan.json was written by a newer fleet (format 5, this one reads up to 4)",
     );
     change(
         "plan.json",
+        "\"v\": 4",
         "\"v\": 3",
-        "\"v\": 2",
-        "plan.json was written by an older fleet (format 2, this one reads 3)\nhint: use that version of fleet",
+        "plan.json was written by an older fleet (format 3, this one reads 4)\nhint: use that version of fleet",
     );
     change("plan.json", "\"path\":", "\"upload\": \"nginx.conf\", \"path\":", "plan.json:");
     let finished = "\"event\":\"run-finished\"";

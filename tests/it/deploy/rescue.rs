@@ -240,9 +240,12 @@ fn a_host_is_not_given_up_with_a_step_that_runs_once() {
 fn a_run_that_leaves_steps_out_holds_and_says_so_before() {
     for flags in [&["--skip", "first"][..], &["--only", "work"], &["--start-at", "work"]] {
         let site = Site::start("", &["web1"], UNDO_FAILS);
-        let note = "steps are left out, so nothing is undone on failure";
+        let note = "steps are left out, so nothing is rolled back on failure";
         let plan = site.fleet(&[&["mysite", "deploy", "--dry-run"], flags].concat()).expect_code(0).stdout;
-        assert!(plan.contains(note) && plan.contains("beyond that all is held as it is"), "{plan}");
+        assert!(
+            plan.contains(note) && plan.contains("with the first, nothing is rolled back: hosts are held for a person"),
+            "{plan}"
+        );
         let output = site.fleet(&[&["mysite", "deploy", "--json"], flags].concat()).expect_code(10);
         assert_eq!(outcomes(&output), ["web1 held"]);
         assert!(output.stderr.starts_with(&format!("note: {note}")), "{}", output.stderr);

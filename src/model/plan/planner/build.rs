@@ -11,7 +11,7 @@ use super::{PlanError, Request, Variables, batches, bind_book, plan_host, width}
 use crate::model::config::diagnostic::Diagnostic;
 use crate::model::inventory::inventory::{Host, Stage};
 use crate::model::plan::blob::Blobs;
-use crate::model::plan::book::{Basis, Effect, Proof};
+use crate::model::plan::book::Effect;
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::file::PlanFile;
 use crate::model::plan::host_set::HostSet;
@@ -25,7 +25,7 @@ use crate::model::recipe::template::Template;
 use crate::model::text::name::{HostName, TaskName, UserName, VarName};
 
 pub struct Builder<'a> {
-    request: Request<'a>,
+    pub(super) request: Request<'a>,
     classes: Classes<'a>,
     /// The targeted hosts that have something to do, in the inventory's order: a [`HostIndex`] is a place here.
     hosts: Vec<(&'a Host, usize)>,
@@ -37,7 +37,7 @@ pub struct Builder<'a> {
     proves: Vec<VarName>,
     /// The variables that some task of the recipe proves, and that a command of this plan uses as they were given, and not as a step of the
     /// plan registers them; in the order of their use.
-    takes_proof: Vec<VarName>,
+    pub(super) takes_proof: Vec<VarName>,
     /// For each class that has hosts in the plan.
     variables: BTreeMap<usize, Variables>,
     used: BTreeSet<VarName>,
@@ -121,7 +121,10 @@ impl<'a> Builder<'a> {
         // The undo of a step may need what a step that was left out has made.
         if !overrides.steps.is_all() && on_failure == OnFailure::Undo {
             on_failure = OnFailure::Hold;
-            self.left_out.push("steps are left out, so nothing is undone on failure: what was done is held, and `fleet undo` takes it back".to_owned());
+            self.left_out.push(
+                "steps are left out, so nothing is rolled back on failure: hosts are held, and `fleet undo` rolls back"
+                    .to_owned(),
+            );
         }
         let files = self.files(&phases);
         Ok(Plan {
@@ -190,68 +193,6 @@ impl<'a> Builder<'a> {
         let steps = phases.iter().flat_map(|phase| &phase.steps).filter(|step| step.hosts.iter().next().is_some());
         let names = steps.flat_map(PlanStep::templates).flat_map(Template::names);
         names.filter(|name| self.request.recipe.is_secret(name)).cloned().collect()
-    }
-
-    /// A site that follows another one gets exactly what was proven there, or nothing: what the plan takes from the site that its site follows.
-    /// What only looks takes nothing.
-    fn basis(&self, phases: &[PlanPhase], secrets: &BTreeSet<VarName>) -> Result<Option<Basis>, PlanError> {
-        let Request { site, proof, overrides, unproven, .. } = self.request;
-        let steps = || phases.iter().flat_map(|phase| &phase.steps);
-        let (Some(follows), Some(variable)) = (&site.follows, self.takes_proof.first()) else { return Ok(None) };
-        if steps().all(|step| step.read_only) {
-            return Ok(None);
-        }
-        let followed = || follows.value.clone();
-        // What its own steps register is compared as soon as it is known.
-        let registered = steps().filter_map(|step| step.register.as_ref()).filter(|name| self.is_proven(name));
-        let needed = || self.takes_proof.iter().chain(registered.clone());
-        if let (true, None) = (unproven, proof) {
-            let missing = self.takes_proof.iter().find(|name| !overrides.vars.contains_key(*name));
-            return match (missing, overrides.vars.get(variable)) {
-                (None, Some(given)) => {
-                    let (name, value) = (variable.clone(), given.clone());
-                    Ok(Some(Basis { site: followed(), name, value, proof: None }))
-                }
-                (missing, _) => Err(self.unproven(missing.unwrap_or(variable), secrets)),
-            };
-        }
-        let missing = |proof: &Proof| needed().find(|name| proof.get(name).is_none()).cloned();
-        let Some(proof) = proof else { return Err(self.unproven(variable, secrets)) };
-        if let Some(missing) = missing(proof) {
-            let (run, task) = (proof.run.clone(), self.proving_task(&missing));
-            return Err(PlanError::PartlyProven { followed: followed(), run, variable: missing, task });
-        }
-        let other = |name: &&VarName| overrides.vars.get(*name).is_some_and(|given| proof.get(name) != Some(given));
-        if let Some(name) = self.takes_proof.iter().find(other) {
-            return Err(PlanError::OtherProven {
-                followed: followed(),
-                proof: Box::new(proof.clone()),
-                variable: name.clone(),
-                given: overrides.vars.get(name).cloned().unwrap_or_default(),
-            });
-        }
-        let (name, value) = (variable.clone(), proof.get(variable).unwrap_or_default().to_owned());
-        Ok(Some(Basis { site: followed(), name, value, proof: Some(proof.clone()) }))
-    }
-
-    fn unproven(&self, variable: &VarName, secrets: &BTreeSet<VarName>) -> PlanError {
-        let site = self.request.site;
-        PlanError::Unproven {
-            site: site.name.clone(),
-            followed: site.follows.as_ref().map_or_else(|| site.name.clone(), |follows| follows.value.clone()),
-            variable: variable.clone(),
-            task: self.proving_task(variable),
-            secrets: Box::new(secrets.clone()),
-        }
-    }
-
-    fn proving_task(&self, variable: &VarName) -> String {
-        let proving = self.request.recipe.tasks.iter().find(|task| task.proves_value(variable));
-        proving.map(|task| task.name.to_string()).unwrap_or_default()
-    }
-
-    fn is_proven(&self, name: &VarName) -> bool {
-        self.request.recipe.tasks.iter().any(|task| task.proves_value(name))
     }
 
     fn phase(&mut self, flat: &FlatPhase<'_>, all: &[FlatPhase<'_>]) -> Option<PlanPhase> {

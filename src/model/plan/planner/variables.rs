@@ -85,12 +85,24 @@ impl Variables {
     /// All variables of a host, defaults expanded.
     pub fn of_host(request: Request<'_>, host: &Host) -> Result<Self, PlanError> {
         let own = [(HOST, host.name.as_str()), (ADDRESS, host.address.value.as_str())];
-        Self::new(request, host, &own)
+        Self::new(request, host, &own)?.expanded(request, host)
+    }
+
+    /// The same, without those that nobody has set yet: what does not use them can be known all the same.
+    pub fn of_host_so_far(request: Request<'_>, host: &Host) -> Result<Self, PlanError> {
+        let mut variables = Self::new(request, host, &[])?;
+        for name in request.recipe.vars.keys().filter(|name| !request.recipe.is_secret(name)) {
+            match variables.expand(name, request, host) {
+                Ok(()) | Err(PlanError::Unset { .. } | PlanError::Open(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(variables)
     }
 
     /// Those of all hosts that share the roles and the variables of this one.
     pub fn of_class(request: Request<'_>, host: &Host) -> Result<Self, PlanError> {
-        Self::new(request, host, &[])
+        Self::new(request, host, &[])?.expanded(request, host)
     }
 
     fn new(request: Request<'_>, host: &Host, own: &[(&str, &str)]) -> Result<Self, PlanError> {
@@ -119,10 +131,15 @@ impl Variables {
         let mut variables = Self { values, registered: BTreeSet::new(), secrets };
         // One that somebody has put there in the clear is refused where a run is planned.
         variables.values.retain(|name, _| !variables.secrets.contains(name));
-        for name in request.recipe.vars.keys().filter(|name| !request.recipe.is_secret(name)) {
-            variables.expand(name, request, host)?;
-        }
         Ok(variables)
+    }
+
+    /// With the defaults of the recipe.
+    fn expanded(mut self, request: Request<'_>, host: &Host) -> Result<Self, PlanError> {
+        for name in request.recipe.vars.keys().filter(|name| !request.recipe.is_secret(name)) {
+            self.expand(name, request, host)?;
+        }
+        Ok(self)
     }
 
     /// Gives the recipe's default to a variable that has no value yet. A recipe whose defaults go in a circle was not read at all.

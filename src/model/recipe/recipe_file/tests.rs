@@ -303,7 +303,7 @@ script = "nul"
 "#;
     insta::assert_snapshot!(told(text), @r#"
     2:1 [[task.t.step]] ~ `name` is missing
-    4:1 [[task.t.step]] ~ nothing to do here [it needs `run` or `script`]
+    4:1 [[task.t.step]] ~ nothing to do here [it needs `run` or `script` or `local`]
     7:8 "a" ~ two steps are called `a` (5:8 first here)
     8:7 " " ~ `run` is empty
     9:1 script ~ `run` and `script` exclude each other (8:1 first here)

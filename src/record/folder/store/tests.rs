@@ -191,12 +191,12 @@ fn events_and_plans_of_a_newer_fleet_are_refused_everywhere() {
 
     let run = record(folder.path(), "20261123-084512-7f3a", &proving("3f2a91c"));
     let plan = std::fs::read_to_string(run.join(PLAN_FILE)).unwrap();
-    let newer = plan.replacen("\"v\": 3", "\"v\": 4, \"unheard-of\": true", 1);
+    let newer = plan.replacen("\"v\": 4", "\"v\": 5, \"unheard-of\": true", 1);
     crate::files::replace(&run.join(PLAN_FILE), 0o600, newer.as_bytes()).unwrap();
     for told in
         [store(&folder).shown("last").unwrap_err(), read(folder.path(), query(None, None), &LogStyle::Raw).unwrap_err()]
     {
-        assert!(told.to_string().contains("plan.json was written by a newer fleet (format 4"), "{told}");
+        assert!(told.to_string().contains("plan.json was written by a newer fleet (format 5"), "{told}");
     }
 }
 
@@ -238,8 +238,8 @@ fn what_is_not_known_is_refused_and_not_passed_over() {
         crate::files::replace(&run.join(PLAN_FILE), 0o600, other.as_bytes()).unwrap();
         assert!(matches!(store(&folder).shown("last"), Err(HistoryError::Damaged { .. })), "{unknown}");
     }
-    // The events of the version before read as they are; its plans say each command once for each host.
-    let old = plan.replacen("\"v\": 3", "\"v\": 2", 1);
+    // The events of the version before read as they are; in its plans a user is a name and no text.
+    let old = plan.replacen("\"v\": 4", "\"v\": 3", 1);
     crate::files::replace(&run.join(PLAN_FILE), 0o600, old.as_bytes()).unwrap();
     assert!(matches!(store(&folder).shown("last"), Err(HistoryError::Older { .. })));
     crate::files::replace(&run.join(PLAN_FILE), 0o600, plan.as_bytes()).unwrap();

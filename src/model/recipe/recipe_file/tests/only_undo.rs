@@ -48,6 +48,6 @@ cwd = "/"
     11:1 durable ~ `durable` needs a `run` [this step is only an `undo`: nothing runs until it is undone]
     14:8 " " ~ `undo` is empty
     15:1 only-if ~ `only-if` needs a `run` [this step is only an `undo`: nothing runs until it is undone]
-    16:1 [[task.t.step]] ~ nothing to do here [it needs `run` or `script`]
+    16:1 [[task.t.step]] ~ nothing to do here [it needs `run` or `script` or `local`]
     "#);
 }
