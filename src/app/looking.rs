@@ -10,7 +10,7 @@ use super::books::{Answer, Place, connected, inspected};
 use crate::model::inventory::inventory::Site;
 use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::{HostIndex, Plan};
-use crate::model::plan::planner::{self, Overrides, Request};
+use crate::model::plan::planner::{self, Overrides, PlanError, Request};
 use crate::model::recipe::recipe::{Recipe, Task};
 use crate::model::run::reason::Reason;
 use crate::model::text::name::{HostName, SiteName, TaskName, UserName};
@@ -45,17 +45,27 @@ pub struct Looked<'a> {
 }
 
 impl Needs {
-    /// Adds those of all tasks of the site that can be planned.
-    pub fn add(&mut self, site: &Site, recipe: &Recipe, overrides: &Overrides, login: &UserName) {
+    /// Adds those of all tasks of the site. Gives the tasks that cannot be planned, such as for a variable that is set with each run, and why.
+    pub fn add<'r>(
+        &mut self,
+        site: &Site,
+        recipe: &'r Recipe,
+        overrides: &Overrides,
+        login: &UserName,
+    ) -> Vec<(&'r TaskName, String)> {
+        let mut unknown = Vec::new();
         let parts: BTreeSet<&TaskName> = recipe.all_tasks().flat_map(Task::uses).map(|used| &used.value.task).collect();
         let hosts: Vec<HostName> = site.hosts.iter().map(|host| host.name.clone()).collect();
         let request = Request::without_run((site, &hosts, recipe), overrides, login);
         for task in recipe.tasks.iter().filter(|task| !parts.contains(&task.name)) {
-            // What cannot be planned is said by `fleet check`, or is only set with each run.
-            if let Ok(plan) = planner::plan(Request { tasks: std::slice::from_ref(&task.name), ..request }) {
-                self.add_plan(&plan);
+            match planner::plan(Request { tasks: std::slice::from_ref(&task.name), ..request }) {
+                Ok(plan) => self.add_plan(&plan),
+                // It is not for this site.
+                Err(PlanError::Stage { .. } | PlanError::Empty(_) | PlanError::Roles(_)) => {}
+                Err(error) => unknown.push((&task.name, error.to_string())),
             }
         }
+        unknown
     }
 
     fn add_plan(&mut self, plan: &Plan) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use super::args::SiteArgs;
-use super::context::{self, Context, print};
+use super::context::{self, Context, print, say};
 use super::failure::Failure;
 use super::{books, run};
 use crate::app::books::{Answer, Place, in_force, is_unseen, reached};
@@ -92,16 +92,21 @@ fn runs_of(host: &PlanHost, report: &HostReport) -> Vec<String> {
 pub async fn check(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure> {
     let places = books::places(context, &args.selector)?;
     let mut needs = Needs::default();
+    let mut troubled = false;
     let (overrides, login) = (context.flags.overrides(), context::login_user()?);
     for (site, _) in context.targets(&args.selector)?.iter().filter(|(site, _)| site.recipe.is_some()) {
-        // Where the recipe is broken, what it needs is not known, which was said.
-        if let Ok(recipe) = context.recipe(site) {
-            needs.add(site, recipe, &overrides, &login);
+        match context.recipe(site) {
+            Ok(recipe) => {
+                for (task, error) in needs.add(site, recipe, &overrides, &login) {
+                    say(&format!("note: what task `{task}` of `{}` needs is not known: {error}", site.name));
+                }
+            }
+            // What is wrong with it was said.
+            Err(_) => troubled = true,
         }
     }
     let connector = books::way_to(context, &places).await?;
     let looked = looking::look(&connector, &places, &needs, context.width(places.len())).await;
-    let mut troubled = false;
     // Hosts of which the same is said have it said once.
     let mut hosts: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let mut order = Vec::new();
@@ -141,12 +146,14 @@ async fn recipes_own(
 ) -> Result<u8, Failure> {
     let has = |site: &Site| context.recipe(site).is_ok_and(|recipe| recipe.task(task).is_some());
     let sites: Vec<_> = context.targets(&args.selector)?.into_iter().filter(|(site, _)| has(site)).collect();
-    if sites.is_empty() {
-        return Ok(own);
-    }
     let task = TaskName::parse(task).map_err(Failure::usage)?;
-    let came = run::tasks_on(context, sites, &[task], (args, OnceCell::new_with(Some(connector)))).await?;
-    Ok(exit::worst([own, came]))
+    let mut codes = vec![own];
+    // What only looks is no reason not to look at the next site.
+    for site in sites {
+        let way = OnceCell::new_with(Some(Arc::clone(&connector)));
+        codes.push(run::tasks_on(context, vec![site], std::slice::from_ref(&task), (args, way)).await?);
+    }
+    Ok(exit::worst(codes))
 }
 
 fn in_words(finding: &Finding<'_>) -> (Tone, String) {
@@ -172,14 +179,14 @@ fn in_words(finding: &Finding<'_>) -> (Tone, String) {
             (Tone::Bad, format!("the folder of the site's book, {book}, cannot be made: no run can begin"))
         }
         Finding::Missing(Missing::User { user, reason }) => {
-            (Tone::Bad, format!("sudo does not let the login user become {user}: {}", reason.in_one_line()))
+            (Tone::Bad, format!("cannot become {user}: {}", reason.in_one_line()))
         }
         Finding::Missing(Missing::Folder { folder, user, at_once }) => {
             let whose = user.as_ref().map(|user| format!(" as {user}")).unwrap_or_default();
             if *at_once {
-                (Tone::Bad, format!("cannot go into {folder}{whose}, where a task begins"))
+                (Tone::Bad, format!("cannot enter {folder}{whose}, the working directory of a task's first step"))
             } else {
-                (Tone::Dim, format!("cannot go into {folder}{whose}; a step that needs it may have made it by then"))
+                (Tone::Dim, format!("cannot enter {folder}{whose} yet; an earlier step may create it"))
             }
         }
         Finding::InForce(effect) => (Tone::Warning, format!("in force: {}", effect.describe())),

@@ -65,7 +65,7 @@ impl Contact {
 
     async fn put(&mut self, files: &Files, user: Option<&UserName>, stops: &Stops) -> Result<String, Reason> {
         let whose = user.map(|user| format!(" for {user}")).unwrap_or_default();
-        let failed = |why: String| Reason::from(format!("the files of the recipe cannot be brought{whose}: {why}"));
+        let failed = |why: String| Reason::from(format!("cannot copy the recipe's files{whose}: {why}"));
         let host = HostFiles::of(&files.plan, &files.run, self.index);
         let mut have = Vec::new();
         if files.resumed {

@@ -1,5 +1,6 @@
 //! What steps report about themselves: masked, read, told, and what it means for the step.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::dispatcher::Dispatcher;
@@ -7,7 +8,7 @@ use super::message::Ended;
 use super::task::Attempt;
 use crate::model::plan::plan::{HostIndex, StepIndex};
 use crate::model::run::event::Fact;
-use crate::model::run::finding::{Finding, FindingKind, read, refusal};
+use crate::model::run::finding::{Finding, FindingKind, MAX_BYTES, read, refusal};
 use crate::model::run::host_summary::{Reported, StepKind};
 use crate::model::run::masking::Masked;
 use crate::model::run::outcome::StepOutcome;
@@ -23,14 +24,17 @@ impl Dispatcher<'_> {
             Arc::make_mut(&mut self.masker).add(value);
         }
         let mut masked = Masked::default();
-        masked.push(&report);
-        let mut findings = read(&masked.give(report.len(), &self.masker), &self.run.plan.accept);
+        let kept = report.get(..MAX_BYTES).unwrap_or(&report);
+        masked.push(kept);
+        let is_whole = kept.len() == report.len();
+        let mut findings = read((&masked.give(kept.len(), &self.masker), is_whole), &self.run.plan.accept);
         // A run without a proof to go by, such as one on Test, has the reason in the site's file alone.
         if let Some((basis, proof)) =
             self.run.plan.basis.as_ref().and_then(|basis| Some((basis, basis.proof.as_ref()?)))
         {
+            let mut before = BTreeMap::new();
             for finding in &mut findings {
-                finding.limit(&proof.accepted, &basis.site);
+                finding.limit(&mut before, &proof.accepted, &basis.site);
             }
         }
         if let Some(reason) = refusal(&findings) {

@@ -21,14 +21,12 @@ use super::task::Task;
 use crate::model::plan::command::RemoteCommand;
 use crate::model::run::event::Stream;
 use crate::model::run::finding::MAX_BYTES;
+use crate::model::text::secret::ENVIRONMENT_PREFIX;
 use crate::remote::{ExecEnd, OutputChunk};
 use crate::ssh::GRACE;
 
 /// How long output is read that comes after the end of the command, from what it has left in the background.
 const LINGER: Duration = Duration::from_millis(200);
-
-/// What asks fleet for a secret, and is no affair of a command's.
-const SECRETS: &str = "FLEET_SECRET_";
 
 impl Contact {
     /// Runs a command in the project's folder, in a process group of its own.
@@ -101,7 +99,7 @@ impl Contact {
                         }
                         (None, None) => {
                             end(group, Signal::KILL);
-                            limits.none();
+                            limits.last(LINGER);
                         }
                     }
                 }
@@ -123,7 +121,9 @@ impl Contact {
 fn start(command: &RemoteCommand, project: &Path, report: Option<&Path>) -> std::io::Result<Child> {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", r#"FLEET_LINES=$FLEET_TEXT; unset FLEET_TEXT; eval "$FLEET_LINES""#, "sh"]);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(SECRETS.as_bytes())) {
+    for (name, _) in
+        std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(ENVIRONMENT_PREFIX.as_bytes()))
+    {
         shell.env_remove(name);
     }
     let secrets = command.secret_env.iter().map(|(name, secret)| (name, secret.expose()));
@@ -185,10 +185,6 @@ impl Limits {
 
     fn last(&mut self, wait: Duration) {
         (self.last, self.over) = (Some(Instant::now() + wait), true);
-    }
-
-    fn none(&mut self) {
-        (self.last, self.over) = (None, true);
     }
 
     fn next(&self) -> Option<Instant> {

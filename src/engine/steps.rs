@@ -136,7 +136,7 @@ impl Dispatcher<'_> {
                     not_started(&format!("the secret value `{name}` was on {host} alone, which is out of the run"))
                 }
                 None if self.run.plan.secrets.contains(&name) => {
-                    not_started(&format!("the secret `{name}` stands where no secret may, or has no value"))
+                    not_started(&format!("the secret `{name}` is used outside `env`, or has no value"))
                 }
                 None => not_started(&format!(
                     "`{name}` was to be registered by an earlier step, which was skipped or failed"

@@ -24,7 +24,7 @@ use crate::model::run::scheduler::Input;
 const MAX_OUTPUT: usize = 64 << 10;
 
 /// Longest time of an attempt, where neither the step nor the command line says, and `every` is shorter.
-const ATTEMPT: Duration = Duration::from_secs(10);
+const ATTEMPT: Duration = Duration::from_secs(3);
 
 impl Watching {
     /// Keeps what an attempt printed, until it is known how it ended.

@@ -64,14 +64,16 @@ impl<'a> HostFiles<'a> {
         for (place, file) in wanted {
             let content = self.blobs.get(&file.blob).ok_or_else(|| file.path.clone())?;
             let parts: Vec<&[u8]> = if content.is_empty() { vec![&[]] } else { content.chunks(PART).collect() };
+            let mut offset = 0;
             for (number, part) in parts.iter().enumerate() {
                 if bytes > 0 && bytes + part.len() > PART {
                     questions.push(self.bring(user, &std::mem::take(&mut text)));
                     bytes = 0;
                 }
                 bytes += part.len();
-                let ends = (number == 0, number + 1 == parts.len());
-                add_part(&mut text, (&mark(place, &file.blob), file, content.len()), part, ends);
+                let is_last = number + 1 == parts.len();
+                add_part(&mut text, (&mark(place, &file.blob), file, content.len()), part, (offset, is_last));
+                offset += part.len();
             }
         }
         questions.push(self.bring(user, &text));
@@ -122,17 +124,23 @@ fn mark(place: usize, blob: &BlobId) -> String {
     format!("{place}.{blob}")
 }
 
-fn add_part(text: &mut String, (mark, file, size): (&str, &PlanFile, usize), part: &[u8], (first, last): (bool, bool)) {
+fn add_part(
+    text: &mut String,
+    (mark, file, size): (&str, &PlanFile, usize),
+    part: &[u8],
+    (offset, is_last): (usize, bool),
+) {
     let mode = if file.executable { "700" } else { "600" };
     let plain = std::str::from_utf8(part).ok().filter(|part| part.ends_with('\n') && !part.contains('\0'));
-    let word = |is: bool, word: &'static str| if is { word } else { "''" };
+    if plain.is_none() {
+        text.push_str("fleet_decoder\n");
+    }
     let _ = writeln!(
         text,
-        "fleet_file {mark} {path} {mode} {size} {how} {first} {last} <<'fleet-{mark}'",
+        "fleet_file {mark} {path} {mode} {size} {how} {offset} {last} <<'fleet-{mark}'",
         path = quote(&file.path),
-        how = if plain.is_some() { "plain" } else { "base64" },
-        first = word(first, "first"),
-        last = word(last, "last"),
+        how = if plain.is_some() { "plain" } else { "$_base64" },
+        last = if is_last { "last" } else { "''" },
     );
     if let Some(part) = plain {
         text.push_str(part);

@@ -39,7 +39,7 @@ pub(super) fn counts(summary: &Summary) -> Option<String> {
 /// What the site's file accepts in vain.
 pub(super) fn accept_unused(names: &[FindingName]) -> String {
     let names: Vec<&str> = names.iter().map(FindingName::as_str).collect();
-    format!("notice: no step reported what [accept] names: {}", names.join(", "))
+    format!("notice: unused [accept] entries: {}", names.join(", "))
 }
 
 /// All that the steps of a run reported, host by host.

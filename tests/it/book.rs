@@ -5,10 +5,12 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use fleet::model::plan::blob::Blobs;
 use fleet::model::plan::book::{Book, Effect, EffectChange, Proof};
+use fleet::model::plan::file::PlanFile;
 use fleet::model::plan::plan::HostIndex;
 use fleet::model::text::name::{RunId, SiteName, StepName, UserName, VarName};
-use fleet::remote::{Claim, Farewell, HostProof, HostReport, Question};
+use fleet::remote::{Claim, Farewell, FilesAnswer, HostFiles, HostProof, HostReport, Question};
 
 use crate::support::files;
 use crate::support::tools::{PATH, tool};
@@ -151,5 +153,41 @@ fn a_book_is_its_folder_s_group_s_where_the_folder_is() {
         let book = host.home.path().join("its book");
         assert_eq!(mode_of(&book), wanted, "{mode:o}");
         assert_eq!(mode_of(&book.join("lock")), 0o660);
+    }
+}
+
+/// A connection that breaks before the answer has the part of a file brought once more.
+#[test]
+fn files_of_a_recipe_arrive_whole_in_every_shell_though_a_part_comes_twice() {
+    let contents: [(&str, Vec<u8>); 4] = [
+        ("deep er/it's.bin", (0..=u8::MAX).cycle().take(300_001).collect()),
+        ("text", "a line, 'quoted' $HOME\\\n".repeat(20_000).into_bytes()),
+        ("empty", Vec::new()),
+        ("no-newline", b"#!/bin/sh".to_vec()),
+    ];
+    let mut blobs = Blobs::default();
+    let planned: Vec<PlanFile> = contents
+        .iter()
+        .map(|(path, bytes)| PlanFile { path: (*path).to_owned(), blob: blobs.add(bytes.clone()), executable: false })
+        .collect();
+    let run = RunId::parse(FIRST).unwrap();
+    for shell in SHELLS {
+        let host = Host { home: tempfile::tempdir().unwrap(), shell };
+        let sent = HostFiles { run: &run, host: HostIndex(0), beside: true, files: &planned, blobs: &blobs };
+        let questions = sent.put(None, &[]).unwrap();
+        assert!(questions.len() > 4);
+        let mut answer = String::new();
+        for question in questions {
+            host.ask(&question);
+            answer = host.ask(&question);
+        }
+        let FilesAnswer::There { folder, have } = FilesAnswer::parse(&answer) else { panic!("{shell:?}: {answer}") };
+        assert!(FilesAnswer::is_whole(&have, &planned), "{shell:?}: {answer}");
+        for (path, bytes) in &contents {
+            assert!(std::fs::read(Path::new(&folder).join(path)).unwrap() == *bytes, "{shell:?}: {path}");
+        }
+        assert!(sent.put(None, &have).unwrap().len() == 1, "what is there is not sent again");
+        host.ask(&sent.removed(None));
+        assert!(!Path::new(&folder).exists(), "{shell:?}");
     }
 }

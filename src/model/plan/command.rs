@@ -39,7 +39,7 @@ pub type RemoteCommand = Command<String, UserName>;
 /// Why a command is not final.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfinished {
-    #[error("nobody has set `{0}`")]
+    #[error("`{0}` is not set")]
     Open(VarName),
     #[error(transparent)]
     User(#[from] NameError),
@@ -86,7 +86,7 @@ impl CommandTemplate {
         bound
     }
 
-    /// The same on a host to which that user logs in, who needs no sudo to become himself. Nor does nobody.
+    /// Without its user, when that is the login user or empty: no sudo.
     #[must_use]
     pub fn for_login(mut self, login: &UserName) -> Self {
         let is_login = |user: &Template| user.finish().is_ok_and(|user| user.is_empty() || user == login.as_str());

@@ -83,14 +83,14 @@ impl Plan {
             return Some(format!("step {} is new", new.path));
         }
         if self.files != other.files {
-            return Some("the files of the recipe are other ones".to_owned());
+            return Some("the recipe's files changed".to_owned());
         }
         let changed = self.steps().zip(other.steps()).find(|((at, _, a), (.., b))| {
             let command = |plan: &Self, host| (plan.run(host, *at), plan.undo(host, *at), plan.guard(host, *at));
             a != b || a.hosts.iter().any(|host| command(self, host) != command(other, host))
         });
         if changed.is_none() && self.accept != other.accept {
-            return Some("the site's file accepts other findings".to_owned());
+            return Some("`[accept]` of the site changed".to_owned());
         }
         Some(changed.map_or_else(
             || "hosts, batches or limits of the rollout are others".to_owned(),

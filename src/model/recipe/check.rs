@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use crate::model::config::diagnostic::{Diagnostic, Place};
 use crate::model::config::graph::{chain, walk};
 use crate::model::recipe::files::MOST_BYTES;
-use crate::model::recipe::recipe::{Body, Recipe, RecipeVar, Rolling, Spanned, Task, TaskBody, TaskRef};
+use crate::model::recipe::recipe::{
+    Body, LOOKING_TASKS, Recipe, RecipeVar, Rolling, Spanned, Step, Task, TaskBody, TaskRef,
+};
 use crate::model::recipe::secrets::misplaced;
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{RecipeName, VarName};
@@ -34,6 +36,8 @@ pub fn check(recipe: &Recipe) -> Vec<Diagnostic> {
     found.extend(nesting(&tasks, &edges));
     found.extend(defaults(recipe));
     found.extend(tasks.iter().flat_map(|task| unknown_names(recipe, task)));
+    found.extend(endless_effects(recipe));
+    found.extend(LOOKING_TASKS.iter().filter_map(|name| changes(recipe, recipe.task(name)?)));
     found
 }
 
@@ -61,6 +65,27 @@ fn unknown_names(recipe: &Recipe, task: &Task) -> Vec<Diagnostic> {
         }
     }
     found
+}
+
+/// A task that may only look, and changes something: itself, or by a task that it is made of.
+fn changes(recipe: &Recipe, task: &Task) -> Option<Diagnostic> {
+    let changing = |step: &&Step| step.undo.is_some() || (step.action.is_some() && !step.read_only);
+    let step = recipe.reached([task]).into_iter().flat_map(Task::steps).find(changing)?;
+    let message = format!("task `{}` may only look, and step `{}` is not `read-only`", task.name, step.name);
+    let of = format!("in task `{}`, which `fleet SITE {0}` runs", task.name);
+    Some(step.place.diagnostic(message).label(of))
+}
+
+/// What nobody ends would be called in force for ever, after a success, too.
+fn endless_effects(recipe: &Recipe) -> Vec<Diagnostic> {
+    let is_ended = |step: &&Step| recipe.steps().any(|other| other.ends.iter().any(|end| end.value == step.name));
+    let endless = recipe.steps().filter(|step| step.in_force.is_some() && !is_ended(step));
+    let diagnostic = |step: &Step| {
+        let words = step.in_force.as_deref().unwrap_or_default();
+        let diagnostic = step.place.diagnostic(format!("no step ends what `{}` leaves in force: {words}", step.name));
+        diagnostic.label(format!("add `ends = [\"{}\"]` to the step that does", step.name)).absent()
+    };
+    endless.map(diagnostic).collect()
 }
 
 /// The command line takes `a_b` for `a-b`.
@@ -142,7 +167,7 @@ fn phases_in_phases(
                     });
                 }
                 if let Some(first) = named.iter().take(index).find(|other| other.value == *used) {
-                    let diagnostic = place.diagnostic(format!("task `{used}` stands twice in the phase"));
+                    let diagnostic = place.diagnostic(format!("task `{used}` is listed twice in the phase"));
                     found.push(diagnostic.first_at(&at(task, &first.span)));
                 }
             }

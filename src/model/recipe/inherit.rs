@@ -96,19 +96,9 @@ fn merged(recipe: &Recipe, parent: &Recipe) -> Recipe {
     let new = recipe.tasks.iter().filter(|task| parent.task(task.name.as_str()).is_none());
     whole.tasks = inherited.chain(new).cloned().collect();
     whole.replaced = parent.replaced.iter().chain(parent.tasks.iter().filter(|task| is_own(task))).cloned().collect();
-    let used = in_use(&whole);
+    // A replaced task that nobody wraps is not there any more, nor are the effects of its steps.
+    let used: BTreeSet<(RecipeName, TaskName)> =
+        whole.reached(&whole.tasks).into_iter().map(|task| (task.recipe.clone(), task.name.clone())).collect();
     whole.replaced.retain(|task| used.contains(&(task.recipe.clone(), task.name.clone())));
     whole
-}
-
-/// The tasks to which the recipe's own ones lead: a replaced one that nobody wraps is not there any more, nor are the effects of its steps.
-fn in_use(recipe: &Recipe) -> BTreeSet<(RecipeName, TaskName)> {
-    let mut used = BTreeSet::new();
-    let mut open: Vec<&Task> = recipe.tasks.iter().collect();
-    while let Some(task) = open.pop() {
-        if used.insert((task.recipe.clone(), task.name.clone())) {
-            open.extend(task.uses().filter_map(|named| recipe.resolve(&named.value)));
-        }
-    }
-    used
 }

@@ -13,6 +13,9 @@ use crate::model::recipe::files::RecipeFile;
 use crate::model::recipe::template::Template;
 use crate::model::text::name::{NameError, PhaseName, RecipeName, RoleName, StepName, TaskName, VarName};
 
+/// Site verbs to which a recipe may add what it knows, by tasks that only look: `fleet SITE check`, `fleet SITE status`.
+pub const LOOKING_TASKS: [&str; 2] = ["check", "status"];
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
     pub name: RecipeName,
@@ -256,6 +259,20 @@ impl Recipe {
         let least = age(recipe)?;
         let fits = self.all_tasks().filter(|task| task.name == named.task && age(&task.recipe) >= Some(least));
         fits.min_by_key(|task| age(&task.recipe))
+    }
+
+    /// These tasks and all that they are made of.
+    pub fn reached<'a>(&'a self, tasks: impl IntoIterator<Item = &'a Task>) -> Vec<&'a Task> {
+        let mut open: Vec<&Task> = tasks.into_iter().collect();
+        open.reverse();
+        let mut reached: Vec<&Task> = Vec::new();
+        while let Some(task) = open.pop() {
+            if reached.iter().all(|other| !std::ptr::eq(*other, task)) {
+                reached.push(task);
+                open.extend(task.uses().filter_map(|named| self.resolve(&named.value)));
+            }
+        }
+        reached
     }
 
     /// All steps of all tasks, in the order of the file.

@@ -17,7 +17,8 @@ use crate::model::plan::plan::OnFailure;
 use crate::model::recipe::check::check;
 use crate::model::recipe::files::{Found, OF_PROJECT, RecipeFile, RecipeFolder, inside};
 use crate::model::recipe::recipe::{
-    Body, Phase, Recipe, RecipeVar, Rolling, Spanned, Step, Surroundings, Task, TaskBody, TaskRef, Text, settable,
+    Body, LOOKING_TASKS, Phase, Recipe, RecipeVar, Rolling, Spanned, Step, Surroundings, Task, TaskBody, TaskRef, Text,
+    settable,
 };
 use crate::model::recipe::template::{Language, Template};
 use crate::model::text::name::{PhaseName, RecipeName, RoleName, TaskName, UserName, VarName};
@@ -25,9 +26,6 @@ use crate::model::text::name::{PhaseName, RecipeName, RoleName, TaskName, UserNa
 /// Words after a site's name on the command line: no task may be called so.
 pub const SITE_VERBS: [&str; 8] =
     ["run", "trust", "distribute-keys", "rotate-keys", "revoke-keys", "status", "check", "unlock"];
-
-/// Site verbs to which a recipe may add what it knows: `fleet SITE check`, `fleet SITE status`.
-pub const LOOKING_TASKS: [&str; 2] = ["check", "status"];
 
 pub fn read_recipe(
     name: RecipeName,
@@ -206,14 +204,6 @@ impl<'a> Reader<'a> {
             body,
             place: self.document.place(item.key_span.clone()),
         };
-        let changing = task.steps().find(|step| !step.read_only && step.action.is_some() || step.undo.is_some());
-        if let (true, Some(step)) = (looks, changing) {
-            self.document.tell(
-                step.place.span.clone(),
-                format!("task `{}` may only look", task.name),
-                "every step of it must be `read-only = true`",
-            );
-        }
         if let (0, Some(text)) = (task.steps().count(), task.surroundings.texts().next()) {
             let message = "`as`, `cwd` and `env` are for the task's own steps, and it has none";
             self.document.tell(text.place.span.clone(), message, "set them in the tasks that it names");
@@ -235,7 +225,7 @@ impl<'a> Reader<'a> {
         }
         for (place, name) in names.iter().enumerate() {
             if let Some(first) = names.iter().take(place).find(|other| other.value == name.value) {
-                self.document.report_again(name.span.clone(), &first.span, format!("`{}` stands twice", name.value));
+                self.document.report_again(name.span.clone(), &first.span, format!("`{}` is listed twice", name.value));
             }
         }
         names

@@ -19,6 +19,9 @@ pub const MAX_BYTES: usize = 64 << 10;
 /// Findings that a step may report.
 pub const MAX_FINDINGS: usize = 1000;
 
+/// What stands before a line that does not read.
+const UNREAD: &str = "not of the form KIND NAME [key=value ...] -- TEXT: ";
+
 /// Characters of a finding's text in the reason of a refusal.
 const MAX_REASON: usize = 200;
 
@@ -69,11 +72,19 @@ impl Finding {
         self.details.get("values")?.parse().ok()
     }
 
-    /// An accepted block is about no more than was accepted where the release was proven: what is more, nobody has looked at.
-    pub fn limit(&mut self, proven: &BTreeMap<FindingName, u64>, site: &SiteName) {
+    /// An accepted block is about no more than was accepted where the release was proven: what is more, nobody has looked at. `before` is what
+    /// the same report has of each name so far, and this one is added.
+    pub fn limit(
+        &mut self,
+        before: &mut BTreeMap<FindingName, u64>,
+        proven: &BTreeMap<FindingName, u64>,
+        site: &SiteName,
+    ) {
         let (Some(name), Some(count), Some(_)) = (&self.name, self.count(), &self.accepted) else { return };
         let most = proven.get(name).copied().unwrap_or_default();
-        if count > most {
+        let all = before.entry(name.clone()).or_default();
+        *all = all.saturating_add(count);
+        if *all > most {
             self.accepted = None;
             let _ = write!(self.text, " (accepted on {site}: {most})");
         }
@@ -105,7 +116,11 @@ impl Finding {
     fn unread(line: &[u8]) -> Self {
         let is_block = line.trim_ascii_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case(b"block"));
         let kind = if is_block { FindingKind::Block } else { FindingKind::Warning };
-        Self::own(kind, format!("not of the form KIND NAME [key=value ...] -- TEXT: {}", printable(line)))
+        Self::own(kind, format!("{UNREAD}{}", printable(line)))
+    }
+
+    fn is_unread(&self) -> bool {
+        self.name.is_none() && self.text.starts_with(UNREAD)
     }
 
     /// One of fleet's own.
@@ -132,19 +147,22 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Reads what a step has reported, masked: at most [`MAX_BYTES`] and one more byte, by which it is known that there was more. `accept`: the
+/// Reads what a step has reported, masked; not `is_whole` when it was longer than [`MAX_BYTES`], before it was masked. `accept`: the
 /// blocks that may pass, each with the reason.
-pub fn read(report: &[u8], accept: &BTreeMap<FindingName, String>) -> Vec<Finding> {
+pub fn read((report, is_whole): (&[u8], bool), accept: &BTreeMap<FindingName, String>) -> Vec<Finding> {
     let block = |text: String| Finding::own(FindingKind::Block, text);
     if report.is_empty() {
         return vec![block("what the step reported could not be read on the host".to_owned())];
     }
-    let kept = report.get(..MAX_BYTES).unwrap_or(report);
-    let mut lines = kept.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let mut lines = report.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     let mut found: Vec<Finding> = lines.by_ref().take(MAX_FINDINGS).map(|line| read_line(line, accept)).collect();
+    // On a full disk a line may be cut off, wherever in its first word.
+    if let Some(last) = found.last_mut().filter(|last| !report.ends_with(b"\n") && last.is_unread()) {
+        last.kind = FindingKind::Block;
+    }
     if lines.next().is_some() {
         found.push(block(format!("the step reported more than {MAX_FINDINGS} findings: the others were not read")));
-    } else if report.len() > MAX_BYTES {
+    } else if !is_whole {
         let most = MAX_BYTES >> 10;
         found.push(block(format!("the step reported more than {most} KiB of findings: the rest was not read")));
     }

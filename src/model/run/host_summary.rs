@@ -10,7 +10,7 @@ use crate::model::run::event::{Decision, Fact, Stream};
 use crate::model::run::finding::Finding;
 use crate::model::run::outcome::{HostOutcome, StepOutcome};
 use crate::model::run::reason::Reason;
-use crate::model::text::name::{HostLabel, StepPath, VarName};
+use crate::model::text::name::{FindingName, HostLabel, StepPath, VarName};
 use crate::model::text::tail::Tail;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +96,23 @@ pub struct Failure {
 }
 
 impl HostSummary {
+    /// The blocks that were accepted here, each with the greatest count that a step has reported.
+    pub fn accepted(&self) -> BTreeMap<FindingName, u64> {
+        let mut of_steps: BTreeMap<(&StepPath, &FindingName), u64> = BTreeMap::new();
+        for Reported { step, finding, .. } in &self.findings {
+            if let (Some(name), Some(count), Some(_)) = (&finding.name, finding.count(), &finding.accepted) {
+                let sum = of_steps.entry((step, name)).or_default();
+                *sum = sum.saturating_add(count);
+            }
+        }
+        let mut accepted: BTreeMap<FindingName, u64> = BTreeMap::new();
+        for ((_, name), count) in of_steps {
+            let most = accepted.entry(name.clone()).or_default();
+            *most = count.max(*most);
+        }
+        accepted
+    }
+
     pub(super) fn new(host: &HostLabel) -> Self {
         Self {
             host: host.clone(),

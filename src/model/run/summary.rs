@@ -164,11 +164,9 @@ impl Summary {
     /// The blocks that the site's file accepted, each with the greatest count that a host reported.
     pub fn accepted(&self) -> BTreeMap<FindingName, u64> {
         let mut accepted = BTreeMap::new();
-        for (_, Reported { finding, .. }) in self.findings() {
-            if let (Some(name), Some(count), Some(_)) = (&finding.name, finding.count(), &finding.accepted) {
-                let most: &mut u64 = accepted.entry(name.clone()).or_default();
-                *most = count.max(*most);
-            }
+        for (name, count) in self.hosts().flat_map(HostSummary::accepted) {
+            let most: &mut u64 = accepted.entry(name).or_default();
+            *most = count.max(*most);
         }
         accepted
     }

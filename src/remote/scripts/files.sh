@@ -25,29 +25,30 @@ fleet_files_there() {
   echo "files $_files"
 }
 
-# A part of a file, on standard input: $1 its mark, $2 its path, $3 its mode, $4 its size, $5 how the part is written, $6 `first`, $7 `last`.
+# A part of a file, on standard input: $1 its mark, $2 its path, $3 its mode, $4 its size, $5 how the part is written, $6 where in the file it
+# begins, $7 `last`. A question that is asked again, because its connection broke, brings a part again.
 fleet_file() {
-  [ -z "$6" ] || true >"$_files/.new" || { echo fault; exit; }
+  [ ! -e "$_files/.have/$1" ] || return 0
+  [ "$6" -gt 0 ] || true >"$_files/.new" || { echo fault; exit; }
+  _size=$(wc -c <"$_files/.new") || { echo fault; exit; }
+  if [ "$_size" -ne "$6" ]; then
+    [ "$_size" -gt "$6" ] && dd if="$_files/.new" of="$_files/.cut" bs="$6" count=1 && mv -f "$_files/.cut" "$_files/.new" || { echo fault; exit; }
+  fi
   case $5 in
   plain) cat ;;
-  *) fleet_decode ;;
+  base64) base64 -d ;;
+  *) openssl base64 -d ;;
   esac >>"$_files/.new" || { echo fault; exit; }
   [ -n "$7" ] || return 0
-  set -- "$1" "$2" "$3" "$4" $(wc -c <"$_files/.new")
-  [ "$4" = "$5" ] || { echo fault; exit; }
+  [ $(wc -c <"$_files/.new") -eq "$4" ] || { echo fault; exit; }
   case $2 in */*) mkdir -p "$_files/${2%/*}" || { echo fault; exit; } ;; esac
   chmod "$3" "$_files/.new" && mv -f "$_files/.new" "$_files/$2" && true >"$_files/.have/$1" || { echo fault; exit; }
 }
 
-fleet_decode() {
-  if command -v base64 >/dev/null; then
-    base64 -d
-  elif command -v openssl >/dev/null; then
-    openssl base64 -d
-  else
-    echo no-base64
-    exit
-  fi
+# Sets $_base64, what decodes it.
+fleet_decoder() {
+  _base64=base64
+  command -v base64 >/dev/null || { _base64=openssl; command -v openssl >/dev/null; } || { echo no-base64; exit; }
 }
 
 fleet_files_removed() {

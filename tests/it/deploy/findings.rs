@@ -136,7 +136,7 @@ fn a_block_that_the_site_accepts_passes_with_its_reason_and_an_entry_in_vain_is_
     let site = Site::start(accept, &["web1"], &recipe(report, UNDO));
     let output = site.fleet(&["mysite", "deploy"]).expect_code(0);
     assert!(output.stderr.contains("block data.loss, accepted (moved by fix 003): rows\n"), "{}", output.stderr);
-    let unused = "notice: no step reported what [accept] names: other:x\n";
+    let unused = "notice: unused [accept] entries: other:x\n";
     assert!(output.stderr.contains(unused), "{}", output.stderr);
     assert!(output.stdout.contains("findings: 1 accepted block (fleet show"), "{}", output.stdout);
     assert!(output.stdout.contains(unused), "{}", output.stdout);

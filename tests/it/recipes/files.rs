@@ -152,7 +152,7 @@ fn a_changed_file_is_another_plan_and_a_lost_one_is_missed_before_any_host() {
     site.touch("go");
     site.write("recipes/lib/say.sh", "#!/bin/sh\n");
     let told = site.fleet(&["resume"]).expect_code(6).stderr;
-    assert!(told.contains("the files of the recipe are other ones"), "{told}");
+    assert!(told.contains("the recipe's files changed"), "{told}");
     let run = std::fs::read_dir(site.root().join(".fleet/runs")).unwrap().next().unwrap().unwrap().path();
     for blob in std::fs::read_dir(run.join("blobs")).unwrap() {
         std::fs::remove_file(blob.unwrap().path()).unwrap();

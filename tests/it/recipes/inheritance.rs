@@ -210,3 +210,19 @@ fn one_step_of_the_built_in_recipe_is_replaced_in_five_lines() {
     let plan = project.fleet(&["-n", "mysite", "deploy"]).expect_code(0).stdout;
     assert!(plan.contains("sudo systemctl reload shop"), "{plan}");
 }
+
+/// A task named `check` runs with `fleet SITE check`, which changes nothing: whatever it is made of, and whoever has replaced that.
+#[test]
+fn a_check_that_leads_to_a_changing_step_is_refused() {
+    let told = check(&[
+        (
+            "parent",
+            "[task.check]\ntasks = [\"look\"]\n[[task.look.step]]\nname = \"look\"\nread-only = true\nrun = \"true\"\n\
+             [[task.deploy.step]]\nname = \"deploy\"\nrun = \"true\"\n",
+        ),
+        ("test", "[recipe]\nextends = \"parent\"\n[task.look]\ntasks = [\"deploy\"]\n"),
+    ]);
+    let expected =
+        "error: task `check` may only look, and step `deploy` is not `read-only`\n --> recipes/parent.toml:8:8\n";
+    assert!(told.starts_with(expected), "{told}");
+}

@@ -128,5 +128,45 @@ fn a_local_step_has_nothing_that_depends_on_the_host() {
         "[[task.t.step]]\nname = \"a\"\nlocal = \"true\"\nundo = \"true\"\nas = \"www\"\nin-force = \"closed\"\nunless = \"true\"\n\
          [[task.t.step]]\nname = \"b\"\nlocal = \"true\"\nrun = \"true\"\nread-only = true\n",
     );
-    insta::assert_snapshot!(project.fleet(&["check"]).expect_code(3).stderr, @r#""#);
+    insta::assert_snapshot!(project.fleet(&["check"]).expect_code(3).stderr, @r#"
+    error: a `local` step may run again
+     --> recipes/test.toml:3:1
+      |
+    3 | local = "true"
+      | ^^^^^ add `read-only = true`, or `idempotent = true`
+
+    error: a `local` step has no `undo`
+     --> recipes/test.toml:4:1
+      |
+    4 | undo = "true"
+      | ^^^^ it runs where fleet runs, and is not there any more when fleet is gone
+
+    error: a `local` step has no `as`
+     --> recipes/test.toml:5:1
+      |
+    5 | as = "www"
+      | ^^ it runs where fleet runs, and is not there any more when fleet is gone
+
+    error: a `local` step has no `in-force`
+     --> recipes/test.toml:6:1
+      |
+    6 | in-force = "closed"
+      | ^^^^^^^^ it runs where fleet runs, and is not there any more when fleet is gone
+
+    error: a `local` step has no `unless`
+     --> recipes/test.toml:7:1
+      |
+    7 | unless = "true"
+      | ^^^^^^ it runs where fleet runs, and is not there any more when fleet is gone
+
+    error: `run` and `local` exclude each other
+      --> recipes/test.toml:10:1
+       |
+    10 | local = "true"
+       | ^^^^^
+    11 | run = "true"
+       | --- first here
+
+    6 errors in 1 file; nothing was contacted
+    "#);
 }

@@ -62,10 +62,10 @@ fn check_tells_what_is_missing_on_the_hosts_folded_and_changes_nothing() {
     let site = site("");
     let folder = site.shared().join("site");
     let output = site.fleet(&["mysite", "check"]).expect_code(10);
-    let missing = format!("web[1-3]: cannot go into {}, where a task begins\n", folder.display());
+    let missing =
+        format!("web[1-3]: cannot enter {}, the working directory of a task's first step\n", folder.display());
     assert!(output.stdout.contains(&missing), "{}", output.stdout);
-    let later =
-        format!("web[1-3]: cannot go into {}/releases/new; a step that needs it may have made it", folder.display());
+    let later = format!("web[1-3]: cannot enter {}/releases/new yet; an earlier step may create it", folder.display());
     assert!(output.stdout.contains(&later), "{}", output.stdout);
     assert!(!folder.exists());
 
@@ -99,7 +99,7 @@ run = \"true\"\n",
     files::set_mode(&site["web1"].authorized_keys(), 0o644);
     let output = site.fleet(&["mysite", "check", "--user", &login.name]);
     assert_eq!(output.code, Some(10), "{}{}", output.stdout, output.stderr);
-    let refused = format!("web1: sudo does not let the login user become {}", other.name);
+    let refused = format!("web1: cannot become {}", other.name);
     assert!(output.stdout.contains(&refused), "{}", output.stdout);
     assert!(
         output.stdout.contains("web1: the folder of the site's book, /nowhere/to/be/found, cannot be made"),
@@ -137,4 +137,38 @@ fn the_question_before_production_comes_after_the_summary() {
     // Who only looks is not asked.
     std::fs::create_dir_all(site.shared().join("site/releases/new")).unwrap();
     site.fleet(&["mysite", "status"]).expect_code(0);
+}
+
+/// What a follower's tasks need is known without a proof; what is set with each run is not, and that is said.
+#[test]
+fn check_looks_for_what_a_follower_needs_and_says_what_it_cannot_know() {
+    let recipe = r#"
+[vars.release]
+required = true
+[vars.revision]
+default = "main"
+[task.deploy]
+proves = "revision"
+[[task.deploy.step]]
+name = "pin"
+read-only = true
+register = "revision"
+run = "echo r1"
+[[task.promote.step]]
+name = "promote"
+cwd = "/nowhere/{{revision}}"
+run = "echo {{revision}}"
+"#;
+    let mut site =
+        Site::start("stage = \"production\"\nfollows = \"mysite-test\"\n[vars]\nrelease = \"7\"\n", &["web1"], recipe);
+    site.add_site("mysite-test", "recipe = \"test\"\nstage = \"test\"", &["test1"]);
+    let output = site.fleet(&["mysite", "check"]).expect_code(10);
+    assert!(output.stdout.contains("web1: cannot enter /nowhere/main, the working directory of"), "{}", output.stdout);
+    let output = site.fleet(&["mysite-test", "check"]).expect_code(0);
+    let note =
+        "note: what task `deploy` of `mysite-test` needs is not known: recipe `test` needs the variable `release`";
+    assert!(output.stderr.contains(note), "{}", output.stderr);
+    site.recipe("[[task.deploy.step]]\nname = 7\n");
+    let output = site.fleet(&["mysite", "check"]);
+    assert!(output.code != Some(0), "a recipe that does not read is not looked at: {output:?}");
 }

@@ -137,11 +137,11 @@ fn surroundings_that_reach_no_step_or_name_no_user_are_refused() {
     7 | stages = ["prod"]
       |           ^^^^^^
 
-    error: task `status` may only look
+    error: task `status` may only look, and step `look` is not `read-only`
       --> recipes/test.toml:12:8
        |
     12 | name = "look"
-       |        ^^^^^^ every step of it must be `read-only = true`
+       |        ^^^^^^ in task `status`, which `fleet SITE status` runs
 
     4 errors in 1 file; nothing was contacted
     "#);

@@ -152,7 +152,8 @@ impl<'a> Builder<'a> {
         let Request { site, recipe, tasks, .. } = self.request;
         let stage = site.stage.as_ref().map(|stage| stage.value);
         let allows = |task: &&Task| task.stages.is_empty() || stage.is_some_and(|stage| task.stages.contains(&stage));
-        match phases::reached(recipe, tasks).into_iter().find(|task| !allows(task)) {
+        let tasks = tasks.iter().filter_map(|name| phases::find(recipe, name.as_str()).ok());
+        match recipe.reached(tasks).into_iter().find(|task| !allows(task)) {
             None => Ok(()),
             Some(task) => Err(PlanError::Stage {
                 task: task.name.clone(),

@@ -106,19 +106,6 @@ fn add_task<'a>(recipe: &'a Recipe, task: &'a Task, phases: &mut Vec<FlatPhase<'
     Ok(())
 }
 
-/// The tasks, and all that they are made of.
-pub fn reached<'a>(recipe: &'a Recipe, tasks: &[TaskName]) -> Vec<&'a Task> {
-    let mut open: Vec<&Task> = tasks.iter().rev().filter_map(|name| find(recipe, name.as_str()).ok()).collect();
-    let mut reached: Vec<&Task> = Vec::new();
-    while let Some(task) = open.pop() {
-        if reached.iter().all(|other| !std::ptr::eq(*other, task)) {
-            reached.push(task);
-            open.extend(task.uses().filter_map(|named| recipe.resolve(&named.value)));
-        }
-    }
-    reached
-}
-
 /// The task that another one names.
 fn named<'a>(recipe: &'a Recipe, named: &TaskRef) -> Result<&'a Task, PlanError> {
     recipe.resolve(named).map_or_else(|| find(recipe, named.task.as_str()), Ok)

@@ -12,10 +12,11 @@ impl Builder<'_> {
     /// A site that follows another one gets exactly what was proven there, or nothing: what the plan takes from the site that its site follows.
     /// What only looks takes nothing.
     pub(super) fn basis(&self, phases: &[PlanPhase], secrets: &BTreeSet<VarName>) -> Result<Option<Basis>, PlanError> {
-        let Request { site, proof, overrides, unproven, .. } = self.request;
+        let Request { site, proof, overrides, unproven, run, .. } = self.request;
         let steps = || phases.iter().flat_map(|phase| &phase.steps);
         let (Some(follows), Some(variable)) = (&site.follows, self.takes_proof.first()) else { return Ok(None) };
-        if steps().all(|step| step.read_only) {
+        // Nor does a plan that no run will carry out, which is made to be looked at.
+        if run.is_none() || steps().all(|step| step.read_only) {
             return Ok(None);
         }
         let followed = || follows.value.clone();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Reader, plain, surroundings, template};
 use crate::model::config::document::{Item, Table};
 use crate::model::plan::plan::{Retry, Watch};
-use crate::model::recipe::files::inside;
+use crate::model::recipe::files::{VARIABLE, inside};
 use crate::model::recipe::recipe::{Action, Spanned, Step, StepGuard, Text, settable};
 use crate::model::recipe::template::{Language, Template};
 use crate::model::text::name::{RoleName, StepName};
@@ -141,6 +141,10 @@ fn check_local(table: &Table<'_>, local: &Item<'_>) {
             format!("a `local` step has no `{}`", item.key),
             "it runs where fleet runs, and is not there any more when fleet is gone",
         );
+    }
+    if let Some(text) = local.string().filter(|text| text.value.contains(VARIABLE)) {
+        let message = format!("`${VARIABLE}` is a folder on the hosts");
+        local.document.tell(text.span, message, "a `local` step begins in the project's folder: name the file there");
     }
     let says = |key| table.item(key).as_ref().and_then(Item::boolean).is_some_and(|yes| yes.value);
     if !says("read-only") && !says("idempotent") {

@@ -254,7 +254,7 @@ tasks = ["b", "b"]
     26:1 tasks ~ `step` and `tasks` exclude each other (27:18 first here)
     33:11 true ~ a phase that runs `once`, on one host, has no batches to roll in
     34:1 onn ~ unknown key `onn` [did you mean `on`?]
-    35:15 "b" ~ task `b` stands twice in the phase (35:10 first here)
+    35:15 "b" ~ task `b` is listed twice in the phase (35:10 first here)
     "#);
 }
 

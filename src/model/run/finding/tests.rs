@@ -6,8 +6,13 @@ fn accept(names: &[(&str, &str)]) -> BTreeMap<FindingName, String> {
     names.iter().map(|(name, reason)| (FindingName::parse(name).unwrap(), (*reason).to_owned())).collect()
 }
 
+/// A report as it was, of whatever length.
+fn whole(report: &[u8], accept: &BTreeMap<FindingName, String>) -> Vec<Finding> {
+    read((report.get(..MAX_BYTES).unwrap_or(report), report.len() <= MAX_BYTES), accept)
+}
+
 fn told(report: &str) -> Vec<String> {
-    read(report.as_bytes(), &accept(&[("known", "it is old")])).iter().map(Finding::to_string).collect()
+    whole(report.as_bytes(), &accept(&[("known", "it is old")])).iter().map(Finding::to_string).collect()
 }
 
 #[test]
@@ -38,18 +43,20 @@ fn what_does_not_read_is_told_and_never_harmless_when_it_was_a_block() {
         "notice -x -- text",
         "\u{1b}[2Jnotice x -- text",
     ] {
-        let found = read(line.as_bytes(), &accept(&[]));
+        let found = whole(format!("{line}\n").as_bytes(), &accept(&[]));
         assert_eq!((found.len(), found[0].kind), (1, FindingKind::Warning), "{line}");
+        let cut = whole(line.as_bytes(), &accept(&[]));
+        assert!(refusal(&cut).is_some(), "its end may be missing, as on a full disk: {line}");
         assert!(!found[0].text.contains('\u{1b}'), "{line}");
         assert_eq!(refusal(&found), None, "{line}");
     }
     for line in
         ["block", "block known", "block known text", "BLOCK known -- text", "block kn\u{1b}own -- text", "blocked"]
     {
-        let found = read(line.as_bytes(), &accept(&[("known", "it is old")]));
+        let found = whole(line.as_bytes(), &accept(&[("known", "it is old")]));
         assert!(found.len() == 1 && refusal(&found).is_some(), "{line}");
     }
-    let raw = read(b"block known -- \xff", &accept(&[("known", "it is old")]));
+    let raw = whole(b"block known -- \xff", &accept(&[("known", "it is old")]));
     assert!(raw[0].refuses() && raw[0].text.ends_with("block known -- \\xff"), "{raw:?}");
 }
 
@@ -61,17 +68,17 @@ fn a_report_that_was_not_read_whole_refuses() {
         (line.repeat(MAX_FINDINGS + 1), MAX_FINDINGS + 1),
         (format!("notice x -- {}\n", "y".repeat(MAX_BYTES)), 2),
     ] {
-        let found = read(report.as_bytes(), &accept(&[]));
+        let found = whole(report.as_bytes(), &accept(&[]));
         assert_eq!(found.len(), findings);
         assert!(refusal(&found).unwrap().contains("not") && found.last().unwrap().refuses());
     }
-    assert_eq!(refusal(&read(line.repeat(MAX_FINDINGS).as_bytes(), &accept(&[]))), None);
+    assert_eq!(refusal(&whole(line.repeat(MAX_FINDINGS).as_bytes(), &accept(&[]))), None);
 }
 
 #[test]
 fn only_a_block_of_that_name_is_accepted() {
     let accepted = accept(&[("a", "moved to b")]);
-    let read = |report: &str| read(report.as_bytes(), &accepted);
+    let read = |report: &str| whole(report.as_bytes(), &accepted);
     assert_eq!(refusal(&read("block a -- x")), None);
     assert_eq!(refusal(&read("block - -- x")), Some("x".to_owned()));
     assert_eq!(refusal(&read("block a -- x\nblock b -- y")), Some("b: y".to_owned()));
@@ -83,7 +90,7 @@ fn only_a_block_of_that_name_is_accepted() {
 proptest! {
     #[test]
     fn any_bytes_read_and_no_line_is_lost(report in prop::collection::vec(any::<u8>(), 0..300)) {
-        let found = read(&report, &accept(&[]));
+        let found = whole(&report, &accept(&[]));
         let lines = report.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count();
         prop_assert_eq!(found.len(), if report.is_empty() { 1 } else { lines });
         for finding in found {
@@ -93,4 +100,26 @@ proptest! {
             prop_assert_eq!(serde_json::from_str::<Finding>(&json).unwrap(), finding);
         }
     }
+}
+
+#[test]
+fn what_masking_makes_shorter_was_not_read_whole_all_the_same() {
+    let found = read((b"notice x -- ***\n", false), &accept(&[]));
+    assert!(refusal(&found).unwrap().contains("more than 64 KiB"), "{found:?}");
+}
+
+#[test]
+fn a_block_in_parts_is_limited_as_a_whole() {
+    let (name, site) = (FindingName::parse("known").unwrap(), SiteName::parse("test").unwrap());
+    let proven = BTreeMap::from([(name, 5)]);
+    let mut found = whole(
+        b"block known values=3 -- a\nblock known values=2 -- b\nblock known values=1 -- c\n",
+        &accept(&[("known", "old")]),
+    );
+    let mut before = BTreeMap::new();
+    for finding in &mut found {
+        finding.limit(&mut before, &proven, &site);
+    }
+    assert_eq!(found.iter().map(Finding::refuses).collect::<Vec<_>>(), [false, false, true]);
+    assert!(found[2].text.ends_with("c (accepted on test: 5)"), "{found:?}");
 }

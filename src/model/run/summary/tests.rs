@@ -83,7 +83,7 @@ fn a_retry_that_succeeds_is_no_failure() {
 fn what_an_attempt_reported_counts_once() {
     let mut script = Script::default();
     script.start("mysite", "deploy", &["web1"]).connect("web1").begin("web1", "a/b");
-    let finding = read(b"notice x -- y", &std::collections::BTreeMap::new()).remove(0);
+    let finding = read((b"notice x -- y\n", true), &std::collections::BTreeMap::new()).remove(0);
     let reported =
         |undo| Fact::FindingReported { host: host("web1"), step: step("a/b"), undo, finding: finding.clone() };
     script.fact(reported(false)).fact(Fact::StepResumed {

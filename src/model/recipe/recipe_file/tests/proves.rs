@@ -18,7 +18,7 @@ fn a_task_proves_one_variable_or_several() {
     }
     for (key, told) in [
         ("proves = []", "`proves` is empty"),
-        ("proves = [\"fixes\", \"fixes\"]", "`fixes` stands twice"),
+        ("proves = [\"fixes\", \"fixes\"]", "`fixes` is listed twice"),
         ("proves = [\"fixes\", \"revison\"]", "no step registers the variable `revison`"),
         ("proves = [3]", "an element of `proves` must be a string"),
         ("proves = 3", "`proves` must be an array"),
