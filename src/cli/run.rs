@@ -170,10 +170,8 @@ fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>)
 
 /// What the plan takes from the followed site, and how old that is.
 fn say_basis(plan: &Plan) {
-    if let Some(basis) = &plan.basis {
-        let age = basis.proof.as_ref().and_then(|proof| proof.age);
-        let age = age.map(|age| format!(", {} ago", report::time::duration(age))).unwrap_or_default();
-        say(&format!("note: {}{age}", printable(basis.describe().as_bytes())));
+    if let Some(basis) = plan_summary::basis(plan) {
+        say(&format!("note: {}", printable(basis.as_bytes())));
     }
 }
 

@@ -28,10 +28,8 @@ pub fn summary(plan: &Plan, color: bool) -> String {
     if let Some(undo) = undo(plan) {
         add("undo", &undo);
     }
-    if let Some(basis) = &plan.basis {
-        let age = basis.proof.as_ref().and_then(|proof| proof.age);
-        let age = age.map(|age| format!(", {} ago", time::duration(age))).unwrap_or_default();
-        add("follows", &format!("{}{age}", basis.describe()));
+    if let Some(basis) = basis(plan) {
+        add("follows", &basis);
     }
     if !plan.files.is_empty() {
         let sizes = plan.files.iter().filter_map(|file| plan.blobs.get(&file.blob)).map(|bytes| bytes.len());
@@ -50,6 +48,14 @@ pub fn summary(plan: &Plan, color: bool) -> String {
         let _ = writeln!(out, "  {}", Tone::Warning.paint(&one_line(note), color));
     }
     out
+}
+
+/// What the plan takes from the followed site, and how old that is.
+pub fn basis(plan: &Plan) -> Option<String> {
+    let basis = plan.basis.as_ref()?;
+    let age = basis.proof.as_ref().and_then(|proof| proof.age);
+    let age = age.map(|age| format!(", {} ago", time::duration(age))).unwrap_or_default();
+    Some(format!("{}{age}", basis.describe()))
 }
 
 pub(super) fn names(plan: &Plan, hosts: impl IntoIterator<Item = HostIndex>) -> String {

@@ -93,11 +93,13 @@ fn ctrl_c_twice_ends_a_local_step_with_its_process_group() {
     let recipe = "[[task.deploy.step]]\nname = \"ask\"\nidempotent = true\n\
                   local = \"sleep 600 & touch @SHARED@/working; wait\"\n";
     let site = Site::start("", &["web1"], recipe);
-    let running = site.spawn(&["mysite", "deploy"]);
+    let mut running = site.spawn(&["mysite", "deploy"]);
     wait_for("the step", || site.has("working"));
     let started = descendants(running.pid());
     assert!(started.len() >= 2, "{started:?}");
     running.signal(Signal::INT);
+    // Two signals at once are one.
+    running.wait_for_text("interrupted: no new step starts");
     running.signal(Signal::INT);
     running.wait().expect_code(130);
     let lives = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}/cmdline")).exists();
@@ -129,6 +131,12 @@ fn a_local_step_has_nothing_that_depends_on_the_host() {
          [[task.t.step]]\nname = \"b\"\nlocal = \"true\"\nrun = \"true\"\nread-only = true\n",
     );
     insta::assert_snapshot!(project.fleet(&["check"]).expect_code(3).stderr, @r#"
+    error: no step ends what `a` leaves in force: closed
+     --> recipes/test.toml:2:8
+      |
+    2 | name = "a"
+      |        ^^^ add `ends = ["a"]` to the step that does
+
     error: a `local` step may run again
      --> recipes/test.toml:3:1
       |
@@ -167,6 +175,6 @@ fn a_local_step_has_nothing_that_depends_on_the_host() {
     11 | run = "true"
        | --- first here
 
-    6 errors in 1 file; nothing was contacted
+    7 errors in 1 file; nothing was contacted
     "#);
 }

@@ -336,7 +336,6 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The same place is wrong on each host; one is enough.
     /// The files of the recipe, when a step, or a value in it, names their folder.
     fn files(&mut self, phases: &[PlanPhase]) -> Vec<PlanFile> {
         let recipe = self.request.recipe;
@@ -360,6 +359,7 @@ impl<'a> Builder<'a> {
         if used { recipe.files.iter().map(file).collect() } else { Vec::new() }
     }
 
+    /// The same place is wrong on each host; one is enough.
     fn problem(&mut self, problem: Diagnostic) {
         let is_same = |p: &Diagnostic| p.source == problem.source && p.span == problem.span && p.label == problem.label;
         if !self.problems.iter().any(is_same) {
