@@ -31,7 +31,6 @@ use crate::model::text::printable::printable;
 use crate::model::text::secret::Secrets;
 use crate::record::store::{Record, Store as _};
 use crate::remote::Connect;
-use crate::report;
 use crate::report::json::Json;
 use crate::report::narrator::{Detail, Telling};
 use crate::report::outlet::Outlet;
