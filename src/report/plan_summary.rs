@@ -28,6 +28,12 @@ pub fn summary(plan: &Plan, color: bool) -> String {
     if let Some(undo) = undo(plan) {
         add("undo", &undo);
     }
+    // As it was given: the steps find out what it means now.
+    let given = plan.proves.iter().filter_map(|name| Some(format!("{name} {}", plan.values.get(name)?)));
+    let given = given.collect::<Vec<_>>().join(", ");
+    if !given.is_empty() && plan.basis.is_none() {
+        add("to", &given);
+    }
     if let Some(basis) = basis(plan) {
         add("follows", &basis);
     }

@@ -3,7 +3,7 @@
 //! A second line of defence: a value that must not be seen should not be printed. Masked are whole values that steps registered with
 //! `secret-output`, and those of secret variables in all their [`forms`], before an event exists; a value of several lines is found line by
 //! line. Where two of them overlap, both are gone: one mask stands for all bytes that belong to either. A line may end within a secret, as
-//! `base64` and `fold` make it, but not within its first [`SHORTEST`] bytes: else half of all lines would wait for the next one.
+//! `base64` and `fold` make it, but not within its first four bytes: else half of all lines would wait for the next one.
 //!
 //! Output comes in pieces, which the network cuts anywhere, and so does fleet within a very long line. [`Masked`] gives the same bytes
 //! whatever the cuts are: with [`Masker::reach`] bytes held back, a secret that is whole so far is found, and one that is not is held back.
