@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::paint::Tone;
 use super::plan_summary::{self, names};
+use super::words::paths;
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::{Guard, HostIndex, Plan, PlanPhase, PlanStep, StepIndex};
@@ -59,6 +60,11 @@ fn add_step<'p>(
         format!("watched every {} s while a batch soaks, may not fail {times}", watch.every.as_secs_f64())
     }));
     limits.extend(step.register.as_ref().map(|name| format!("its output becomes {{{{{name}}}}}")));
+    limits.extend(step.read_only.then(|| "read-only".to_owned()));
+    limits.extend(step.watch.map(|watch| format!("watched every {} s", watch.every.as_secs_f32())));
+    limits.extend(step.effect.as_ref().map(|effect| format!("in force: {}", effect.words)));
+    limits.extend((!step.ends.is_empty()).then(|| format!("ends {}", paths(&step.ends))));
+    limits.extend(step.secret_output.then(|| "its output is secret".to_owned()));
     let limits = if limits.is_empty() { String::new() } else { format!(" ({})", limits.join(", ")) };
     let _ = writeln!(out, "  {}{limits}", step.path);
     let mut groups: BTreeMap<String, Vec<HostIndex>> = BTreeMap::new();

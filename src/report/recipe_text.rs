@@ -8,7 +8,7 @@ use crate::model::config::diagnostic::Place;
 use crate::model::inventory::share::Share;
 use crate::model::inventory::stage::Stage;
 use crate::model::recipe::recipe::{
-    Action, Body, Phase, Recipe, RecipeVar, Rolling, Spanned, Step, Surroundings, Task, TaskBody, TaskRef,
+    Body, Phase, Recipe, RecipeVar, Rolling, Spanned, Step, Surroundings, Task, TaskBody, TaskRef,
 };
 use crate::model::text::name::RecipeName;
 use crate::model::text::printable::one_line;
@@ -64,6 +64,10 @@ impl Text {
             let stages: Vec<String> = task.stages.iter().map(Stage::to_string).collect();
             format!("(only on stage {})", stages.join(", "))
         }));
+        about.extend((!task.proves.is_empty()).then(|| {
+            let names: Vec<&str> = task.proves.iter().map(|proves| proves.value.as_str()).collect();
+            format!("(proves {})", names.join(", "))
+        }));
         about.retain(|text| !text.is_empty());
         let (name, origin) = (Tone::Heading.paint(task.name.as_str(), self.color), self.origin_of(&task.place));
         let _ = writeln!(self.out, "{}{origin}", format!("{name}  {}", about.join(" ")).trim_end());
@@ -100,11 +104,16 @@ impl Text {
     fn steps(&mut self, indent: &str, steps: &[Step]) {
         for step in steps {
             let undo = match (&step.action, &step.undo) {
-                (Some(Action::Local(_)), _) => "  (local)",
-                (None, _) => "  (undo only)",
-                (Some(_), Some(_)) => "  (with undo)",
-                (Some(_), None) => "",
+                (None, _) => Some("undo only".to_owned()),
+                (Some(_), Some(_)) => Some("with undo".to_owned()),
+                (Some(_), None) => None,
             };
+            let mut about: Vec<String> = undo.into_iter().collect();
+            about.extend(step.is_local().then(|| "local".to_owned()));
+            about.extend(step.read_only.then(|| "read-only".to_owned()));
+            about.extend(step.watch.map(|watch| format!("watched every {} s", watch.every.as_secs_f32())));
+            about.extend(step.in_force.as_ref().map(|words| format!("in force: {words}")));
+            let undo = if about.is_empty() { String::new() } else { format!("  ({})", one_line(&about.join(", "))) };
             let origin = self.origin_of(&step.place);
             let _ = writeln!(self.out, "{indent}step {}{undo}{origin}", step.name);
         }
