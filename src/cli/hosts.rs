@@ -153,6 +153,9 @@ async fn recipes_own(
         let way = OnceCell::new_with(Some(Arc::clone(&connector)));
         codes.push(run::tasks_on(context, vec![site], std::slice::from_ref(&task), (args, way)).await?);
     }
+    if own != exit::SUCCESS && codes.len() > 1 {
+        say(&format!("exit code {}: what fleet found on the hosts is above", exit::worst(codes.iter().copied())));
+    }
     Ok(exit::worst(codes))
 }
 

@@ -18,9 +18,10 @@ use crate::app::consent::{self, Risk};
 use crate::app::planning::{self, PlanningError};
 use crate::app::run_id::fresh_run_id;
 use crate::engine::Run;
-use crate::model::inventory::inventory::Site;
+use crate::model::inventory::inventory::{Share, Site};
 use crate::model::plan::plan::{AD_HOC, Plan};
 use crate::model::plan::planner::{self, Asked, PlanError};
+use crate::model::recipe::recipe::LOOKING_TASKS;
 use crate::model::recipe::shell::quote;
 use crate::model::run::event::Signal;
 use crate::model::run::exit;
@@ -62,6 +63,11 @@ pub async fn tasks_on(
     for (site, _) in &sites {
         context.recipe(site)?;
     }
+    let mut overrides = context.flags.overrides();
+    if tasks.iter().all(|task| LOOKING_TASKS.contains(&task.as_str())) {
+        // A host that is away is no reason not to look at the others.
+        overrides.max_fail.get_or_insert(Share::Percent(100));
+    }
     let mut plans: Vec<(Plan, Asked, RunId, Option<Secrets>)> = Vec::new();
     for (site, hosts) in sites {
         let run = fresh_run_id(&Zoned::now()).map_err(Failure::environment)?;
@@ -69,7 +75,7 @@ pub async fn tasks_on(
             site: site.name.clone(),
             hosts,
             tasks: tasks.to_vec(),
-            overrides: context.flags.overrides(),
+            overrides: overrides.clone(),
             login: context::login_user()?,
             proof: None,
             unproven: false,

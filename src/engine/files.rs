@@ -38,9 +38,6 @@ fn uses(command: &RemoteCommand) -> bool {
 impl Contact {
     /// Brings the files that the task uses, and tells its commands where they are. An error is why they are not there.
     pub(super) async fn bring(&mut self, files: &mut Files, task: &mut Task, stops: &Stops) -> Result<(), Reason> {
-        if files.plan.files.is_empty() {
-            return Ok(());
-        }
         let guard = match &mut task.guard {
             Some(Guard::Unless(command) | Guard::OnlyIf(command)) => Some(command),
             None => None,

@@ -72,7 +72,7 @@ impl Dispatcher<'_> {
     }
 }
 
-/// What a block makes of an end. One that nobody knows, or that was brought about from outside, stays what it is.
+/// What a block makes of an end. What the step registers is there for its undo. One that nobody knows, or that was brought about from outside, stays what it is.
 fn refused(reason: &str, ended: Ended) -> Ended {
     let also = match &ended.outcome {
         StepOutcome::Succeeded => String::new(),
@@ -87,5 +87,5 @@ fn refused(reason: &str, ended: Ended) -> Ended {
         | StepOutcome::Unknown { .. }
         | StepOutcome::Detached { .. } => return ended,
     };
-    Ended { outcome: StepOutcome::Refused { reason: format!("{reason}{also}") }, captured: None, ..ended }
+    Ended { outcome: StepOutcome::Refused { reason: format!("{reason}{also}") }, ..ended }
 }

@@ -68,7 +68,7 @@ impl Dispatcher<'_> {
         let (label, step) = (self.label(host), self.path(at));
         let registered = captured.zip(self.step(at).register.clone());
         let (outcome, registered) = match self.not_as_proven(at, registered.as_ref()) {
-            Some(reason) => (StepOutcome::Refused { reason }, None),
+            Some(reason) => (StepOutcome::Refused { reason }, registered),
             None => (outcome, registered),
         };
         let on_record = registered.is_none_or(|(value, name)| self.register(host, at, &name, &value));

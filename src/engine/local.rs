@@ -1,11 +1,13 @@
 //! A worker's local steps: commands that run where fleet runs.
 
 use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -24,6 +26,15 @@ use crate::model::run::finding::MAX_BYTES;
 use crate::model::text::secret::ENVIRONMENT_PREFIX;
 use crate::remote::{ExecEnd, OutputChunk};
 use crate::ssh::GRACE;
+
+/// Runs the text in `FLEET_TEXT` by a shell of its own, with nothing to read. Standard input is a pipe that fleet holds: when fleet is killed, its
+/// end ends the process group.
+const SHELL: &str = r#"exec 3<&0 </dev/null
+{ read -r _ <&3; kill -TERM -$$; } >/dev/null 2>&1 &
+/bin/sh -c 'FLEET_LINES=$FLEET_TEXT; unset FLEET_TEXT; eval "$FLEET_LINES"' sh 3<&-
+FLEET_STATUS=$?
+kill $! 2>/dev/null
+exit $FLEET_STATUS"#;
 
 /// How long output is read that comes after the end of the command, from what it has left in the background.
 const LINGER: Duration = Duration::from_millis(200);
@@ -55,6 +66,8 @@ impl Contact {
         // Filled by the two readers, emptied below.
         let (sender, mut chunks) = mpsc::channel::<OutputChunk>(CHUNKS);
         let (out, err) = (child.stdout.take(), child.stderr.take());
+        // Open as long as fleet lives; waiting for the command would close it.
+        let _leash = child.stdin.take();
         let readers = async {
             tokio::join!(read(out, Stream::Stdout, sender.clone()), read(err, Stream::Stderr, sender.clone()))
         };
@@ -105,12 +118,19 @@ impl Contact {
                 }
             }
         }
+        if ending.is_some() {
+            end(group, Signal::KILL);
+        }
         while let Ok(chunk) = chunks.try_recv() {
             if let Some(bytes) = told.take(&chunk) {
                 self.tell(Message::Output(chunk.stream, bytes)).await;
             }
         }
-        told.report = report.and_then(|report| read_report(report.path()).ok()).filter(|report| !report.is_empty());
+        // One that cannot be read is an empty one, which is a block; one that is empty is none.
+        told.report = report.and_then(|report| match read_report(report.path()) {
+            Ok(report) if report.is_empty() => None,
+            read => Some(read.unwrap_or_default()),
+        });
         let end = ending.unwrap_or_else(|| ExecEnd::Exited(status.map_or(u8::MAX, status_of)));
         debug!(?end, received = told.received(), "local command ended");
         end
@@ -120,7 +140,7 @@ impl Contact {
 /// The text goes by the environment, as on a host: others can read what stands in a process list.
 fn start(command: &RemoteCommand, project: &Path, report: Option<&Path>) -> std::io::Result<Child> {
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", r#"FLEET_LINES=$FLEET_TEXT; unset FLEET_TEXT; eval "$FLEET_LINES""#, "sh"]);
+    shell.args(["-c", SHELL, "sh"]);
     for (name, _) in
         std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(ENVIRONMENT_PREFIX.as_bytes()))
     {
@@ -130,14 +150,20 @@ fn start(command: &RemoteCommand, project: &Path, report: Option<&Path>) -> std:
     shell.envs(&command.env).envs(secrets).env("FLEET_TEXT", &command.text);
     shell.envs(report.map(|report| ("FLEET_FINDINGS", report)));
     shell.current_dir(command.cwd.as_ref().map_or(project.to_owned(), |cwd| project.join(cwd)));
-    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     shell.spawn()
 }
 
 /// One byte more than is read, by which it is known that there is more.
 fn read_report(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut report = Vec::new();
-    std::fs::File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut report)?;
+    // What the command has put in its place is not read, nor waited for.
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("not a regular file"));
+    }
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut report)?;
     Ok(report)
 }
 

@@ -9,6 +9,7 @@ use super::message::Released;
 use super::task::Order;
 use crate::model::plan::book::Proof;
 use crate::model::plan::plan::HostIndex;
+use crate::model::recipe::files::VARIABLE;
 use crate::model::run::cause::Cause;
 use crate::model::run::event::{Fact, Proven};
 use crate::model::run::outcome::HostOutcome;
@@ -31,7 +32,8 @@ impl Dispatcher<'_> {
             .run
             .plan
             .steps()
-            .filter(|(.., step)| (step.durable || !self.run.plan.files.is_empty()) && step.hosts.contains(index));
+            .filter(|(.., step)| let uses_files = || step.templates().any(|text| text.mentions(VARIABLE));
+            (step.durable || uses_files()) && step.hosts.contains(index));
         let users: BTreeSet<UserName> = steps.filter_map(|(at, ..)| self.run.plan.user(index, at)).collect();
         let host = self.hosts.get(index.0)?;
         let (began, by) = (self.began, word(&self.run.by));

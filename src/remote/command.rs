@@ -103,7 +103,7 @@ impl RemoteCommand {
             let report = format!(
                 r#"trap '' PIPE
 if [ -z "$d" ]; then echo "{found} 0"; echo "warning - -- no folder for findings could be made on the host: none could be reported"
-elif [ -s "$d/found" ]; then echo "{found} 0"; dd if="$d/found" bs={MAX_REPORT} count=1; fi
+elif [ -s "$d/found" ] || [ -h "$d/found" ]; then echo "{found} 0"; [ ! -f "$d/found" ] || [ -h "$d/found" ] || dd if="$d/found" bs={MAX_REPORT} count=1; fi
 [ -z "$d" ] || rm -rf "$d"
 "#
             );

@@ -30,6 +30,7 @@ pub fn check(recipe: &Recipe) -> Vec<Diagnostic> {
     let edges: Vec<Vec<usize>> = tasks.iter().map(targets).collect();
     let mut found = twins(recipe);
     found.extend(large_files(recipe));
+    found.extend(file_and_folder(recipe));
     found.extend(misplaced(recipe));
     found.extend(unknown_tasks(recipe));
     found.extend(phases_in_phases(&tasks, &edges, number));
@@ -98,6 +99,13 @@ fn twins(recipe: &Recipe) -> Vec<Diagnostic> {
         }
     }
     found
+}
+
+/// `lib` as a file, and `lib/x`.
+fn file_and_folder(recipe: &Recipe) -> Option<Diagnostic> {
+    let is_folder = |path: &str| recipe.files.iter().any(|other| other.path.starts_with(&format!("{path}/")));
+    let file = recipe.files.iter().find(|file| is_folder(&file.path))?;
+    Some(file.place.diagnostic(format!("`{}` is a file, and a folder of other files", file.path)))
 }
 
 /// Each is sent to every host, for each user.

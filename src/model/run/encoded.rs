@@ -19,7 +19,12 @@ pub fn forms(value: &str) -> BTreeSet<Vec<u8>> {
     let mut all = BTreeSet::new();
     let lines = value.lines().map(str::trim).filter(|line| line.chars().count() >= MIN_LENGTH);
     for line in lines {
-        let texts = [line.to_owned()].into_iter().chain(quoted(line)).chain(in_json(line)).chain(in_url(line));
+        let texts = [line.to_owned()]
+            .into_iter()
+            .chain(quoted(line))
+            .chain(in_json(line))
+            .chain(in_url(line))
+            .chain(escaped(line));
         all.extend(texts.map(String::into_bytes));
         all.extend(in_base64(line.as_bytes()));
     }
@@ -43,6 +48,30 @@ fn quoted(line: &str) -> [String; 4] {
         escape(|c| "\"$`\\".contains(c)),
         line.chars().map(|c| if plain(c) { c.to_string() } else { format!("\\{c}") }).collect(),
     ]
+}
+
+/// As shells, Python and C write what is not ASCII: in octal, in hex, as Latin-1; and as HTML.
+fn escaped(line: &str) -> [String; 5] {
+    let bytes = |write: fn(u8) -> String, quote: &str| {
+        line.bytes().fold(String::new(), |mut text, byte| {
+            match byte {
+                b'\\' => text.push_str("\\\\"),
+                b'\'' => text.push_str(quote),
+                byte if byte.is_ascii_graphic() || byte == b' ' => text.push(byte.into()),
+                byte => text.push_str(&write(byte)),
+            }
+            text
+        })
+    };
+    let octal: fn(u8) -> String = |byte| format!("\\{byte:03o}");
+    let latin = line.chars().fold(String::new(), |text, c| match u32::from(c) {
+        0x5c => text + "\\\\",
+        code @ 0x80..=0xff => format!("{text}\\x{code:02x}"),
+        _ => format!("{text}{c}"),
+    });
+    let html = [('&', "&amp;"), ('<', "&lt;"), ('>', "&gt;"), ('"', "&quot;"), ('\'', "&#39;")];
+    let html = html.iter().fold(line.to_owned(), |text, (c, code)| text.replace(*c, code));
+    [bytes(octal, "\\'"), bytes(octal, "'"), bytes(|byte| format!("\\x{byte:02x}"), "\\'"), latin, html]
 }
 
 /// As a string of JSON: with the escapes that it needs, also with `\/`, and with all that is not ASCII as `\uXXXX`.

@@ -216,6 +216,8 @@ pub struct Scheduler {
     failures: usize,
     /// Why the rollout cannot begin although the budget would bear it.
     missing_once: Option<String>,
+    /// A step that only looks has found a reason not to go on.
+    blocked: bool,
     interrupts: u8,
     /// The run ends before it is through, and is to be resumed.
     suspended: bool,
@@ -243,6 +245,7 @@ impl Scheduler {
             active: 0,
             failures: 0,
             missing_once: None,
+            blocked: false,
             interrupts: 0,
             suspended: false,
             resumed: false,

@@ -25,9 +25,10 @@ fleet_flush() {
 
 # Gives what the step has reported about itself, after its output: as much as is read of it. A report that cannot be read is an empty one.
 fleet_report() {
-  [ -s "$_step.found" ] || return 0
+  [ -s "$_step.found" ] || [ -h "$_step.found" ] || return 0
   printf '%s 0\n' "$_found" >&6 || exit 1
-  dd if="$_step.found" bs="$_most" count=1 >&6
+  # What the step has put in its place is not read, nor waited for.
+  [ ! -f "$_step.found" ] || [ -h "$_step.found" ] || dd if="$_step.found" bs="$_most" count=1 >&6
 }
 
 # Was there no room when the step ended? Then its end mark is empty, or could not be made. Power loss may leave it empty, too, and one that
@@ -137,7 +138,7 @@ fleet_supervise() {
   for _file in $_spent; do
     [ ! -s "$_dir/$_file.out" ] || true >"$_dir/$_file.out"
     [ ! -s "$_dir/$_file.err" ] || true >"$_dir/$_file.err"
-    [ ! -s "$_dir/$_file.found" ] || true >"$_dir/$_file.found"
+    rm -rf "$_dir/$_file.found"
   done
   exec 4<"$_step.out" 5<"$_step.err"
   { trap 'fleet_ended; exit' TERM; fleet_leash; } <&3 3<&- &

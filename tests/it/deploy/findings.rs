@@ -324,3 +324,48 @@ fn an_accepted_name_with_dots_and_without_quotes_is_shown_with_its_quotes() {
     2 errors in 1 file; nothing was contacted
     "#);
 }
+
+/// What lies there afterwards is somebody else's: it is neither read nor emptied, and nobody waits for it.
+#[test]
+fn what_a_step_puts_in_the_place_of_its_findings_is_left_alone_and_refuses_it() {
+    for (key, of) in [("run", ""), ("run", "durable = false\n"), ("local", "idempotent = true\n")] {
+        for put in ["ln -s @SHARED@/precious", "mkfifo"] {
+            let recipe = format!(
+                "[[task.deploy.step]]\nname = \"puts\"\n{of}{key} = 'rm -f \"$FLEET_FINDINGS\"; {put} \"$FLEET_FINDINGS\"'\n\
+                 [[task.after.step]]\nname = \"after\"\nrun = \"true\"\n"
+            );
+            let site = Site::start("", &["web1"], &recipe);
+            files::write(&site.shared().join("precious"), "block x -- not a finding\n", 0o644);
+            let output = site.fleet(&["mysite", "deploy", "after"]);
+            assert_eq!(files::read(&site.shared().join("precious")), "block x -- not a finding\n", "{key} {of}{put}");
+            assert!(!output.stderr.contains("not a finding"), "{}", output.stderr);
+            if put != "mkfifo" || key == "local" {
+                assert_eq!(output.code, Some(6), "{key} {of}{put}: {}", output.stderr);
+            }
+        }
+    }
+}
+
+/// A reason not to go on is one for all hosts, whatever the budget for bad ones.
+#[test]
+fn a_block_of_a_step_that_only_looks_stops_before_any_host_is_changed() {
+    let recipe = r#"
+[[task.deploy.phase]]
+name = "look"
+[[task.deploy.phase.step]]
+name = "look"
+read-only = true
+run = "test {{fleet.host}} != web2 || echo 'block old -- too old' >>\"$FLEET_FINDINGS\""
+[[task.deploy.phase]]
+name = "roll"
+rolling = ["1"]
+[[task.deploy.phase.step]]
+name = "roll"
+run = "echo {{fleet.host}} >>@SHARED@/journal"
+undo = "true"
+"#;
+    let site = Site::start("[rollout]\nmax-failures = 2\n", &["web1", "web2", "web3"], recipe);
+    let output = site.fleet(&["mysite", "deploy"]).expect_code(6);
+    assert_eq!(site.journal(), [""; 0], "{}", output.stderr);
+    site.check_free();
+}

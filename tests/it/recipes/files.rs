@@ -118,7 +118,7 @@ fn a_resumed_run_has_the_files_of_then_and_brings_only_what_is_missing() {
     // One is whole, and stays as it is; the other one was cut off.
     files::write(&folder.join("lib/say.sh"), "#!/bin/sh\necho kept $1\n", 0o700);
     let mark = |name: &str| {
-        let marks = std::fs::read_dir(folder.join(".have")).unwrap().map(|entry| entry.unwrap().path());
+        let marks = std::fs::read_dir(folder.with_extension("files.have")).unwrap().map(|entry| entry.unwrap().path());
         marks.into_iter().find(|mark| mark.file_name().unwrap().to_str().unwrap().starts_with(name)).unwrap()
     };
     std::fs::remove_file(mark("0.")).unwrap();
@@ -277,4 +277,17 @@ fn files_that_cannot_be_sent_are_refused_before_anything_is_contacted() {
     "#);
     let mode = std::fs::metadata(project.root().join("keys/fleet")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o644, "nothing was touched");
+}
+
+/// Fixes that nobody has written yet: the folder is there and empty, and no step reads one of the host's own of that name.
+#[test]
+fn a_recipe_without_files_has_an_empty_folder() {
+    let recipe = "files = [\"@/fixes/\"]\n[[task.deploy.step]]\nname = \"fix\"\nrun = 'ls -A \"$FLEET_FILES\"; test -d \"${FLEET_FILES:?}\"'\n\
+                  [[task.look.step]]\nname = \"fix\"\nread-only = true\nrun = 'ls -A \"$FLEET_FILES\"; test -d \"${FLEET_FILES:?}\"'\n";
+    let site = Site::start("", &["web1"], recipe);
+    for task in ["deploy", "look"] {
+        let output = site.fleet(&["mysite", task]).expect_code(0);
+        assert_eq!(printed(&output.stderr), [""; 0], "{task}");
+        site.check_free();
+    }
 }

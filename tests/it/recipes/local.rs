@@ -114,8 +114,12 @@ fn a_killed_controller_s_local_step_runs_again() {
     let site = Site::start("", &["web1"], recipe);
     let running = site.spawn(&["mysite", "deploy"]);
     wait_for("the step", || site.has("working"));
+    let started = descendants(running.pid());
     running.signal(Signal::KILL);
     running.wait();
+    // Two of them at the same time would be one too many.
+    let lives = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}/cmdline")).exists();
+    wait_for("the end of its processes", || (!started.iter().any(lives)).then_some(()));
     site.touch("go");
     site.fleet(&["resume"]).expect_code(0);
     assert_eq!(site.journal(), ["asked", "asked", "then"]);

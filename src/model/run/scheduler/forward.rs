@@ -198,12 +198,20 @@ impl Scheduler {
         // Without it the others would go on as if that phase had been.
         let is_needed = |p: &&PlanPhase| p.once && p.steps.iter().any(|step| step.hosts.contains(host));
         let needed = self.plan.phases.iter().enumerate().skip(at.phase).find(|(_, p)| is_needed(p));
+        self.blocked |= self.is_block(at, outcome);
         match needed.map(|(phase, p)| (phase == at.phase, &p.name)) {
             _ if self.failures > self.plan.max_failures => self.stop_over_budget(),
+            // The budget is for hosts that are bad. A reason not to go on is one for all of them.
+            _ if self.blocked => self.stop(format!("{path} was refused, and only looks")),
             Some((true, _)) => self.stop(format!("{path} failed; it runs once for the whole rollout")),
             Some((false, name)) => self.stop(format!("{path} failed on the host of phase `{name}`, which runs once")),
             None => self.drop_out(host),
         }
+    }
+
+    /// Has a step that only looks found a reason not to go on?
+    pub(super) fn is_block(&self, at: StepIndex, outcome: &StepOutcome) -> bool {
+        matches!(outcome, StepOutcome::Refused { .. }) && self.plan.step(at).is_some_and(|step| step.read_only)
     }
 
     fn is_last_of_phase(&self, host: HostIndex, at: StepIndex) -> bool {

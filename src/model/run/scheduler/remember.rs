@@ -88,6 +88,7 @@ impl Scheduler {
             return;
         }
         self.note_effect(host, at, outcome);
+        self.blocked |= self.is_block(at, outcome);
         let path = self.plan.step(at).map(|step| step.path.to_string()).unwrap_or_default();
         let state = self.host(host);
         state.again = None;

@@ -95,7 +95,8 @@ impl Scheduler {
 
     /// Was it going back already, or does it have to?
     fn turned_back(&self) -> bool {
-        self.failures > self.plan.max_failures
+        self.blocked
+            || self.failures > self.plan.max_failures
             || self.hosts().zip(&self.hosts).any(|(host, state)| match state.dropped {
                 None => !state.undos.is_empty(),
                 Some(_) => self.lacks_once(host),
