@@ -28,12 +28,10 @@ impl Dispatcher<'_> {
             return None;
         }
         let book = self.run.plan.hosts.get(index.0)?.site_book();
-        let steps = self
-            .run
-            .plan
-            .steps()
-            .filter(|(.., step)| let uses_files = || step.templates().any(|text| text.mentions(VARIABLE));
-            (step.durable || uses_files()) && step.hosts.contains(index));
+        let steps = self.run.plan.steps().filter(|(.., step)| {
+            let uses_files = || step.templates().any(|text| text.mentions(VARIABLE));
+            (step.durable || !self.run.plan.files.is_empty() || uses_files()) && step.hosts.contains(index)
+        });
         let users: BTreeSet<UserName> = steps.filter_map(|(at, ..)| self.run.plan.user(index, at)).collect();
         let host = self.hosts.get(index.0)?;
         let (began, by) = (self.began, word(&self.run.by));
