@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 
 use super::{Site, check_stream, outcomes, story};
+use crate::support::files;
 use crate::support::output::Output;
 use crate::support::process::wait_for;
 use crate::support::user::TestUser;
