@@ -49,7 +49,8 @@
 //! 8. A host is trusted only when its key is pinned ([`ssh::known_hosts`]); nothing is ever pinned by connecting.
 //!
 //! Choices that could have gone otherwise, with the rejected option, stand at the top of the module that they shaped:
-//! [`model::run::scheduler`], [`remote::step`], [`remote::question`], [`model::plan::book`], [`model::recipe::template`], [`model::recipe::shell`], [`model::plan::planner`], [`engine`],
+//! [`model::run::scheduler`], [`remote::step`], [`remote::question`], [`model::plan::book`], [`model::recipe::template`], [`model::recipe::shell`], [`model::recipe::inherit`],
+//! [`model::run::finding`], [`model::plan::planner`], [`engine`],
 //! [`ssh::known_hosts`], [`files::owner`], [`record::folder::order`].
 //!
 //! Older guides name a crate `russh-keys`; it is dead and was merged into russh as `russh::keys`, which is what [`ssh`] uses.
