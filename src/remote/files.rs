@@ -53,7 +53,7 @@ impl<'a> HostFiles<'a> {
 
     /// Which of them are there?
     pub fn there(&self, user: Option<&UserName>) -> Question {
-        self.ask(user, "fleet_files_there")
+        self.bring(user, "")
     }
 
     /// Brings those that are not among the marks; each question can be asked when the one before is answered. An error is the file

@@ -18,10 +18,9 @@ fleet_files_folder() {
   mkdir -p "$_files" "$_files.have" || { echo fault; exit; }
 }
 
-# Says which files are there, and where.
+# Says which files are there, and where. Comes after fleet_files_folder.
 fleet_files_there() {
-  fleet_files_folder
-  for _mark in "$_files"/.have/*; do [ ! -e "$_mark" ] || echo "have ${_mark##*/}"; done
+  for _mark in "$_files.have"/*; do [ ! -e "$_mark" ] || echo "have ${_mark##*/}"; done
   echo "files $_files"
 }
 

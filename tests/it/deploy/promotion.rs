@@ -185,33 +185,3 @@ run = "echo {{fleet.site}} {{revision}} >>@SHARED@/journal"
     findings("mysite", " values=1");
     site.fleet(&["mysite", "promote"]).expect_code(6);
 }
-
-/// A task that proves what only its own steps find out needs a proof on a follower, too.
-#[test]
-fn values_that_are_only_registered_are_compared_with_what_was_proven() {
-    let recipe = r#"
-[task.deploy]
-proves = ["revision", "fixes"]
-[[task.deploy.step]]
-name = "revision"
-register = "revision"
-run = "cat @SHARED@/revision.{{fleet.site}}"
-[[task.deploy.step]]
-name = "fixes"
-register = "fixes"
-run = "echo 7"
-undo = "echo undo {{fixes}} >>@SHARED@/journal"
-"#;
-    let mut site = Site::start("follows = \"mysite-test\"", &["web1"], recipe);
-    site.add_site("mysite-test", "recipe = \"test\"\nstage = \"test\"", &["test1"]);
-    for (of, revision) in [("mysite-test", "r7"), ("mysite", "r8")] {
-        files::write(&site.shared().join(format!("revision.{of}")), revision, 0o644);
-    }
-    let told = site.fleet(&["mysite", "deploy", "--yes"]).expect_code(6).stderr;
-    assert!(told.contains("no whole run has proven"), "{told}");
-    site.fleet(&["mysite-test", "deploy"]).expect_code(0);
-    let told = site.fleet(&["mysite", "deploy", "--yes"]).expect_code(6).stderr;
-    assert!(told.contains("revision is r8 here, and r7 was proven on mysite-test"), "{told}");
-    files::write(&site.shared().join("revision.mysite"), "r7", 0o644);
-    site.fleet(&["mysite", "deploy", "--yes"]).expect_code(0);
-}

@@ -34,7 +34,7 @@ pub struct Builder<'a> {
     /// Phases that have no host, and why.
     left_out: Vec<String>,
     /// The variables that these tasks prove.
-    pub(super) proves: Vec<VarName>,
+    proves: Vec<VarName>,
     /// The variables that some task of the recipe proves, and that a command of this plan uses as they were given, and not as a step of the
     /// plan registers them; in the order of their use.
     pub(super) takes_proof: Vec<VarName>,

@@ -14,17 +14,15 @@ impl Builder<'_> {
     pub(super) fn basis(&self, phases: &[PlanPhase], secrets: &BTreeSet<VarName>) -> Result<Option<Basis>, PlanError> {
         let Request { site, proof, overrides, unproven, run, .. } = self.request;
         let steps = || phases.iter().flat_map(|phase| &phase.steps);
-        // What its own steps register is compared as soon as it is known; by itself it needs a proof only in a task that proves it, too: a
-        // rollback goes to what was there before.
-        let registered = steps().filter_map(|step| step.register.as_ref()).filter(|name| self.is_proven(name));
-        let needed_for =
-            self.takes_proof.first().or_else(|| registered.clone().find(|name| self.proves.contains(name)));
-        let (Some(follows), Some(variable)) = (&site.follows, needed_for) else { return Ok(None) };
+        let (Some(follows), Some(variable)) = (&site.follows, self.takes_proof.first()) else { return Ok(None) };
         // Nor does a plan that no run will carry out, which is made to be looked at.
         if run.is_none() || steps().all(|step| step.read_only) {
             return Ok(None);
         }
         let followed = || follows.value.clone();
+        // What its own steps register is compared as soon as it is known. A task that takes nothing, such as a rollback to what was there before,
+        // is compared with nothing.
+        let registered = steps().filter_map(|step| step.register.as_ref()).filter(|name| self.is_proven(name));
         let needed = || self.takes_proof.iter().chain(registered.clone());
         if let (true, None) = (unproven, proof) {
             let missing = self.takes_proof.iter().find(|name| !overrides.vars.contains_key(*name));
