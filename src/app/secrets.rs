@@ -2,7 +2,7 @@
 //! none, the person is asked, which is not done here.
 //!
 //! A command is run by `sh -c` in the project's folder, in a process group of its own, without standard input and without fleet's own
-//! secrets in its environment. What it prints on standard output is the value, and is told to nobody, also when it fails.
+//! secrets in its environment. What it prints on standard output is the value, and is shown to nobody, also when it fails.
 
 use std::cell::RefCell;
 use std::io::{self, Read as _};

@@ -29,7 +29,7 @@ pub enum Busy {
 pub struct Watching {
     /// How often each step has failed in a row.
     pub failures: BTreeMap<StepIndex, u32>,
-    /// What the current attempt has printed, which is told when it fails.
+    /// What the current attempt has printed; shown when it fails.
     pub output: Vec<(Stream, Vec<u8>)>,
     /// The step that has failed too often, and how it ended last.
     pub failed: Option<(StepIndex, StepOutcome)>,

@@ -12,7 +12,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Takes bytes and gives all that is complete, masked. A line is held back in which a secret begins that may go on in the next one; where a
+    /// Takes bytes and gives all that is complete, masked. A line is held back in which a secret begins that may continue in the next one; where a
     /// long line is cut, as much is held back as a secret may have begun in.
     pub fn push(&mut self, bytes: &[u8], masker: &Masker) -> Option<Vec<u8>> {
         let complete = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);

@@ -137,7 +137,7 @@ impl Contact {
     }
 }
 
-/// The text goes by the environment, as on a host: others can read what stands in a process list.
+/// The text goes by the environment, as on a host: others can read a process list.
 fn start(command: &RemoteCommand, project: &Path, report: Option<&Path>) -> std::io::Result<Child> {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", SHELL, "sh"]);

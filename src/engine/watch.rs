@@ -1,4 +1,4 @@
-//! Hosts that are watched while a batch soaks: their steps are repeated, and one failure is told.
+//! Hosts that are watched while a batch soaks: their steps are repeated, and one failure is reported.
 //!
 //! The worker keeps the clock, the dispatcher counts. Nothing of it is on the disk before it is sent: it changes nothing.
 
@@ -77,7 +77,7 @@ impl Dispatcher<'_> {
 
     /// Counts the failures in a row. A block is one too many at once: it is no hiccup.
     pub(super) fn on_tried(&mut self, host: HostIndex, at: StepIndex, ended: Ended) {
-        // A run that was let go of has told how its hosts ended.
+        // A detached run has reported how its hosts ended.
         if self.scheduler.is_finished() || !matches!(self.host(host).busy, Some(Busy::Watched(_))) {
             return;
         }

@@ -314,7 +314,7 @@ impl Narrator {
         Vec::new()
     }
 
-    /// What a step reported. The same from many hosts is told once.
+    /// What a step reported. The same from many hosts is shown once.
     fn finding(&mut self, at: Timestamp, place: Place<'_>, finding: &Finding) -> Vec<String> {
         let text = finding.to_string();
         let tone = finding_tone(finding);

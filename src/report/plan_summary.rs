@@ -1,4 +1,4 @@
-//! What a run is about to do, in ten lines: the head of a dry run, and what stands before the question whether to begin.
+//! What a run is about to do, in ten lines: the head of a dry run, shown also before the question whether to begin.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -86,7 +86,7 @@ impl Notes {
     }
 }
 
-/// Where a character of the text stands in the file; where its string begins, when it is written with an escape.
+/// The place of a character of the text in the file; the beginning of its string, when it is written with an escape.
 fn place(whole: &Place, text: &str, offset: usize) -> Place {
     let written = whole.source.text.get(whole.span.clone()).unwrap_or_default();
     let (before, rest) = text.split_at_checked(offset).unwrap_or_default();

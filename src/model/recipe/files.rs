@@ -9,7 +9,7 @@ use crate::model::config::file_error::FileError;
 /// Longest file of a recipe, and all its files together, in bytes. They travel as text of a shell; larger things are no part of a recipe.
 pub const MOST_BYTES: usize = 4 << 20;
 
-/// What stands before a path that begins in the project's folder, and not in that of the recipe.
+/// The prefix of a path in the project's folder; other paths are in that of the recipe.
 pub const OF_PROJECT: &str = "@/";
 
 /// The variable that names the folder of the files to a step.

@@ -99,7 +99,7 @@ pub struct RecipeVar {
     pub required: bool,
     /// Its value when nobody does. It may hold placeholders of other variables.
     pub default: Option<Template>,
-    /// Its value is never written down or shown; it stands only in the `env` of steps ([`crate::model::text::secret`]).
+    /// Its value is never written down or shown, and allowed only in the `env` of steps ([`crate::model::text::secret`]).
     pub secret: bool,
     /// Where it is declared.
     pub place: Place,

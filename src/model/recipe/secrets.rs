@@ -11,7 +11,7 @@ use crate::model::recipe::template::Template;
 use crate::model::text::name::VarName;
 use crate::model::text::secret::environment_name;
 
-/// All places where one stands that is none for it.
+/// All placeholders of secrets in places where none is allowed.
 pub fn misplaced(recipe: &Recipe) -> Vec<Diagnostic> {
     let secrets = || recipe.vars.iter().filter(|(_, var)| var.secret);
     let mut found = Vec::new();
@@ -59,7 +59,7 @@ fn folders(surroundings: &Surroundings) -> impl Iterator<Item = (&'static str, &
     as_user.chain(surroundings.cwd.iter().map(|cwd| ("cwd", cwd)))
 }
 
-/// Where the placeholder stands within the text; all of the text, when an escape hides it.
+/// The place of the placeholder within the text; all of the text, when an escape hides it.
 fn placeholder(text: &Place, name: &VarName) -> Place {
     let Place { source, span } = text;
     let written = source.text.get(span.clone()).unwrap_or_default();

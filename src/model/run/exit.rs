@@ -35,7 +35,7 @@ pub const TERMINATED: u8 = 143;
 /// contacted, hence alone; should it come with others nevertheless, it is the weakest trouble.
 const PRECEDENCE: [u8; 8] = [BUG, UNKNOWN, TERMINATED, INTERRUPTED, FAILED, REFUSED, LOCKED, UNREACHABLE];
 
-/// The one code that is told when several apply: 1 > 13 > interrupts > 10 > 6 > 12 > 11.
+/// The exit code when several apply: 1 > 13 > interrupts > 10 > 6 > 12 > 11.
 pub fn worst(codes: impl IntoIterator<Item = u8>) -> u8 {
     let rank = |code: u8| match PRECEDENCE.iter().position(|&other| other == code) {
         Some(position) => position,

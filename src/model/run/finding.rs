@@ -19,7 +19,7 @@ pub const MAX_BYTES: usize = 64 << 10;
 /// Findings that a step may report.
 pub const MAX_FINDINGS: usize = 1000;
 
-/// What stands before a line that does not read.
+/// The beginning of the text of a line that does not read.
 const UNREAD: &str = "not of the form KIND NAME [key=value ...] -- TEXT: ";
 
 /// Characters of a finding's text in the reason of a refusal.

@@ -223,7 +223,7 @@ impl HostSummary {
             }
             // Nothing ran.
             Fact::UndoPlanned { .. }
-            // What follows from it is told as the end of the step.
+            // What follows from it is reported as the end of the step.
             | Fact::WatchFailed { .. }
             // Not about a host: `Summary::apply` keeps each of them.
             | Fact::RunStarted { .. }

@@ -161,7 +161,7 @@ impl Masked {
         self.held.len()
     }
 
-    /// How much of it can be given out: all, or up to the line in which a secret begins that may go on in the next.
+    /// How much of it can be given out: all, or up to the line in which a secret begins that may continue in the next.
     pub fn settled(&self, masker: &Masker) -> usize {
         let Some(begun) = masker.begun(&self.held) else { return self.held.len() };
         let before = self.held.get(..begun).unwrap_or_default();

@@ -216,7 +216,7 @@ pub struct Scheduler {
     failures: usize,
     /// Why the rollout cannot begin although the budget would bear it.
     missing_once: Option<String>,
-    /// A step that only looks has found a reason not to go on.
+    /// A read-only step has reported a block.
     blocked: bool,
     interrupts: u8,
     /// The run ends before it is through, and is to be resumed.

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::model::text::name::VarName;
 
-/// What stands for a secret value in what people read.
+/// Shown in place of a secret value.
 pub const SHOWN: &str = "[secret]";
 
 /// A shorter value, in characters, is refused: to mask it would mask half of what hosts print.

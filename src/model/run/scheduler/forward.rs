@@ -201,15 +201,15 @@ impl Scheduler {
         self.blocked |= self.is_block(at, outcome);
         match needed.map(|(phase, p)| (phase == at.phase, &p.name)) {
             _ if self.failures > self.plan.max_failures => self.stop_over_budget(),
-            // The budget is for hosts that are bad. A reason not to go on is one for all of them.
-            _ if self.blocked => self.stop(format!("{path} was refused, and only looks")),
+            // The budget is for bad hosts. A block is a reason to stop all of them.
+            _ if self.blocked => self.stop(format!("read-only step {path} reported a block")),
             Some((true, _)) => self.stop(format!("{path} failed; it runs once for the whole rollout")),
             Some((false, name)) => self.stop(format!("{path} failed on the host of phase `{name}`, which runs once")),
             None => self.drop_out(host),
         }
     }
 
-    /// Has a step that only looks found a reason not to go on?
+    /// Has a read-only step reported a block?
     pub(super) fn is_block(&self, at: StepIndex, outcome: &StepOutcome) -> bool {
         matches!(outcome, StepOutcome::Refused { .. }) && self.plan.step(at).is_some_and(|step| step.read_only)
     }

@@ -56,7 +56,7 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A watch that has found nothing ends when it is told to.
+    /// A watch that has found nothing ends on request.
     pub fn end_watch(&mut self, h: HostIndex) {
         let told = self.waiting.iter().any(|input| matches!(input, Input::WatchEnded(of, _) if *of == h));
         if self.watched.contains(&h.0) && !told {
