@@ -8,8 +8,8 @@ use super::failure::Failure;
 use super::{access, ask, trust};
 use crate::app::books::{self, Answer, Place, Proven};
 use crate::model::inventory::inventory::Site;
-use crate::model::plan::book::Book;
-use crate::model::plan::plan::PlanHost;
+use crate::model::plan::book::{Book, Proof};
+use crate::model::plan::plan::{Plan, PlanHost};
 use crate::model::plan::planner::{Asked, PlanError};
 use crate::model::text::hint::Hint;
 use crate::model::text::printable::one_line;
@@ -56,6 +56,12 @@ pub async fn inspect<'a>(
 pub async fn way_to(context: &Context<'_>, places: &[Place]) -> Result<Arc<dyn Connect>, Failure> {
     let hosts: Vec<PlanHost> = places.iter().map(|place| place.host.clone()).collect();
     access::for_runs(context, &hosts).await
+}
+
+/// What the hosts of a follower's plan have proven themselves: from which release it comes. Nothing depends on it.
+pub async fn proven_here(context: &Context<'_>, connector: &Arc<dyn Connect>, plan: &Plan) -> Option<Proof> {
+    let variable = &plan.basis.as_ref()?.name;
+    books::proven(connector, plan.hosts.clone(), variable, context.width(plan.hosts.len())).await.proof
 }
 
 /// Finds what the followed site has proven of the variable, in the books of its hosts, and has it asked for.

@@ -1,5 +1,6 @@
 //! `fleet SITE TASK...` and `fleet SITE run -- CMD`.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::app::planning::{self, PlanningError};
 use crate::app::run_id::fresh_run_id;
 use crate::engine::Run;
 use crate::model::inventory::inventory::{Share, Site};
+use crate::model::plan::book::Proof;
 use crate::model::plan::plan::{AD_HOC, Plan};
 use crate::model::plan::planner::{self, Asked, PlanError};
 use crate::model::recipe::recipe::LOOKING_TASKS;
@@ -27,7 +29,7 @@ use crate::model::run::event::Signal;
 use crate::model::run::exit;
 use crate::model::run::summary::Summary;
 use crate::model::text::hint::Hint;
-use crate::model::text::name::{HostName, RunId, TaskName};
+use crate::model::text::name::{HostName, RunId, SiteName, TaskName};
 use crate::model::text::printable::printable;
 use crate::model::text::secret::Secrets;
 use crate::record::store::{Record, Store as _};
@@ -69,6 +71,8 @@ pub async fn tasks_on(
         overrides.max_fail.get_or_insert(Share::Percent(100));
     }
     let mut plans: Vec<(Plan, Asked, RunId, Option<Secrets>)> = Vec::new();
+    // What the hosts of followers have now, as their books say, by site.
+    let mut former: BTreeMap<SiteName, Proof> = BTreeMap::new();
     for (site, hosts) in sites {
         let run = fresh_run_id(&Zoned::now()).map_err(Failure::environment)?;
         let mut asked = Asked {
@@ -88,19 +92,26 @@ pub async fn tasks_on(
                 }
                 let way = connector.get_or_try_init(|| way_to_all(context, args)).await?;
                 books::prove(context, way, site, (&mut asked, unproven)).await?;
-                planning::plan(&context.project, &asked, &run)?
+                let plan = planning::plan(&context.project, &asked, &run)?;
+                let here = books::proven_here(context, way, &plan).await;
+                former.extend(here.map(|here| (site.name.clone(), here)));
+                plan
             }
             plan => plan?,
         };
         plans.push((plan, asked, run, values));
     }
     if context.flags.dry_run {
-        return dry_run(context, plans.iter().map(|(plan, ..)| plan));
+        return dry_run(
+            context,
+            plans.iter().map(|(plan, ..)| (plan, plan.sites.first().and_then(|site| former.get(site)))),
+        );
     }
     for (plan, ..) in &plans {
         let asks = consent::risks(&context.project, plan).next().is_some() && !context.flags.yes;
         if asks {
-            say(plan_summary::summary(plan, context::colour(context.flags, &io::stderr())).trim_end());
+            let former = plan.sites.first().and_then(|site| former.get(site));
+            say(plan_summary::summary(plan, former, context::colour(context.flags, &io::stderr())).trim_end());
         } else {
             plan.left_out.iter().for_each(|note| say(&format!("note: {note}")));
             say_basis(plan);
@@ -152,7 +163,7 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
     let plan = planner::plan_command(&sites, &command, &context.flags.overrides(), &context::login_user()?)
         .map_err(|e| Failure::new(exit::INVALID, e))?;
     if context.flags.dry_run {
-        return dry_run(context, [&plan]);
+        return dry_run(context, [(&plan, None)]);
     }
     confirm(context, &plan, &plan.task)?;
     descriptors::suffice_for(&plan)?;
@@ -161,13 +172,16 @@ pub async fn command(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failu
     execute(context, (plan, None, Secrets::new()), id, connector).await
 }
 
-fn dry_run<'p>(context: &Context<'_>, plans: impl IntoIterator<Item = &'p Plan>) -> Result<u8, Failure> {
-    for plan in plans {
+fn dry_run<'p>(
+    context: &Context<'_>,
+    plans: impl IntoIterator<Item = (&'p Plan, Option<&'p Proof>)>,
+) -> Result<u8, Failure> {
+    for (plan, former) in plans {
         if context.flags.json {
             let json = serde_json::to_string(plan).map_err(|e| Failure::new(exit::BUG, e))?;
             print(&format!("{json}\n"))?;
         } else {
-            print(&plan_text::plan(plan, context.color()))?;
+            print(&plan_text::plan(plan, former, context.color()))?;
         }
     }
     Ok(exit::SUCCESS)

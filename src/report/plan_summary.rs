@@ -6,13 +6,14 @@ use std::fmt::Write as _;
 use super::paint::Tone;
 use super::time;
 use super::words::{counted, sites_and_task};
+use crate::model::plan::book::Proof;
 use crate::model::plan::host_set::HostSet;
 use crate::model::plan::plan::{HostIndex, OnFailure, Plan, PlanPhase, PlanStep};
 use crate::model::text::fold::fold_names;
 use crate::model::text::printable::one_line;
 
-/// One line an item; those of which there is nothing to say are left out.
-pub fn summary(plan: &Plan, color: bool) -> String {
+/// One line an item; those of which there is nothing to say are left out. `former`: what the site itself has proven last, where it was asked.
+pub fn summary(plan: &Plan, former: Option<&Proof>, color: bool) -> String {
     let title = Tone::Heading.paint(&sites_and_task(&plan.sites, &plan.task), color);
     let hosts: Vec<HostIndex> = (0..plan.hosts.len()).map(HostIndex).collect();
     let mut out = format!("{title}: {} ({})\n", counted(hosts.len(), "host"), names(plan, hosts));
@@ -27,6 +28,10 @@ pub fn summary(plan: &Plan, color: bool) -> String {
     }
     if let Some(undo) = undo(plan) {
         add("undo", &undo);
+    }
+    if let Some(Proof { name, value, run, by, age, .. }) = former {
+        let age = age.map(|age| format!(", {} ago", time::duration(age))).unwrap_or_default();
+        add("from", &format!("{name} {value}, by run {run} of {by}{age}"));
     }
     // As it was given: the steps find out what it means now.
     let given = plan.proves.iter().filter_map(|name| Some(format!("{name} {}", plan.values.get(name)?)));

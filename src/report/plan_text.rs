@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::paint::Tone;
 use super::plan_summary::{self, names};
 use super::words::paths;
+use crate::model::plan::book::Proof;
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::{Guard, HostIndex, Plan, PlanPhase, PlanStep, StepIndex};
@@ -18,8 +19,8 @@ use crate::model::text::secret::SHOWN;
 const LONG: usize = 3;
 
 /// The whole plan: phases, batches, steps, and the commands of each host, those of equal hosts once.
-pub fn plan(plan: &Plan, color: bool) -> String {
-    let mut out = plan_summary::summary(plan, color);
+pub fn plan(plan: &Plan, former: Option<&Proof>, color: bool) -> String {
+    let mut out = plan_summary::summary(plan, former, color);
     let mut shown = BTreeMap::new();
     for (at, phase, step) in plan.steps() {
         if at.step == 0 {

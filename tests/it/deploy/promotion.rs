@@ -185,3 +185,25 @@ run = "echo {{fleet.site}} {{revision}} >>@SHARED@/journal"
     findings("mysite", " values=1");
     site.fleet(&["mysite", "promote"]).expect_code(6);
 }
+
+/// The head of a dry run, and what precedes the question: from which release to which one.
+#[test]
+fn a_follower_s_dry_run_says_from_what_to_what() {
+    let recipe = "[vars.revision]\ndefault = \"\"\n[task.deploy]\nproves = \"revision\"\n\
+                  [[task.deploy.step]]\nname = \"pin\"\nregister = \"revision\"\nrun = \"echo {{revision}}\"\n";
+    let mut site = Site::start("stage = \"production\"\nfollows = \"mysite-test\"", &["web1"], recipe);
+    site.add_site("mysite-test", "recipe = \"test\"\nstage = \"test\"", &["test1"]);
+    site.fleet(&["mysite-test", "deploy", "-e", "revision=r1"]).expect_code(0);
+    let first = site.fleet(&["-n", "mysite", "deploy"]).expect_code(0).stdout;
+    assert!(
+        first.contains("  follows   revision r1, proven on mysite-test by run ") && !first.contains("  from "),
+        "{first}"
+    );
+    site.fleet(&["mysite", "deploy", "--yes"]).expect_code(0);
+    site.fleet(&["mysite-test", "deploy", "-e", "revision=r2"]).expect_code(0);
+    let second = site.fleet(&["-n", "mysite", "deploy"]).expect_code(0).stdout;
+    let (from, to) = ("  from      revision r1, by run ", "  follows   revision r2, proven on mysite-test by run ");
+    assert!(second.contains(from) && second.contains(to), "{second}");
+    let asked = site.fleet_pty(&["mysite", "deploy"], &[("to go on:", "no\n")]).stdout;
+    assert!(asked.contains("revision r1, by run ") && asked.contains("revision r2, proven on mysite-test"), "{asked}");
+}
