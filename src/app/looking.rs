@@ -8,7 +8,6 @@ use futures::stream;
 
 use super::books::{Answer, Place, connected, inspected};
 use crate::model::inventory::inventory::Site;
-use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::{HostIndex, Plan};
 use crate::model::plan::planner::{self, Overrides, PlanError, Request};
 use crate::model::recipe::recipe::{Recipe, Task};
@@ -71,7 +70,7 @@ impl Needs {
     fn add_plan(&mut self, plan: &Plan) {
         let mut begun: BTreeSet<HostIndex> = BTreeSet::new();
         for (at, _, step) in plan.steps() {
-            if step.run.as_ref().is_some_and(Operation::is_local) {
+            if step.is_local() {
                 continue;
             }
             for host in step.hosts.iter() {

@@ -8,7 +8,6 @@ use super::host::Busy;
 use super::task::{Attempt, Order, Task, Work};
 use crate::model::plan::book::EffectChange;
 use crate::model::plan::command::{CommandTemplate, RemoteCommand, Unfinished};
-use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::{AD_HOC, Guard, HostIndex, PlanHost};
 use crate::model::recipe::template::Template;
 use crate::model::run::event::Fact;
@@ -85,7 +84,7 @@ impl Dispatcher<'_> {
                 book,
                 scope: Scope::default(),
             }))
-        } else if !undo && planned.run.as_ref().is_some_and(Operation::is_local) {
+        } else if !undo && planned.is_local() {
             Work::Local(command)
         } else if planned.read_only {
             Work::ReadOnly(command)

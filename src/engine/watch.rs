@@ -61,7 +61,7 @@ impl Dispatcher<'_> {
             attempt: Attempt { kind: StepKind::Run, at, nth: 0 },
             guard,
             // Not durable: there is nothing to be found out about it later.
-            work: Work::ReadOnly(command),
+            work: if step.is_local() { Work::Local(command) } else { Work::ReadOnly(command) },
             watch: None,
             only_watch: false,
             timeout: step.timeout.or_else(|| Some(watch.every.max(ATTEMPT))),

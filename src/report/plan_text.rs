@@ -8,7 +8,6 @@ use super::plan_summary::{self, names};
 use super::words::paths;
 use crate::model::plan::book::Proof;
 use crate::model::plan::command::CommandTemplate;
-use crate::model::plan::operation::Operation;
 use crate::model::plan::plan::{Guard, HostIndex, Plan, PlanPhase, PlanStep, StepIndex};
 use crate::model::recipe::shell::quote;
 use crate::model::text::name::{StepPath, VarName};
@@ -94,7 +93,7 @@ fn commands_text(plan: &Plan, host: HostIndex, at: StepIndex) -> String {
         Guard::Unless(command) => ("unless", command),
         Guard::OnlyIf(command) => ("only-if", command),
     });
-    let is_local = plan.step(at).and_then(|step| step.run.as_ref()).is_some_and(Operation::is_local);
+    let is_local = plan.step(at).is_some_and(PlanStep::is_local);
     let what = if is_local { "local" } else { "run" };
     let own = [(what, plan.run(host, at)), ("undo", plan.undo(host, at))];
     let own = own.into_iter().filter_map(|(what, command)| Some((what, command?)));

@@ -5,3 +5,8 @@ mod inheritance;
 mod local;
 mod looking;
 mod surroundings;
+
+/// What the steps of `web1` printed.
+fn printed(output: &str) -> Vec<&str> {
+    output.lines().filter_map(|line| line.strip_prefix("web1 | ")?.split_once(" | ").map(|(_, text)| text)).collect()
+}

@@ -117,7 +117,7 @@ fn all_errors_of_all_files_come_at_once() {
     hosts/huge.toml:1:1: cannot read hosts/huge.toml: longer than 4 MiB
     hosts/latin.toml:1:6: the file is not UTF-8: byte 0xe9
     hosts/latin.toml:3:9: there is no stage "tset", only "test", "demo", "production"
-    hosts/list.toml:1:1: a site can not be called `list`: that is a word of the command line
+    hosts/list.toml:1:1: a site cannot be called `list`: that is a word of the command line
     hosts/prod.toml:1:10: there is no recipe `git-sit`
     recipes/bad name.toml:1:1: recipe name `bad name` holds ' '; allowed are letters, digits and ._-
     recipes/broken.toml:1:7: nothing to do here

@@ -221,7 +221,7 @@ impl SiteReader<'_> {
         // Old fingers type `generate_keys` for `generate-keys`, so neither may be a site.
         let as_verb = self.stem.replace('_', "-");
         if as_verb == "all" || self.known.verbs.contains(&as_verb.as_str()) {
-            let message = format!("a site can not be called `{}`: that is a word of the command line", self.stem);
+            let message = format!("a site cannot be called `{}`: that is a word of the command line", self.stem);
             self.document.tell(0..0, message, "rename the file");
             return None;
         }

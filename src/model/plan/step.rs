@@ -92,6 +92,11 @@ impl PlanStep {
         }
     }
 
+    /// Does it run where fleet runs?
+    pub fn is_local(&self) -> bool {
+        self.run.as_ref().is_some_and(Operation::is_local)
+    }
+
     pub fn is_only_undo(&self) -> bool {
         self.run.is_none()
     }

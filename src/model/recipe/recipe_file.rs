@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
         let name = item.parsed_key(item.key, TaskName::parse)?;
         let looks = LOOKING_TASKS.contains(&name.as_str());
         if !looks && SITE_VERBS.contains(&item.key.replace('_', "-").as_str()) {
-            return item.refuse_key(format!("a task can not be called `{name}`: that is a word of the command line"));
+            return item.refuse_key(format!("a task cannot be called `{name}`: that is a word of the command line"));
         }
         let table = item.table()?;
         let on_failure = table.parsed("on-failure", |text| match text {

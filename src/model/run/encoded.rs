@@ -74,7 +74,7 @@ fn escaped(line: &str) -> [String; 5] {
     [bytes(octal, "\\'"), bytes(octal, "'"), bytes(|byte| format!("\\x{byte:02x}"), "\\'"), latin, html]
 }
 
-/// As a string of JSON: with the escapes that it needs, also with `\/`, and with all that is not ASCII as `\uXXXX`.
+/// As a string of JSON: with the escapes that it needs, also with `\/`, and with each character that is not ASCII as a code, such as `\u00e4`.
 fn in_json(line: &str) -> Vec<String> {
     let needed = |c: char| match c {
         '"' | '\\' => format!("\\{c}"),

@@ -4,15 +4,12 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use rustix::process::Signal;
 
+use super::printed;
 use crate::deploy::Site;
 use crate::support::files;
 use crate::support::process::wait_for;
 use crate::support::project::Project;
 use crate::support::user::TestUser;
-
-fn printed(output: &str) -> Vec<&str> {
-    output.lines().filter_map(|line| line.strip_prefix("web1 | ")?.split_once(" | ").map(|(_, text)| text)).collect()
-}
 
 /// Bytes that no here-document takes as they are.
 fn binary() -> Vec<u8> {

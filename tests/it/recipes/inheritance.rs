@@ -1,5 +1,6 @@
 //! `extends`: a recipe that is another one but for some tasks and variables.
 
+use super::printed;
 use crate::deploy::Site;
 use crate::support::project::Project;
 
@@ -19,10 +20,6 @@ run = "echo stop {{word}}"
 name = "restart"
 run = "echo restart {{word}}"
 "#;
-
-fn printed(output: &str) -> Vec<&str> {
-    output.lines().filter_map(|line| line.strip_prefix("web1 | ")?.split_once(" | ").map(|(_, text)| text)).collect()
-}
 
 #[test]
 fn a_task_and_a_variable_of_the_same_name_replace_the_inherited_ones_wherever_they_are_used() {

@@ -182,3 +182,26 @@ fn a_local_step_has_nothing_that_depends_on_the_host() {
     7 errors in 1 file; nothing was contacted
     "#);
 }
+
+/// A look from outside is what a canary is best watched by: it must stay outside.
+#[test]
+fn a_watched_local_step_is_repeated_where_fleet_runs() {
+    let recipe = r#"
+[[task.deploy.phase]]
+name = "roll"
+rolling = ["1"]
+[[task.deploy.phase.step]]
+name = "switch"
+run = "echo {{fleet.host}} new >>@SHARED@/journal"
+undo = "echo {{fleet.host}} old >>@SHARED@/journal"
+[[task.deploy.phase.step]]
+name = "health"
+local = "echo asked >>asked; test $(wc -l <asked) -lt 2"
+read-only = true
+watch = { every = "1s", failures = 1 }
+"#;
+    let site = Site::start("", &["web1", "web2"], recipe);
+    site.fleet(&["mysite", "deploy"]).expect_code(10);
+    assert_eq!(site.read("asked"), "asked\nasked\n", "both in the project's folder");
+    assert_eq!(site.journal(), ["web1 new", "web1 old"]);
+}

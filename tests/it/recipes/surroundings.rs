@@ -1,12 +1,9 @@
 //! `as`, `cwd` and `env` of a recipe and of a task; `stages`; batches of a phase.
 
+use super::printed;
 use crate::deploy::Site;
 use crate::support::project::Project;
 use crate::support::user::{TestUser, current};
-
-fn printed(output: &str) -> Vec<&str> {
-    output.lines().filter_map(|line| line.strip_prefix("web1 | ")?.split_once(" | ").map(|(_, text)| text)).collect()
-}
 
 #[test]
 fn a_step_says_most_then_its_task_then_the_recipe() {

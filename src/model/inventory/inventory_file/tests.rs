@@ -151,9 +151,9 @@ fn sites_are_named_like_sites() {
     let files = ["generate_keys", "list", "all", "my site", "-x", "a.b"].map(|stem| (stem, host));
     insta::assert_snapshot!(told(&files), @"
     -x:1:1: site name `-x` must start with a letter or a digit [the file's name is the site's: rename the file]
-    all:1:1: a site can not be called `all`: that is a word of the command line [rename the file]
-    generate_keys:1:1: a site can not be called `generate_keys`: that is a word of the command line [rename the file]
-    list:1:1: a site can not be called `list`: that is a word of the command line [rename the file]
+    all:1:1: a site cannot be called `all`: that is a word of the command line [rename the file]
+    generate_keys:1:1: a site cannot be called `generate_keys`: that is a word of the command line [rename the file]
+    list:1:1: a site cannot be called `list`: that is a word of the command line [rename the file]
     my site:1:1: site name `my site` holds ' '; allowed are letters, digits and ._- [the file's name is the site's: rename the file]
     ");
 }

@@ -238,8 +238,8 @@ tasks = ["b", "b"]
 [vars.revision]
 "#;
     insta::assert_snapshot!(told(text), @r#"
-    2:7 trust ~ a task can not be called `trust`: that is a word of the command line
-    4:7 rotate_keys ~ a task can not be called `rotate_keys`: that is a word of the command line
+    2:7 trust ~ a task cannot be called `trust`: that is a word of the command line
+    4:7 rotate_keys ~ a task cannot be called `rotate_keys`: that is a word of the command line
     6:7 empty ~ nothing to do here [it needs `phase` or `step` or `tasks`]
     8:7 "a b" ~ task name `a b` holds ' '; allowed are letters, digits and _-
     10:14 "stop" ~ `on-failure` is "undo" or "hold", not "stop"

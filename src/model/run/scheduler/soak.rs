@@ -94,7 +94,7 @@ impl Scheduler {
         self.state(host).is_some_and(begun)
     }
 
-    /// Where a resumed run soaks once more: after the batch before the one that it comes to, unless that has begun.
+    /// Where a resumed run soaks once more: after the batch before its next one, unless that has begun.
     pub(super) fn unsoaked(&self, next: Option<(usize, usize)>) -> Option<(usize, usize)> {
         let (phase, batch) = next.unwrap_or((self.plan.phases.len(), 0));
         let next = self.plan.phases.get(phase).and_then(|planned| planned.batches.get(batch));
