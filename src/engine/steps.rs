@@ -44,6 +44,9 @@ impl Dispatcher<'_> {
 
     fn made(&mut self, host: HostIndex, attempt: Attempt) -> Result<Task, StepOutcome> {
         let (plan, at) = (&self.run.plan, attempt.at);
+        if let Some(reason) = self.not_for(host, attempt) {
+            return Err(StepOutcome::Skipped { reason });
+        }
         let (command, guard, effects) = match attempt.kind {
             StepKind::Run => {
                 let guard = match plan.guard(host, at) {
@@ -61,6 +64,20 @@ impl Dispatcher<'_> {
             }
         };
         Ok(Task { guard, ..self.task(host, attempt, command).with(effects) })
+    }
+
+    /// Why the step has nothing to do on the host: a variable has another value than its phase is for. Of a step that is only an undo, whether that
+    /// has; what a step did is undone whatever became of the variable since.
+    fn not_for(&self, host: HostIndex, Attempt { kind, at, .. }: Attempt) -> Option<String> {
+        let step = self.step(at);
+        if kind == StepKind::Undo && !step.is_only_undo() {
+            return None;
+        }
+        let registered = |name| self.hosts.get(host.0)?.registered.get(name).cloned();
+        step.when.iter().find_map(|(name, wanted)| {
+            let value = registered(name).or_else(|| self.run.plan.value(name, host));
+            (value.as_ref() != Some(wanted)).then(|| format!("only when `{name}` is {wanted}"))
+        })
     }
 
     /// A task with the limits of its step.

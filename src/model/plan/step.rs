@@ -1,5 +1,6 @@
 //! A step of a plan: its texts once, whatever the number of hosts.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,9 @@ pub struct PlanStep {
     pub undo: Option<CommandTemplate>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
+    /// Only on hosts on which these variables have these values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub when: BTreeMap<VarName, String>,
     /// The steps whose effect this one takes away again: `maintenance-off` ends `maintenance-on`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ends: Vec<StepPath>,
@@ -77,6 +81,7 @@ impl PlanStep {
             run: None,
             undo: None,
             guard: None,
+            when: BTreeMap::new(),
             ends: Vec::new(),
             strikes: Vec::new(),
             effect: None,

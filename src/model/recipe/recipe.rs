@@ -143,6 +143,8 @@ pub struct Phase {
     /// One host for the whole rollout.
     pub once: bool,
     pub rolling: Rolling,
+    /// Only hosts on which these variables, registered by earlier steps or not, have these values.
+    pub when: Vec<(Spanned<VarName>, String)>,
     pub body: Body,
     /// Where its name stands.
     pub place: Place,

@@ -268,6 +268,7 @@ impl<'a> Reader<'a> {
         if let (Some(Spanned { value: true, .. }), true, Some(key)) = (&once, rolling != Rolling::No, &key) {
             key.report("a phase that runs `once`, on one host, has no batches to roll in");
         }
+        let when = table.table("when").map(|table| when(&table)).unwrap_or_default();
         let (steps, tasks) = (table.item("step"), table.item("tasks"));
         self.exactly_one(&table.span(), &[("step", &steps), ("tasks", &tasks)]);
         let body = self.body(tasks, steps);
@@ -279,6 +280,7 @@ impl<'a> Reader<'a> {
             on,
             once: once.is_some_and(|once| once.value),
             rolling,
+            when,
             body,
             place: self.document.place(name.span),
         })
@@ -350,6 +352,15 @@ fn rolling(item: &Item<'_>) -> Rolling {
         Some(Spanned { value: true, .. }) => Rolling::AsSite,
         Some(_) | None => Rolling::No,
     }
+}
+
+/// `when = { closing = "all" }`.
+fn when(table: &Table<'_>) -> Vec<(Spanned<VarName>, String)> {
+    let wanted = |item: Item<'_>| {
+        let name = item.parsed_key(item.key, VarName::parse)?;
+        Some((Spanned { value: name, span: item.key_span.clone() }, item.text()?.value))
+    };
+    table.items().into_iter().filter_map(wanted).collect()
 }
 
 /// One line of text about something; empty when there is none.

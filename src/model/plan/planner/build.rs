@@ -8,7 +8,7 @@ use super::classes::Classes;
 use super::phases::{self, FlatPhase, FlatStep};
 use super::variables::{misgiven_secrets, misspelt_in_site};
 use super::{PlanError, Request, Variables, batches, bind_book, plan_host, width};
-use crate::model::config::diagnostic::Diagnostic;
+use crate::model::config::diagnostic::{Diagnostic, Place};
 use crate::model::inventory::inventory::{Host, Stage};
 use crate::model::plan::blob::Blobs;
 use crate::model::plan::book::Effect;
@@ -275,11 +275,16 @@ impl<'a> Builder<'a> {
                 .for_each(|text| self.check(text, *class));
         }
         self.check_user(flat, &hosts);
+        for (class, (name, _)) in classes.iter().flat_map(|class| phase.when.iter().map(move |when| (*class, when))) {
+            let place = Place { source: phase.place.source.clone(), span: name.span.clone() };
+            self.check_name(&name.value, &place, class);
+        }
         let ended = |other: &&FlatStep<'_>| step.ends.iter().any(|end| end.value == other.step.name);
         PlanStep {
             run,
             guard,
             undo: step.undo.as_ref().map(command),
+            when: phase.when.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect(),
             strikes: self.ended_by(step),
             effect: step.in_force.clone().map(|words| Effect { name: step.name.clone(), words }),
             ends: all.iter().flat_map(|p| &p.steps).filter(ended).map(|s| s.path.clone()).collect(),
@@ -317,23 +322,26 @@ impl<'a> Builder<'a> {
 
     /// Is all known in it for the hosts of the class? What stays open is registered by an earlier step, or a problem.
     fn check(&mut self, text: &Text, class: usize) {
-        let Some(variables) = self.variables.get(&class) else { return };
-        let given = || text.value.names().filter(|name| !variables.is_registered(name));
-        let taken = given().filter(|name| self.is_proven(name) && !self.takes_proof.contains(name)).cloned();
-        let taken: Vec<VarName> = taken.collect();
-        self.takes_proof.extend(taken);
-        self.used.extend(given().cloned());
-        let host = self.hosts.iter().find(|(_, of)| *of == class).map(|(host, _)| host.name.as_str());
-        let problem = |name: &VarName| {
-            let (site, host) = (&self.request.site.name, host.unwrap_or_default());
-            let message = format!("`{name}` has no value on host `{host}` of site `{site}`");
-            let label = "not set in the inventory, not registered by an earlier step";
-            text.place.diagnostic(message).label(label).did_you_mean(name.as_str(), variables.known())
+        text.value.names().for_each(|name| self.check_name(name, &text.place, class));
+    }
+
+    fn check_name(&mut self, name: &VarName, place: &Place, class: usize) {
+        let Some(variables) = self.variables.get(&class).filter(|variables| !variables.is_registered(name)) else {
+            return;
         };
-        let problems: Vec<Diagnostic> = given().filter(|name| !variables.has(name)).map(problem).collect();
-        for problem in problems {
-            self.problem(problem);
+        if self.is_proven(name) && !self.takes_proof.contains(name) {
+            self.takes_proof.push(name.clone());
         }
+        self.used.insert(name.clone());
+        if variables.has(name) {
+            return;
+        }
+        let host = self.hosts.iter().find(|(_, of)| *of == class).map(|(host, _)| host.name.as_str());
+        let (site, host) = (&self.request.site.name, host.unwrap_or_default());
+        let message = format!("`{name}` has no value on host `{host}` of site `{site}`");
+        let label = "not set in the inventory, not registered by an earlier step";
+        let problem = place.diagnostic(message).label(label).did_you_mean(name.as_str(), variables.known());
+        self.problem(problem);
     }
 
     /// The files of the recipe, when a step, or a value in it, names their folder.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::error::PlanError;
 use super::request::StepSelection;
 use crate::model::config::diagnostic::{Place, nearest};
-use crate::model::recipe::recipe::{Body, Recipe, Rolling, Step, Surroundings, Task, TaskBody, TaskRef, Text};
-use crate::model::text::name::{PhaseName, RoleName, StepPath, TaskName};
+use crate::model::recipe::recipe::{Body, Recipe, Rolling, Spanned, Step, Surroundings, Task, TaskBody, TaskRef, Text};
+use crate::model::text::name::{PhaseName, RoleName, StepPath, TaskName, VarName};
 
 #[derive(Debug, Clone)]
 pub struct FlatPhase<'a> {
@@ -14,6 +14,7 @@ pub struct FlatPhase<'a> {
     pub once: bool,
     pub rolling: &'a Rolling,
     pub on: Option<RoleName>,
+    pub when: &'a [(Spanned<VarName>, String)],
     pub steps: Vec<FlatStep<'a>>,
     pub place: &'a Place,
 }
@@ -92,14 +93,14 @@ fn add_task<'a>(recipe: &'a Recipe, task: &'a Task, phases: &mut Vec<FlatPhase<'
         TaskBody::Plain(body) => {
             let (name, mut steps) = (PhaseName::parse(task.name.as_str())?, Vec::new());
             add_steps(recipe, (task, body), false, &[], &mut steps)?;
-            phases.push(FlatPhase { name, once: false, rolling: &Rolling::No, on: None, steps, place: &task.place });
+            phases.push(FlatPhase { name, once: false, rolling: &Rolling::No, on: None, when: &[], steps, place: &task.place });
         }
         TaskBody::Phases(inner) => {
             for phase in inner {
                 let (name, mut steps) = (phase.name.clone(), Vec::new());
                 add_steps(recipe, (task, &phase.body), false, &[], &mut steps)?;
                 let (once, rolling, on) = (phase.once, &phase.rolling, phase.on.clone());
-                phases.push(FlatPhase { name, once, rolling, on, steps, place: &phase.place });
+                phases.push(FlatPhase { name, once, rolling, on, when: &phase.when, steps, place: &phase.place });
             }
         }
     }
