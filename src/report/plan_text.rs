@@ -1,6 +1,6 @@
 //! A plan in words: what `--dry-run` and `fleet tasks` show. What stands here is what a run sends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::paint::Tone;
@@ -17,10 +17,26 @@ use crate::model::text::secret::SHOWN;
 /// Commands of so many lines are shown once.
 const LONG: usize = 3;
 
+/// What is not repeated.
+struct Shown<'p> {
+    /// Commands, and the step that has them.
+    commands: BTreeMap<String, &'p StepPath>,
+    /// The part of the environment that all commands have, names and quoted values.
+    env: Env,
+}
+
+type Env = BTreeSet<(String, String)>;
+
 /// The whole plan: phases, batches, steps, and the commands of each host, those of equal hosts once.
 pub fn plan(plan: &Plan, former: Option<&Proof>, color: bool) -> String {
     let mut out = plan_summary::summary(plan, former, color);
-    let mut shown = BTreeMap::new();
+    let mut shown = Shown { commands: BTreeMap::new(), env: shared_env(plan) };
+    if !shown.env.is_empty() {
+        let _ = writeln!(out, "\n{}", Tone::Heading.paint("environment of all steps", color));
+    }
+    for (name, value) in &shown.env {
+        let _ = writeln!(out, "  {}", one_line(&format!("{name}={value}")));
+    }
     for (at, phase, step) in plan.steps() {
         if at.step == 0 {
             let _ = writeln!(out, "\n{}", Tone::Heading.paint(&heading(plan, phase), color));
@@ -44,12 +60,12 @@ fn heading(plan: &Plan, phase: &PlanPhase) -> String {
     format!("phase {}: {how}", phase.name)
 }
 
-/// Commands that an earlier step has, too, are not repeated: `shown` says which.
+/// Commands that an earlier step has, too, are not repeated.
 fn add_step<'p>(
     out: &mut String,
     plan: &'p Plan,
     (step, at): (&'p PlanStep, StepIndex),
-    shown: &mut BTreeMap<String, &'p StepPath>,
+    shown: &mut Shown<'p>,
 ) {
     let mut limits = Vec::new();
     limits.extend(step.timeout.map(|limit| format!("at most {} s", limit.as_secs())));
@@ -60,6 +76,7 @@ fn add_step<'p>(
         format!("watched every {} s while a batch soaks, may not fail {times}", watch.every.as_secs_f64())
     }));
     limits.extend(step.register.as_ref().map(|name| format!("its output becomes {{{{{name}}}}}")));
+    limits.extend(step.when.iter().map(|(name, value)| format!("only when {name} is {value}")));
     limits.extend(step.read_only.then(|| "read-only".to_owned()));
     limits.extend(step.watch.map(|watch| format!("watched every {} s", watch.every.as_secs_f32())));
     limits.extend(step.effect.as_ref().map(|effect| format!("in force: {}", effect.words)));
@@ -70,7 +87,7 @@ fn add_step<'p>(
     let mut groups: BTreeMap<String, Vec<HostIndex>> = BTreeMap::new();
     for hosts in plan.alike(step, at) {
         if let Some(first) = hosts.first() {
-            groups.entry(commands_text(plan, *first, at)).or_default().extend(hosts);
+            groups.entry(commands_text(plan, *first, at, &shown.env)).or_default().extend(hosts);
         }
     }
     let one = groups.len() == 1;
@@ -79,16 +96,36 @@ fn add_step<'p>(
         if !one {
             let _ = writeln!(out, "    on {}:", names(plan, hosts));
         }
-        if let Some(earlier) = shown.get(&text).filter(|_| text.lines().count() > LONG) {
+        if let Some(earlier) = shown.commands.get(&text).filter(|_| text.lines().count() > LONG) {
             let _ = writeln!(out, "    as {earlier}");
         } else {
             out.push_str(&text);
-            shown.insert(text, &step.path);
+            shown.commands.insert(text, &step.path);
         }
     }
 }
 
-fn commands_text(plan: &Plan, host: HostIndex, at: StepIndex) -> String {
+/// What stands in the environment of every command, the same on all hosts.
+fn shared_env(plan: &Plan) -> Env {
+    let mut shared: Option<Env> = None;
+    for (at, _, step) in plan.steps() {
+        let hosts = plan.alike(step, at).into_iter().filter_map(|hosts| hosts.first().copied());
+        for (_, command) in hosts.flat_map(|host| commands(plan, host, at)) {
+            let env: Env = env(&command).collect();
+            shared = Some(shared.map_or_else(|| env.clone(), |shared| &shared & &env));
+        }
+    }
+    // Of one command it stands with that.
+    let many = plan.steps().count() > 1;
+    shared.filter(|_| many).unwrap_or_default()
+}
+
+fn env(command: &CommandTemplate) -> impl Iterator<Item = (String, String)> {
+    command.env.iter().map(|(name, value)| (name.clone(), quote(&value.to_string())))
+}
+
+/// What a step is for a host: its guard, what it runs, and its undo.
+fn commands(plan: &Plan, host: HostIndex, at: StepIndex) -> Vec<(&'static str, CommandTemplate)> {
     let guard = plan.guard(host, at).map(|guard| match guard {
         Guard::Unless(command) => ("unless", command),
         Guard::OnlyIf(command) => ("only-if", command),
@@ -99,14 +136,18 @@ fn commands_text(plan: &Plan, host: HostIndex, at: StepIndex) -> String {
     let own = own.into_iter().filter_map(|(what, command)| Some((what, command?)));
     // Nobody is asked for them here.
     let secret = |name: &VarName| plan.secrets.contains(name).then(|| SHOWN.to_owned());
-    guard.into_iter().chain(own).map(|(what, command)| command_text(what, &command.bind(secret))).collect()
+    guard.into_iter().chain(own).map(|(what, command)| (what, command.bind(secret))).collect()
 }
 
-fn command_text(what: &str, command: &CommandTemplate) -> String {
+fn commands_text(plan: &Plan, host: HostIndex, at: StepIndex, shared: &Env) -> String {
+    commands(plan, host, at).iter().map(|(what, command)| command_text(what, command, shared)).collect()
+}
+
+fn command_text(what: &str, command: &CommandTemplate, shared: &Env) -> String {
     let mut around: Vec<String> = Vec::new();
     around.extend(command.as_user.as_ref().map(|user| format!("as {user}")));
     around.extend(command.cwd.as_ref().map(|cwd| format!("in {cwd}")));
-    around.extend(command.env.iter().map(|(name, value)| format!("{name}={}", quote(&value.to_string()))));
+    around.extend(env(command).filter(|pair| !shared.contains(pair)).map(|(name, value)| format!("{name}={value}")));
     around.extend(command.interpreter.as_ref().map(|interpreter| format!("with {interpreter}")));
     let around = if around.is_empty() { String::new() } else { format!("[{}] ", around.join(" ")) };
     let text = command.text.to_string();
