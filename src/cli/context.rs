@@ -26,9 +26,19 @@ use crate::record::folder::store::FolderStore;
 use crate::record::store::Store;
 use crate::report::words::{counted, hint_lines};
 
+/// A file of the recipe `git-site`, by its path.
+macro_rules! of_git_site {
+    ($($name:literal)*) => {
+        &[$((concat!("git-site/", $name), include_bytes!(concat!("../../recipes/git-site/", $name)))),*]
+    };
+}
+
 /// The recipes inside the binary.
-const BUILT_IN: [BuiltIn<'_>; 1] =
-    [BuiltIn { name: "git-site", text: include_str!("../../recipes/git-site.toml"), files: &[] }];
+const BUILT_IN: [BuiltIn<'_>; 1] = [BuiltIn {
+    name: "git-site",
+    text: include_str!("../../recipes/git-site.toml"),
+    files: of_git_site!("backup.sh" "checkout.sh" "common.sh" "cron.sh" "deployments.sh" "site.sh"),
+}];
 
 /// Targeted sites with their targeted hosts.
 pub type Targets<'a> = Vec<(&'a Site, Vec<HostName>)>;

@@ -4,10 +4,12 @@
 mod backups;
 mod bed;
 mod checkout;
+mod closing;
 mod cron;
 mod database;
 mod deploying;
 mod host;
+mod obstacles;
 mod operators;
 mod revisions;
 mod rollback;
@@ -24,5 +26,5 @@ fn everywhere(test: impl Fn(Host)) {
 }
 
 const DEPLOY: [&str; 8] =
-    ["deploy-pin", "deploy-check", "cron-off", "maintenance-on", "restart-if-undone", "deploy-note", "backup", "pull"];
+    ["deploy-pin", "deploy-check", "cron-off", "maintenance-on", "former-code", "deploy-note", "backup", "pull"];
 const OPEN: [&str; 4] = ["restart", "health", "maintenance-off", "cron-on"];

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::support::files;
-use crate::support::git::git;
+use crate::support::git::{checked_out, git};
 use crate::support::hosts::ReadyProject;
 use crate::support::output::Output;
 use crate::support::process::{run, stdout_of};
@@ -43,18 +43,39 @@ pub struct Bed {
 impl Bed {
     /// `vars` are lines of the site's `[vars]`.
     pub fn start(vars: &str) -> Self {
-        let ready = ReadyProject::start(&format!("recipe = \"git-site\"\n[vars]\nhome = \"home\"\n{vars}"), &["web1"]);
+        Self::on(vars, &[("web1", r#""web", "db""#)])
+    }
+
+    /// On hosts with these roles, each with a checkout at *one*. The first is `web1`.
+    pub fn on(vars: &str, hosts: &[(&str, &str)]) -> Self {
+        let names: Vec<&str> = hosts.iter().map(|(name, _)| *name).collect();
+        let ready = ReadyProject::start(&format!("recipe = \"git-site\"\n[vars]\nhome = \"home\"\n{vars}"), &names);
         let folder = tempfile::tempdir().unwrap();
         let mut bed = Self { ready, folder, one: String::new(), two: String::new() };
         run(git(bed.folder.path()).args(["init", "-q", "--bare", "-b", "main", "up.git"]));
         run(git(bed.folder.path()).args(["clone", "-q", "up.git", "work"]));
         files::write(&bed.work(".gitignore"), "maintenance.flag\n*.ini\ncache/\n", 0o644);
         bed.one = bed.push("one", &[("page", "one\n")]);
-        run(git(Path::new("/")).args(["clone", "-q"]).arg(bed.up()).arg(bed.home("")));
+        for (name, _) in hosts {
+            run(git(Path::new("/")).args(["clone", "-q"]).arg(bed.up()).arg(bed[name].home().join("home")));
+            files::write(&bed[name].bin().join("crontab"), CRONTAB, 0o755);
+            files::write(&bed[name].home().join("crontab"), CRON, 0o600);
+        }
         bed.two = bed.push("two", &[("page", "two\n")]);
-        files::write(&bed["web1"].bin().join("crontab"), CRONTAB, 0o755);
-        files::write(&bed.crontab(), CRON, 0o600);
+        let mut roles = hosts.iter().map(|(_, roles)| format!("roles = [{roles}]"));
+        bed.write_site(|site| {
+            let line = |line: &str| match line.strip_prefix("roles = ") {
+                Some(_) => roles.next().unwrap(),
+                None => line.to_owned(),
+            };
+            site.lines().map(line).collect::<Vec<_>>().join("\n")
+        });
         bed
+    }
+
+    /// What the checkout of a host is at.
+    pub fn head_of(&self, host: &str) -> String {
+        checked_out(&self[host].home().join("home"))
     }
 
     /// The bare repository.

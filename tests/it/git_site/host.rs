@@ -25,13 +25,20 @@ pub fn recipe() -> toml::Table {
     RECIPE.parse().unwrap()
 }
 
-/// The steps of a task of steps, or of the only phase of a task.
+/// The steps of a task, with those of the tasks that it is made of.
 pub fn steps(task: &str) -> Vec<toml::Table> {
     let recipe = recipe();
     let task = recipe["task"].as_table().unwrap()[task].as_table().unwrap();
     let phases = task.get("phase").map(|phases| phases.as_array().unwrap().clone()).unwrap_or_default();
-    let own = phases.iter().filter_map(|phase| phase.get("step")).chain(task.get("step"));
-    own.flat_map(|steps| steps.as_array().unwrap()).map(|step| step.as_table().unwrap().clone()).collect()
+    let bodies: Vec<_> = phases.iter().map(|phase| phase.as_table().unwrap()).chain([task]).collect();
+    let mut all = Vec::new();
+    for body in bodies {
+        let own = body.get("step").into_iter().flat_map(|steps| steps.as_array().unwrap());
+        all.extend(own.map(|step| step.as_table().unwrap().clone()));
+        let tasks = body.get("tasks").into_iter().flat_map(|tasks| tasks.as_array().unwrap());
+        all.extend(tasks.flat_map(|task| steps(task.as_str().unwrap())));
+    }
+    all
 }
 
 pub struct Host {
@@ -65,6 +72,16 @@ impl Host {
         }
         let host = Self { folder, shell, vars };
         fs::create_dir(host.path("bin")).unwrap();
+        // The files of the recipe, run by this shell instead of the host's /bin/sh.
+        let program = if shell[0].starts_with('/') { shell.join(" ") } else { format!("/usr/bin/env -S {}", shell.join(" ")) };
+        let files = concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/git-site");
+        fs::create_dir_all(host.path("files/git-site")).unwrap();
+        for file in fs::read_dir(files).unwrap().map(|file| file.unwrap().path()) {
+            let text = fs::read_to_string(&file).unwrap().replacen("#!/bin/sh\n", &format!("#!{program}\n"), 1);
+            let copy = host.path("files/git-site").join(file.file_name().unwrap());
+            fs::write(&copy, text).unwrap();
+            fs::set_permissions(&copy, fs::metadata(&file).unwrap().permissions()).unwrap();
+        }
         fs::write(host.path("bin/crontab"), CRONTAB).unwrap();
         fs::set_permissions(host.path("bin/crontab"), fs::Permissions::from_mode(0o755)).unwrap();
         if shell[0] == "busybox" {
@@ -143,7 +160,12 @@ impl Host {
 
     fn shell(&self, text: &str) -> Output {
         let text = self.text(text, Language::Shell);
+        let env = recipe()["recipe"]["env"].as_table().unwrap().clone();
+        let value = |value: toml::Value| self.text(value.as_str().unwrap(), Language::Plain);
         self.command(self.shell[0])
+            .envs(env.into_iter().map(|(name, text)| (name, value(text))))
+            .env("FLEET_FILES", self.path("files"))
+            .env("FLEET_FINDINGS", self.path("findings"))
             .args(&self.shell[1..])
             .args(["-c", &text])
             .current_dir(self.path("home"))

@@ -1,0 +1,56 @@
+# Read by the other files of this folder: where things lie, and how a step reports. The recipe sets FLEET_SITE, FLEET_RUN and FLEET_STATE.
+
+fail() {
+  printf '%s\n' "$@" >&2
+  exit 1
+}
+
+# finding KIND NAME TEXT: a line of the report of this step.
+finding() { printf '%s %s -- %s\n' "$1" "$2" "$3" >>"${FLEET_FINDINGS:-/dev/null}"; }
+
+# A command that the site's file sets; `:` means that there is nothing to do.
+is_set() { case $1 in '' | :) return 1 ;; esac; }
+
+# Runs one, in a shell of its own in which each failure ends it. By its environment: an argv can be seen by every user of the host.
+own() { COMMAND=$1 /bin/sh -ec 'eval "$COMMAND"'; }
+
+# A worktree, or a submodule, has a file in the place of the folder .git. It names the folder, which is that checkout's own.
+place() {
+  case $1 in
+  .git/*)
+    if [ -f .git ]; then
+      named=$(sed -n 's/^gitdir: //p' .git)
+      set -- "${named:?.git is a file that names no folder}/${1#.git/}"
+    fi
+    ;;
+  esac
+  printf '%s\n' "$1"
+}
+
+# Two operators with logins of their own continue with what the other one left: where a folder is its group's and hands that on (setgid),
+# notes and backups are for that group, who may write to the checkout anyway. Elsewhere the group of a new file is the login's,
+# which may be everybody's (`users`): there they are for the login alone.
+keep_in() {
+  above=$1
+  while [ ! -d "$above" ]; do above=$(dirname -- "$above"); done
+  case $(ls -ldL -- "$above") in
+  d????w[sS]*) umask 007 ;;
+  *) umask 077 ;;
+  esac
+  mkdir -p -- "$1"
+}
+
+# The notes of deployments: `FORMER DEPLOYED NUMBER`, in a file with the name of the run. Numbered here: the names of runs come from the clocks
+# of controllers, and these differ. Sets $last to the run whose note has the greatest number in the folders, with its $former and $deployed.
+last_deployment() {
+  last= former= deployed= count=0
+  for note in $(ls -d "$@" 2>/dev/null); do
+    number=
+    read -r from to number <"$note"
+    [ "${number:=0}" -ge "$count" ] || continue
+    last=${note##*/} former=$from deployed=$to count=$number
+  done
+}
+
+state=$(place "$FLEET_STATE")
+here=$(dirname -- "$0")
