@@ -100,6 +100,11 @@ dump_without_views() {
   dump "$@" -- "$from"
 }
 
+# What the tables of a database get that say nothing else.
+settings() {
+  echo 'select concat("character set ", @@character_set_database, " collate ", @@collation_database)' | read_sql "$1"
+}
+
 drop() {
   echo "drop database if exists $(quoted "$1")" | sql ''
 }
@@ -109,7 +114,8 @@ tab=$(printf '\t')
 # Programs of the database $1 as SQL. A routine is replaced and not dropped, which would take away who may execute it.
 programs() {
   dump_without_views "$1" --no-create-info --no-data --skip-lock-tables --skip-comments --triggers --routines --events >"$work/dump" || return
-  sed -e '/^\/\*M!999999/d' -e '/^\/\*!50003 DROP [A-Z ]* IF EXISTS /d' -e 's/^CREATE DEFINER=/CREATE OR REPLACE DEFINER=/' "$work/dump"
+  sed -e '/^\/\*M!999999/d' -e '/^\/\*!50003 DROP [A-Z ]* IF EXISTS /d' -e 's/^CREATE DEFINER=/CREATE OR REPLACE DEFINER=/' "$work/dump" |
+    without_name
   set -- "$1"
   while IFS= read -r name; do set -- "$@" "$name"; done <"$work/views"
   [ $# -gt 1 ] || return 0
@@ -129,6 +135,11 @@ broken_views() {
     echo "show create view $(quoted "$name")" | read_sql "$from" >"$work/view" 2>/dev/null || return
     sed -e "1s/^[^$tab]*${tab}CREATE /CREATE OR REPLACE /" -e "\$s/$tab[^$tab]*$tab[^$tab]*\$/;/" "$work/view"
   done
+}
+
+# A program that was made under another character set than that of its database is dumped between two of these.
+without_name() {
+  sed 's/^ALTER DATABASE `.*` CHARACTER SET /ALTER DATABASE CHARACTER SET /'
 }
 
 without_events() {
@@ -195,7 +206,7 @@ swap() {
   old=$(part "$1" old)
   strip "$DATABASE_NAME"
   if [ "$1" = "$new" ]; then
-    echo "create database if not exists $(quoted "$old")" | sql ''
+    echo "create database if not exists $(quoted "$old") $(settings "$DATABASE_NAME")" | sql ''
     {
       printf 'rename table %s.`fleet-swap` to %s.`fleet-swap`' "$(quoted "$new")" "$(quoted "$old")"
       pairs "$DATABASE_NAME" "$old"
@@ -209,10 +220,10 @@ swap() {
       die "$DATABASE_NAME cannot be swapped, see above; it is as it was"
     }
   fi
+  echo "alter database $database $(part "$old" settings)" | sql ''
   part "$old" programs >"$work/programs"
   sql "$DATABASE_NAME" <"$work/programs"
   ! exists "$new" || drop_routines "$DATABASE_NAME" "$new"
-  echo "alter database $database $(part "$old" settings)" | sql ''
   # What is kept gets its programs, as far as they work: a failed migration may have left a view of what is gone. No event runs there.
   strip "$old"
   part "$old" replaced | without_events >"$work/replaced"
@@ -321,10 +332,7 @@ where table_schema = database() and transactions <> 'YES' limit 1
 SQL
   if [ -s "$work/moment" ]; then set -- --lock-tables; else set -- --single-transaction; fi
   [ -z "$(tables "$DATABASE_NAME" "= 'SYSTEM VERSIONED'")" ] || set -- "$@" --dump-history
-  read_sql "$DATABASE_NAME" >"$folder/mariadb.settings.sql" <<'SQL'
-select concat('character set ', default_character_set_name, ' collate ', default_collation_name) from information_schema.schemata
-where schema_name = database()
-SQL
+  settings "$DATABASE_NAME" >"$folder/mariadb.settings.sql"
   programs "$DATABASE_NAME" >"$folder/mariadb.programs.sql" || die "views, triggers or routines of $DATABASE_NAME cannot be dumped, see above"
   dump_without_views "$DATABASE_NAME" --skip-triggers "$@" >"$folder/mariadb.sql" || die "the dump of $DATABASE_NAME failed, see above"
   ends_whole "$folder"
@@ -374,11 +382,10 @@ do_back() {
 
 # Without what the data decides: counters, and where sequences are.
 do_schema() {
-  echo "select concat('-- ', default_character_set_name, ' ', default_collation_name) from information_schema.schemata where schema_name = $is_database" |
-    read_sql ''
+  settings "$DATABASE_NAME"
   dump --no-data --skip-lock-tables --skip-comments --routines --triggers --events -- "$DATABASE_NAME" >"$work/schema" ||
     die "the schema of $DATABASE_NAME cannot be dumped, see above"
-  sed -e '/^\/\*M!999999/d' -e '/^DO SETVAL(/d' -e '/^) ENGINE=/s/ AUTO_INCREMENT=[0-9]*//' "$work/schema"
+  sed -e '/^\/\*M!999999/d' -e '/^DO SETVAL(/d' -e '/^) ENGINE=/s/ AUTO_INCREMENT=[0-9]*//' "$work/schema" | without_name
 }
 
 do_prune() {
