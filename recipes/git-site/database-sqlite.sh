@@ -12,8 +12,10 @@ case $DATABASE_NAME in
 /*) ;;
 *) DATABASE_NAME=$(pwd)/$DATABASE_NAME ;;
 esac
-[ -f "$DATABASE_NAME" ] || die "there is no database file $DATABASE_NAME" "sqlite3 '$DATABASE_NAME' vacuum"
-DATABASE_NAME=$(readlink -f -- "$DATABASE_NAME")
+DATABASE_NAME=$(readlink -f -- "$DATABASE_NAME") && [ -d "${DATABASE_NAME%/*}/" ] || die "there is no folder for $DATABASE_NAME"
+case $verb in
+check | size | backup | schema) [ -f "$DATABASE_NAME" ] || die "there is no database file $DATABASE_NAME" "ls -l '${DATABASE_NAME%/*}'" ;;
+esac
 
 # Runs statements from standard input in the file $1, without ~/.sqliterc. The program goes on after an error unless it is told not to.
 sql() {
@@ -26,8 +28,14 @@ argument() {
   printf '"%s"' "$(printf '%s\n' "$1" | sed 's/[\\"]/\\&/g')"
 }
 
+# A second name of what is there now is what a call has left that was killed between the renames of below: that is taken back.
 taken() {
-  [ -e "$DATABASE_NAME-old-$1" ]
+  kept=$DATABASE_NAME-old-$1
+  [ -e "$kept" ] || return 1
+  [ "$kept" -ef "$DATABASE_NAME" ] || return 0
+  [ ! -e "$kept-wal" ] || [ -e "$DATABASE_NAME-wal" ] || mv -f -- "$kept-wal" "$DATABASE_NAME-wal"
+  rm -f -- "$kept" "$kept-wal" "$kept-shm"
+  return 1
 }
 
 # An empty file is a database to SQLite, without a table.
@@ -89,22 +97,19 @@ do_verify() {
 do_restore() {
   do_verify "$1"
   new=$DATABASE_NAME-new-$2
-  old=$DATABASE_NAME-old-$2
-  undo=abandon_new
   abandon_new
-  # Killed between the two renames of below: as it was.
-  if [ "$old" -ef "$DATABASE_NAME" ]; then
-    [ ! -e "$old-wal" ] || [ -e "$DATABASE_NAME-wal" ] || mv -f -- "$old-wal" "$DATABASE_NAME-wal"
-    rm -f -- "$old" "$old-wal" "$old-shm"
-  fi
-  # Mode and owner first, then the content.
-  cp -p -- "$DATABASE_NAME" "$new"
-  cat -- "$1/sqlite.db" >"$new" || die "$new cannot be written, see above; $DATABASE_NAME is as it was"
-  whole "$new"
-  settle
+  undo=abandon_new
   free_id "$2"
   old=$DATABASE_NAME-old-$free
-  ln -- "$DATABASE_NAME" "$old" || die "$DATABASE_NAME cannot be kept as $old, see above; it is as it was"
+  # Mode and owner first, then the content.
+  [ ! -f "$DATABASE_NAME" ] || cp -p -- "$DATABASE_NAME" "$new"
+  cat -- "$1/sqlite.db" >"$new" || die "$new cannot be written, see above; $DATABASE_NAME is as it was"
+  whole "$new"
+  rm -f -- "$new-wal" "$new-shm"
+  if [ -f "$DATABASE_NAME" ]; then
+    settle
+    ln -- "$DATABASE_NAME" "$old" || die "$DATABASE_NAME cannot be kept as $old, see above; it is as it was"
+  fi
   for end in -wal -shm; do
     [ ! -e "$DATABASE_NAME$end" ] || mv -f -- "$DATABASE_NAME$end" "$old$end"
   done

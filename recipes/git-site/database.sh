@@ -77,7 +77,7 @@ beyond() {
   while IFS= read -r name; do
     case $name in "$DATABASE_NAME-$2-"*) ;; *) continue ;; esac
     ! is_id "${name#"$DATABASE_NAME-$2-"}" || printf '%s\n' "$name"
-  done <"$1" | sort -r | sed "1,${3}d"
+  done <"$1" | sort -r | tail -n +"$(($3 + 1))"
 }
 
 need() {
