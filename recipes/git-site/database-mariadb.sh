@@ -52,7 +52,7 @@ database=$(quoted "$DATABASE_NAME")
 is_database=$(literal "$DATABASE_NAME")
 
 # Runs statements from standard input in the database $1 (or none). What is set on the server or the user does not count.
-session="set sql_mode = '', lock_wait_timeout = 60, max_statement_time = 0, time_zone = '+00:00'"
+session="set sql_mode = '', lock_wait_timeout = $DATABASE_TIMEOUT, max_statement_time = 0, time_zone = '+00:00'"
 read_sql() {
   in=$1
   shift
@@ -133,7 +133,7 @@ broken_views() {
   for name in "$@"; do printf 'create or replace view %s as select 1;\n' "$(quoted "$name")"; done
   for name in "$@"; do
     echo "show create view $(quoted "$name")" | read_sql "$from" >"$work/view" 2>/dev/null || return
-    sed -e "1s/^[^$tab]*${tab}CREATE /CREATE OR REPLACE /" -e "\$s/$tab[^$tab]*$tab[^$tab]*\$/;/" "$work/view"
+    sed -e "1s/^[^$tab]*${tab}CREATE /CREATE OR REPLACE /" -e "\$s/${tab}[^$tab]*${tab}[^$tab]*\$/;/" "$work/view"
   done
 }
 

@@ -130,11 +130,14 @@ SQL
 
 # Ends all connections. An application that connects again at once is refused from the first statement on, superusers, too.
 close_and() {
-  { cat <<'SQL' && cat; } >"$work/closed.sql"
+  {
+    cat <<'SQL'
 select format('alter database %I with allow_connections false', datname) from pg_database where datname = :'database' \gexec
 select pg_terminate_backend(pid) from pg_stat_activity where datname = :'database' and usesysid is not null \g /dev/null
-set lock_timeout = '60s';
 SQL
+    echo "set lock_timeout = '${DATABASE_TIMEOUT}s';"
+    cat
+  } >"$work/closed.sql"
   # A connection that was just being made, or ends slowly, is there for the first time only.
   for try in 1 2 3; do
     ! outside "$@" <"$work/closed.sql" >/dev/null 2>"$work/error" || return 0

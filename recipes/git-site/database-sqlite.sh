@@ -19,7 +19,7 @@ esac
 
 # Runs statements from standard input in the file $1, without ~/.sqliterc. The program goes on after an error unless it is told not to.
 sql() {
-  { printf '%s\n' '.bail on' '.timeout 30000' && cat; } >"$work/sql"
+  { printf '%s\n' '.bail on' ".timeout $((DATABASE_TIMEOUT * 1000))" && cat; } >"$work/sql"
   sqlite3 -batch -init /dev/null "$1" <"$work/sql"
 }
 

@@ -21,6 +21,7 @@
 #   DATABASE_USER          else the client's own default
 #   DATABASE_CREDENTIALS   a file with the password (.pgpass; for MariaDB an option file); else the client's own, or PGPASSWORD, MYSQL_PWD
 #   DATABASE_POINT_LIMIT   MiB; a larger database gets no restore point (default 1024)
+#   DATABASE_TIMEOUT       seconds that a swap waits for others to give up their locks (default 60)
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -33,7 +34,7 @@ die() {
 }
 
 usage() {
-  printf '%s\n' "$1" "hint: sed -n 2,21p '$0'" >&2
+  printf '%s\n' "$1" "hint: sed -n 2,26p '$0'" >&2
   exit 2
 }
 
@@ -122,7 +123,9 @@ backup | verify | restore | back)
   ;;
 esac
 
-: "${DATABASE=}" "${DATABASE_NAME=}" "${DATABASE_HOST=}" "${DATABASE_USER=}" "${DATABASE_CREDENTIALS=}" "${DATABASE_POINT_LIMIT:=1024}"
+: "${DATABASE=}" "${DATABASE_NAME=}" "${DATABASE_HOST=}" "${DATABASE_USER=}" "${DATABASE_CREDENTIALS=}"
+: "${DATABASE_POINT_LIMIT:=1024}" "${DATABASE_TIMEOUT:=60}"
+case $DATABASE_POINT_LIMIT$DATABASE_TIMEOUT in *[!0-9]*) usage 'DATABASE_POINT_LIMIT and DATABASE_TIMEOUT are numbers' ;; esac
 case $DATABASE in
 postgresql | mariadb | sqlite) ;;
 *) usage "DATABASE is '$DATABASE', and not postgresql, mariadb or sqlite" ;;

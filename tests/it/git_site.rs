@@ -7,6 +7,7 @@ mod checkout;
 mod closing;
 mod cron;
 mod database;
+mod database_helper;
 mod deploying;
 mod host;
 mod obstacles;

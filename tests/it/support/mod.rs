@@ -9,7 +9,7 @@
 //! * [`bystander::Bystander`]: a port that nobody may call.
 //! * [`proxy::Proxy`]: a network that delays, swallows and cuts, between `fleet` and any port.
 //! * [`git::Upstream`]: a repository to deploy from.
-//! * [`postgres::Postgres`]: a database server.
+//! * [`postgres::Postgres`], [`mariadb::Mariadb`]: a database server.
 //! * [`mount::Mount`]: a file system of its own for a folder: small, read-only, without room for names.
 
 #![expect(dead_code, reason = "a fixture offers what a test may ask of it; not every test exists yet")]
@@ -19,6 +19,7 @@ pub mod bystander;
 pub mod files;
 pub mod git;
 pub mod hosts;
+pub mod mariadb;
 pub mod mount;
 pub mod output;
 pub mod postgres;

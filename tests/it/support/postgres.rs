@@ -27,7 +27,7 @@ impl Postgres {
         run(postgres.unprivileged("initdb").args(["-N", "-A", "trust", "-U", "postgres", "-D"]).arg(&data));
         let mut server = postgres.unprivileged("postgres");
         server.arg("-D").arg(&data).arg("-k").arg(postgres.folder.path());
-        server.args(["-c", "listen_addresses=", "-c", "fsync=off"]).stdout(Stdio::null()).stderr(Stdio::null());
+        server.args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_prepared_transactions=2"]).stdout(Stdio::null()).stderr(Stdio::null());
         postgres.server = Some(server.process_group(0).spawn().unwrap());
         wait_for("PostgreSQL", || {
             let mut asked = postgres.client("psql");
@@ -48,9 +48,30 @@ impl Postgres {
         format!("export PGHOST='{folder}' PGUSER=site PATH=\"{}:$PATH\"\n", bin().display())
     }
 
+    /// The folder of its socket: what `PGHOST` names.
+    pub fn socket(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// What SQL gives, as `site`.
     pub fn sql(&self, database: &str, text: &str) -> String {
-        stdout_of(self.client("psql").args(["-qAt", "-v", "ON_ERROR_STOP=1", "-U", "site", "-d", database, "-c", text]))
+        stdout_of(&mut self.asks("site", database, text))
+    }
+
+    /// A client that runs this SQL as `role`.
+    pub fn asks(&self, role: &str, database: &str, text: &str) -> Command {
+        let database = database.replace('\\', "\\\\").replace('\'', "\\'");
+        let mut psql = self.client("psql");
+        psql.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-U", role, "-d", &format!("dbname='{database}'"), "-c", text]);
+        psql
+    }
+
+    /// From now on this role needs a password.
+    pub fn demand_password(&self, role: &str, password: &str) {
+        let rules = self.folder.path().join("data/pg_hba.conf");
+        files::write(&rules, format!("local all {role} scram-sha-256\n{}", files::read(&rules)), 0o644);
+        let set = format!("alter role {role} password '{password}'");
+        run(self.asks("postgres", "postgres", &set).args(["-c", "select pg_reload_conf()"]));
     }
 
     fn client(&self, program: &str) -> Command {
