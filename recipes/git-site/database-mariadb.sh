@@ -305,11 +305,13 @@ do_check() {
     die "the name $DATABASE_NAME is too long: with -old- and the name of a run it must have 64 characters at most"
   exists "$DATABASE_NAME" || die "there is no database $DATABASE_NAME that $(echo 'select current_user()' | read_sql '') may use" \
     "as root: create database $database"
+  for kind in new old; do names $kind 0; done >"$work/beside"
+  while IFS= read -r name; do
+    ! planned "$name" || die "a restore of $DATABASE_NAME was killed during its swap: views and triggers may be missing" \
+      "the same restore again, or: $0 prune 1000"
+  done <"$work/beside"
   problems >"$work/problems"
-  if [ -s "$work/problems" ]; then
-    cat "$work/problems" >&2
-    exit 1
-  fi
+  [ ! -s "$work/problems" ] || { cat "$work/problems" >&2 && exit 1; }
   do_schema >/dev/null
   echo "mariadb $(echo "select substring_index(version(), '-', 1)" | read_sql ''), $DATABASE_NAME: $(do_size) MiB"
 }

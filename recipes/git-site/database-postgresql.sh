@@ -178,7 +178,8 @@ owned as (
   union all select lomowner, 'the large object ' || oid, 'pg_largeobject'::regclass, oid from pg_largeobject_metadata
   union all select nspowner, 'the schema ' || quote_ident(nspname), 'pg_namespace'::regclass,
     -- Since version 15 the owner of a database owns its schema public. One that was upgraded may have it from before.
-    case when nspname = 'public' and current_setting('server_version_num')::int >= 150000 then 16384 else oid end from pg_namespace
+    case when nspname = 'public' and current_setting('server_version_num')::int >= 150000
+      and pg_get_userbyid(nspowner) <> 'pg_database_owner' then 16384 else oid end from pg_namespace
 ),
 foreign_owner as (
   select distinct on (owner) pg_get_userbyid(owner) as owner, what from owned

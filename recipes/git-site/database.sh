@@ -119,6 +119,8 @@ esac
 case $verb in
 backup | verify | restore | back)
   [ -d "$1" ] || die "there is no folder $1"
+  # A folder that its group shares is for the next operator, too.
+  case $(ls -ldL -- "$1") in d????w[sS]*) umask 007 ;; esac
   set -- "$(cd -- "$1" && pwd)" "${2-}"
   ;;
 esac
