@@ -223,7 +223,9 @@ select text || E'\nhint: ' || hint from (
       format('as a superuser: alter role %I bypassrls', current_user)
     from me, pg_class c where relforcerowsecurity and not rolsuper and not rolbypassrls
   union all select format('only a superuser can restore the setting %s of the database', setting.name), 'DATABASE_USER must be a superuser'
-    from me, setting join pg_settings p on lower(p.name) = lower(setting.name) where not rolsuper and context = 'superuser'
+    -- A name that no extension has defined, such as app.label, is a superuser's to give to a database.
+    from me, setting left join pg_settings p on lower(p.name) = lower(setting.name)
+    where not rolsuper and coalesce(context, 'superuser') = 'superuser'
   union all select format('%s cannot restore the setting %s of the role %s in the database', current_user, name, pg_get_userbyid(setrole)),
       'DATABASE_USER must be a superuser'
     from me, setting where not rolsuper and setrole <> 0 and setrole <> me.oid
@@ -355,7 +357,8 @@ do_schema() {
   grep -v -e '^alter database :"name" owner to ' -e '^revoke all ' "$work/settings" | grep -vF " on database :\"name\" to $owner" || :
   pg_dump -w -s --no-owner --lock-wait-timeout=600000 -f "$work/schema" -d "$(to "$DATABASE_NAME")" ||
     die "the schema of $DATABASE_NAME cannot be dumped, see above"
-  sed -e '/^\\restrict /d' -e '/^\\unrestrict /d' -e '/^-- Dumped /d' -e '/^SET default_table/d' "$work/schema" |
+  sed -e '/^\\restrict /d' -e '/^\\unrestrict /d' -e '/^SET default_table/d' -e '/^$/d' -e '/^--$/d' -e '/^-- Dumped /d' \
+    -e '/^-- PostgreSQL database dump/d' "$work/schema" |
     awk '/^-- Name: /{ printf "\n" } { printf "%s\001", $0 }  END { print "" }' | sort | tr '\001' '\n'
 }
 

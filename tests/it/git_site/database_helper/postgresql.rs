@@ -40,7 +40,7 @@ fn owner_grants_settings_comment_and_large_objects_come_back() {
     site.sql("create trigger t before insert on a for each row execute function f()");
     root(&site, "revoke connect on database mysite from public; grant connect on database mysite to reader with grant option");
     root(&site, "grant select on note to reader; alter database mysite set work_mem to '9MB'; alter database mysite set search_path to '$user', public, ''");
-    root(&site, "alter database mysite set app.label to 'a=b, ''c'''; alter database mysite connection limit 7");
+    root(&site, "alter database mysite set timezone to 'Asia/Tokyo'; alter database mysite connection limit 7");
     root(&site, "comment on database mysite is E'it''s\\nmine'; alter role site in database mysite set work_mem to '8MB'");
     let about = "select datacl, datconnlimit, shobj_description(d.oid, 'pg_database'), pg_get_userbyid(datdba), array_agg(setconfig::text order by setrole)
         from pg_database d join pg_db_role_setting on setdatabase = d.oid where datname = 'mysite' group by 1, 2, 3, 4";
@@ -85,7 +85,9 @@ fn check_names_all_that_stands_in_the_way_and_the_hints_help() {
     root(&site, "alter schema public owner to pg_database_owner");
     site.ok(&["check"]);
 
-    root(&site, "create extension pageinspect; create extension pgcrypto");
+    root(&site, "alter database mysite set app.label to 'a=b, ''c'''");
+    stands_in_the_way("only a superuser can restore the setting app.label", "DATABASE_USER must be a superuser");
+    root(&site, "alter database mysite reset app.label; create extension pageinspect; create extension pgcrypto");
     stands_in_the_way("only a superuser can restore the extension pageinspect", "DATABASE_USER must be a superuser");
     root(&site, "drop extension pageinspect; drop extension pgcrypto");
     site.sql("create extension pgcrypto");
@@ -132,6 +134,7 @@ fn an_old_client_and_a_closed_database_are_named() {
 fn a_superuser_keeps_the_owners_of_all_objects() {
     let mut site = Site::start(Kind::Postgresql, "mysite");
     root(&site, "create extension pageinspect; create table other (i int)");
+    root(&site, "alter database mysite set app.label to 'a=b, ''c'''");
     site.set("DATABASE_USER", "postgres");
     site.ok(&["check"]);
     site.ok(&["backup", "dump"]);
@@ -139,6 +142,7 @@ fn a_superuser_keeps_the_owners_of_all_objects() {
     let owners = "select relname || ' ' || relowner::regrole from pg_class where relname in ('note', 'notes', 'other') order by 1";
     assert_eq!(site.sql(owners), "note site\nnotes site\nother postgres");
     assert_eq!(site.sql("select pg_get_userbyid(datdba) from pg_database where datname = 'mysite'"), "site");
+    assert_eq!(site.sql("show app.label"), "a=b, 'c'");
 }
 
 /// Clients that connect again as soon as they are thrown out.
