@@ -27,7 +27,10 @@ impl Postgres {
         run(postgres.unprivileged("initdb").args(["-N", "-A", "trust", "-U", "postgres", "-D"]).arg(&data));
         let mut server = postgres.unprivileged("postgres");
         server.arg("-D").arg(&data).arg("-k").arg(postgres.folder.path());
-        server.args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_prepared_transactions=2"]).stdout(Stdio::null()).stderr(Stdio::null());
+        server
+            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_prepared_transactions=2"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         postgres.server = Some(server.process_group(0).spawn().unwrap());
         wait_for("PostgreSQL", || {
             let mut asked = postgres.client("psql");

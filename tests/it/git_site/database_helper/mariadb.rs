@@ -33,24 +33,48 @@ fn with_everything() -> Site {
 #[test]
 fn views_triggers_routines_events_keys_and_grants_come_back_and_stay_with_what_is_kept() {
     let site = with_everything();
-    root(&site, "create user reader; grant execute on procedure mysite.tell to reader; grant select on mysite.note to reader");
+    root(
+        &site,
+        "create user reader; grant execute on procedure mysite.tell to reader; grant select on mysite.note to reader",
+    );
     site.ok(&["check"]);
     site.ok(&["backup", "dump"]);
     let schema = site.ok(&["schema"]);
-    root(&site, "drop view early; drop trigger shout; drop function twice; drop procedure other; create procedure more () select 2");
+    root(
+        &site,
+        "drop view early; drop trigger shout; drop function twice; drop procedure other; create procedure more () select 2",
+    );
     root(&site, "alter table parent add more int; create trigger quiet after delete on child for each row set @x = 1");
-    root(&site, "create table gone (i int); create view broken as select * from gone; drop table gone; drop event tick");
-    root(&site, "create event tock on schedule every 1 second do insert into plain values (4); alter database mysite character set latin1");
+    root(
+        &site,
+        "create table gone (i int); create view broken as select * from gone; drop table gone; drop event tick",
+    );
+    root(
+        &site,
+        "create event tock on schedule every 1 second do insert into plain values (4); alter database mysite character set latin1",
+    );
     let said = site.ok(&["restore", "dump", RUN]);
     assert!(said.contains("so this is not in mysite-old-"), "{said}");
     assert_eq!(site.ok(&["schema"]), schema);
-    assert_eq!(root(&site, "insert into note values (2, 'more'); select text from notes; select id from early"), "kept\nmore!\n2");
-    assert_eq!(root(&site, "select i from plain; select id from child; show create database mysite").lines().count(), 3);
+    assert_eq!(
+        root(&site, "insert into note values (2, 'more'); select text from notes; select id from early"),
+        "kept\nmore!\n2"
+    );
+    assert_eq!(
+        root(&site, "select i from plain; select id from child; show create database mysite").lines().count(),
+        3
+    );
     assert!(root(&site, "insert ignore into child values (8, 9); show warnings").contains("foreign key"));
     assert!(root(&site, "show grants for reader").contains("EXECUTE ON PROCEDURE `mysite`.`tell`"));
     let old = format!("mysite-old-{RUN}");
-    assert_eq!(site.sql_in(&old, "select trigger_name from information_schema.triggers where trigger_schema = database()"), "quiet");
-    assert_eq!(site.sql_in(&old, "select event_name, status from information_schema.events where event_schema = database()"), "tock\tDISABLED");
+    assert_eq!(
+        site.sql_in(&old, "select trigger_name from information_schema.triggers where trigger_schema = database()"),
+        "quiet"
+    );
+    assert_eq!(
+        site.sql_in(&old, "select event_name, status from information_schema.events where event_schema = database()"),
+        "tock\tDISABLED"
+    );
     assert!(site.sql_in(&old, "select body from `fleet-programs`").contains("gone"));
     assert_eq!(site.sql_in(&old, "call more()"), "2");
 }
@@ -66,7 +90,10 @@ fn tables_that_are_locked_stay_and_so_do_their_programs() {
     let sleeps = "select count(*) from information_schema.processlist where state = 'User sleep'";
     wait_for("the lock", || (mariadb.sql("", sleeps) == "1").then_some(()));
     let said = site.fails(&["restore", "dump", RUN]);
-    assert!(said.contains("Lock wait timeout") && said.contains("mysite cannot be swapped, see above; it is as it was"), "{said}");
+    assert!(
+        said.contains("Lock wait timeout") && said.contains("mysite cannot be swapped, see above; it is as it was"),
+        "{said}"
+    );
     assert_eq!(site.ok(&["schema"]), schema);
     assert!(site.names().is_empty());
     let id = mariadb.sql("", "select id from information_schema.processlist where state = 'User sleep'");
@@ -85,7 +112,10 @@ fn check_names_all_that_stands_in_the_way_and_the_hints_help() {
         assert!(site.names().is_empty());
     };
     root(&site, "revoke all on `mysite-%`.* from site; revoke trigger, event on mysite.* from site");
-    stands_in_the_way("site@% lacks EVENT, TRIGGER on mysite, which a restore needs", "as root: grant all on `mysite`.* to 'site'@'%'; ");
+    stands_in_the_way(
+        "site@% lacks EVENT, TRIGGER on mysite, which a restore needs",
+        "as root: grant all on `mysite`.* to 'site'@'%'; ",
+    );
     stands_in_the_way("ALTER, ALTER ROUTINE, CREATE, ", "as root: grant all on ");
     root(&site, &documented("MariaDB, as root"));
     site.ok(&["check"]);
@@ -95,14 +125,19 @@ fn check_names_all_that_stands_in_the_way_and_the_hints_help() {
     stands_in_the_way("the view theirs is defined by root@localhost, so site@% cannot restore it", hint);
     root(&site, "grant set user on *.* to site");
     site.ok(&["check"]);
-    root(&site, "create database other; create table other.far (parent int, foreign key (parent) references mysite.parent (id))");
+    root(
+        &site,
+        "create database other; create table other.far (parent int, foreign key (parent) references mysite.parent (id))",
+    );
     root(&site, "grant all on other.* to site");
     stands_in_the_way("joins other.far and mysite.parent", "alter table `other`.`far` drop foreign key `far_ibfk_1`");
     root(&site, "drop database other; set global read_only = 1");
     stands_in_the_way("this server is a replica", "DATABASE_HOST must be the primary");
     root(&site, "set global read_only = 0");
     site.ok(&["check"]);
-    for (name, text) in [("nowhere", "there is no database nowhere"), ("a234567890b234567890c234567890d23456", "is too long")] {
+    for (name, text) in
+        [("nowhere", "there is no database nowhere"), ("a234567890b234567890c234567890d23456", "is too long")]
+    {
         site.set("DATABASE_NAME", name);
         let said = site.fails(&["check"]);
         assert!(said.contains(text), "{said}");
@@ -112,12 +147,17 @@ fn check_names_all_that_stands_in_the_way_and_the_hints_help() {
 #[test]
 fn an_option_file_that_changes_what_the_client_does_is_refused() {
     let mut site = Site::start(Kind::Mariadb, "mysite");
-    for (group, option) in [("mysqldump", "where = 1=0"), ("client", "force"), ("mysql", "init-command = drop table note")] {
+    for (group, option) in
+        [("mysqldump", "where = 1=0"), ("client", "force"), ("mysql", "init-command = drop table note")]
+    {
         files::write(&site.file("home/.my.cnf"), format!("[{group}]\n{option}\n"), 0o600);
         for words in [&["check"][..], &["backup", "dump"]] {
             let said = site.fails(words);
             let name = option.split(' ').next().unwrap();
-            assert!(said.contains(&format!("sets --{name}, which changes what ")) && said.contains("--print-defaults"), "{said}");
+            assert!(
+                said.contains(&format!("sets --{name}, which changes what ")) && said.contains("--print-defaults"),
+                "{said}"
+            );
         }
     }
     assert_eq!(site.kept(), "kept");

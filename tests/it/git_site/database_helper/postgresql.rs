@@ -38,10 +38,19 @@ fn owner_grants_settings_comment_and_large_objects_come_back() {
     site.sql("create table a (i int); create table b (i int); create function f() returns trigger language plpgsql as 'begin return new; end'");
     site.sql("create trigger t before insert on b for each row execute function f()");
     site.sql("create trigger t before insert on a for each row execute function f()");
-    root(&site, "revoke connect on database mysite from public; grant connect on database mysite to reader with grant option");
-    root(&site, "grant select on note to reader; alter database mysite set work_mem to '9MB'; alter database mysite set search_path to '$user', public, ''");
+    root(
+        &site,
+        "revoke connect on database mysite from public; grant connect on database mysite to reader with grant option",
+    );
+    root(
+        &site,
+        "grant select on note to reader; alter database mysite set work_mem to '9MB'; alter database mysite set search_path to '$user', public, ''",
+    );
     root(&site, "alter database mysite set timezone to 'Asia/Tokyo'; alter database mysite connection limit 7");
-    root(&site, "comment on database mysite is E'it''s\\nmine'; alter role site in database mysite set work_mem to '8MB'");
+    root(
+        &site,
+        "comment on database mysite is E'it''s\\nmine'; alter role site in database mysite set work_mem to '8MB'",
+    );
     let about = "select datacl, datconnlimit, shobj_description(d.oid, 'pg_database'), pg_get_userbyid(datdba), array_agg(setconfig::text order by setrole)
         from pg_database d join pg_db_role_setting on setdatabase = d.oid where datname = 'mysite' group by 1, 2, 3, 4";
     let schema = site.ok(&["schema"]);
@@ -53,12 +62,18 @@ fn owner_grants_settings_comment_and_large_objects_come_back() {
         }
         site.sql("drop function twice; select lo_unlink(4711); drop materialized view report");
         site.migrate();
-        root(&site, "alter database mysite reset all; comment on database mysite is 'other'; grant connect on database mysite to public");
+        root(
+            &site,
+            "alter database mysite reset all; comment on database mysite is 'other'; grant connect on database mysite to public",
+        );
         assert_ne!(site.ok(&["schema"]), schema);
         site.ok(&["back", "dump", RUN]);
         assert_eq!(site.ok(&["schema"]), schema);
         assert_eq!(site.sql(about), before);
-        assert_eq!(site.sql("select convert_from(lo_get(4711), 'utf8'), twice(2), count, text from report, notes"), "large|4|1|kept");
+        assert_eq!(
+            site.sql("select convert_from(lo_get(4711), 'utf8'), twice(2), count, text from report, notes"),
+            "large|4|1|kept"
+        );
         assert_eq!(site.sql("show work_mem"), "8MB");
     }
 }
@@ -77,11 +92,26 @@ fn check_names_all_that_stands_in_the_way_and_the_hints_help() {
     root(&site, &documented("PostgreSQL, as a superuser"));
     site.ok(&["check"]);
 
-    root(&site, "create table other (i int); create role ops login; create schema ops authorization ops; grant select on other to site");
-    stands_in_the_way("the schema ops belongs to ops", "as a superuser, in this database: reassign owned by ops to site");
-    stands_in_the_way("the table other belongs to postgres", "as a superuser, in this database: alter ... owner to site");
-    root(&site, "reassign owned by ops to site; alter table other owner to site; alter schema public owner to postgres");
-    stands_in_the_way("the schema public belongs to postgres", "as a superuser, in this database: alter schema public owner to pg_database_owner");
+    root(
+        &site,
+        "create table other (i int); create role ops login; create schema ops authorization ops; grant select on other to site",
+    );
+    stands_in_the_way(
+        "the schema ops belongs to ops",
+        "as a superuser, in this database: reassign owned by ops to site",
+    );
+    stands_in_the_way(
+        "the table other belongs to postgres",
+        "as a superuser, in this database: alter ... owner to site",
+    );
+    root(
+        &site,
+        "reassign owned by ops to site; alter table other owner to site; alter schema public owner to postgres",
+    );
+    stands_in_the_way(
+        "the schema public belongs to postgres",
+        "as a superuser, in this database: alter schema public owner to pg_database_owner",
+    );
     root(&site, "alter schema public owner to pg_database_owner");
     site.ok(&["check"]);
 
@@ -98,7 +128,10 @@ fn check_names_all_that_stands_in_the_way_and_the_hints_help() {
     let mut ops = server(&site).asks("ops", "mysite", "select pg_sleep(600)").process_group(0).spawn().unwrap();
     let connected = || (site.sql("select count(*) from pg_stat_activity where usename = 'ops'") == "1").then_some(());
     wait_for("ops", connected);
-    stands_in_the_way("ops is connected, and site may not end its connections", "as a superuser: grant pg_signal_backend to site");
+    stands_in_the_way(
+        "ops is connected, and site may not end its connections",
+        "as a superuser: grant pg_signal_backend to site",
+    );
     root(&site, "grant pg_signal_backend to site");
     site.ok(&["check"]);
     site.ok(&["backup", "dump"]);
@@ -106,7 +139,9 @@ fn check_names_all_that_stands_in_the_way_and_the_hints_help() {
     assert!(!ops.wait().unwrap().success());
 
     let mut absent = Site::start(Kind::Postgresql, "mysite");
-    for (name, text) in [("nowhere", "there is no database nowhere"), ("a234567890b234567890c234567890d23", "is too long")] {
+    for (name, text) in
+        [("nowhere", "there is no database nowhere"), ("a234567890b234567890c234567890d23", "is too long")]
+    {
         absent.set("DATABASE_NAME", name);
         let said = absent.fails(&["check"]);
         assert!(said.contains(text), "{said}");
@@ -119,8 +154,14 @@ fn check_names_all_that_stands_in_the_way_and_the_hints_help() {
 fn an_old_client_and_a_closed_database_are_named() {
     let site = Site::start(Kind::Postgresql, "mysite");
     let real = files::read(&site.file("wrapped/pg_dump"));
-    for (version, text) in [("9.6.24", "pg_dump 9 is older than the server, "), ("99.1", "pg_dump 99 cannot restore on a server ")] {
-        files::write(&site.file("wrapped/pg_dump"), format!("#!/bin/sh\necho 'pg_dump (PostgreSQL) {version}'\n"), 0o755);
+    for (version, text) in
+        [("9.6.24", "pg_dump 9 is older than the server, "), ("99.1", "pg_dump 99 cannot restore on a server ")]
+    {
+        files::write(
+            &site.file("wrapped/pg_dump"),
+            format!("#!/bin/sh\necho 'pg_dump (PostgreSQL) {version}'\n"),
+            0o755,
+        );
         let said = site.fails(&["check"]);
         assert!(said.contains(text) && said.contains("hint: apt-get install postgresql-client-"), "{said}");
     }
@@ -156,7 +197,9 @@ impl Pool {
         shell.args(["-c", &text, "sh"]).arg(server(site).socket()).arg(role);
         shell.process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
         let pool = Self(shell.spawn().unwrap());
-        let count = format!("select count(*) from pg_stat_activity where usename = '{role}' and datname = 'mysite' and query like '%sleep%'");
+        let count = format!(
+            "select count(*) from pg_stat_activity where usename = '{role}' and datname = 'mysite' and query like '%sleep%'"
+        );
         let server = server(site);
         wait_for("the pool", || (stdout_of(&mut server.asks("postgres", "postgres", &count)) == "3").then_some(()));
         pool

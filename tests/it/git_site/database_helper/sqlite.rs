@@ -60,7 +60,10 @@ fn an_open_transaction_is_waited_for_and_then_named() {
     site.ok(&["backup", "dump"]);
     application.does(&site, "begin immediate; insert into note values (2, 'half');");
     let said = site.fails(&["restore", "dump", RUN]);
-    assert!(said.contains("somebody writes to ") && said.contains("it is as it was") && said.contains("hint: fuser -v "), "{said}");
+    assert!(
+        said.contains("somebody writes to ") && said.contains("it is as it was") && said.contains("hint: fuser -v "),
+        "{said}"
+    );
     assert!(site.names().iter().all(|name| name == "mysite-wal" || name == "mysite-shm"), "{:?}", site.names());
     // A dump is made beside it, of what is committed.
     site.ok(&["backup", "dump"]);
@@ -83,7 +86,11 @@ fn check_names_what_is_no_database_or_cannot_be_swapped() {
     assert!(site.file("link").is_symlink());
     files::write(&site.file("text"), "select 1;\n".repeat(100), 0o600);
     files::write(&site.file("empty"), "", 0o600);
-    for (name, text) in [("text", "is no SQLite database"), ("empty", "is no SQLite database"), ("nowhere", "there is no database file")] {
+    for (name, text) in [
+        ("text", "is no SQLite database"),
+        ("empty", "is no SQLite database"),
+        ("nowhere", "there is no database file"),
+    ] {
         site.set("DATABASE_NAME", name);
         let said = site.fails(&["check"]);
         assert!(said.contains(text), "{said}");
@@ -100,7 +107,9 @@ fn a_folder_that_the_login_cannot_write_to_is_named_as_root() {
     let mut helper = Command::new(tool("setpriv"));
     let text = site.helper(&["check"]);
     helper.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]).arg(text.get_program()).args(text.get_args());
-    helper.current_dir(text.get_current_dir().unwrap()).envs(text.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    helper
+        .current_dir(text.get_current_dir().unwrap())
+        .envs(text.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = helper.output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && said.contains("nobody cannot write to the folder of the database"), "{said}");
