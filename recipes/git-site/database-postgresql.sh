@@ -42,6 +42,7 @@ outside() {
 
 find_other() {
   for other in postgres template1; do
+    [ "$other" != "$DATABASE_NAME" ] || continue
     ! echo 'select 1' | sql "$other" >/dev/null 2>"$work/error" || return 0
   done
   cat "$work/error" >&2
