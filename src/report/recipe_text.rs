@@ -81,7 +81,8 @@ impl Text {
 
     fn phase(&mut self, phase: &Phase) {
         let mut how = Vec::new();
-        how.extend(phase.on.as_ref().map(|role| format!("on {role}")));
+        let needed = if phase.optional { ", optional" } else { "" };
+        how.extend(phase.on.as_ref().map(|role| format!("on {role}{needed}")));
         how.extend(phase.once.then(|| "once".to_owned()));
         how.extend(match &phase.rolling {
             Rolling::No => None,

@@ -65,7 +65,7 @@ fn bind_book(recipe: &Recipe, variables: &Variables, host: &Host) -> Result<Opti
 }
 
 pub fn plan(request: Request<'_>) -> Result<Plan, PlanError> {
-    let mut flat = phases::flatten(request.recipe, request.tasks)?;
+    let mut flat = phases::flatten(phases::Of { recipe: request.recipe, site: request.site }, request.tasks)?;
     phases::select(&mut flat, &request.overrides.steps)?;
     if let Some(name) = secret_on_command_line(request) {
         return Err(PlanError::SecretGiven(name.clone()));

@@ -140,6 +140,8 @@ pub struct Phase {
     pub name: PhaseName,
     /// Only hosts with this role.
     pub on: Option<RoleName>,
+    /// A site none of whose hosts has the role does without it.
+    pub optional: bool,
     /// One host for the whole rollout.
     pub once: bool,
     pub rolling: Rolling,
@@ -183,6 +185,8 @@ pub struct Step {
     pub guard: Option<StepGuard>,
     /// Only hosts with this role.
     pub on: Option<RoleName>,
+    /// A site none of whose hosts has the role does without it.
+    pub optional: bool,
     pub surroundings: Surroundings,
     /// Longest running time.
     pub timeout: Option<Duration>,
@@ -345,13 +349,13 @@ impl Task {
         self.proves.iter().any(|proves| proves.value == *name)
     }
 
-    /// What it and its phases are made of, with the role of the phase.
-    pub fn bodies(&self) -> impl Iterator<Item = (Option<&RoleName>, &Body)> {
+    /// What it and its phases are made of, with the phase.
+    pub fn bodies(&self) -> impl Iterator<Item = (Option<&Phase>, &Body)> {
         let (phases, plain): (&[Phase], _) = match &self.body {
             TaskBody::Phases(phases) => (phases, None),
             TaskBody::Plain(body) => (&[], Some((None, body))),
         };
-        phases.iter().map(|phase| (phase.on.as_ref(), &phase.body)).chain(plain)
+        phases.iter().map(|phase| (Some(phase), &phase.body)).chain(plain)
     }
 
     /// Its own steps: not those of the tasks that it names.

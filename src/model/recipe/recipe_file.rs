@@ -2,6 +2,7 @@
 //!
 //! A task or phase with errors is kept, with what could be read, so that others that name it are not told to name nothing.
 
+mod phase;
 mod step;
 
 use std::collections::BTreeMap;
@@ -11,17 +12,15 @@ use std::sync::Arc;
 use crate::model::config::diagnostic::{Diagnostic, Source};
 use crate::model::config::document::{Document, Item, Table};
 use crate::model::config::file_error::FileError;
-use crate::model::inventory::share::batches;
 use crate::model::inventory::stage::Stage;
 use crate::model::plan::plan::OnFailure;
 use crate::model::recipe::check::check;
 use crate::model::recipe::files::{Found, OF_PROJECT, RecipeFile, RecipeFolder, inside};
 use crate::model::recipe::recipe::{
-    Body, LOOKING_TASKS, Phase, Recipe, RecipeVar, Rolling, Spanned, Step, Surroundings, Task, TaskBody, TaskRef, Text,
-    settable,
+    Body, LOOKING_TASKS, Recipe, RecipeVar, Spanned, Step, Surroundings, Task, TaskBody, TaskRef, Text, settable,
 };
 use crate::model::recipe::template::{Language, Template};
-use crate::model::text::name::{PhaseName, RecipeName, RoleName, TaskName, UserName, VarName};
+use crate::model::text::name::{RecipeName, TaskName, UserName, VarName};
 
 /// Words after a site's name on the command line: no task may be called so.
 pub const SITE_VERBS: [&str; 8] =
@@ -254,38 +253,6 @@ impl<'a> Reader<'a> {
         all
     }
 
-    fn phases(&self, item: &Item<'a>) -> Vec<Phase> {
-        let two = "the task has two phases";
-        self.named(item, |table| self.phase(table), |phase| (phase.name.as_str(), &phase.place.span), two)
-    }
-
-    fn phase(&self, table: &Table<'a>) -> Option<Phase> {
-        let name = table.parsed("name", PhaseName::parse);
-        table.missing("name");
-        let on = table.parsed("on", RoleName::parse).map(|on| on.value);
-        let (once, key) = (table.boolean("once"), table.item("rolling"));
-        let rolling = key.as_ref().map_or(Rolling::No, rolling);
-        if let (Some(Spanned { value: true, .. }), true, Some(key)) = (&once, rolling != Rolling::No, &key) {
-            key.report("a phase that runs `once`, on one host, has no batches to roll in");
-        }
-        let when = table.table("when").map(|table| when(&table)).unwrap_or_default();
-        let (steps, tasks) = (table.item("step"), table.item("tasks"));
-        self.exactly_one(&table.span(), &[("step", &steps), ("tasks", &tasks)]);
-        let body = self.body(tasks, steps);
-        // Read all of it before a bad name ends the reading.
-        table.finish();
-        let name = name?;
-        Some(Phase {
-            name: name.value,
-            on,
-            once: once.is_some_and(|once| once.value),
-            rolling,
-            when,
-            body,
-            place: self.document.place(name.span),
-        })
-    }
-
     fn body(&self, tasks: Option<Item<'a>>, steps: Option<Item<'a>>) -> Body {
         match tasks {
             Some(tasks) => Body::Tasks(task_names(&tasks)),
@@ -341,26 +308,6 @@ fn as_user(item: &Item<'_>) -> Option<Text> {
         return None;
     }
     Some(text)
-}
-
-/// `rolling = true`, or the sizes of the batches: `rolling = ["1", "25%"]`.
-fn rolling(item: &Item<'_>) -> Rolling {
-    if item.is_array() {
-        return batches(item).map_or(Rolling::No, |sizes| Rolling::Batches(sizes.value));
-    }
-    match item.boolean() {
-        Some(Spanned { value: true, .. }) => Rolling::AsSite,
-        Some(_) | None => Rolling::No,
-    }
-}
-
-/// `when = { closing = "all" }`.
-fn when(table: &Table<'_>) -> Vec<(Spanned<VarName>, String)> {
-    let wanted = |item: Item<'_>| {
-        let name = item.parsed_key(item.key, VarName::parse)?;
-        Some((Spanned { value: name, span: item.key_span.clone() }, item.text()?.value))
-    };
-    table.items().into_iter().filter_map(wanted).collect()
 }
 
 /// One line of text about something; empty when there is none.

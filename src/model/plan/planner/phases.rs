@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::error::PlanError;
 use super::request::StepSelection;
 use crate::model::config::diagnostic::{Place, nearest};
+use crate::model::inventory::inventory::Site;
 use crate::model::recipe::recipe::{Body, Recipe, Rolling, Spanned, Step, Surroundings, Task, TaskBody, TaskRef, Text};
 use crate::model::text::name::{PhaseName, RoleName, StepPath, TaskName, VarName};
 
@@ -27,6 +28,8 @@ pub struct FlatStep<'a> {
     /// As whom, where and in which environment it runs.
     pub surroundings: Surroundings,
     roles: Vec<RoleName>,
+    /// It, or what it is part of, is optional, and no host of the site has the role.
+    left_out: bool,
 }
 
 impl FlatStep<'_> {
@@ -47,12 +50,35 @@ impl FlatPhase<'_> {
     }
 }
 
+/// A recipe, and the site that it is for.
+#[derive(Clone, Copy)]
+pub struct Of<'a> {
+    pub recipe: &'a Recipe,
+    pub site: &'a Site,
+}
+
+impl Of<'_> {
+    /// Does the site do without something that is optional on that role?
+    fn leaves_out(self, on: Option<&RoleName>, optional: bool) -> bool {
+        optional && on.is_some_and(|role| !self.site.hosts.iter().any(|host| host.roles.contains(role)))
+    }
+}
+
+/// Where the steps of a body stand in the phase.
+#[derive(Clone, Default)]
+struct Within {
+    /// The phase is made of their task, whose own phases count only by their role then.
+    below: bool,
+    roles: Vec<RoleName>,
+    left_out: bool,
+}
+
 /// The phases of all tasks, one after another. Phases of one name get a number, so that paths are unique. So does a step that stands in
 /// its phase several times, such as `restart` before and after: a path is an identity.
-pub fn flatten<'a>(recipe: &'a Recipe, tasks: &[TaskName]) -> Result<Vec<FlatPhase<'a>>, PlanError> {
+pub fn flatten<'a>(of: Of<'a>, tasks: &[TaskName]) -> Result<Vec<FlatPhase<'a>>, PlanError> {
     let mut phases = Vec::new();
     for name in tasks {
-        add_task(recipe, find(recipe, name.as_str())?, &mut phases)?;
+        add_task(of, find(of.recipe, name.as_str())?, &mut phases)?;
     }
     let (mut names, mut paths) = (BTreeSet::new(), BTreeSet::new());
     for phase in &mut phases {
@@ -83,22 +109,23 @@ pub fn find<'a>(recipe: &'a Recipe, name: &str) -> Result<&'a Task, PlanError> {
     })
 }
 
-fn add_task<'a>(recipe: &'a Recipe, task: &'a Task, phases: &mut Vec<FlatPhase<'a>>) -> Result<(), PlanError> {
+fn add_task<'a>(of: Of<'a>, task: &'a Task, phases: &mut Vec<FlatPhase<'a>>) -> Result<(), PlanError> {
     match &task.body {
         TaskBody::Plain(Body::Tasks(tasks)) => {
             for inner in tasks {
-                add_task(recipe, named(recipe, &inner.value)?, phases)?;
+                add_task(of, named(of.recipe, &inner.value)?, phases)?;
             }
         }
         TaskBody::Plain(body) => {
             let (name, mut steps) = (PhaseName::parse(task.name.as_str())?, Vec::new());
-            add_steps(recipe, (task, body), false, &[], &mut steps)?;
+            add_steps(of, (task, body), &Within::default(), &mut steps)?;
             phases.push(FlatPhase { name, once: false, rolling: &Rolling::No, on: None, when: &[], steps, place: &task.place });
         }
         TaskBody::Phases(inner) => {
             for phase in inner {
                 let (name, mut steps) = (phase.name.clone(), Vec::new());
-                add_steps(recipe, (task, &phase.body), false, &[], &mut steps)?;
+                let left_out = of.leaves_out(phase.on.as_ref(), phase.optional);
+                add_steps(of, (task, &phase.body), &Within { left_out, ..Within::default() }, &mut steps)?;
                 let (once, rolling, on) = (phase.once, &phase.rolling, phase.on.clone());
                 phases.push(FlatPhase { name, once, rolling, on, when: &phase.when, steps, place: &phase.place });
             }
@@ -112,19 +139,19 @@ fn named<'a>(recipe: &'a Recipe, named: &TaskRef) -> Result<&'a Task, PlanError>
     recipe.resolve(named).map_or_else(|| find(recipe, named.task.as_str()), Ok)
 }
 
-/// The steps of a task's body. `below`: a phase is made of the task, whose own phases count only by their role then.
+/// The steps of a task's body.
 fn add_steps<'a>(
-    recipe: &'a Recipe,
+    of: Of<'a>,
     (task, body): (&'a Task, &'a Body),
-    below: bool,
-    roles: &[RoleName],
+    within: &Within,
     steps: &mut Vec<FlatStep<'a>>,
 ) -> Result<(), PlanError> {
+    let recipe = of.recipe;
     match body {
         Body::Steps(own) => {
             for step in own {
                 // The phase comes before it when it has its number. `close/maintenance-on/maintenance-on` says the same thing twice.
-                let path = if below && task.name.as_str() != step.name.as_str() {
+                let path = if within.below && task.name.as_str() != step.name.as_str() {
                     format!("{}/{}", task.name, step.name)
                 } else {
                     step.name.to_string()
@@ -133,16 +160,21 @@ fn add_steps<'a>(
                 // User and folder are those of the hosts.
                 let outer =
                     if step.is_local() { Surroundings { env: outer.env, ..Surroundings::default() } } else { outer };
-                let surroundings = step.surroundings.over(&outer);
-                steps.push(FlatStep { path: StepPath::parse(&path)?, step, surroundings, roles: roles.to_vec() });
+                let (path, surroundings) = (StepPath::parse(&path)?, step.surroundings.over(&outer));
+                let left_out = within.left_out || of.leaves_out(step.on.as_ref(), step.optional);
+                steps.push(FlatStep { path, step, surroundings, roles: within.roles.clone(), left_out });
             }
         }
         Body::Tasks(tasks) => {
             for name in tasks {
                 let task = named(recipe, &name.value)?;
-                for (on, body) in task.bodies() {
-                    let roles: Vec<RoleName> = roles.iter().chain(on).cloned().collect();
-                    add_steps(recipe, (task, body), true, &roles, steps)?;
+                for (phase, body) in task.bodies() {
+                    let mut within = Within { below: true, ..within.clone() };
+                    if let Some(phase) = phase {
+                        within.roles.extend(phase.on.clone());
+                        within.left_out |= of.leaves_out(phase.on.as_ref(), phase.optional);
+                    }
+                    add_steps(of, (task, body), &within, steps)?;
                 }
             }
         }
@@ -150,7 +182,8 @@ fn add_steps<'a>(
     Ok(())
 }
 
-/// Leaves out the steps that the command line does not want.
+/// Leaves out the steps that the command line does not want, and those that the site does without. These may be named all the same: one
+/// command for all sites.
 pub fn select(flat: &mut Vec<FlatPhase<'_>>, selection: &StepSelection) -> Result<(), PlanError> {
     let is = |step: &FlatStep<'_>, name: &str| step.step.name.as_str() == name || step.path.as_str() == name;
     let typed = selection.start_at.iter().map(|n| ("start-at", n));
@@ -173,7 +206,7 @@ pub fn select(flat: &mut Vec<FlatPhase<'_>>, selection: &StepSelection) -> Resul
         phase.steps.retain(|step| {
             started |= selection.start_at.as_deref().is_some_and(|name| is(step, name));
             let wanted = selection.only.is_empty() || selection.only.iter().any(|name| is(step, name));
-            started && wanted && !selection.skip.iter().any(|name| is(step, name))
+            !step.left_out && started && wanted && !selection.skip.iter().any(|name| is(step, name))
         });
     }
     flat.retain(|phase| !phase.steps.is_empty());

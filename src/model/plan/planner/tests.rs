@@ -1,3 +1,5 @@
+mod optional;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

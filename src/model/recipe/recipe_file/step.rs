@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::phase::role;
 use super::{Reader, plain, surroundings, template};
 use crate::model::config::document::{Item, Table};
 use crate::model::plan::plan::{Retry, Watch};
 use crate::model::recipe::files::{VARIABLE, inside};
 use crate::model::recipe::recipe::{Action, Spanned, Step, StepGuard, Text, settable};
 use crate::model::recipe::template::{Language, Template};
-use crate::model::text::name::{RoleName, StepName};
+use crate::model::text::name::StepName;
 use crate::model::text::printable::printable;
 
 /// Further attempts that a step may have.
@@ -72,7 +73,7 @@ impl<'a> Reader<'a> {
         let ends = table.array("ends").unwrap_or_default();
         let ends: Vec<_> = ends.iter().filter_map(|item| item.parsed(StepName::parse)).collect();
         let undo = table.item("undo").map(|undo| shell(&undo));
-        let on = table.parsed("on", RoleName::parse).map(|on| on.value);
+        let (on, optional) = role(table);
         let surroundings = surroundings(table);
         let (timeout, idle_timeout) = (limit("timeout"), limit("idle-timeout"));
         let retry = retry.and_then(|retry| read_retry(&retry));
@@ -104,6 +105,7 @@ impl<'a> Reader<'a> {
             undo,
             guard,
             on,
+            optional,
             surroundings,
             timeout,
             idle_timeout,

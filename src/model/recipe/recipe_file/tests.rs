@@ -1,5 +1,6 @@
 mod effects;
 mod only_undo;
+mod optional;
 mod proves;
 mod watch;
 
@@ -8,7 +9,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::config::file_error::FileError;
 use crate::model::plan::plan::Retry;
-use crate::model::recipe::recipe::{Action, StepGuard};
+use crate::model::recipe::recipe::{Action, Rolling, StepGuard};
+use crate::model::text::name::RoleName;
 
 fn read(text: &str) -> Result<Recipe, Vec<Diagnostic>> {
     let source = Arc::new(Source { path: "recipes/r.toml".to_owned(), text: text.to_owned() });
