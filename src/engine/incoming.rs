@@ -101,7 +101,9 @@ impl Dispatcher<'_> {
         let proven = proof.get(name).filter(|proven| *proven != value.as_str())?;
         let value =
             if self.step(at).secret_output || self.masker.is_in(value) { "another value" } else { value.as_str() };
-        Some(format!("{name} is {value} here, and {proven} was proven on {} by run {}", basis.site, proof.run))
+        let asked = basis.given.get(name).filter(|given| *given != value).map(|given| format!(" {given}"));
+        let asked = asked.unwrap_or_default();
+        Some(format!("{name}{asked} is {value} here, and {proven} was proven on {} by run {}", basis.site, proof.run))
     }
 
     /// The step's end is about to be on record: its output needs no room on the host any more, unless nothing else has it.

@@ -66,7 +66,8 @@ pub fn basis(plan: &Plan) -> Option<String> {
     let basis = plan.basis.as_ref()?;
     let age = basis.proof.as_ref().and_then(|proof| proof.age);
     let age = age.map(|age| format!(", {} ago", time::duration(age))).unwrap_or_default();
-    Some(format!("{}{age}", basis.describe()))
+    let compared = if basis.given.is_empty() { "" } else { "; refused where they are not the same" };
+    Some(format!("{}{age}{compared}", basis.describe()))
 }
 
 pub(super) fn names(plan: &Plan, hosts: impl IntoIterator<Item = HostIndex>) -> String {

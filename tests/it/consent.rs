@@ -94,14 +94,18 @@ fn production_gets_exactly_what_was_proven_on_test() {
 
     let proven = site.upstream.commit("second", &[("page", "two\n")]);
     site.deploy("mysite-test", &[]).expect_code(0);
-    // What comes upstream after the proof is not proven.
+    assert_eq!(site.ready["web1"].calls(), before, "nobody has asked it");
+    // What comes upstream after the proof is not proven, by whatever name: here the branch has moved.
+    site.upstream.tag("v2");
     let third = site.upstream.commit("third", &[("page", "three\n")]);
-    for other in [third.as_str(), first.as_str(), "main"] {
+    for (other, commit) in [(third.as_str(), &third), (&third[..7], &third), (first.as_str(), &first), ("main", &third)]
+    {
         let output = site.deploy("mysite", &["-e", &format!("revision={other}")]).expect_code(6);
-        let told = format!("error: revision {other} is not what `mysite-test` has proven: {proven} (run ");
-        assert!(output.stderr.starts_with(&told), "{}", output.stderr);
+        let asked = if other == commit { String::new() } else { format!(" {other}") };
+        let told = format!("refused: revision{asked} is {commit} here, and {proven} was proven on mysite-test by run ");
+        assert!(output.stderr.contains(&told), "{}", output.stderr);
     }
-    assert_eq!((site.ready["web1"].calls(), site.on("web1")), (before, first));
+    assert_eq!(site.on("web1"), first);
 
     let plan = site.deploy("mysite", &["--dry-run"]).expect_code(0).stdout;
     assert!(plan.contains(&proven) && !plan.contains(&third), "{plan}");
@@ -110,8 +114,11 @@ fn production_gets_exactly_what_was_proven_on_test() {
     assert!(revision.ends_with("what is proven on mysite-test by then"), "{revision}");
     site.deploy("mysite", &[]).expect_code(0);
     assert_eq!((site.on("web1"), site.on("test1")), (proven.clone(), proven.clone()));
-    // Who names the proven one is right.
-    site.deploy("mysite", &["-e", &format!("revision={proven}")]).expect_code(0);
+    // Who names the proven one is right, by whatever name.
+    for name in [proven.as_str(), &proven[..7], "v2"] {
+        site.deploy("mysite", &["-e", &format!("revision={name}")]).expect_code(0);
+        assert_eq!(site.on("web1"), proven);
+    }
 }
 
 #[test]

@@ -89,21 +89,25 @@ pub struct Basis {
     pub site: SiteName,
     pub name: VarName,
     pub value: String,
+    /// What the command line asks for in other words, such as a tag: a step finds out what these mean, and is refused unless that is proven.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub given: BTreeMap<VarName, String>,
     /// What proved it there; none: nothing did, and the operator typed the site's name to have it all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
 }
 
 impl Basis {
-    /// In words: `revision 3f2a proven on mysite-test by run ... of alice@desk`.
+    /// In words: `revision 3f2a, proven on mysite-test by run ... of alice@desk`; before it, what was asked for, where that is another text.
     pub fn describe(&self) -> String {
-        let Self { site, name, value, proof } = self;
+        let Self { site, name, value, given, proof } = self;
+        let asked: String = given.iter().map(|(name, value)| format!("{name} {value} asked for; ")).collect();
         match proof {
             Some(proof @ Proof { run, by, .. }) => {
                 // What is taken, and what the run's own values are compared with.
                 let others = proof.values().filter(|(other, _)| *other != name);
                 let others = others.fold(String::new(), |all, (name, value)| all + ", " + name.as_str() + " " + value);
-                format!("{name} {value}{others}, proven on {site} by run {run} of {by}")
+                format!("{asked}{name} {value}{others}, proven on {site} by run {run} of {by}")
             }
             None => format!("{name} {value}, not proven on {site}"),
         }

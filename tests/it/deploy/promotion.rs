@@ -207,3 +207,83 @@ fn a_follower_s_dry_run_says_from_what_to_what() {
     let asked = site.fleet_pty(&["mysite", "deploy"], &[("to go on:", "no\n")]).stdout;
     assert!(asked.contains("revision r1, by run ") && asked.contains("revision r2, proven on mysite-test"), "{asked}");
 }
+
+/// A release has several names; `pin` finds out what each means, before anything changes.
+const NAMES: &str = r#"
+[vars.revision]
+default = ""
+[task.deploy]
+proves = "revision"
+[[task.deploy.step]]
+name = "pin"
+read-only = true
+register = "revision"
+run = "awk -v name={{revision}} '$1 == name { print $2 }' @SHARED@/names"
+[[task.deploy.step]]
+name = "roll"
+run = "echo {{fleet.site}} {{revision}} >>@SHARED@/journal"
+"#;
+
+fn named(names: &str) -> Site {
+    let mut site = Site::start("stage = \"production\"\nfollows = \"mysite-test\"", &["web1", "web2"], NAMES);
+    site.add_site("mysite-test", "recipe = \"test\"\nstage = \"test\"", &["test1"]);
+    files::write(&site.shared().join("names"), names, 0o644);
+    site
+}
+
+#[test]
+fn a_follower_takes_the_proven_release_by_another_name_and_no_other_release() {
+    let site = named("v1 aaa111\naaa1 aaa111\nmain aaa111\nv2 bbb222\nbbb222 bbb222\naaa111 aaa111\n");
+    site.fleet(&["mysite-test", "deploy", "-e", "revision=main"]).expect_code(0);
+    // The branch moves meanwhile.
+    files::write(
+        &site.shared().join("names"),
+        "v1 aaa111\naaa1 aaa111\nmain bbb222\nv2 bbb222\naaa111 aaa111\n",
+        0o644,
+    );
+    let deploy = |name: &str| site.fleet(&["mysite", "deploy", "--yes", "-e", &format!("revision={name}")]);
+    for other in ["v2", "main", "gone"] {
+        let output = deploy(other).expect_code(6);
+        let meant = if other == "gone" { "" } else { "bbb222" };
+        let told = format!("refused: revision {other} is {meant} here, and aaa111 was proven on mysite-test by run ");
+        assert!(output.stderr.contains(&told), "{told}: {}", output.stderr);
+        assert!(output.stdout.contains(&format!("revision {other} asked for; revision aaa111, proven on mysite-test")));
+    }
+    assert_eq!(site.journal(), ["mysite-test aaa111"], "no step after `pin` ran");
+    for same in ["v1", "aaa1", "aaa111"] {
+        deploy(same).expect_code(0);
+    }
+    let journal = site.journal();
+    assert!(journal[1..].iter().all(|line| line == "mysite aaa111") && journal.len() == 7, "{journal:?}");
+    // As before, where no step finds out what it means.
+    let output = site.fleet(&["mysite", "deploy", "--yes", "--skip", "pin", "-e", "revision=v1"]).expect_code(6);
+    let told = "error: revision v1 is not what `mysite-test` has proven: aaa111 (run ";
+    assert!(output.stderr.starts_with(told), "{}", output.stderr);
+    assert_eq!(site.journal(), journal);
+}
+
+/// On one host the name means the proven release, on the other it does not: only the first is rolled.
+#[test]
+fn each_host_compares_what_the_name_means_there() {
+    let site = named("v1 aaa111\n");
+    site.fleet(&["mysite-test", "deploy", "-e", "revision=v1"]).expect_code(0);
+    let name = "awk -v name={{revision}}";
+    site.recipe(&NAMES.replace(
+        name,
+        &format!("[ {{{{fleet.host}}}} != web2 ] || echo bbb222; [ {{{{fleet.host}}}} = web2 ] || {name}"),
+    ));
+    let output = site.fleet(&["mysite", "deploy", "--yes", "--max-fail", "1", "-e", "revision=v1"]).expect_code(6);
+    assert!(output.stderr.contains("refused: revision v1 is bbb222 here, and aaa111 was proven"), "{}", output.stderr);
+    assert!(!site.journal().iter().any(|line| line.contains("bbb222")), "{:?}", site.journal());
+}
+
+#[test]
+fn the_question_says_what_is_asked_for_and_what_is_proven() {
+    let site = named("v1 aaa111\nv2 bbb222\n");
+    site.fleet(&["mysite-test", "deploy", "-e", "revision=v1"]).expect_code(0);
+    let asked = site.fleet_pty(&["mysite", "deploy", "-e", "revision=v2"], &[("to go on:", "no\n")]).expect_code(6);
+    let told = "revision v2 asked for; revision aaa111, proven on mysite-test by run ";
+    assert!(asked.stdout.contains(told), "{}", asked.stdout);
+    assert!(asked.stdout.contains("refused where they are not the same"), "{}", asked.stdout);
+    assert_eq!(site.journal(), ["mysite-test aaa111"]);
+}

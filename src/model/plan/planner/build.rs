@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::classes::Classes;
 use super::phases::{self, FlatPhase, FlatStep};
+use super::promotion::Takes;
 use super::variables::{misgiven_secrets, misspelt_in_site};
 use super::{PlanError, Request, Variables, batches, bind_book, plan_host, width};
 use crate::model::config::diagnostic::{Diagnostic, Place};
@@ -35,9 +36,7 @@ pub struct Builder<'a> {
     left_out: Vec<String>,
     /// The variables that these tasks prove.
     proves: Vec<VarName>,
-    /// The variables that some task of the recipe proves, and that a command of this plan uses as they were given, and not as a step of the
-    /// plan registers them; in the order of their use.
-    pub(super) takes_proof: Vec<VarName>,
+    pub(super) takes: Takes,
     /// For each class that has hosts in the plan.
     variables: BTreeMap<usize, Variables>,
     used: BTreeSet<VarName>,
@@ -78,7 +77,7 @@ impl<'a> Builder<'a> {
                 .find(|task| !task.proves.is_empty())
                 .map(|task| task.proves.iter().map(|proves| proves.value.clone()).collect())
                 .unwrap_or_default(),
-            takes_proof: Vec::new(),
+            takes: Takes::default(),
             whole: targeted.len() == request.site.hosts.len(),
             variables,
             used: BTreeSet::new(),
@@ -259,7 +258,7 @@ impl<'a> Builder<'a> {
             let texts = step.action.iter().filter_map(Action::shell_text).chain(step.guard.iter().map(Guard::command));
             texts
                 .chain(flat.around().filter(|_| run.is_some() || guard.is_some()))
-                .for_each(|text| self.check(text, *class));
+                .for_each(|text| self.check(text, *class, step.read_only));
         }
         if let Some(name) = &step.register {
             // What a `once` step registers is known to all hosts.
@@ -272,12 +271,12 @@ impl<'a> Builder<'a> {
             step.undo
                 .iter()
                 .flat_map(|undo| std::iter::once(undo).chain(flat.around()))
-                .for_each(|text| self.check(text, *class));
+                .for_each(|text| self.check(text, *class, false));
         }
         self.check_user(flat, &hosts);
         for (class, (name, _)) in classes.iter().flat_map(|class| phase.when.iter().map(move |when| (*class, when))) {
             let place = Place { source: phase.place.source.clone(), span: name.span.clone() };
-            self.check_name(&name.value, &place, class);
+            self.check_name(&name.value, &place, class, step.read_only);
         }
         let ended = |other: &&FlatStep<'_>| step.ends.iter().any(|end| end.value == other.step.name);
         PlanStep {
@@ -321,17 +320,15 @@ impl<'a> Builder<'a> {
     }
 
     /// Is all known in it for the hosts of the class? What stays open is registered by an earlier step, or a problem.
-    fn check(&mut self, text: &Text, class: usize) {
-        text.value.names().for_each(|name| self.check_name(name, &text.place, class));
+    fn check(&mut self, text: &Text, class: usize, read_only: bool) {
+        text.value.names().for_each(|name| self.check_name(name, &text.place, class, read_only));
     }
 
-    fn check_name(&mut self, name: &VarName, place: &Place, class: usize) {
+    fn check_name(&mut self, name: &VarName, place: &Place, class: usize, read_only: bool) {
         let Some(variables) = self.variables.get(&class).filter(|variables| !variables.is_registered(name)) else {
             return;
         };
-        if self.is_proven(name) && !self.takes_proof.contains(name) {
-            self.takes_proof.push(name.clone());
-        }
+        self.takes.add(self.request.recipe, name, read_only);
         self.used.insert(name.clone());
         if variables.has(name) {
             return;

@@ -1,12 +1,47 @@
 //! What a site takes from the one that it follows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::Builder;
 use super::{PlanError, Request};
 use crate::model::plan::book::{Basis, Proof};
 use crate::model::plan::plan::PlanPhase;
+use crate::model::recipe::recipe::Recipe;
+use crate::model::recipe::template::Template;
 use crate::model::text::name::VarName;
+
+/// The variables that some task of the recipe proves, and that a command of a plan uses as they were given, and not as a step of the plan
+/// registers them.
+#[derive(Default)]
+pub struct Takes {
+    /// In the order of their use.
+    names: Vec<VarName>,
+    /// Those that a step uses which changes something.
+    changing: BTreeSet<VarName>,
+}
+
+impl Takes {
+    /// A step uses the variable.
+    pub fn add(&mut self, recipe: &Recipe, name: &VarName, read_only: bool) {
+        if is_proven(recipe, name) && !self.names.contains(name) {
+            self.names.push(name.clone());
+        }
+        // It may stand in the default of another one.
+        let mut open = if read_only { Vec::new() } else { vec![name] };
+        while let Some(name) = open.pop() {
+            if is_proven(recipe, name) {
+                self.changing.insert(name.clone());
+            }
+            open.extend(
+                recipe.vars.get(name).and_then(|var| var.default.as_ref()).into_iter().flat_map(Template::names),
+            );
+        }
+    }
+}
+
+pub fn is_proven(recipe: &Recipe, name: &VarName) -> bool {
+    recipe.tasks.iter().any(|task| task.proves_value(name))
+}
 
 impl Builder<'_> {
     /// A site that follows another one gets exactly what was proven there, or nothing: what the plan takes from the site that its site follows.
@@ -14,7 +49,7 @@ impl Builder<'_> {
     pub(super) fn basis(&self, phases: &[PlanPhase], secrets: &BTreeSet<VarName>) -> Result<Option<Basis>, PlanError> {
         let Request { site, proof, overrides, unproven, run, .. } = self.request;
         let steps = || phases.iter().flat_map(|phase| &phase.steps);
-        let (Some(follows), Some(variable)) = (&site.follows, self.takes_proof.first()) else { return Ok(None) };
+        let (Some(follows), Some(variable)) = (&site.follows, self.takes.names.first()) else { return Ok(None) };
         // Nor does a plan that no run will carry out, which is made to be looked at.
         if run.is_none() || steps().all(|step| step.read_only) {
             return Ok(None);
@@ -22,14 +57,15 @@ impl Builder<'_> {
         let followed = || follows.value.clone();
         // What its own steps register is compared as soon as it is known. A task that takes nothing, such as a rollback to what was there before,
         // is compared with nothing.
-        let registered = steps().filter_map(|step| step.register.as_ref()).filter(|name| self.is_proven(name));
-        let needed = || self.takes_proof.iter().chain(registered.clone());
+        let registered =
+            steps().filter_map(|step| step.register.as_ref()).filter(|name| is_proven(self.request.recipe, name));
+        let needed = || self.takes.names.iter().chain(registered.clone());
         if let (true, None) = (unproven, proof) {
-            let missing = self.takes_proof.iter().find(|name| !overrides.vars.contains_key(*name));
+            let missing = self.takes.names.iter().find(|name| !overrides.vars.contains_key(*name));
             return match (missing, overrides.vars.get(variable)) {
                 (None, Some(given)) => {
                     let (name, value) = (variable.clone(), given.clone());
-                    Ok(Some(Basis { site: followed(), name, value, proof: None }))
+                    Ok(Some(Basis { site: followed(), name, value, given: BTreeMap::new(), proof: None }))
                 }
                 (missing, _) => Err(self.unproven(missing.unwrap_or(variable), secrets)),
             };
@@ -40,17 +76,25 @@ impl Builder<'_> {
             let (run, task) = (proof.run.clone(), self.proving_task(&missing));
             return Err(PlanError::PartlyProven { followed: followed(), run, variable: missing, task });
         }
-        let other = |name: &&VarName| overrides.vars.get(*name).is_some_and(|given| proof.get(name) != Some(given));
-        if let Some(name) = self.takes_proof.iter().find(other) {
-            return Err(PlanError::OtherProven {
-                followed: followed(),
-                proof: Box::new(proof.clone()),
-                variable: name.clone(),
-                given: overrides.vars.get(name).cloned().unwrap_or_default(),
-            });
+        // A tag of the proven commit is another text, and the same commit. What it means is known where a step registers it, and compared
+        // then, before any later step; so it may come to steps that only look, and to no other.
+        let is_resolved =
+            |name: &VarName| registered.clone().any(|of| of == name) && !self.takes.changing.contains(name);
+        let mut given = BTreeMap::new();
+        for name in &self.takes.names {
+            let Some(value) = overrides.vars.get(name).filter(|value| proof.get(name) != Some(value)) else { continue };
+            if !is_resolved(name) {
+                return Err(PlanError::OtherProven {
+                    followed: followed(),
+                    proof: Box::new(proof.clone()),
+                    variable: name.clone(),
+                    given: value.clone(),
+                });
+            }
+            given.insert(name.clone(), value.clone());
         }
         let (name, value) = (variable.clone(), proof.get(variable).unwrap_or_default().to_owned());
-        Ok(Some(Basis { site: followed(), name, value, proof: Some(proof.clone()) }))
+        Ok(Some(Basis { site: followed(), name, value, given, proof: Some(proof.clone()) }))
     }
 
     fn unproven(&self, variable: &VarName, secrets: &BTreeSet<VarName>) -> PlanError {
@@ -67,9 +111,5 @@ impl Builder<'_> {
     fn proving_task(&self, variable: &VarName) -> String {
         let proving = self.request.recipe.tasks.iter().find(|task| task.proves_value(variable));
         proving.map(|task| task.name.to_string()).unwrap_or_default()
-    }
-
-    pub(super) fn is_proven(&self, name: &VarName) -> bool {
-        self.request.recipe.tasks.iter().any(|task| task.proves_value(name))
     }
 }

@@ -1,3 +1,4 @@
+mod asked_for;
 mod optional;
 
 use std::collections::BTreeMap;
@@ -228,6 +229,7 @@ fn a_site_that_follows_gets_what_was_proven_there_or_nothing() {
     });
     assert_eq!(text_of(&case.plan(&["deploy"]).unwrap(), "pin/pin", 0), "git rev-parse abc");
     case.overrides.vars.insert(name, "main".to_owned());
+    // `pin` changes something before it is known what `main` means.
     assert!(matches!(case.plan(&["deploy"]), Err(PlanError::OtherProven { .. })));
     // Somebody has typed the site's name to have it all the same, which does not outdo what is proven.
     case.unproven = true;
