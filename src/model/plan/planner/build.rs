@@ -55,7 +55,7 @@ impl<'a> Builder<'a> {
         }
         let targeted: BTreeSet<&HostName> = request.hosts.iter().collect();
         let classes = Classes::of(request.site, &targeted);
-        let (mut chosen, mut left_out) = (BTreeSet::new(), Vec::new());
+        let (mut chosen, mut left_out) = (BTreeSet::new(), phases::misspelt_roles(request.site, request.recipe));
         for phase in flat {
             match classes.choose(phase) {
                 Ok(places) => chosen.extend(places),

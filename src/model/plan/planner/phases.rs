@@ -64,6 +64,25 @@ impl Of<'_> {
     }
 }
 
+/// Roles in the site's file that look like one that is optional in the recipe and that no host has: a misspelt `db` would deploy without the
+/// database.
+pub fn misspelt_roles(site: &Site, recipe: &Recipe) -> Vec<String> {
+    let of = Of { recipe, site };
+    let bodies = || recipe.all_tasks().flat_map(Task::bodies);
+    let phases = bodies().filter_map(|(phase, _)| phase).map(|phase| (phase.on.as_ref(), phase.optional));
+    let all = phases.chain(recipe.steps().map(|step| (step.on.as_ref(), step.optional)));
+    let all: BTreeSet<(Option<&RoleName>, bool)> = all.collect();
+    let known = |role: &RoleName| all.iter().any(|(on, _)| *on == Some(role));
+    let missing = || all.iter().filter(|(on, optional)| of.leaves_out(*on, *optional)).filter_map(|(on, _)| *on);
+    let roles: BTreeSet<&RoleName> =
+        site.hosts.iter().flat_map(|host| &host.roles).filter(|role| !known(role)).collect();
+    let meant = |role: &&RoleName| {
+        let meant = nearest(role.as_str(), missing().map(RoleName::as_str))?;
+        Some(format!("no task of recipe `{}` is for the role `{role}`; did you mean `{meant}`?", recipe.name))
+    };
+    roles.iter().filter_map(meant).collect()
+}
+
 /// Where the steps of a body stand in the phase.
 #[derive(Clone, Default)]
 struct Within {

@@ -112,3 +112,10 @@ fn a_step_that_is_left_out_may_be_named() {
     case.overrides.steps = StepSelection { only: vec!["look".to_owned()], ..StepSelection::default() };
     assert!(matches!(case.plan(&["deploy"]), Err(PlanError::Empty(_))));
 }
+
+#[test]
+fn a_role_that_looks_misspelt_is_told() {
+    let plan = case(&SITES.replace("roles = [\"db\"]", "roles = [\"web\", \"dbs\"]")).plan(&["deploy"]).unwrap();
+    assert_eq!(paths(&plan), ["roll/switch"]);
+    assert_eq!(plan.left_out, ["no task of recipe `r` is for the role `dbs`; did you mean `db`?"]);
+}

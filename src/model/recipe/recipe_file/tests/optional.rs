@@ -16,5 +16,5 @@ fn only_what_is_on_a_role_can_be_optional() {
     let needs = "optional ~ `optional` needs `on` [it is left out where no host of the site has that role]";
     assert_eq!(told(&recipe("optional = true", "")), format!("4:1 {needs}"));
     assert_eq!(told(&recipe("", "optional = true")), format!("8:1 {needs}"));
-    assert!(told(&recipe("on = \"db\"\noptional = 1", "")).contains("must be a boolean"));
+    assert!(told(&recipe("on = \"db\"\noptional = 1", "")).contains("must be `true` or `false`"));
 }
