@@ -97,8 +97,17 @@ pub async fn check(context: &Context<'_>, args: &SiteArgs) -> Result<u8, Failure
     for (site, _) in context.targets(&args.selector)?.iter().filter(|(site, _)| site.recipe.is_some()) {
         match context.recipe(site) {
             Ok(recipe) => {
+                // The same variable is unset for many tasks.
+                let mut unknown: BTreeMap<String, Vec<String>> = BTreeMap::new();
                 for (task, error) in needs.add(site, recipe, &overrides, &login) {
-                    say(&format!("note: what task `{task}` of `{}` needs is not known: {error}", site.name));
+                    unknown.entry(error).or_default().push(format!("`{task}`"));
+                }
+                for (error, tasks) in unknown {
+                    let (tasks, need) = match tasks.as_slice() {
+                        [one] => (format!("task {one}"), "needs"),
+                        many => (format!("tasks {}", many.join(", ")), "need"),
+                    };
+                    say(&format!("note: what {tasks} of `{}` {need} is not known: {error}", site.name));
                 }
             }
             // What is wrong with it was said.

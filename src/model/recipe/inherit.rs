@@ -83,6 +83,9 @@ fn refuse(
 fn merged(recipe: &Recipe, parent: &Recipe) -> Recipe {
     let mut whole = recipe.clone();
     whole.lineage.extend(parent.lineage.iter().cloned());
+    if whole.doc.is_empty() {
+        whole.doc.clone_from(&parent.doc);
+    }
     whole.lock = whole.lock.or_else(|| parent.lock.clone());
     whole.surroundings = recipe.surroundings.over(&parent.surroundings);
     for (name, var) in &parent.vars {

@@ -165,9 +165,9 @@ run = "echo {{revision}}"
     let output = site.fleet(&["mysite", "check"]).expect_code(10);
     assert!(output.stdout.contains("web1: cannot enter /nowhere/main, the working directory of"), "{}", output.stdout);
     let output = site.fleet(&["mysite-test", "check"]).expect_code(0);
-    let note =
-        "note: what task `deploy` of `mysite-test` needs is not known: recipe `test` needs the variable `release`";
+    let note = "note: what tasks `deploy`, `promote` of `mysite-test` need is not known: recipe `test` needs the variable `release`";
     assert!(output.stderr.contains(note), "{}", output.stderr);
+    assert_eq!(output.stderr.matches("`release`").count(), 1, "said once: {}", output.stderr);
     site.recipe("[[task.deploy.step]]\nname = 7\n");
     let output = site.fleet(&["mysite", "check"]);
     assert!(output.code != Some(0), "a recipe that does not read is not looked at: {output:?}");
