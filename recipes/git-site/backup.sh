@@ -31,7 +31,24 @@ schema() {
 whole() { for sums in "$folder"/*/SHA256SUMS; do [ ! -f "$sums" ] || basename -- "$(dirname -- "$sums")"; done | grep -v '[.]' | sort; }
 verify() { (cd -- "$folder/$1" && checksum -c SHA256SUMS >/dev/null); }
 
+# The schema is that of the commit $1. The file may be another operator's.
+migrated() {
+  keep_in "$state"
+  echo "$1" >"$state/migrated.new"
+  mv -f -- "$state/migrated.new" "$state/migrated"
+}
+
+room() {
+  at=$folder
+  while [ ! -d "$at" ]; do at=$(dirname -- "$at"); done
+  [ -w "$at" ] || fail "backups cannot be written in $at"
+  free=$(df -Pk "$at" | awk 'NR == 2 { print int($4 / 1024) }') want=$FLEET_BACKUP_FREE
+  [ -z "$FLEET_DATABASE" ] || want=$((want + $(database size)))
+  [ "$free" -ge "$want" ] || fail "$at has $free MiB left: $want are wanted before a backup (variable backup-free, and the database)"
+}
+
 make() {
+  room
   keep_in "$folder"
   folder=$(cd -- "$folder" && pwd)
   made=$folder/$FLEET_RUN
@@ -56,8 +73,7 @@ put_back() {
     fail "the backup $from is empty: the variable backup copies nothing"
   verify "$1" || fail "the backup $from is damaged; nothing was restored"
   load "$from" "$2"
-  keep_in "$state"
-  sed -n 's/^revision //p' "$from/about" >"$state/migrated"
+  migrated "$(sed -n 's/^revision //p' "$from/about")"
   if [ ! -f "$from/about.schema" ] || ! has_schema; then
     echo "restored $from"
     return
@@ -123,14 +139,14 @@ choose() {
     'which backup? say -e backup-id=RUN'
 }
 
-# Removes the oldest beyond the $1 newest whole ones. The last one that verifies stays, and what the last deployment goes back to.
+# Removes the oldest beyond the $1 newest whole ones. The last one that verifies stays, what the last deployment goes back to, and the one in $2.
 prune() {
   last_deployment "$state"/deploys/*
   good=
   for name in $(whole | sort -r); do ! verify "$name" || { good=$name; break; }; done
   [ -n "$good" ] || { finding warning - "no backup in $folder is whole: nothing is pruned"; return 0; }
   whole | sort -r | tail -n +$(($1 + 1)) | while IFS= read -r name; do
-    [ "$name" != "$good" ] && [ "$name" != "$last" ] || continue
+    [ "$name" != "$good" ] && [ "$name" != "$last" ] && [ "$name" != "$2" ] || continue
     rm -rf -- "$folder/$name" "$folder/$name.undone" "$folder/$name.schema"
     echo "pruned backup $name"
   done
@@ -139,19 +155,15 @@ prune() {
 
 # Before anything closes.
 ready() {
-  at=$folder
-  while [ ! -d "$at" ]; do at=$(dirname -- "$at"); done
-  [ -w "$at" ] || fail "backups cannot be written in $at"
-  free=$(df -Pk "$at" | awk 'NR == 2 { print int($4 / 1024) }') want=$1
-  [ -z "$FLEET_DATABASE" ] || want=$(($1 + $(database size)))
-  [ "$free" -ge "$want" ] || fail "$at has $free MiB left: $want are wanted before a backup (variable backup-free, and the database)"
-  newest=$(whole | tail -n 1)
-  [ -z "$newest" ] || verify "$newest" || finding warning backup "the newest backup, $newest, is damaged"
+  case $1 in '' | *[!0-9]*) fail "the variable keep is a number of backups, and not '$1'" ;; esac
   if [ -n "$FLEET_DATABASE" ]; then
     database check
   elif is_set "$FLEET_SCHEMA"; then
     own "$FLEET_SCHEMA" >/dev/null || fail 'the variable schema fails, see above'
   fi
+  room
+  newest=$(whole | tail -n 1)
+  [ -z "$newest" ] || verify "$newest" || finding warning backup "the newest backup, $newest, is damaged"
 }
 
 verb=$1
@@ -160,14 +172,14 @@ case $verb in
 make) make "$1" ;;
 undo-make) rm -rf -- "$folder/$FLEET_RUN.partial" ;;
 point) [ -z "$FLEET_DATABASE" ] || is_set "$FLEET_RESTORE" || database point "$FLEET_RUN" ;;
-migrates) (keep_in "$state/former"); : >"$state/former/$FLEET_RUN.migrated" ;;
-migrated) git rev-parse HEAD >"$state/migrated" ;;
+migrates) keep_in "$state/former"; : >"$state/former/$FLEET_RUN.migrated" ;;
+migrated) migrated "$(git rev-parse HEAD)" ;;
 undo-migration) undo_migration ;;
 # A deployment is its run and two commits.
 restore) put_back "${1%% *}" restore ;;
 undo-restore) put_back "$FLEET_RUN" back ;;
 rollback) rollback "${1%% *}" "$2" ;;
 choose) choose "$1"; cd -- "$folder/$1"; checksum -c SHA256SUMS; cat about ;;
-prune) prune "$1" ;;
+prune) prune "$1" "$2" ;;
 ready) ready "$1" ;;
 esac

@@ -4,6 +4,12 @@ set -eu
 . "$(dirname -- "$0")/common.sh"
 tab=$(printf '\t') remote=$FLEET_REMOTE
 
+# Before a checkout is asked: an undo of what never began must not fail where there is none.
+if [ "$1" = back ] && [ ! -e "$state/former/$FLEET_RUN" ]; then
+  echo 'the checkout was not touched'
+  exit 0
+fi
+
 # git looks for a repository in the folders above, too. Compared physically: home may be a link.
 top=$(git rev-parse --show-toplevel)
 [ "$(cd -P -- "$top" && pwd -P)" = "$(pwd -P)" ] ||
@@ -213,7 +219,8 @@ refuse_submodule_to_folder() {
 
 # All of them. `fetch_all` comes before.
 refuse_obstacles() {
-  keep_in "$state"
+  # The umask for what fleet keeps is not that of the checkout.
+  (keep_in "$state")
   refuse_changes
   refuse_own_commits
   refuse_submodule_to_folder "$1"
@@ -292,10 +299,6 @@ remove_brought() {
 # of the former commit. Rejected for such a file: to move it away and continue. Whoever made it can say what it is for, fleet cannot.
 back() {
   note=$state/former/$FLEET_RUN
-  if [ ! -e "$note" ]; then
-    echo 'the checkout was not touched'
-    return
-  fi
   read -r commit branch target <"$note"
   changed=$(changes)
   if [ -n "$changed" ] || [ "$(git rev-parse HEAD)" != "$commit" ]; then
@@ -374,7 +377,7 @@ migrates() {
 
 # Is the remote there, and may fleet write what it keeps?
 ready() {
-  keep_in "$state"
+  (keep_in "$state")
   [ -w "$state" ] || fail "$state cannot be written"
   git ls-remote --quiet "$remote" >/dev/null || fail "the remote $remote cannot be read, see above"
   changed=$(changes)

@@ -44,11 +44,12 @@ keep_in() {
 # of controllers, and these differ. Sets $last to the run whose note has the greatest number in the folders, with its $former and $deployed.
 last_deployment() {
   last= former= deployed= count=0
-  for note in $(ls -d "$@" 2>/dev/null); do
+  for note in "$@"; do
+    [ -f "$note" ] || continue
     number=
-    read -r from to number <"$note"
+    read -r replaced brought number <"$note"
     [ "${number:=0}" -ge "$count" ] || continue
-    last=${note##*/} former=$from deployed=$to count=$number
+    last=${note##*/} former=$replaced deployed=$brought count=$number
   done
 }
 

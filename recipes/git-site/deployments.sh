@@ -47,7 +47,8 @@ change() {
 rolled_back() {
   last_deployment "$state"/deploys/*
   [ "$deployed" = "$3" ] || return 0
-  (keep_in "$state/rolled-back"; keep_in "$state/former")
+  keep_in "$state/rolled-back"
+  keep_in "$state/former"
   echo "$last" >"$state/former/$FLEET_RUN.rolled-back"
   mv -- "$state/deploys/$last" "$state/rolled-back/$last"
 }
@@ -59,7 +60,7 @@ undo_rolled_back() {
 
 # At the end: this host runs what is checked out. Notes of what the checkout was are kept for the last hundred runs.
 current() {
-  (keep_in "$state/former")
+  keep_in "$state/former"
   [ -e "$state/former/$FLEET_RUN.current" ] || cat "$state/current" >"$state/former/$FLEET_RUN.current" 2>/dev/null || :
   git rev-parse HEAD >"$state/current.new"
   mv -f -- "$state/current.new" "$state/current"
@@ -71,7 +72,9 @@ current() {
 
 undo_current() {
   former=$state/former/$FLEET_RUN.current
-  if [ -s "$former" ]; then cat "$former" >"$state/current"; else rm -f -- "$state/current"; fi
+  keep_in "$state"
+  rm -f -- "$state/current"
+  [ ! -s "$former" ] || cat "$former" >"$state/current"
 }
 
 status() {

@@ -106,7 +106,7 @@ tab=$(printf '\t')
 verb=$1
 shift
 case $verb in
-restarts) (keep_in "$state/former"); : >"$restarted" ;;
+restarts) keep_in "$state/former"; : >"$restarted" ;;
 again) again "${1-}" ;;
 needs)
   for name in "$@"; do

@@ -29,13 +29,13 @@ stage = "test"                # test, demo or production; production asks before
 
 [vars]
 home = "/srv/mysite"          # the checkout of the site's code: `git clone` it on each host first
-# What these do is shell text, run in the checkout. Deployments without `backup` and `restore` cannot take a migration back.
-# backup = 'pg_dump -Fc mysite >"$BACKUP/mysite"'
-# restore = 'pg_restore -f /dev/null "$BACKUP/mysite" && dropdb --force mysite && pg_restore --create -e -d postgres "$BACKUP/mysite"'
-# schema = "pg_dump -s mysite"  # compared after a restore. Not `pg_restore --clean` above: it leaves what a failed migration made
+# Which database the site has is all that fleet needs to back it up and to put it back: postgresql, mariadb or sqlite
+# database = "postgresql"     # its name is the site's, else: database-name, database-host, database-user, database-credentials
+# What these do is shell text, run in the checkout; docs/git-site.md has all variables.
 # migrate = "./manage.py migrate"
 # restart = "sudo systemctl restart mysite"
 # health = "curl -fsS http://127.0.0.1:8000/health"    # it is asked while visitors still get the maintenance page
+# url = "https://mysite.example.org/"                  # what visitors see: 503 while the site is closed
 # crontab = ""                # the login user's crontab is off during a deployment; empty leaves it alone
 
 [[host]]

@@ -20,11 +20,13 @@ pub struct DemoOptions<'a> {
     pub serve: bool,
     pub exe: PathBuf,
     pub out: &'a mut dyn Write,
+    /// Is `out` the terminal on which fleet itself may show its live view?
+    pub terminal: bool,
 }
 
 /// Plays the demo. It needs python3 and git.
 pub async fn run(options: DemoOptions<'_>) -> Result<(), DemoError> {
-    let DemoOptions { keep, serve, exe, out } = options;
+    let DemoOptions { keep, serve, exe, out, terminal } = options;
     // From here on an interrupt waits until there is somebody to clean up.
     let mut interrupts = Interrupts::listen().map_err(DemoError::Output)?;
     let python = python().await?;
@@ -35,7 +37,7 @@ pub async fn run(options: DemoOptions<'_>) -> Result<(), DemoError> {
         .map_err(|source| DemoError::Write { path: temporary, source })?;
     let project = Project::create(folder.path(), &python).await?;
     let fleet = EmbeddedFleet::start(project.hosts()).await?;
-    let mut story = story::Story::new(&exe, &project, &fleet, out);
+    let mut story = story::Story::new(&exe, (&project, &fleet), out, terminal);
     let mut result = tokio::select! {
         result = story.play() => result,
         signal = interrupts.next() => Err(DemoError::Interrupted { signal }),

@@ -25,6 +25,10 @@ pub(super) struct Story<'a> {
     project: &'a Project,
     fleet: &'a EmbeddedFleet,
     out: &'a mut dyn Write,
+    /// On a terminal fleet shows its live view there.
+    terminal: bool,
+    /// What was seen, in a line each.
+    seen: Vec<String>,
 }
 
 const V1: &[&str] =
@@ -36,8 +40,13 @@ const V2: &[&str] = &[
 ];
 
 impl<'a> Story<'a> {
-    pub(super) fn new(exe: &'a Path, project: &'a Project, fleet: &'a EmbeddedFleet, out: &'a mut dyn Write) -> Self {
-        Self { exe, project, fleet, out }
+    pub(super) fn new(
+        exe: &'a Path,
+        (project, fleet): (&'a Project, &'a EmbeddedFleet),
+        out: &'a mut dyn Write,
+        terminal: bool,
+    ) -> Self {
+        Self { exe, project, fleet, out, terminal, seen: Vec::new() }
     }
 
     /// Plays it from the first key to the last log.
@@ -80,7 +89,7 @@ impl<'a> Story<'a> {
         self.fleet(&["notes", "deploy", "--yes"], 12).await?;
         self.project.set_large(&PRODUCTION, false)?;
         self.fleet(&["resume"], 0).await?;
-        self.nothing_broken(watch).await?;
+        self.nothing_broken("notes deploy, killed and resumed", watch).await?;
         self.serves(&PRODUCTION, v2, V2).await?;
 
         self.project.publish(v3).await?;
@@ -90,7 +99,7 @@ impl<'a> Story<'a> {
         self.fleet(&["notes-test", "deploy"], 10).await?;
         let failed = self.runs()?.into_iter().find(|run| !before.contains(run));
         let failed = failed.ok_or_else(|| surprise("a record of the failed run in .fleet/runs", "none"))?;
-        self.nothing_broken(watch).await?;
+        self.nothing_broken("notes-test deploy, failed and rolled back", watch).await?;
         self.serves(&TEST, v2, V2).await?;
         self.tell("Test is as it was before: code, database, crontab, and open. Production will not take v3:")?;
         self.fleet(&["notes", "deploy", "-e", "revision=v3", "--yes"], 6).await?;
@@ -101,11 +110,12 @@ impl<'a> Story<'a> {
 
         self.tell("What happened, and why that migration failed, is on record.")?;
         self.fleet(&["runs"], 0).await?;
-        self.fleet(&["logs", &failed, "test1", "--step", "migrate"], 0).await?;
+        self.fleet(&["logs", &failed, "test1", "--step", "migrate-database"], 0).await?;
 
         self.project.publish(v4).await?;
+        let seen = self.seen.iter().fold(String::new(), |seen, line| format!("{seen}\n  {line}"));
         self.tell(&format!(
-            "All of that happened as told, in {:.1} s.\n\n\
+            "What was seen, in {:.1} s: no visitor met an error, no password was sent twice, every crontab is as it was.{seen}\n\n\
              What to type next:\n  \
              fleet demo --serve      the same, and the fleet stays for you to play with (release v4 is upstream)\n  \
              fleet init              a project for a site of your own\n  \
@@ -175,7 +185,7 @@ impl<'a> Story<'a> {
     ) -> Result<(), DemoError> {
         let watch = self.watch(site);
         self.fleet(arguments, 0).await?;
-        self.nothing_broken(watch).await?;
+        self.nothing_broken(&arguments.join(" "), watch).await?;
         self.serves(site, release, notes).await
     }
 
@@ -184,7 +194,8 @@ impl<'a> Story<'a> {
     }
 
     /// Tells what the visitors saw, and that none of them met an error.
-    async fn nothing_broken(&mut self, watch: Watch) -> Result<(), DemoError> {
+    async fn nothing_broken(&mut self, what: &str, watch: Watch) -> Result<(), DemoError> {
+        let mut all: Vec<String> = Vec::new();
         for (host, answers) in watch.stop().await {
             // While it is closed the server is restarted: to a visitor it is the same.
             let mut seen: Vec<String> =
@@ -193,7 +204,10 @@ impl<'a> Story<'a> {
             let broken = answers.iter().find(|answer| matches!(answer, Answer::Broken(_)));
             check(broken.is_none(), &format!("no visitor of {host} to meet an error"), || seen.join(", "))?;
             self.line(&format!("  visitors of {host} saw: {}", seen.join(", ")))?;
+            all.push(seen.join(", "));
         }
+        all.dedup();
+        self.seen.push(format!("{what}: visitors saw {}", all.join("; or ")));
         Ok(())
     }
 
@@ -245,22 +259,15 @@ impl<'a> Story<'a> {
     async fn run(&mut self, arguments: &[&str], kill_at: Option<&str>) -> Result<(String, ExitStatus), DemoError> {
         self.line(&format!("\n$ fleet {}", arguments.join(" ")))?;
         let failed = |source| DemoError::Run { exe: self.exe.to_owned(), source };
+        if self.terminal && kill_at.is_none() {
+            let mut command = self.command(arguments);
+            let status = command.stdout(Stdio::inherit()).stderr(Stdio::inherit()).status().await.map_err(failed)?;
+            return Ok((String::new(), status));
+        }
         // One pipe for both streams: their order is part of the story.
         let (reader, writer) = std::io::pipe().map_err(failed)?;
-        let mut command = Command::new(self.exe);
-        command
-            .args(arguments)
-            .current_dir(self.project.root())
-            // Neither the user's keys nor the user's settings play a part.
-            .env("HOME", self.project.root().join("controller"))
-            .env_remove("SSH_AUTH_SOCK")
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone().map_err(failed)?)
-            .stderr(writer)
-            .kill_on_drop(true);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FLEET_")) {
-            command.env_remove(name);
-        }
+        let mut command = self.command(arguments);
+        command.stdout(writer.try_clone().map_err(failed)?).stderr(writer);
         let mut child = command.spawn().map_err(failed)?;
         // Its end of the pipe: the output ends when the child's does.
         drop(command);
@@ -283,6 +290,22 @@ impl<'a> Story<'a> {
         }
         let status = child.wait().await.map_err(failed)?;
         Ok((String::from_utf8_lossy(&told).into_owned(), status))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.exe);
+        command
+            .args(arguments)
+            .current_dir(self.project.root())
+            // Neither the user's keys nor the user's settings play a part.
+            .env("HOME", self.project.root().join("controller"))
+            .env_remove("SSH_AUTH_SOCK")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FLEET_")) {
+            command.env_remove(name);
+        }
+        command
     }
 
     fn tell(&mut self, text: &str) -> Result<(), DemoError> {

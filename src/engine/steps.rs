@@ -23,6 +23,11 @@ impl Dispatcher<'_> {
     pub(super) fn start(&mut self, host: HostIndex, attempt: Attempt, watch: bool) {
         let Attempt { kind, at, nth } = attempt;
         let (label, step) = (self.label(host), self.path(at));
+        if let Some(reason) = self.not_for(host, attempt).filter(|_| !watch) {
+            self.busy(host, Busy::Running(attempt));
+            self.not_started.push_back((host, StepOutcome::Skipped { reason }));
+            return;
+        }
         self.tell(match kind {
             _ if watch => Fact::StepResumed { host: label, step, attempt: nth, undo: kind == StepKind::Undo },
             StepKind::Run => Fact::StepStarted { host: label, step, attempt: nth },
@@ -44,9 +49,6 @@ impl Dispatcher<'_> {
 
     fn made(&mut self, host: HostIndex, attempt: Attempt) -> Result<Task, StepOutcome> {
         let (plan, at) = (&self.run.plan, attempt.at);
-        if let Some(reason) = self.not_for(host, attempt) {
-            return Err(StepOutcome::Skipped { reason });
-        }
         let (command, guard, effects) = match attempt.kind {
             StepKind::Run => {
                 let guard = match plan.guard(host, at) {

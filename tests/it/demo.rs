@@ -50,7 +50,7 @@ fn the_demo_does_what_it_tells_and_leaves_nothing() {
         "| 002-author.sql done\n",
         "Killed\n",
         "$ fleet notes status\n",
-        "running: migrate/migrate on web1",
+        "running: database/migrate-database on web1",
         "$ fleet notes deploy --yes\n",
         "was kept away by another run",
         "$ fleet resume\n",
@@ -64,6 +64,8 @@ fn the_demo_does_what_it_tells_and_leaves_nothing() {
         "notes serves release v1, 3 notes: web1, web2, web3\n",
         "$ fleet runs\n",
         "$ fleet logs ",
+        "no visitor met an error",
+        "notes rollback --yes: visitors saw release v2, closed, release v1\n",
         "What to type next:\n",
     ] {
         let (_, after) = rest.split_once(part).unwrap_or_else(|| panic!("{part:?} is not told in its place:\n{told}"));

@@ -79,6 +79,7 @@ fn the_tables_name_the_keys_that_there_are() {
         "env" => Some("{ A = \"b\" }"),
         "ends" => Some("[\"s\"]"),
         "stages" => Some("[\"test\"]"),
+        "when" => Some("{ x = \"y\" }"),
         "on-failure" => Some("\"hold\""),
         _ => Some("\"x\""),
     };
@@ -116,10 +117,40 @@ fn what_the_starter_site_shows_in_comments_is_valid() {
     });
     let all: Vec<_> = lines.collect();
     project.write("hosts/mysite.toml", all.join("\n"));
-    assert_eq!(shown, ["backup", "restore", "schema", "migrate", "restart", "health", "crontab"]);
+    assert_eq!(shown, ["database", "migrate", "restart", "health", "url", "crontab"]);
     project.fleet(&["check"]).expect_code(0);
     let plan = project.fleet(&["mysite", "deploy", "--dry-run"]).expect_code(0).stdout;
-    assert!(plan.contains("pg_restore --create -e -d postgres \"$BACKUP/mysite\""), "{plan}");
+    assert!(plan.contains("FLEET_DATABASE=postgresql") && plan.contains("FLEET_DATABASE_NAME=mysite"), "{plan}");
+}
+
+/// The sites and the recipe of the page about `git-site`, and that its table names all variables.
+#[test]
+fn the_page_about_git_site_says_what_there_is() {
+    let page = include_str!("../../docs/git-site.md");
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let [one, two, recipe] = blocks.as_slice() else { panic!("{} blocks", blocks.len()) };
+    let project = Project::new();
+    project.write("hosts/one.toml", one);
+    project.write("hosts/two.toml", format!("recipe = \"git-site\"\n{two}"));
+    project.write("recipes/balanced.toml", recipe);
+    let balanced = two.replace("[vars]\n", "recipe = \"balanced\"\n[vars]\nbalancer = \"http://192.0.2.1\"\n");
+    project.write("hosts/three.toml", balanced);
+    project.fleet(&["check"]).expect_code(0);
+    let plan = project.fleet(&["three", "deploy", "--dry-run"]).expect_code(0).stdout;
+    assert!(plan.contains("local   curl -fsS -X POST http://192.0.2.1/drain/web1"), "{plan}");
+    assert!(plan.contains("close/drain") || plan.contains("maintenance-on/drain") || plan.contains("/drain/drain"), "{plan}");
+    // What a host of the database alone has nothing to do with.
+    let db1 = project.fleet(&["two:db", "deploy", "--dry-run"]).expect_code(0).stdout;
+    assert!(db1.contains("migrate-database") && !db1.contains("roll/restart"), "{db1}");
+
+    let table = page.split("| variable | what it is for |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let cells = table.lines().skip(2).map(|row| row.split('|').nth(1).unwrap());
+    let named: std::collections::BTreeSet<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let shipped: toml::Table = include_str!("../../recipes/git-site.toml").parse().unwrap();
+    let declared = shipped["vars"].as_table().unwrap().keys().map(String::as_str);
+    // What steps register is nobody's to set.
+    let declared: std::collections::BTreeSet<&str> = declared.filter(|name| !["closing", "work"].contains(name)).collect();
+    assert_eq!(named, declared);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod operators;
 mod revisions;
 mod rollback;
 mod texts;
+mod web_servers;
 mod worktrees;
 
 use host::Host;

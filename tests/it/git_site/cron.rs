@@ -46,8 +46,8 @@ fn a_crontab_that_cron_would_not_take_back_is_not_taken_from_it() {
     let bed = Bed::start("");
     files::write(&bed.crontab(), "5 4 * * * true", 0o600);
     let said = bed.ends(10, &["deploy"]);
-    assert!(said.contains("missing newline before EOF") && said.contains("cron does not take back"), "{said}");
-    assert!(!said.contains("maintenance-on") && !said.contains("held"), "{said}");
+    assert!(said.contains("missing newline before EOF") && said.contains("cron does not accept the crontab that it has"), "{said}");
+    assert!(!said.contains("closed for visitors") && !said.contains("held"), "{said}");
     assert_eq!((bed.head(), files::read(&bed.crontab())), (bed.one.clone(), "5 4 * * * true".to_owned()));
     assert!(!bed.home("maintenance.flag").exists());
     // Repaired, it goes.
@@ -65,7 +65,7 @@ fn a_crontab_that_a_person_repaired_meanwhile_is_a_way_out() {
         bed.ends(0, &["cron-off"]);
         files::write(&bed.home(".git/fleet/cron.saved"), "5 4 * * * true", 0o600);
         let said = bed.ends(10, &["cron-on"]);
-        assert!(said.contains("cron does not take the crontab back"), "{said}");
+        assert!(said.contains("cron does not accept the crontab that is kept"), "{said}");
         if repaired.is_empty() {
             std::fs::remove_file(bed.crontab()).unwrap();
         } else {

@@ -58,7 +58,9 @@ fn a_failed_migration_is_put_back_by_the_undos_in_reverse() {
 fn a_host_that_drops_out_while_it_rolls_runs_its_former_code_again() {
     let recipe = recipe();
     let roll = recipe["task"]["roll"]["phase"][0]["tasks"].as_array().unwrap();
-    let roll: Vec<_> = roll.iter().map(|task| task.as_str().unwrap()).collect();
+    let roll = roll.iter().map(|task| task.as_str().unwrap());
+    // All hosts are closed already.
+    let roll: Vec<_> = roll.filter(|task| !["cron-off", "maintenance-on"].contains(task)).collect();
     everywhere(|mut host| {
         let head = host.head();
         host.set("health", "[ \"$(cat VERSION)\" = v1 ]");

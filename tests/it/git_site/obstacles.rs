@@ -60,8 +60,8 @@ fn what_a_deployment_brought_is_not_the_hosts_own_when_upstream_rewrites_its_bra
     let bed = Bed::start("");
     bed.ends(0, &["deploy"]);
     bed.upstream(&["reset", "-q", "--hard", &bed.one]);
-    let other = bed.push("another two", &[("page", "another\n")]);
     bed.upstream(&["push", "-q", "--force", "origin", "HEAD"]);
+    let other = bed.push("another two", &[("page", "another\n")]);
     bed.host(&["update-ref", "-d", "refs/remotes/origin/main"]);
     bed.ends(0, &["deploy"]);
     assert_eq!(bed.head(), other);
@@ -115,7 +115,8 @@ fn what_a_failed_checkout_brought_is_gone_after_the_rollback() {
     assert!(said.contains("smudge filter large failed") && said.contains("rolled back"), "{said}");
     bed.is_as_before();
     assert_eq!(tree(&bed), before, "the folder that was there, too");
-    for (key, value) in [("process", ""), ("smudge", "cat"), ("clean", "cat")] {
+    bed.host(&["config", "--unset", "filter.large.process"]);
+    for (key, value) in [("smudge", "cat"), ("clean", "cat")] {
         bed.host(&["config", &format!("filter.large.{key}"), value]);
     }
     bed.ends(0, &["deploy"]);
@@ -127,12 +128,16 @@ fn what_a_failed_checkout_brought_is_gone_after_the_rollback() {
 /// What came to the place of a file of the release while it was checked out is somebody's.
 #[test]
 fn what_is_not_as_the_release_has_it_is_kept_aside() {
-    let bed = Bed::start("restart = \"echo mine >new/page; git rm -q --cached new/page; false\"");
-    bed.push("three", &[("new/page", "new\n")]);
+    let bed = Bed::start("");
+    files::write(&bed.work(".gitattributes"), "*.bin filter=large\n", 0o644);
+    bed.push("three", &[("new/page", "new\n"), ("z.bin", "z\n")]);
+    files::write(&bed["web1"].bin().join("large"), "#!/bin/sh\necho mine >new/page\nexit 1\n", 0o755);
+    bed.host(&["config", "filter.large.smudge", "large"]);
+    bed.host(&["config", "filter.large.required", "true"]);
     let said = bed.ends(10, &["deploy"]);
-    assert!(said.contains("rolled back"), "{said}");
+    assert!(said.contains("new/page is not as the release has it; it is kept in"), "{said}");
     bed.is_as_before();
-    assert!(!bed.home("new").exists());
+    assert!(!bed.home("new").exists() && !bed.home(".gitattributes").exists());
     let left = bed.home(".git/fleet/left");
     let run = fs::read_dir(&left).unwrap().next().unwrap().unwrap().path();
     assert_eq!(files::read(&run.join("new/page")), "mine\n", "{said}");
@@ -176,7 +181,7 @@ fn commit(repository: &std::path::Path, path: &str, text: &str) {
 fn a_submodule_that_a_release_brings_is_gone_after_the_rollback() {
     let (bed, _) = with_submodule();
     bed.push("three", &[]);
-    bed.write_var("health = \"false\"");
+    bed.write_var("restart = \"[ ! -e lib ]\"");
     let said = bed.ends(10, &["deploy"]);
     assert!(said.contains("rolled back"), "{said}");
     bed.is_as_before();

@@ -7,6 +7,7 @@ use std::fs;
 use super::bed::Bed;
 use super::{DEPLOY, OPEN, everywhere};
 use crate::support::files;
+use crate::support::hosts::ReadyProject;
 
 #[test]
 fn a_rollback_goes_to_the_revision_and_the_database_before_the_last_deployment() {
@@ -53,7 +54,8 @@ fn a_rollback_does_not_stop_at_a_deployment_that_changed_no_commit() {
         for task in ["rollback-pin", "rollback-check", "backup", "former-database", "pull", "rollback-note"] {
             host.done(task);
         }
-        assert_eq!((&host.vars["deployment"], host.head()), (&first, head));
+        assert!(host.vars["deployment"].starts_with(&first));
+        assert_eq!(host.head(), head);
         assert_eq!(host.read("data"), "data\n");
         assert!(host.fails("rollback-pin").contains("no deployment is left"));
     });
@@ -158,11 +160,11 @@ fn a_rollback_leaves_the_data_where_the_schema_did_not_move() {
 fn a_host_that_got_the_release_later_belongs_to_the_deployment() {
     let mut bed = Bed::on("", &[("web1", r#""web", "db""#), ("web2", r#""web""#), ("web3", r#""web""#)]);
     let heads = |bed: &Bed| ["web1", "web2", "web3"].map(|host| bed.head_of(host));
-    bed.host("web2").stop_daemon();
+    ReadyProject::host(&mut bed, "web2").stop_daemon();
     bed.ends(11, &["deploy", "--max-fail", "1", "--connect-timeout", "1s"]);
     let three = bed.push("three", &[("page", "three\n")]);
     bed.ends(11, &["deploy", "--max-fail", "1", "--connect-timeout", "1s"]);
-    bed.host("web2").launch();
+    ReadyProject::host(&mut bed, "web2").launch();
     assert_eq!(heads(&bed), [three.clone(), bed.one.clone(), three.clone()]);
     bed.ends(0, &["deploy", "-l", "web2"]);
     assert_eq!(bed.head_of("web2"), three);

@@ -8,7 +8,7 @@ use super::host::{recipe, steps};
 fn every_command_is_a_template_whose_placeholders_hold() {
     let recipe = recipe();
     let declared = recipe["vars"].as_table().unwrap();
-    let registered = ["deployment"];
+    let registered = ["change", "deployment", "first"];
     let mut commands = 0;
     for task in recipe["task"].as_table().unwrap().keys() {
         for step in steps(task) {

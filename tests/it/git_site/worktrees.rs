@@ -83,7 +83,7 @@ fn a_checkout_whose_git_is_a_file_is_deployed_and_rolled_back() {
         ends(0, &["restore", "-e", &format!("backup-id={backup}")]);
         // And a failed one is undone.
         let said = ends(10, &["deploy", "-e", "migrate=false"]).all();
-        assert!(said.contains("web1: rolled back: migrate/migrate"), "{kind}: {said}");
+        assert!(said.contains("web1: rolled back: database/migrate-database"), "{kind}: {said}");
         assert_eq!(head(), bed.one, "{kind}");
         bed.is_open();
         ends(0, &["cron-off"]);

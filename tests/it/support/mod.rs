@@ -10,6 +10,7 @@
 //! * [`proxy::Proxy`]: a network that delays, swallows and cuts, between `fleet` and any port.
 //! * [`git::Upstream`]: a repository to deploy from.
 //! * [`postgres::Postgres`], [`mariadb::Mariadb`]: a database server.
+//! * [`web_server::WebServer`]: nginx or Apache before a site.
 //! * [`mount::Mount`]: a file system of its own for a folder: small, read-only, without room for names.
 
 #![expect(dead_code, reason = "a fixture offers what a test may ask of it; not every test exists yet")]
@@ -31,3 +32,4 @@ pub mod sshd;
 pub mod terminal;
 pub mod tools;
 pub mod user;
+pub mod web_server;
