@@ -36,11 +36,17 @@ fn said(bed: &Bed, log: &PathBuf) -> Vec<String> {
     text.lines().map(name).collect()
 }
 
+fn sorted(lines: &[String]) -> Vec<&str> {
+    let mut sorted: Vec<&str> = lines.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    sorted
+}
+
 #[test]
 fn a_deployment_of_what_is_there_closes_and_restarts_nothing() {
     let (bed, log) = logging(DATABASE, &WEBS);
     bed.ends(0, &["deploy"]);
-    assert_eq!(said(&bed, &log)[..2], ["closed web1", "closed web2"]);
+    assert_eq!(sorted(&said(&bed, &log)[..2]), ["closed web1", "closed web2"]);
     let data = files::read(&bed["web1"].home().join("data"));
     let text = bed.ends(0, &["deploy"]);
     assert_eq!(said(&bed, &log), [""; 0], "{text}");
@@ -66,22 +72,23 @@ fn a_deployment_of_what_is_there_closes_and_restarts_nothing() {
 fn a_release_that_does_not_migrate_closes_one_host_after_the_other() {
     let (bed, log) = logging(DATABASE, &WEBS);
     bed.write_var("migrates = \"! git diff --quiet $FROM $TO -- page\"");
+    bed.write_site(|site| format!("{site}\n[rollout]\nbatches = [1, \"100%\"]\n"));
     bed.ends(0, &["deploy"]);
-    let all = ["closed web1", "closed web2", "restart web1", "open web1", "restart web2", "open web2"];
-    assert_eq!(said(&bed, &log)[2..], all[2..]);
+    let all = said(&bed, &log);
+    assert_eq!(sorted(&all[..2]), ["closed web1", "closed web2"]);
+    assert_eq!(all[2..], ["restart web1", "open web1", "restart web2", "open web2"]);
     let data = files::read(&bed["web1"].home().join("data"));
-    let three = bed.push("three", &[("style", "blue\n")]);
+    bed.push("three", &[("style", "blue\n")]);
     bed.ends(0, &["deploy"]);
     let each = ["closed web1", "restart web1", "open web1", "closed web2", "restart web2", "open web2"];
     assert_eq!(said(&bed, &log), each);
     assert_eq!(files::read(&bed["web1"].home().join("data")), data);
-    assert!(!bed.home(".git/fleet/backups").read_dir().unwrap().any(|_| false));
 
     // One that does, after two that did not: what was never migrated counts, and not only the last step.
     bed.push("four", &[("page", "four\n")]);
     let five = bed.push("five", &[("style", "red\n")]);
     bed.ends(0, &["deploy"]);
-    assert_eq!(said(&bed, &log)[..2].len(), 2);
+    assert_eq!(sorted(&said(&bed, &log)[..2]), ["closed web1", "closed web2"]);
     assert_eq!(files::read(&bed["web1"].home().join("data")), format!("{data}four\n"));
     assert_eq!(bed.head(), five);
 
@@ -93,7 +100,6 @@ fn a_release_that_does_not_migrate_closes_one_host_after_the_other() {
     assert_eq!((bed.head(), bed.head_of("web2")), (five.clone(), five));
     assert_eq!(said(&bed, &log), ["closed web1", "restart web1", "restart web1"]);
     bed.is_open();
-    assert_ne!(bed.head(), three);
 }
 
 #[test]

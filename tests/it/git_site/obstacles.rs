@@ -121,7 +121,9 @@ fn what_a_failed_checkout_brought_is_gone_after_the_rollback() {
     }
     bed.ends(0, &["deploy"]);
     assert_eq!((bed.head(), files::read(&bed.home("a.bin"))), (three, "a\n".to_owned()));
+    // git itself removes a folder that has become empty.
     bed.ends(0, &["rollback"]);
+    let before: Vec<_> = before.into_iter().filter(|path| !path.ends_with("/new")).collect();
     assert_eq!(tree(&bed), before);
 }
 

@@ -77,8 +77,8 @@ fn a_checkout_whose_git_is_a_file_is_deployed_and_rolled_back() {
         ends(0, &["rollback"]);
         assert_eq!(head(), bed.one, "{kind}");
         let said = ends(10, &["restore"]).all();
-        let backup = std::fs::read_dir(Path::new(&real).join("fleet/backups")).unwrap().next().unwrap().unwrap();
-        let backup = backup.file_name().into_string().unwrap();
+        let backups = std::fs::read_dir(Path::new(&real).join("fleet/backups")).unwrap();
+        let backup = backups.map(|backup| backup.unwrap().file_name().into_string().unwrap()).min().unwrap();
         assert!(said.contains("which backup?") && said.contains(&backup), "{kind}: {said}");
         ends(0, &["restore", "-e", &format!("backup-id={backup}")]);
         // And a failed one is undone.
