@@ -51,6 +51,9 @@ quoted() {
 database=$(quoted "$DATABASE_NAME")
 is_database=$(literal "$DATABASE_NAME")
 
+# Who may not see the body of a routine that somebody else defined cannot dump it.
+hint_routines='for a routine that somebody else defined, as root: grant select on mysql.proc to the user'
+
 # Runs statements from standard input in the database $1 (or none). What is set on the server or the user does not count.
 session="set sql_mode = '', lock_wait_timeout = $DATABASE_TIMEOUT, max_statement_time = 0, time_zone = '+00:00'"
 read_sql() {
@@ -181,7 +184,8 @@ planned() {
 
 # Lays the plan into the database $1, for the dump in $2; from the insert on the swap is decided.
 plan() {
-  programs "$DATABASE_NAME" >"$work/replaced" || die "views, triggers or routines of $DATABASE_NAME cannot be read, see above; it is as it was"
+  programs "$DATABASE_NAME" >"$work/replaced" ||
+    die "views, triggers or routines of $DATABASE_NAME cannot be read, see above; it is as it was" "$hint_routines"
   printf '%s' "$1" >"$work/new"
   printf '%s' "$old" >"$work/old"
   {
@@ -335,7 +339,8 @@ SQL
   if [ -s "$work/moment" ]; then set -- --lock-tables; else set -- --single-transaction; fi
   [ -z "$(tables "$DATABASE_NAME" "= 'SYSTEM VERSIONED'")" ] || set -- "$@" --dump-history
   settings "$DATABASE_NAME" >"$folder/mariadb.settings.sql"
-  programs "$DATABASE_NAME" >"$folder/mariadb.programs.sql" || die "views, triggers or routines of $DATABASE_NAME cannot be dumped, see above"
+  programs "$DATABASE_NAME" >"$folder/mariadb.programs.sql" ||
+    die "views, triggers or routines of $DATABASE_NAME cannot be dumped, see above" "$hint_routines"
   dump_without_views "$DATABASE_NAME" --skip-triggers "$@" >"$folder/mariadb.sql" || die "the dump of $DATABASE_NAME failed, see above"
   ends_whole "$folder"
   write_sums "$folder" $files
@@ -386,7 +391,7 @@ do_back() {
 do_schema() {
   settings "$DATABASE_NAME"
   dump --no-data --skip-lock-tables --skip-comments --routines --triggers --events -- "$DATABASE_NAME" >"$work/schema" ||
-    die "the schema of $DATABASE_NAME cannot be dumped, see above"
+    die "the schema of $DATABASE_NAME cannot be dumped, see above" "$hint_routines"
   sed -e '/^\/\*M!999999/d' -e '/^DO SETVAL(/d' -e '/^) ENGINE=/s/ AUTO_INCREMENT=[0-9]*//' "$work/schema" | without_name
 }
 

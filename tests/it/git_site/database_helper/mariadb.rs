@@ -22,7 +22,7 @@ fn with_everything() -> Site {
         "create definer=site view late as select twice(id) as id from parent; create definer=site view early as select * from late",
         "create definer=site procedure tell () select 'told'; create definer=site procedure other () select 1",
         "create definer=site trigger shout before insert on note for each row set new.text = concat(new.text, '!')",
-        "create definer=site event tick on schedule every 1 day do delete from child",
+        "create definer=site event tick on schedule every 1 day starts '2099-01-01' do delete from child",
         "alter definer=site view notes as select text from note",
     ] {
         root(&site, text);
@@ -42,16 +42,19 @@ fn views_triggers_routines_events_keys_and_grants_come_back_and_stay_with_what_i
     let schema = site.ok(&["schema"]);
     root(
         &site,
-        "drop view early; drop trigger shout; drop function twice; drop procedure other; create procedure more () select 2",
-    );
-    root(&site, "alter table parent add more int; create trigger quiet after delete on child for each row set @x = 1");
-    root(
-        &site,
-        "create table gone (i int); create view broken as select * from gone; drop table gone; drop event tick",
+        "drop view early; drop trigger shout; drop function twice; drop procedure other; create definer=site procedure more () select 2",
     );
     root(
         &site,
-        "create event tock on schedule every 1 second do insert into plain values (4); alter database mysite character set latin1",
+        "alter table parent add more int; create definer=site trigger quiet after delete on child for each row set @x = 1",
+    );
+    root(
+        &site,
+        "create table gone (i int); create definer=site view broken as select * from gone; drop table gone; drop event tick",
+    );
+    root(
+        &site,
+        "create definer=site event tock on schedule every 1 second do insert into plain values (4); alter database mysite character set latin1",
     );
     let said = site.ok(&["restore", "dump", RUN]);
     assert!(said.contains("so this is not in mysite-old-"), "{said}");

@@ -51,7 +51,7 @@ fn owner_grants_settings_comment_and_large_objects_come_back() {
         &site,
         "comment on database mysite is E'it''s\\nmine'; alter role site in database mysite set work_mem to '8MB'",
     );
-    let about = "select datacl, datconnlimit, shobj_description(d.oid, 'pg_database'), pg_get_userbyid(datdba), array_agg(setconfig::text order by setrole)
+    let about = "select datacl::text, datconnlimit, shobj_description(d.oid, 'pg_database'), pg_get_userbyid(datdba), array_agg(setconfig::text order by setrole)
         from pg_database d join pg_db_role_setting on setdatabase = d.oid where datname = 'mysite' group by 1, 2, 3, 4";
     let schema = site.ok(&["schema"]);
     let before = site.sql(about);
@@ -101,7 +101,7 @@ fn check_names_all_that_stands_in_the_way_and_the_hints_help() {
         "as a superuser, in this database: reassign owned by ops to site",
     );
     stands_in_the_way(
-        "the table other belongs to postgres",
+        "the table public.other belongs to postgres",
         "as a superuser, in this database: alter ... owner to site",
     );
     root(

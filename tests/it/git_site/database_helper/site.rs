@@ -153,7 +153,7 @@ impl Site {
     pub fn sql_in(&self, database: &str, text: &str) -> String {
         stdout_of(&mut match &self.server {
             Server::Postgresql(postgres) => postgres.asks("site", database, text),
-            Server::Mariadb(mariadb) => mariadb.client("root", database, text),
+            Server::Mariadb(mariadb) => mariadb.client("site", database, text),
             Server::Sqlite => {
                 let mut sqlite = Command::new(tool("sqlite3"));
                 sqlite.arg(self.file(database)).arg(text);
