@@ -22,8 +22,8 @@ fn what_a_migration_has_done_is_gone_and_what_was_there_is_kept_in_every_shell()
             site.shell = shell;
             let run = format!("20261122-08451{round}-7f3a19c4");
             let said = site.ok(&["check"]);
-            let size = site.ok(&["size"]);
-            assert!(said.starts_with(site.word()) && said.ends_with(&format!("{ODD_NAME}: {size} MiB")), "{said}");
+            let megabytes = site.ok(&["size"]);
+            assert!(said.starts_with(site.word()) && said.ends_with(&format!("{ODD_NAME}: {megabytes} MiB")), "{said}");
             site.ok(&["backup", "dump"]);
             assert_eq!(site.ok(&["verify", "dump"]), "");
             schemas.push(site.ok(&["schema"]));
