@@ -1,4 +1,4 @@
-//! The database helper of `git-site`, on real servers: a PostgreSQL, a MariaDB, and SQLite's files.
+//! The database helper of `git-site`, on real servers that the tests start, and on files of `SQLite`.
 
 mod kills;
 mod mariadb;

@@ -1,4 +1,4 @@
-//! A MariaDB server of its own: an ordinary process on a socket in a temporary folder, gone on drop.
+//! A `MariaDB` server of its own: an ordinary process on a socket in a temporary folder, gone on drop.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;

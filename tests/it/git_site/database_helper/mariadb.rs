@@ -1,4 +1,4 @@
-//! What only MariaDB has.
+//! What only `MariaDB` has.
 
 use super::postgresql::documented;
 use super::site::{Kind, RUN, Server, Site};
@@ -22,7 +22,7 @@ fn with_everything() -> Site {
         "create definer=site view late as select twice(id) as id from parent; create definer=site view early as select * from late",
         "create definer=site procedure tell () select 'told'; create definer=site procedure other () select 1",
         "create definer=site trigger shout before insert on note for each row set new.text = concat(new.text, '!')",
-        "create definer=site event tick on schedule every 1 day starts '2099-01-01' do delete from child",
+        "create definer=site event tick on schedule every 1 day starts '2037-01-01' do delete from child",
         "alter definer=site view notes as select text from note",
     ] {
         root(&site, text);

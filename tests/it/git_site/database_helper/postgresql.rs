@@ -1,4 +1,4 @@
-//! What only PostgreSQL has.
+//! What only `PostgreSQL` has.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};

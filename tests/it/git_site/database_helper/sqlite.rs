@@ -1,4 +1,4 @@
-//! What only SQLite has.
+//! What only `SQLite` has.
 
 use std::os::unix::fs::symlink;
 use std::process::{Child, Command, Stdio};
