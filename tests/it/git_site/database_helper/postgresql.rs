@@ -51,8 +51,9 @@ fn owner_grants_settings_comment_and_large_objects_come_back() {
         &site,
         "comment on database mysite is E'it''s\\nmine'; alter role site in database mysite set work_mem to '8MB'",
     );
-    let about = "select datacl::text, datconnlimit, shobj_description(d.oid, 'pg_database'), pg_get_userbyid(datdba), array_agg(setconfig::text order by setrole)
-        from pg_database d join pg_db_role_setting on setdatabase = d.oid where datname = 'mysite' group by 1, 2, 3, 4";
+    let about = "select array(select a::text from unnest(datacl) a order by 1), datconnlimit, pg_get_userbyid(datdba),
+        shobj_description(oid, 'pg_database'), array(select setrole::regrole || entry from pg_db_role_setting,
+        unnest(setconfig) entry where setdatabase = d.oid order by 1) from pg_database d where datname = 'mysite'";
     let schema = site.ok(&["schema"]);
     let before = site.sql(about);
     site.ok(&["backup", "dump"]);
