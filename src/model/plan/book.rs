@@ -101,7 +101,8 @@ impl Basis {
     /// In words: `revision 3f2a, proven on mysite-test by run ... of alice@desk`; before it, what was asked for, where that is another text.
     pub fn describe(&self) -> String {
         let Self { site, name, value, given, proof } = self;
-        let asked: String = given.iter().map(|(name, value)| format!("{name} {value} asked for; ")).collect();
+        let asked =
+            given.iter().fold(String::new(), |all, (name, value)| all + name.as_str() + " " + value + " asked for; ");
         match proof {
             Some(proof @ Proof { run, by, .. }) => {
                 // What is taken, and what the run's own values are compared with.

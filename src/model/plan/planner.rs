@@ -11,6 +11,7 @@ mod error;
 mod phases;
 mod promotion;
 mod request;
+mod takes;
 mod variables;
 
 #[cfg(test)]

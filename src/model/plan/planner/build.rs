@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::classes::Classes;
 use super::phases::{self, FlatPhase, FlatStep};
-use super::promotion::Takes;
+use super::takes::Takes;
 use super::variables::{misgiven_secrets, misspelt_in_site};
 use super::{PlanError, Request, Variables, batches, bind_book, plan_host, width};
 use crate::model::config::diagnostic::{Diagnostic, Place};

@@ -3,45 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::Builder;
+use super::takes::is_proven;
 use super::{PlanError, Request};
 use crate::model::plan::book::{Basis, Proof};
 use crate::model::plan::plan::PlanPhase;
-use crate::model::recipe::recipe::Recipe;
-use crate::model::recipe::template::Template;
 use crate::model::text::name::VarName;
-
-/// The variables that some task of the recipe proves, and that a command of a plan uses as they were given, and not as a step of the plan
-/// registers them.
-#[derive(Default)]
-pub struct Takes {
-    /// In the order of their use.
-    names: Vec<VarName>,
-    /// Those that a step uses which changes something.
-    changing: BTreeSet<VarName>,
-}
-
-impl Takes {
-    /// A step uses the variable.
-    pub fn add(&mut self, recipe: &Recipe, name: &VarName, read_only: bool) {
-        if is_proven(recipe, name) && !self.names.contains(name) {
-            self.names.push(name.clone());
-        }
-        // It may stand in the default of another one.
-        let mut open = if read_only { Vec::new() } else { vec![name] };
-        while let Some(name) = open.pop() {
-            if is_proven(recipe, name) {
-                self.changing.insert(name.clone());
-            }
-            open.extend(
-                recipe.vars.get(name).and_then(|var| var.default.as_ref()).into_iter().flat_map(Template::names),
-            );
-        }
-    }
-}
-
-pub fn is_proven(recipe: &Recipe, name: &VarName) -> bool {
-    recipe.tasks.iter().any(|task| task.proves_value(name))
-}
 
 impl Builder<'_> {
     /// A site that follows another one gets exactly what was proven there, or nothing: what the plan takes from the site that its site follows.
