@@ -209,7 +209,8 @@ impl<'a> Dispatcher<'a> {
         let sequence = self.run.plan.locks().then(|| self.sequence());
         let undone = self.summary.is_undo();
         debug!(exit_code, proven = proven.is_some(), sequence, "run finished");
-        self.tell(Fact::RunFinished { exit_code, proven, sequence, undone });
+        let changes = self.summary.changes_in_short();
+        self.tell(Fact::RunFinished { exit_code, proven, sequence, changes, undone });
         self.flush();
         // Without orders the workers close their connections and end. One that hangs is dropped with the set.
         self.hosts.clear();

@@ -12,11 +12,15 @@ use crate::model::plan::plan::{AD_HOC, Guard, HostIndex, PlanHost};
 use crate::model::recipe::template::Template;
 use crate::model::run::event::Fact;
 use crate::model::run::host_summary::StepKind;
+use crate::model::run::masking::Masked;
 use crate::model::run::outcome::StepOutcome;
 use crate::model::run::scheduler::StepIndex;
 use crate::model::text::name::VarName;
 use crate::remote::{DurableStep, Scope};
 use crate::trace;
+
+/// Characters of what a step says that the run changes: it is for a line of a table.
+const MAX_CHANGE: usize = 200;
 
 impl Dispatcher<'_> {
     /// `watch`: an earlier controller announced it, and it may run already.
@@ -170,6 +174,9 @@ impl Dispatcher<'_> {
 
     /// False: the value is a secret, and is on record nowhere.
     pub(super) fn register(&mut self, host: HostIndex, at: StepIndex, name: &VarName, value: &str) -> bool {
+        if self.run.plan.summary.as_ref() == Some(name) && !self.step(at).secret_output {
+            self.describe_change(host, at, value);
+        }
         // What holds a secret is one, too.
         if self.step(at).secret_output || self.masker.is_in(value) {
             self.register_secret(host, at, name, value);
@@ -178,6 +185,16 @@ impl Dispatcher<'_> {
         self.tell(Fact::Registered { host: self.label(host), name: name.clone(), value: value.to_owned() });
         self.set_variable(host, at, name, value);
         true
+    }
+
+    /// What the run changes, as a step says it: the first line, without secrets.
+    fn describe_change(&mut self, host: HostIndex, at: StepIndex, value: &str) {
+        let mut masked = Masked::default();
+        masked.push(value.as_bytes());
+        let text = String::from_utf8_lossy(&masked.give(value.len(), &self.masker)).into_owned();
+        let Some(line) = text.lines().map(str::trim).find(|line| !line.is_empty()) else { return };
+        let text = line.chars().take(MAX_CHANGE).collect();
+        self.tell(Fact::ChangeDescribed { host: self.label(host), text, shared: self.is_shared(at) });
     }
 
     pub(super) fn register_secret(&mut self, host: HostIndex, at: StepIndex, name: &VarName, value: &str) {

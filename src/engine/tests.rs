@@ -14,15 +14,14 @@ use tokio::time::Instant;
 
 use super::{Observer, Run, Unwritten, execute};
 use crate::model::inventory::ssh::Endpoint;
-use crate::model::plan::blob::Blobs;
 use crate::model::plan::command::CommandTemplate;
 use crate::model::plan::operation::Operation;
-use crate::model::plan::plan::{Guard, HostIndex, OnFailure, PLAN_VERSION, Plan, PlanHost, PlanPhase, PlanStep, Retry};
-use crate::model::plan::values::Values;
+use crate::model::plan::plan::{Guard, HostIndex, Plan, PlanHost, PlanPhase, PlanStep, Retry};
 use crate::model::recipe::template::{Language, Template};
 use crate::model::run::cause::Cause;
 use crate::model::run::event::{Event, Fact, Signal, Stream};
 use crate::model::run::outcome::HostOutcome;
+use crate::model::run::scripted;
 use crate::model::run::summary::Summary;
 use crate::model::text::name::{Address, HostLabel, HostName, PhaseName, RunId, SiteName, StepPath, UserName, VarName};
 use crate::remote::{Connect, Connecting, Exec, ExecEnd, OutputChunk, Session};
@@ -202,22 +201,11 @@ fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         values: Arc::default(),
     };
     Plan {
-        v: PLAN_VERSION,
         sites: vec![SiteName::parse("s").unwrap()],
         task: "t".to_owned(),
         hosts: (0..hosts).map(host).collect(),
         phases,
-        max_failures: 0,
-        on_failure: OnFailure::Undo,
-        parallel: 32,
-        proves: Vec::new(),
-        secrets: BTreeSet::new(),
-        left_out: Vec::new(),
-        basis: None,
-        accept: std::collections::BTreeMap::new(),
-        values: Values::new(),
-        files: Vec::new(),
-        blobs: Blobs::default(),
+        ..scripted::plan(&[], &[])
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use crate::model::run::event::Changes;
 use crate::model::text::hint::{Advise, Hint};
 use crate::model::text::name::{RunId, SiteName};
 
@@ -84,6 +85,8 @@ pub struct RunEntry {
     pub hosts: usize,
     pub by: String,
     pub result: RunResult,
+    /// What it changed, or was to change, so far.
+    pub changes: Option<Changes>,
 }
 
 /// How a run ended, as far as its record says.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use super::changes_text::in_short;
 use super::columns::{Cell, columns, headings};
 use super::paint::Tone;
 use super::table::hosts_and_result;
@@ -22,7 +23,9 @@ pub fn runs(entries: &[RunEntry], zone: &TimeZone, color: bool) -> String {
     if entries.is_empty() {
         return "no run is on record\n".to_owned();
     }
-    let mut rows = vec![headings(&["RUN", "STARTED", "SITE", "TASK", "HOSTS", "BY", "RESULT"])];
+    let mut heads = vec!["RUN", "STARTED", "SITE", "TASK", "HOSTS", "BY", "RESULT"];
+    heads.extend(entries.iter().any(|entry| entry.changes.is_some()).then_some("CHANGE"));
+    let mut rows = vec![headings(&heads)];
     rows.extend(entries.iter().map(|entry| {
         let (tone, result) = match &entry.result {
             RunResult::Finished(exit::SUCCESS) => (Tone::Good, exit::describe(exit::SUCCESS).to_owned()),
@@ -41,6 +44,7 @@ pub fn runs(entries: &[RunEntry], zone: &TimeZone, color: bool) -> String {
             Cell::plain(if entry.hosts == 0 { String::new() } else { entry.hosts.to_string() }),
             Cell::plain(one_line(&entry.by)),
             Cell::toned(tone, result),
+            Cell::plain(entry.changes.as_ref().map(in_short).unwrap_or_default()),
         ]
     }));
     columns(&rows, color)

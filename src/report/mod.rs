@@ -4,6 +4,7 @@
 //! dropped by [`Reporters`](reporters::Reporters) and never stops a run.
 
 pub mod cause;
+pub mod changes_text;
 pub mod columns;
 pub mod command_text;
 pub mod diagnostics;

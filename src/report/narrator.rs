@@ -170,10 +170,8 @@ impl Narrator {
                 };
                 self.trouble(at, host, Tone::Warning, text, Vec::new())
             }
-            Fact::Registered { host, name, value } => {
-                let text = format!("{name} = {}", printable(value.as_bytes()));
-                self.about_host(at, host, Detail::Verbose, Tone::Dim, &text)
-            }
+            Fact::Registered { host, name, value } => self.value(at, host, name.as_str(), value),
+            Fact::ChangeDescribed { host, text, .. } => self.value(at, host, "change", text),
             Fact::HostFinished { host, outcome, .. } => self.host_finished((at, summary), host, *outcome),
             Fact::Output { host, step, data, .. } => self.output(summary, (host, step), &data.0),
             Fact::StepStarted { host, step, attempt } => {
@@ -222,6 +220,10 @@ impl Narrator {
 
     fn about_host(&mut self, at: Timestamp, host: &HostLabel, detail: Detail, tone: Tone, text: &str) -> Vec<String> {
         if self.tells(detail) { vec![self.line(at, (host.as_str(), None), tone, text)] } else { Vec::new() }
+    }
+
+    fn value(&mut self, at: Timestamp, host: &HostLabel, name: &str, value: &str) -> Vec<String> {
+        self.about_host(at, host, Detail::Verbose, Tone::Dim, &format!("{name} = {}", printable(value.as_bytes())))
     }
 
     /// Holds back one line about a host, and the hints below it.

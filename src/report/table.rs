@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::cause::{FEW, without_own};
+use super::changes_text::changes;
 use super::columns::{Cell, columns, headings};
 use super::command_text::{command, failed_silently};
 use super::findings_text::{accept_unused, counts};
@@ -254,6 +255,7 @@ fn result(summary: &Summary, color: bool) -> String {
         _ = write!(text, " (exit code {code})");
     }
     text.push('\n');
+    text.push_str(&changes(summary));
     if let Some(basis) = &summary.basis {
         _ = writeln!(text, "{}", printable(basis.describe().as_bytes()));
     }

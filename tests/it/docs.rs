@@ -73,7 +73,7 @@ fn the_tables_name_the_keys_that_there_are() {
     let values = |key: &str| match key {
         // Given already; and of each two that exclude each other, one, and what belongs to the other.
         "name" | "script" | "local" | "only-if" | "tasks" | "step" | "read-only" | "watch" => None,
-        "once" | "rolling" | "idempotent" | "durable" | "secret-output" => Some("true"),
+        "once" | "rolling" | "idempotent" | "optional" | "durable" | "secret-output" => Some("true"),
         "retry" => Some("3"),
         "timeout" | "idle-timeout" => Some("\"1s\""),
         "env" => Some("{ A = \"b\" }"),
@@ -98,7 +98,7 @@ fn the_tables_name_the_keys_that_there_are() {
         ),
     );
     project.fleet(&["check"]).expect_code(0);
-    assert_eq!(keys("key of a step | means | default").len(), 22);
+    assert_eq!(keys("key of a step | means | default").len(), 23);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod files;
 mod inheritance;
 mod local;
 mod looking;
+mod summaries;
 mod surroundings;
 
 /// What the steps of `web1` printed.

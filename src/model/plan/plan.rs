@@ -49,6 +49,9 @@ pub struct Plan {
     /// The variables that a success of this plan proves, when it covers the whole site and the whole task.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_many")]
     pub proves: Vec<VarName>,
+    /// The variable whose value says in words what the run changes on a host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<VarName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basis: Option<Basis>,
     /// The blocks that steps may report without being refused, each with the reason.
@@ -68,7 +71,9 @@ pub struct Plan {
 impl Plan {
     /// In what another plan of the same tasks differs from this one, in words; none when it is the same.
     pub fn difference(&self, other: &Self) -> Option<String> {
-        if self == other {
+        // What is said about a run is no part of what it does.
+        let summary = other.summary.clone();
+        if (Self { summary, ..self.clone() }) == *other {
             return None;
         }
         let is_as = |(a, b): &(&PlanHost, &PlanHost)| PlanHost { values: Arc::clone(&b.values), ..(*a).clone() } == **b;

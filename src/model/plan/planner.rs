@@ -115,6 +115,7 @@ pub fn plan_command(
         // An ad-hoc command has no undo.
         on_failure: OnFailure::Hold,
         proves: Vec::new(),
+        summary: None,
         basis: None,
         secrets: BTreeSet::new(),
         accept: BTreeMap::new(),

@@ -46,7 +46,7 @@ fn at(task: &Task, span: &std::ops::Range<usize>) -> Place {
     Place { source: task.place.source.clone(), span: span.clone() }
 }
 
-/// The variables that a task proves, and the steps that others end.
+/// The variables that a task proves, or is summed up by, and the steps that others end.
 fn unknown_names(recipe: &Recipe, task: &Task) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for Spanned { value: proves, span } in &task.proves {
@@ -56,6 +56,15 @@ fn unknown_names(recipe: &Recipe, task: &Task) -> Vec<Diagnostic> {
             let message = format!("no step registers the variable `{proves}`, so no run can prove its value");
             let diagnostic = at(task, span).diagnostic(message).absent();
             found.push(diagnostic.did_you_mean(proves.as_str(), registered().map(VarName::as_str)));
+        }
+    }
+    if let Some(Spanned { value: summary, span }) = &task.summary {
+        let registered =
+            || recipe.reached([task]).into_iter().flat_map(Task::steps).filter_map(|s| s.register.as_ref());
+        if !registered().any(|name| name == summary) {
+            let message = format!("no step of task `{}` registers the variable `{summary}`", task.name);
+            let diagnostic = at(task, span).diagnostic(message).absent();
+            found.push(diagnostic.did_you_mean(summary.as_str(), registered().map(VarName::as_str)));
         }
     }
     for Spanned { value: end, span } in task.steps().flat_map(|step| &step.ends) {

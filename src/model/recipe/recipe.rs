@@ -117,6 +117,8 @@ pub struct Task {
     pub on_failure: Option<OnFailure>,
     /// The variables whose values its success proves for sites that follow this one.
     pub proves: Vec<Spanned<VarName>>,
+    /// The variable that a step of it registers, and whose value says in words what the task changes on a host.
+    pub summary: Option<Spanned<VarName>>,
     /// Only sites of these stages may run it; all, when it is empty.
     pub stages: Vec<Stage>,
     /// How its own steps run that say nothing else.
@@ -279,6 +281,12 @@ impl Recipe {
             }
         }
         reached
+    }
+
+    /// The variable that says what a task changes: its own, or that of the first task that it is made of and that has one, so that a task
+    /// that wraps another one says the same.
+    pub fn summary_of<'a>(&'a self, task: &'a Task) -> Option<&'a VarName> {
+        self.reached([task]).into_iter().find_map(|task| task.summary.as_ref()).map(|summary| &summary.value)
     }
 
     /// All steps of all tasks, in the order of the file.

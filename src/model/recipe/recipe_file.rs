@@ -182,6 +182,7 @@ impl<'a> Reader<'a> {
             _ => Err(format!("`on-failure` is \"undo\" or \"hold\", not \"{text}\"")),
         });
         let proves = table.item("proves").map(|proves| self.proves(&proves)).unwrap_or_default();
+        let summary = table.parsed("summary", VarName::parse);
         let stages = table.array("stages").unwrap_or_default();
         let stages: Vec<_> = stages.iter().filter_map(|stage| stage.parsed(Stage::parse)).collect();
         let surroundings = surroundings(&table);
@@ -198,6 +199,7 @@ impl<'a> Reader<'a> {
             doc: doc(&table),
             on_failure: on_failure.map(|on_failure| on_failure.value),
             proves,
+            summary,
             stages: stages.into_iter().map(|stage| stage.value).collect(),
             surroundings,
             body,

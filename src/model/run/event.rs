@@ -161,6 +161,14 @@ pub enum Fact {
         /// Its value, without the final newline.
         value: String,
     },
+    /// What the run changes on the host (on all hosts when the step that said it ran `once`), in words of the recipe.
+    ChangeDescribed {
+        host: HostLabel,
+        /// One line without secrets.
+        text: String,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        shared: bool,
+    },
     ConnectionLost {
         host: HostLabel,
         #[serde(flatten)]
@@ -252,6 +260,9 @@ pub enum Fact {
         /// Its number in the books of the hosts: 1 + the greatest there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sequence: Option<u64>,
+        /// What it changed, or was to change.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        changes: Option<Changes>,
         /// What it was to do was to take the run back.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         undone: bool,
@@ -320,6 +331,16 @@ impl Proven {
         let also = self.also.iter().map(|(name, value)| (name, value.as_str()));
         std::iter::once((&self.name, self.value.as_str())).chain(also)
     }
+}
+
+/// What a run changes, in short: for a listing, which reads no more of a record than its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Changes {
+    /// That of the first host.
+    pub first: String,
+    /// How many others there are that differ from it and from each other.
+    pub others: usize,
 }
 
 /// What the operator interrupts with.
@@ -391,6 +412,7 @@ impl Fact {
             | Self::WatchFailed { host, .. }
             | Self::StepFinished { host, .. }
             | Self::Registered { host, .. }
+            | Self::ChangeDescribed { host, .. }
             | Self::ConnectionLost { host, .. }
             | Self::UndoStarted { host, .. }
             | Self::UndoFinished { host, .. }

@@ -42,6 +42,8 @@ pub struct HostSummary {
     /// The undo that failed after that.
     pub undo_failure: Option<Failure>,
     pub registered: BTreeMap<VarName, String>,
+    /// What the run changes here, in words.
+    pub change: Option<String>,
     /// What the last attempts of its steps and undos reported.
     pub findings: Vec<Reported>,
     steps: Vec<StepSummary>,
@@ -133,6 +135,7 @@ impl HostSummary {
             failure: None,
             undo_failure: None,
             registered: BTreeMap::new(),
+            change: None,
             findings: Vec::new(),
             steps: Vec::new(),
         }
@@ -201,6 +204,7 @@ impl HostSummary {
                 self.end(at, step, StepKind::Undo, Some(outcome), Some(Duration::from_millis(*millis)));
             }
             Fact::Registered { name, value, .. } => drop(self.registered.insert(name.clone(), value.clone())),
+            Fact::ChangeDescribed { text, .. } => self.change = Some(text.clone()),
             Fact::HostFinished { outcome, reason, in_force, kept, locked, .. } => {
                 self.outcome = Some(*outcome);
                 self.reason.clone_from(reason);

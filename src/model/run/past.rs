@@ -196,6 +196,7 @@ fn past_fact(fact: &Fact, at: impl Fn(&StepPath) -> Option<StepIndex>) -> Option
         | Fact::BatchStarted { .. }
         | Fact::Output { .. }
         | Fact::FindingReported { .. }
+        | Fact::ChangeDescribed { .. }
         | Fact::ConnectionLost { .. }
         | Fact::Reattached { .. }
         | Fact::HostFinished { .. }

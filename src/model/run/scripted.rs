@@ -99,6 +99,7 @@ pub fn plan(hosts: &[&str], steps: &[(&str, &str, &str)]) -> Plan {
         proves: Vec::new(),
         secrets: std::collections::BTreeSet::new(),
         left_out: Vec::new(),
+        summary: None,
         basis: None,
         accept: BTreeMap::new(),
         values: Values::new(),
@@ -202,7 +203,7 @@ impl Script {
             also: std::collections::BTreeMap::new(),
             new: None,
         });
-        self.fact(Fact::RunFinished { exit_code, proven, sequence: None, undone: false })
+        self.fact(Fact::RunFinished { exit_code, proven, sequence: None, changes: None, undone: false })
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::plan::book::Basis;
-use crate::model::run::event::{Direction, Event, Fact, Proven, Signal};
+use crate::model::run::event::{Changes, Direction, Event, Fact, Proven, Signal};
 pub use crate::model::run::host_summary::{Activity, Failure, HostSummary, Reported, StepKind, StepSummary, elapsed};
 use crate::model::run::outcome::HostOutcome;
 use crate::model::text::name::{FindingName, HostLabel, PhaseName, RunId, SiteName};
@@ -41,6 +41,8 @@ pub struct Summary {
     pub resumed: Option<Direction>,
     pub basis: Option<Basis>,
     pub proven: Option<Proven>,
+    /// What it changes on all hosts; those of which something else was said have it themselves.
+    change: Option<String>,
     hosts: Vec<HostSummary>,
     places: BTreeMap<HostLabel, usize>,
 }
@@ -106,6 +108,7 @@ impl Summary {
                 self.interrupts = self.interrupts.max(*level);
                 self.signal = Some(*signal);
             }
+            Fact::ChangeDescribed { text, shared: true, .. } => self.change = Some(text.clone()),
             Fact::AcceptUnused { names } => self.accept_unused.clone_from(names),
             Fact::ReporterDropped { reporter, reason } => self.dropped.push((reporter.clone(), reason.clone())),
             Fact::RunFinished { exit_code, proven, .. } => {
@@ -169,6 +172,25 @@ impl Summary {
             *most = count.max(*most);
         }
         accepted
+    }
+
+    /// What the run changes, or was to change, each with the hosts of which it was said; in the order of the hosts.
+    pub fn changes(&self) -> Vec<(&str, Vec<&HostLabel>)> {
+        let mut changes: Vec<(&str, Vec<&HostLabel>)> = Vec::new();
+        for host in self.hosts() {
+            let Some(text) = host.change.as_deref().or(self.change.as_deref()) else { continue };
+            match changes.iter_mut().find(|(other, _)| *other == text) {
+                Some((_, hosts)) => hosts.push(&host.host),
+                None => changes.push((text, vec![&host.host])),
+            }
+        }
+        changes
+    }
+
+    pub fn changes_in_short(&self) -> Option<Changes> {
+        let changes = self.changes();
+        let (first, _) = changes.first()?;
+        Some(Changes { first: (*first).to_owned(), others: changes.len() - 1 })
     }
 
     pub fn count(&self, outcome: HostOutcome) -> usize {

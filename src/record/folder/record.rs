@@ -203,6 +203,7 @@ impl FolderRecord {
             | Fact::LockRequested { .. }
             | Fact::UndoPlanned { .. }
             | Fact::Registered { .. }
+            | Fact::ChangeDescribed { .. }
             | Fact::RunStarted { .. }
             | Fact::RunResumed { .. }
             | Fact::PhaseStarted { .. }
@@ -298,6 +299,7 @@ fn must_last(fact: &Fact) -> bool {
         | Fact::Reattached { .. }
         | Fact::LockReleased { .. }
         | Fact::LessPromised { .. }
+        | Fact::ChangeDescribed { .. }
         | Fact::BatchFinished { .. }
         | Fact::WatchStarted { .. }
         | Fact::WatchFailed { .. }

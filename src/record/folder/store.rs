@@ -16,6 +16,7 @@ use crate::model::plan::blob::BlobId;
 use crate::model::plan::plan::{PLAN_VERSION, Plan};
 use crate::model::plan::planner::Asked;
 use crate::model::run::event::{Event, Fact};
+use crate::model::run::summary::Summary;
 use crate::model::text::name::{HostLabel, RunId};
 use crate::record::history::{HistoryError, RunEntry, RunResult, unreadable};
 use crate::record::record_error::RecordError;
@@ -66,21 +67,29 @@ impl Store for FolderStore {
     fn entry(&self, run: RunId) -> RunEntry {
         let path = self.events_of(&run);
         let read = || Ok::<_, HistoryError>((first_event(&path)?, run_finished(&path)?));
+        let mut changes = None;
         let (first, result) = match read() {
-            Ok((first, Some(Fact::RunFinished { exit_code: 0, undone: true, .. }))) => (first, RunResult::Undone),
-            Ok((first, Some(Fact::RunFinished { exit_code, .. }))) => (first, RunResult::Finished(exit_code)),
-            Ok((Some(first), _)) => (Some(first), RunResult::Unfinished),
+            Ok((first, Some(Fact::RunFinished { exit_code, undone, changes: of_run, .. }))) => {
+                changes = of_run;
+                (first, if exit_code == 0 && undone { RunResult::Undone } else { RunResult::Finished(exit_code) })
+            }
+            Ok((Some(first), _)) => {
+                // It may be going on: what it says so far stands in the middle of its record.
+                let mut summary = Summary::default();
+                let all = read_events(&path, &mut |event| summary.apply(&event));
+                changes = all.ok().and_then(|()| summary.changes_in_short());
+                (Some(first), RunResult::Unfinished)
+            }
             Ok((None, _)) => (None, RunResult::NotStarted),
             Err(HistoryError::Newer { .. }) => (None, RunResult::Newer),
             Err(error) => (None, RunResult::Damaged(error.to_string())),
         };
         let started = first.as_ref().map(|event| event.at);
-        match first.map(|event| event.fact) {
-            Some(Fact::RunStarted { sites, task, hosts, by, .. }) => {
-                RunEntry { run, started, sites, task, hosts: hosts.len(), by, result }
-            }
-            _ => RunEntry { run, started, sites: Vec::new(), task: String::new(), hosts: 0, by: String::new(), result },
-        }
+        let (sites, task, hosts, by) = match first.map(|event| event.fact) {
+            Some(Fact::RunStarted { sites, task, hosts, by, .. }) => (sites, task, hosts.len(), by),
+            _ => (Vec::new(), String::new(), 0, String::new()),
+        };
+        RunEntry { run, started, sites, task, hosts, by, result, changes }
     }
 
     fn create(&self, run: &RunId, plan: &Plan, asked: Option<&Asked>) -> Result<Box<dyn Record>, RecordError> {

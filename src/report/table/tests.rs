@@ -202,3 +202,32 @@ proptest! {
         prop_assert_eq!(console::strip_ansi_codes(&colored), text);
     }
 }
+
+fn changed(script: &mut Script, name: &str, text: &str, shared: bool) {
+    script.fact(Fact::ChangeDescribed { host: host(name), text: text.to_owned(), shared });
+}
+
+#[test]
+fn what_a_run_changes_is_one_line_where_it_is_the_same_on_all_hosts() {
+    let lines = |shared: bool, texts: &[(&str, &str)]| {
+        let mut script = Script::default();
+        script.start("mysite", "deploy", &["web1", "web2", "web3"]);
+        for (name, text) in texts {
+            script.connect(name);
+            changed(&mut script, name, text, shared);
+        }
+        let told = told(&Summary::of(&script.events), false);
+        told.lines().filter(|line| line.starts_with("change: ")).collect::<Vec<_>>().join("\n")
+    };
+    let same = "1a2b3c4..5d6e7f8 Fix the login";
+    assert_eq!(lines(false, &[("web1", same), ("web2", same), ("web3", same)]), format!("change: {same}"));
+    // A step that ran once says it for all.
+    assert_eq!(lines(true, &[("web1", same)]), format!("change: {same}"));
+    insta::assert_snapshot!(lines(false, &[("web1", same), ("web2", "9f9f9f9..5d6e7f8 \u{1b}[2JFix"), ("web3", same)]), @r"
+    change: 1a2b3c4..5d6e7f8 Fix the login (web[1,3])
+    change: 9f9f9f9..5d6e7f8 \x1b[2JFix (web2)
+    ");
+    assert_eq!(lines(false, &[("web2", same)]), format!("change: {same} (web2)"), "of the others nothing is known");
+    let long = "x".repeat(300);
+    assert_eq!(lines(true, &[("web1", &long)]), format!("change: {}…", "x".repeat(99)));
+}

@@ -134,6 +134,7 @@ impl<'a> Builder<'a> {
             parallel: width(overrides, hosts.len()),
             phases,
             on_failure,
+            summary: tasks.iter().rev().find_map(|task| recipe.summary_of(task)).cloned(),
             proves: if whole { self.proves } else { Vec::new() },
             basis,
             accept: site.accept.iter().map(|(name, reason)| (name.clone(), reason.value.clone())).collect(),

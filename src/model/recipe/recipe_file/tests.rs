@@ -1,3 +1,4 @@
+mod about;
 mod effects;
 mod only_undo;
 mod optional;

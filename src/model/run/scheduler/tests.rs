@@ -88,6 +88,7 @@ fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         proves: Vec::new(),
         secrets: BTreeSet::new(),
         left_out: Vec::new(),
+        summary: None,
         basis: None,
         accept: std::collections::BTreeMap::new(),
         values: Values::new(),

@@ -21,6 +21,25 @@ fn paths<'a>(paths: impl IntoIterator<Item = &'a StepPath>) -> Vec<&'a str> {
     paths.into_iter().map(StepPath::as_str).collect()
 }
 
+/// What was said before the controller ended stays said; what the step says when it runs again is said anew.
+#[test]
+fn what_a_run_changes_is_known_after_it_was_resumed() {
+    let mut script = Script::default();
+    script.start("mysite", "deploy", &["web1", "web2", "web3"]);
+    let say = |script: &mut Script, name: &str, text: &str, shared: bool| {
+        script.fact(Fact::ChangeDescribed { host: host(name), text: text.to_owned(), shared });
+    };
+    say(&mut script, "web1", "a..b", false);
+    say(&mut script, "web2", "a..c", false);
+    script.fact(Fact::RunResumed { direction: Direction::Forward, by: "bob@desk".to_owned() });
+    say(&mut script, "web2", "a..b", false);
+    let changes = Summary::of(&script.events).changes_in_short().unwrap();
+    assert_eq!(changes, Changes { first: "a..b".to_owned(), others: 0 });
+    say(&mut script, "web3", "x..b", false);
+    let changes = Summary::of(&script.events).changes_in_short().unwrap();
+    assert_eq!(changes, Changes { first: "a..b".to_owned(), others: 1 });
+}
+
 #[test]
 fn a_rolling_deployment_that_fails() {
     let summary = Summary::of(&rolling_deployment());
@@ -308,6 +327,11 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
             name: VarName::parse("x").unwrap(),
             value
         }),
+        (hosts(), any::<String>(), any::<bool>()).prop_map(|(host, text, shared)| Fact::ChangeDescribed {
+            host,
+            text,
+            shared
+        }),
         (hosts(), any_reason()).prop_map(|(host, reason)| Fact::ConnectionLost { host, reason, step_goes_on: true }),
         (hosts(), steps()).prop_map(|(host, step)| Fact::UndoStarted { host, step, attempt: 1 }),
         (hosts(), steps(), any_step_outcome(), any::<u64>())
@@ -326,7 +350,13 @@ pub(crate) fn any_fact() -> impl Strategy<Value = Fact> {
         any::<String>().prop_map(|reason| Fact::RolloutStopped { reason }),
         any::<u8>().prop_map(|level| Fact::Interrupted { level, signal: Signal::Int }),
         any::<String>().prop_map(|reason| Fact::ReporterDropped { reporter: "json".into(), reason }),
-        any::<u8>().prop_map(|exit_code| Fact::RunFinished { exit_code, proven: None, sequence: None, undone: false }),
+        any::<u8>().prop_map(|exit_code| Fact::RunFinished {
+            exit_code,
+            proven: None,
+            sequence: None,
+            changes: Some(Changes { first: "a..b".to_owned(), others: 1 }),
+            undone: false
+        }),
     ]
 }
 
