@@ -16,6 +16,7 @@ mod init;
 mod interrupts;
 mod keys;
 mod logging;
+mod preview;
 mod resume;
 mod run;
 mod secrets;

@@ -13,7 +13,7 @@ use super::args::SiteArgs;
 use super::context::{self, Context, print, say};
 use super::failure::Failure;
 use super::interrupts::Listener;
-use super::{access, ask, books, descriptors, interrupts, logging, secrets, trust};
+use super::{access, ask, books, descriptors, interrupts, logging, preview, secrets, trust};
 use crate::app;
 use crate::app::consent::{self, Risk};
 use crate::app::planning::{self, PlanningError};
@@ -107,16 +107,22 @@ pub async fn tasks_on(
             plans.iter().map(|(plan, ..)| (plan, plan.sites.first().and_then(|site| former.get(site)))),
         );
     }
-    for (plan, ..) in &plans {
+    for (plan, asked, _, values) in &mut plans {
         let asks = consent::risks(&context.project, plan).next().is_some() && !context.flags.yes;
+        let mut silent = None;
         if asks {
+            // Without a terminal nothing is asked, and what is refused needs no look.
+            if ask::is_interactive(context.flags) && !plan.previews.is_empty() {
+                let way = connector.get_or_try_init(|| way_to_all(context, args)).await?;
+                silent = preview::show(context, way, (plan, asked), values).await?;
+            }
             let former = plan.sites.first().and_then(|site| former.get(site));
             say(plan_summary::summary(plan, former, context::colour(context.flags, &io::stderr())).trim_end());
         } else {
             plan.left_out.iter().for_each(|note| say(&format!("note: {note}")));
             say_basis(plan);
         }
-        ask_by_name(context, plan, &plan.task)?;
+        ask_by_name(context, plan, &plan.task, silent.as_deref())?;
     }
     for (plan, _, _, values) in &mut plans {
         descriptors::suffice_for(plan)?;
@@ -197,17 +203,19 @@ fn say_basis(plan: &Plan) {
 /// Production is asked for by name.
 pub fn confirm(context: &Context<'_>, plan: &Plan, what: &str) -> Result<(), Failure> {
     say_basis(plan);
-    ask_by_name(context, plan, what)
+    ask_by_name(context, plan, what, None)
 }
 
-fn ask_by_name(context: &Context<'_>, plan: &Plan, what: &str) -> Result<(), Failure> {
+/// `silent`: the hosts that could not be reached just now.
+fn ask_by_name(context: &Context<'_>, plan: &Plan, what: &str, silent: Option<&str>) -> Result<(), Failure> {
+    let silent = silent.map(|hosts| format!(" ({hosts} cannot be reached)")).unwrap_or_default();
     for (name, risk) in consent::risks(&context.project, plan) {
         let hosts = counted(plan.hosts.iter().filter(|host| host.site == *name).count(), "host");
         let on = match risk {
             Risk::Production => "production".to_owned(),
             Risk::Unknown => format!("`{name}`, whose file has errors"),
         };
-        let question = format!("{what} on {on}, {hosts}. Type `{name}` to go on:");
+        let question = format!("{what} on {on}, {hosts}{silent}. Type `{name}` to go on:");
         ask::confirm_by_name(context.flags, &question, name.as_str())?;
     }
     Ok(())

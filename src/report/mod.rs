@@ -19,6 +19,7 @@ pub mod paint;
 pub mod plain;
 pub mod plan_summary;
 pub mod plan_text;
+pub mod printed_text;
 pub mod recipe_text;
 pub mod reporter;
 pub mod reporters;

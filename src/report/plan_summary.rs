@@ -10,6 +10,7 @@ use crate::model::plan::book::Proof;
 use crate::model::plan::host_set::HostSet;
 use crate::model::plan::plan::{HostIndex, OnFailure, Plan, PlanPhase, PlanStep};
 use crate::model::text::fold::fold_names;
+use crate::model::text::name::TaskName;
 use crate::model::text::printable::one_line;
 
 /// One line an item; those of which there is nothing to say are left out. `former`: what the site itself has proven last, where it was asked.
@@ -41,6 +42,13 @@ pub fn summary(plan: &Plan, former: Option<&Proof>, color: bool) -> String {
     }
     if let Some(basis) = basis(plan) {
         add("follows", &basis);
+    }
+    if !plan.previews.is_empty() {
+        let tasks = plan.previews.iter().map(TaskName::as_str).collect::<Vec<_>>().join(" ");
+        add(
+            "preview",
+            &format!("fleet {}, run before the question whether to begin", sites_and_task(&plan.sites, &tasks)),
+        );
     }
     if !plan.files.is_empty() {
         let sizes = plan.files.iter().filter_map(|file| plan.blobs.get(&file.blob)).map(|bytes| bytes.len());

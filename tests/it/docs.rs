@@ -78,6 +78,7 @@ fn the_tables_name_the_keys_that_there_are() {
         "timeout" | "idle-timeout" => Some("\"1s\""),
         "env" => Some("{ A = \"b\" }"),
         "ends" => Some("[\"s\"]"),
+        "preview" => Some("\"look\""),
         "stages" => Some("[\"test\"]"),
         "when" => Some("{ x = \"y\" }"),
         "on-failure" => Some("\"hold\""),
@@ -91,7 +92,7 @@ fn the_tables_name_the_keys_that_there_are() {
     project.write(
         "recipes/all.toml",
         format!(
-            "[task.t]\n{}[[task.t.phase]]\nname = \"p\"\n{}[[task.t.phase.step]]\nname = \"s\"\n{}",
+            "[[task.look.step]]\nname = \"look\"\nrun = \"x\"\nread-only = true\n[task.t]\n{}[[task.t.phase]]\nname = \"p\"\n{}[[task.t.phase.step]]\nname = \"s\"\n{}",
             lines("key of a task | means | default", ""),
             lines("key of a phase | means | default", "rolling"),
             lines("key of a step | means | default", ""),

@@ -17,7 +17,7 @@ pub use crate::model::plan::index::{HostIndex, StepIndex};
 pub use crate::model::plan::plan_host::PlanHost;
 pub use crate::model::plan::step::{Guard, PlanStep, Retry, Watch};
 use crate::model::plan::values::Values;
-use crate::model::text::name::{FindingName, PhaseName, SiteName, StepPath, VarName};
+use crate::model::text::name::{FindingName, PhaseName, SiteName, StepPath, TaskName, VarName};
 
 /// The version of `plan.json`; a reader refuses any other, and a field that it does not know: what it leaves out of a plan would be left out of
 /// the run that it resumes. Up to version 2 each command stood there once for each host, and up to version 3 a user was a name without placeholders.
@@ -52,6 +52,9 @@ pub struct Plan {
     /// The variable whose value says in words what the run changes on a host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<VarName>,
+    /// The tasks that show what it would do, and that run before the question whether to begin.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previews: Vec<TaskName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basis: Option<Basis>,
     /// The blocks that steps may report without being refused, each with the reason.
@@ -71,9 +74,9 @@ pub struct Plan {
 impl Plan {
     /// In what another plan of the same tasks differs from this one, in words; none when it is the same.
     pub fn difference(&self, other: &Self) -> Option<String> {
-        // What is said about a run is no part of what it does.
-        let summary = other.summary.clone();
-        if (Self { summary, ..self.clone() }) == *other {
+        // What is said about a run, and before it, is no part of what it does.
+        let (summary, previews) = (other.summary.clone(), other.previews.clone());
+        if (Self { summary, previews, ..self.clone() }) == *other {
             return None;
         }
         let is_as = |(a, b): &(&PlanHost, &PlanHost)| PlanHost { values: Arc::clone(&b.values), ..(*a).clone() } == **b;

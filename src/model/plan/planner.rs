@@ -116,6 +116,7 @@ pub fn plan_command(
         on_failure: OnFailure::Hold,
         proves: Vec::new(),
         summary: None,
+        previews: Vec::new(),
         basis: None,
         secrets: BTreeSet::new(),
         accept: BTreeMap::new(),

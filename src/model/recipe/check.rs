@@ -38,6 +38,7 @@ pub fn check(recipe: &Recipe) -> Vec<Diagnostic> {
     found.extend(defaults(recipe));
     found.extend(tasks.iter().flat_map(|task| unknown_names(recipe, task)));
     found.extend(endless_effects(recipe));
+    found.extend(tasks.iter().filter_map(|task| previews(recipe, task)));
     found.extend(LOOKING_TASKS.iter().filter_map(|name| changes(recipe, recipe.task(name)?)));
     found
 }
@@ -79,11 +80,29 @@ fn unknown_names(recipe: &Recipe, task: &Task) -> Vec<Diagnostic> {
 
 /// A task that may only look, and changes something: itself, or by a task that it is made of.
 fn changes(recipe: &Recipe, task: &Task) -> Option<Diagnostic> {
-    let changing = |step: &&Step| step.undo.is_some() || (step.action.is_some() && !step.read_only);
-    let step = recipe.reached([task]).into_iter().flat_map(Task::steps).find(changing)?;
+    let step = changing_step(recipe, task)?;
     let message = format!("task `{}` may only look, and step `{}` is not `read-only`", task.name, step.name);
     let of = format!("in task `{}`, which `fleet SITE {0}` runs", task.name);
     Some(step.place.diagnostic(message).label(of))
+}
+
+fn changing_step<'a>(recipe: &'a Recipe, task: &'a Task) -> Option<&'a Step> {
+    let changing = |step: &&Step| step.undo.is_some() || (step.action.is_some() && !step.read_only);
+    recipe.reached([task]).into_iter().flat_map(Task::steps).find(changing)
+}
+
+/// What runs before somebody has agreed may only look.
+fn previews(recipe: &Recipe, task: &Task) -> Option<Diagnostic> {
+    let Spanned { value: name, span } = task.preview.as_ref()?;
+    let Some(preview) = recipe.task(name.as_str()) else {
+        let names = recipe.tasks.iter().map(|task| task.name.as_str());
+        let diagnostic = at(task, span).diagnostic(format!("there is no task `{name}`")).absent();
+        return Some(diagnostic.did_you_mean(name.as_str(), names));
+    };
+    let step = changing_step(recipe, preview)?;
+    let message = format!("a preview may only look, and step `{}` of task `{name}` is not `read-only`", step.name);
+    let label = format!("written in {}:{}", step.place.source.path, step.place.line());
+    Some(at(task, span).diagnostic(message).label(label))
 }
 
 /// What nobody ends would be called in force for ever, after a success, too.

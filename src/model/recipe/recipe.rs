@@ -119,6 +119,8 @@ pub struct Task {
     pub proves: Vec<Spanned<VarName>>,
     /// The variable that a step of it registers, and whose value says in words what the task changes on a host.
     pub summary: Option<Spanned<VarName>>,
+    /// The task that shows what this one would do, before the question whether to begin. It only looks.
+    pub preview: Option<Spanned<TaskName>>,
     /// Only sites of these stages may run it; all, when it is empty.
     pub stages: Vec<Stage>,
     /// How its own steps run that say nothing else.
@@ -287,6 +289,16 @@ impl Recipe {
     /// that wraps another one says the same.
     pub fn summary_of<'a>(&'a self, task: &'a Task) -> Option<&'a VarName> {
         self.reached([task]).into_iter().find_map(|task| task.summary.as_ref()).map(|summary| &summary.value)
+    }
+
+    /// The tasks that show what these would do; found in the same way.
+    pub fn previews_of(&self, tasks: &[&Task]) -> Vec<TaskName> {
+        let mut previews: Vec<TaskName> = Vec::new();
+        for task in tasks {
+            let preview = self.reached([*task]).into_iter().find_map(|task| task.preview.as_ref());
+            previews.extend(preview.map(|preview| preview.value.clone()).filter(|name| !previews.contains(name)));
+        }
+        previews
     }
 
     /// All steps of all tasks, in the order of the file.

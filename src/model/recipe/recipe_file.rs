@@ -183,6 +183,7 @@ impl<'a> Reader<'a> {
         });
         let proves = table.item("proves").map(|proves| self.proves(&proves)).unwrap_or_default();
         let summary = table.parsed("summary", VarName::parse);
+        let preview = table.parsed("preview", TaskName::parse);
         let stages = table.array("stages").unwrap_or_default();
         let stages: Vec<_> = stages.iter().filter_map(|stage| stage.parsed(Stage::parse)).collect();
         let surroundings = surroundings(&table);
@@ -200,6 +201,7 @@ impl<'a> Reader<'a> {
             on_failure: on_failure.map(|on_failure| on_failure.value),
             proves,
             summary,
+            preview,
             stages: stages.into_iter().map(|stage| stage.value).collect(),
             surroundings,
             body,

@@ -100,6 +100,7 @@ pub fn plan(hosts: &[&str], steps: &[(&str, &str, &str)]) -> Plan {
         secrets: std::collections::BTreeSet::new(),
         left_out: Vec::new(),
         summary: None,
+        previews: Vec::new(),
         basis: None,
         accept: BTreeMap::new(),
         values: Values::new(),

@@ -135,6 +135,7 @@ impl<'a> Builder<'a> {
             phases,
             on_failure,
             summary: tasks.iter().rev().find_map(|task| recipe.summary_of(task)).cloned(),
+            previews: recipe.previews_of(&tasks),
             proves: if whole { self.proves } else { Vec::new() },
             basis,
             accept: site.accept.iter().map(|(name, reason)| (name.clone(), reason.value.clone())).collect(),

@@ -58,7 +58,7 @@ pub struct StepSelection {
 }
 
 impl StepSelection {
-    pub(super) fn is_all(&self) -> bool {
+    pub fn is_all(&self) -> bool {
         self.start_at.is_none() && self.only.is_empty() && self.skip.is_empty()
     }
 }

@@ -89,6 +89,7 @@ fn plan(hosts: usize, phases: Vec<PlanPhase>) -> Plan {
         secrets: BTreeSet::new(),
         left_out: Vec::new(),
         summary: None,
+        previews: Vec::new(),
         basis: None,
         accept: std::collections::BTreeMap::new(),
         values: Values::new(),

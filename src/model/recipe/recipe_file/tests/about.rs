@@ -1,4 +1,4 @@
-//! What a task says about a run of it: `summary`.
+//! What a task says about a run of it: `summary` and `preview`.
 
 use super::*;
 
@@ -29,4 +29,27 @@ fn a_summary_is_registered_by_a_step_of_the_task() {
     );
     // One of another task is not enough.
     assert!(told(&recipe("summary = \"others\"")).contains("no step of task `all` registers the variable `others`"));
+}
+
+#[test]
+fn a_preview_is_a_task_that_changes_nothing_by_whatever_it_is_made_of() {
+    let recipe = |preview: &str, step: &str| {
+        format!(
+            "[task.deploy]\npreview = \"{preview}\"\n[[task.deploy.step]]\nname = \"deploy\"\nrun = \"x\"\n\
+             [task.look]\ntasks = [\"part\"]\n[[task.part.step]]\nname = \"part\"\n{step}\n"
+        )
+    };
+    let fine = read(&recipe("look", "run = \"x\"\nread-only = true")).unwrap();
+    assert_eq!(fine.previews_of(&[fine.task("deploy").unwrap()]), [TaskName::parse("look").unwrap()]);
+    for step in ["run = \"x\"", "undo = \"x\""] {
+        assert_eq!(
+            told(&recipe("look", step)),
+            "2:11 \"look\" ~ a preview may only look, and step `part` of task `look` is not `read-only` \
+             [written in recipes/r.toml:9]"
+        );
+    }
+    assert_eq!(
+        told(&recipe("lock", "run = \"x\"\nread-only = true")),
+        "2:11 \"lock\" ~ there is no task `lock` [did you mean `look`?]"
+    );
 }
