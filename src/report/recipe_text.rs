@@ -18,6 +18,17 @@ pub fn tasks(recipe: &Recipe, origin: bool, color: bool) -> String {
     Text { out: String::new(), origin, color }.of(recipe)
 }
 
+/// Nobody types it first: other tasks are made of it, and it has no `doc`, or is named after one of them, as `deploy-check` is. Many parts are
+/// typed as well, such as `restart`. Rejected: a key that says so. The author of a recipe would have to know of it, and the name says it.
+fn is_part(recipe: &Recipe, task: &Task) -> bool {
+    let uses = |other: &&Task| {
+        let previews = other.preview.iter().any(|preview| preview.value == task.name);
+        previews || other.uses().any(|used| used.value.task == task.name)
+    };
+    let is_of = |other: &Task| task.name.as_str().strip_prefix(other.name.as_str()).is_some_and(|s| s.starts_with('-'));
+    recipe.all_tasks().filter(uses).any(|other| task.doc.is_empty() || is_of(other))
+}
+
 struct Text {
     out: String,
     /// Say where each task and step is written.
@@ -40,7 +51,16 @@ impl Text {
             let files: Vec<&str> = recipe.files.iter().map(|file| file.path.as_str()).collect();
             let _ = writeln!(self.out, "  files {}", one_line(&files.join(", ")));
         }
-        recipe.tasks.iter().for_each(|task| self.task(task));
+        let (parts, tasks): (Vec<&Task>, Vec<&Task>) = recipe.tasks.iter().partition(|task| is_part(recipe, task));
+        for task in tasks {
+            self.task(task);
+        }
+        if !parts.is_empty() {
+            let _ = write!(self.out, "\n{}\n", Tone::Heading.paint("parts of these tasks:", self.color));
+            for task in parts {
+                self.task(task);
+            }
+        }
         for task in &recipe.replaced {
             let _ = write!(self.out, "\n{}", Tone::Dim.paint(&format!("{}:", task.recipe), self.color));
             self.body(task);

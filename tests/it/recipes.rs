@@ -4,6 +4,7 @@ mod files;
 mod inheritance;
 mod local;
 mod looking;
+mod parts;
 mod previews;
 mod summaries;
 mod surroundings;
