@@ -20,6 +20,8 @@ mod command_line;
 #[cfg(test)]
 mod consent;
 #[cfg(test)]
+mod containers;
+#[cfg(test)]
 mod crowded;
 #[cfg(test)]
 mod demo;

@@ -1,0 +1,1 @@
+SELECT id, item FROM orders ORDER BY id

@@ -1,0 +1,1 @@
+INSERT INTO orders (item, customer) VALUES (%(item)s, %(customer)s)

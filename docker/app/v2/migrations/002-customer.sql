@@ -1,0 +1,1 @@
+ALTER TABLE orders ADD customer text NOT NULL DEFAULT 'somebody';

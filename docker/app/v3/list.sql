@@ -1,0 +1,1 @@
+SELECT id, item, customer FROM orders ORDER BY id DESC

@@ -1,0 +1,1 @@
+SELECT id, item, color FROM orders ORDER BY id
