@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::support::files;
@@ -16,25 +17,38 @@ use crate::support::tools::tool;
 /// The shop's crontab, as it must be after each deployment.
 const CRONTAB: &str = include_str!("../../../docker/host/usr/local/lib/shop/crontab");
 
-/// One fleet at a time: each is many processes, and time limits are to hold on two cores.
-static TURN: Mutex<()> = Mutex::new(());
+/// Two fleets at a time: each is many processes, and time limits have to hold on two cores.
+static SLOTS: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
 
 pub struct Fleet {
     project: Project,
     name: String,
     ports: u16,
     containers: BTreeMap<String, String>,
-    _turn: MutexGuard<'static, ()>,
+    _slot: MutexGuard<'static, ()>,
 }
 
 impl Fleet {
     /// Starts these services and `git`, at release v1, with the project's key at the login `deploy` of each.
     pub fn start(services: &[&str]) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let fleet = Self::start_without_keys(services);
+        let key = fleet.generate_key();
+        for service in services {
+            fleet.authorize(service, "deploy", &key);
+        }
+        fleet
+    }
+
+    /// Starts them; nobody has a key.
+    pub fn start_without_keys(services: &[&str]) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let slot = SLOTS[count % 2].lock().unwrap_or_else(PoisonError::into_inner);
         remove_left();
         let project = Project::new();
-        let name = format!("fleet-test-{}", std::process::id());
-        let mut fleet = Self { project, name, ports: free_ports(), containers: BTreeMap::new(), _turn: turn };
+        let name = format!("fleet-test-{}-{count}", std::process::id());
+        let ports = free_ports(count % 2);
+        let mut fleet = Self { project, name, ports, containers: BTreeMap::new(), _slot: slot };
         for entry in std::fs::read_dir(repository().join("hosts")).unwrap() {
             let path = entry.unwrap().path();
             let text = files::read(&path).replace("port = 22", &format!("port = {}", fleet.ports));
@@ -42,14 +56,10 @@ impl Fleet {
         }
         // A lost host is noticed after four of these.
         fleet.edit("hosts/defaults.toml", |text| text.replace("[ssh]", "[ssh]\nkeepalive = \"1s\""));
-        let key = fleet.generate_key();
         run(fleet.docker("up").arg("git").args(services));
         for service in services.iter().chain(&["git"]) {
             let id = stdout_of(fleet.docker("compose").args(["ps", "-q", service]));
             fleet.containers.insert((*service).to_owned(), id);
-        }
-        for service in services {
-            fleet.authorize(service, "deploy", &key);
         }
         fleet
     }
@@ -199,11 +209,11 @@ fn script_for(script: &str, name: &str, ports: u16, root: &Path) -> Command {
     command
 }
 
-/// The first two digits of ports that are all free.
-fn free_ports() -> u16 {
+/// The first two digits of ports that are all free: others for each slot, and mostly for each process.
+fn free_ports(slot: usize) -> u16 {
     let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let first = u16::try_from(std::process::id() % 30).unwrap();
-    let mut all = (0..30).map(|at| 25 + (first + at) % 30);
+    let first = usize::try_from(std::process::id() % 16).unwrap();
+    let mut all = (0..16).map(|at| u16::try_from(25 + slot + (first + at) % 16 * 2).unwrap());
     all.find(|ports| (1..=7).chain(82..=86).all(|last| free(ports * 100 + last))).expect("ports for a fleet")
 }
 
@@ -216,7 +226,7 @@ fn remove_left() {
     assert!(output.status.success(), "{error}\nhint: without an engine, leave these tests out: --skip containers::");
     let folder = tempfile::tempdir().unwrap();
     for name in String::from_utf8(output.stdout).unwrap().lines() {
-        let Some(pid) = name.strip_prefix("fleet-test-") else { continue };
+        let Some((pid, _)) = name.strip_prefix("fleet-test-").and_then(|rest| rest.split_once('-')) else { continue };
         if !Path::new("/proc").join(pid).exists() {
             run(&mut script_for("down", name, 22, folder.path()));
         }

@@ -1,0 +1,114 @@
+//! Something happens to a host in each phase of a deployment, and the site is whole afterwards: with the new release, or as it was.
+
+use super::fleet::Fleet;
+use super::gates::{self, PHASES};
+use crate::support::output::Output;
+use crate::support::project::Running;
+
+const BEFORE: [&str; 2] = ["1 tea", "2 milk"];
+const AFTER: [&str; 2] = ["1 tea somebody", "2 milk somebody"];
+
+/// Production alone, at v1 with two orders.
+fn production() -> Fleet {
+    let fleet = Fleet::start(&["web1", "web2", "db"]);
+    fleet.edit("hosts/shop.toml", |text| text.replace("follows", "# follows"));
+    gates::build(&fleet, &["web1", "web2", "db"], &["deploy"]);
+    fleet.order("web1", "item=milk");
+    fleet.runs("shop", "v1", &BEFORE);
+    fleet
+}
+
+/// A deployment of v2, when its step has come to the gate. Visitors of hosts that are not open again are turned away.
+fn until(fleet: &Fleet, gate: &str, service: &str) -> Running {
+    gates::hold(fleet, service, "deploy", gate);
+    let running = fleet.spawn(&["shop", "deploy", "--yes", "-e", "revision=v2"]);
+    gates::wait_at(fleet, service, "deploy", gate);
+    match gate {
+        "cron-off" => assert_eq!(fleet.page("web2").lines().nth(1), Some("shop v1")),
+        "open" => assert_eq!(fleet.page("web1").lines().nth(1), Some("shop v2")),
+        "cron-on" => assert_eq!(fleet.page("web2").lines().nth(1), Some("shop v2")),
+        _ => fleet.is_closed("web2"),
+    }
+    running
+}
+
+/// The host is there again: it goes on behind the gate, and the run finds it.
+fn goes_on(fleet: &Fleet, running: Running) {
+    running.wait().expect_code(0);
+    fleet.runs("shop", "v2", &AFTER);
+    fleet.fleet(&["undo", "--yes"]).expect_code(0);
+    fleet.runs("shop", "v1", &BEFORE);
+}
+
+#[test]
+fn a_host_that_hangs_in_any_phase_and_wakes_up_ends_the_deployment() {
+    let fleet = production();
+    for (gate, service) in PHASES {
+        let mut running = until(&fleet, gate, service);
+        fleet.engine(&["pause"], service);
+        running.wait_for_text("connection lost");
+        fleet.engine(&["unpause"], service);
+        gates::open(&fleet, service, "deploy", gate);
+        goes_on(&fleet, running);
+    }
+}
+
+/// The step ends while nobody can reach its host.
+#[test]
+fn a_host_without_a_network_in_any_phase_ends_the_deployment_when_it_has_one() {
+    let fleet = production();
+    for (gate, service) in PHASES {
+        let mut running = until(&fleet, gate, service);
+        fleet.disconnect(service);
+        running.wait_for_text("connection lost");
+        gates::open(&fleet, service, "deploy", gate);
+        fleet.connect(service);
+        goes_on(&fleet, running);
+    }
+}
+
+/// What fleet proposes for the step whose outcome nobody knows.
+fn step_to_run_again(output: &Output) -> String {
+    let all = output.all();
+    let (_, rest) = all.split_once("--rerun ").unwrap_or_else(|| panic!("nothing to run again: {all}"));
+    rest.split_whitespace().next().unwrap().to_owned()
+}
+
+/// Breaks a host that is at the gate, starts it again, and tells how the run ended by itself.
+fn broken(fleet: &Fleet, gate: &str, service: &str, verb: &[&str]) -> Output {
+    let mut running = until(fleet, gate, service);
+    fleet.engine(verb, service);
+    running.wait_for_text("connection lost");
+    fleet.engine(&["start"], service);
+    fleet.wait_until_healthy(service);
+    gates::open(fleet, service, "deploy", gate);
+    running.wait()
+}
+
+/// A killed host has killed the step, too, and nobody can know what it did: so the run is undone.
+#[test]
+fn a_host_that_is_killed_in_any_phase_is_put_back_by_an_undo() {
+    let fleet = production();
+    for (gate, service) in PHASES {
+        let output = broken(&fleet, gate, service, &["kill"]);
+        // A look at the site is begun again by itself.
+        output.expect_code(if gate == "health" { 0 } else { 13 });
+        fleet.fleet(&["undo", "--yes"]).expect_code(0);
+        fleet.runs("shop", "v1", &BEFORE);
+    }
+}
+
+#[test]
+fn a_host_that_is_stopped_in_any_phase_has_the_release_when_the_step_runs_once_more() {
+    let fleet = production();
+    for (gate, service) in PHASES {
+        let output = broken(&fleet, gate, service, &["stop", "--time", "2"]);
+        if gate != "health" {
+            let step = step_to_run_again(&output.expect_code(13));
+            fleet.fleet(&["resume", "--yes", "--rerun", &step]).expect_code(0);
+        }
+        fleet.runs("shop", "v2", &AFTER);
+        fleet.fleet(&["shop", "rollback", "--yes"]).expect_code(0);
+        fleet.runs("shop", "v1", &BEFORE);
+    }
+}
