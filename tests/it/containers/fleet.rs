@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::support::files;
 use crate::support::process::{run, stdout_of, wait_for};
@@ -16,6 +16,9 @@ use crate::support::tools::tool;
 
 /// The shop's crontab, as it must be after each deployment.
 const CRONTAB: &str = include_str!("../../../docker/host/usr/local/lib/shop/crontab");
+
+/// The images, which all fleets share.
+static BUILT: OnceLock<()> = OnceLock::new();
 
 /// Two fleets at a time: each is many processes, and time limits have to hold on two cores.
 static SLOTS: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
@@ -29,7 +32,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts these services and `git`, at release v1, with the project's key at the login `deploy` of each.
+    /// Starts these services and the git server, at release v1, with the project's key at the login `deploy` of each.
     pub fn start(services: &[&str]) -> Self {
         let fleet = Self::start_without_keys(services);
         let key = fleet.generate_key();
@@ -56,10 +59,16 @@ impl Fleet {
         }
         // A lost host is noticed after four of these.
         fleet.edit("hosts/defaults.toml", |text| text.replace("[ssh]", "[ssh]\nkeepalive = \"1s\""));
-        run(fleet.docker("up").arg("git").args(services));
-        for service in services.iter().chain(&["git"]) {
-            let id = stdout_of(fleet.docker("compose").args(["ps", "-q", service]));
-            fleet.containers.insert((*service).to_owned(), id);
+        BUILT.get_or_init(|| {
+            run(&mut Command::new(repository().join("docker/base-image")));
+            run(fleet.docker("compose").args(["build", "--quiet", "git", "systemd"]));
+        });
+        run(fleet.docker("up").args(["--no-build", "git"]).args(services));
+        for service in services {
+            let label = |name: &str, value: &str| format!("label=com.docker.compose.{name}={value}");
+            let mut ps = Command::new(tool("docker"));
+            ps.args(["ps", "-q", "--filter", &label("project", &fleet.name), "--filter", &label("service", service)]);
+            fleet.containers.insert((*service).to_owned(), stdout_of(&mut ps));
         }
         fleet
     }
@@ -174,7 +183,7 @@ impl Fleet {
 
     /// What a query gives, on the host of the database.
     pub fn sql(&self, database: &str, query: &str) -> String {
-        self.sh(database, "postgres", &format!("psql -X -A -t -d shop -c \"{query}\"")).trim().to_owned()
+        self.sh(database, "postgres", &format!("psql -X -A -t -h /var/run/postgresql -U postgres -d shop -c \"{query}\"")).trim().to_owned()
     }
 }
 
