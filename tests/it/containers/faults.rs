@@ -3,6 +3,7 @@
 use super::fleet::Fleet;
 use super::gates::{self, PHASES};
 use crate::support::output::Output;
+use crate::support::process::wait_for;
 use crate::support::project::Running;
 
 const BEFORE: [&str; 2] = ["1 tea", "2 milk"];
@@ -32,12 +33,23 @@ fn until(fleet: &Fleet, gate: &str, service: &str) -> Running {
     running
 }
 
+/// Makes the site as it was, without fleet, which would take as long as the deployment.
+fn reset(fleet: &Fleet) {
+    fleet.sql("db", "ALTER TABLE orders DROP customer; DELETE FROM migrations WHERE name LIKE '002%'");
+    for service in ["web1", "web2", "db"] {
+        fleet.sh(service, "deploy", "cd /srv/shop; rm -rf .git/fleet; git -c core.hooksPath=/ checkout -q v1");
+    }
+    for service in ["web1", "web2"] {
+        fleet.sh(service, "root", "sv restart shop");
+        wait_for("v1", || fleet.page(service).starts_with("200\nshop v1\n").then_some(()));
+    }
+}
+
 /// The host is there again: it goes on behind the gate, and the run finds it.
 fn goes_on(fleet: &Fleet, running: Running) {
     running.wait().expect_code(0);
     fleet.runs("shop", "v2", &AFTER);
-    fleet.fleet(&["undo", "--yes"]).expect_code(0);
-    fleet.runs("shop", "v1", &BEFORE);
+    reset(fleet);
 }
 
 #[test]
@@ -108,7 +120,6 @@ fn a_host_that_is_stopped_in_any_phase_has_the_release_when_the_step_runs_once_m
             fleet.fleet(&["resume", "--yes", "--rerun", &step]).expect_code(0);
         }
         fleet.runs("shop", "v2", &AFTER);
-        fleet.fleet(&["shop", "rollback", "--yes"]).expect_code(0);
-        fleet.runs("shop", "v1", &BEFORE);
+        reset(&fleet);
     }
 }

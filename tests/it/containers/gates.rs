@@ -9,6 +9,12 @@ touch ~/at-$1
 while [ -e ~/hold-$1 ]; do sleep 0.1; done
 ";
 
+/// `pg_dump`, where it makes a backup.
+const PG_DUMP: &str = r#"#!/bin/sh
+case " $* " in *' -Fc '*) [ ! -x ~/gate ] || ~/gate backup ;; esac
+exec /usr/bin/pg_dump "$@"
+"#;
+
 /// The crontab's gates; which of them is seen by what is written.
 const CRONTAB: &str = "#!/bin/sh
 [ $1 = - ] || exec sudo -n crontab -u shop $1
@@ -33,7 +39,7 @@ pub const PHASES: [(&str, &str); 9] = [
 /// Puts the gates into the steps of a project's sites, for these logins.
 pub fn build(fleet: &Fleet, services: &[&str], logins: &[&str]) {
     fleet.edit("hosts/defaults.toml", |text| {
-        let gated = ["migrate", "health", "restart", "backup"].iter().fold(text, |text, name| {
+        let gated = ["migrate", "health", "restart"].iter().fold(text, |text, name| {
             text.replace(&format!("\n{name} = \""), &format!("\n{name} = \"~/gate {name}; "))
         });
         let gated = gated.replace("\"sudo -n crontab -u shop\"", "\"$HOME/crontab-gate\"");
@@ -47,6 +53,8 @@ pub fn build(fleet: &Fleet, services: &[&str], logins: &[&str]) {
         }
         let hook = "cd /srv/shop/.git/hooks; printf '#!/bin/sh\\n~/gate pull\\n' >post-checkout; chmod 775 post-checkout";
         fleet.sh(service, logins[0], hook);
+        let place = "install -m 755 /dev/stdin /usr/local/bin/pg_dump";
+        fleet.sh(service, "root", &format!("{place} <<'END'\n{PG_DUMP}END"));
     }
 }
 
