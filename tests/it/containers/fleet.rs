@@ -93,7 +93,17 @@ impl Fleet {
     pub fn sh(&self, service: &str, user: &str, script: &str) -> String {
         let mut docker = Command::new(tool("docker"));
         let home = if user == "root" { "/root".to_owned() } else { format!("/home/{user}") };
-        docker.args(["exec", "-u", user, "-e", &format!("HOME={home}"), &self.containers[service], "sh", "-euc", script]);
+        docker.args([
+            "exec",
+            "-u",
+            user,
+            "-e",
+            &format!("HOME={home}"),
+            &self.containers[service],
+            "sh",
+            "-euc",
+            script,
+        ]);
         String::from_utf8(run(&mut docker).stdout).unwrap()
     }
 
@@ -170,7 +180,8 @@ impl Fleet {
         assert_eq!(self.sql(database, columns), expected);
         for service in web.iter().chain(&[database]) {
             // Without writing: root's files would be in the way of the next deployment.
-            let git = "cd /srv/shop; export GIT_OPTIONAL_LOCKS=0; git describe --tags --exact-match; git status --porcelain";
+            let git =
+                "cd /srv/shop; export GIT_OPTIONAL_LOCKS=0; git describe --tags --exact-match; git status --porcelain";
             let seen = self.sh(service, "root", &format!("{git}; crontab -u shop -l"));
             assert_eq!(seen, format!("{release}\n{CRONTAB}"), "{service}");
         }
@@ -186,7 +197,13 @@ impl Fleet {
 
     /// What a query gives, on the host of the database.
     pub fn sql(&self, database: &str, query: &str) -> String {
-        self.sh(database, "postgres", &format!("psql -X -A -t -h /var/run/postgresql -U postgres -d shop -c \"{query}\"")).trim().to_owned()
+        self.sh(
+            database,
+            "postgres",
+            &format!("psql -X -A -t -h /var/run/postgresql -U postgres -d shop -c \"{query}\""),
+        )
+        .trim()
+        .to_owned()
     }
 }
 

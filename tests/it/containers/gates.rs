@@ -39,9 +39,9 @@ pub const PHASES: [(&str, &str); 9] = [
 /// Puts the gates into the steps of a project's sites, for these logins.
 pub fn build(fleet: &Fleet, services: &[&str], logins: &[&str]) {
     fleet.edit("hosts/defaults.toml", |text| {
-        let gated = ["migrate", "health", "restart"].iter().fold(text, |text, name| {
-            text.replace(&format!("\n{name} = \""), &format!("\n{name} = \"~/gate {name}; "))
-        });
+        let gated = ["migrate", "health", "restart"]
+            .iter()
+            .fold(text, |text, name| text.replace(&format!("\n{name} = \""), &format!("\n{name} = \"~/gate {name}; ")));
         let gated = gated.replace("\"sudo -n crontab -u shop\"", "\"$HOME/crontab-gate\"");
         format!("{gated}\nclosed = \"~/gate close\"\nopen = \"~/gate open\"\n")
     });
@@ -51,7 +51,8 @@ pub fn build(fleet: &Fleet, services: &[&str], logins: &[&str]) {
                 fleet.sh(service, login, &format!("cat >~/{name} <<'END'\n{text}END\nchmod 755 ~/{name}"));
             }
         }
-        let hook = "cd /srv/shop/.git/hooks; printf '#!/bin/sh\\n~/gate pull\\n' >post-checkout; chmod 775 post-checkout";
+        let hook =
+            "cd /srv/shop/.git/hooks; printf '#!/bin/sh\\n~/gate pull\\n' >post-checkout; chmod 775 post-checkout";
         fleet.sh(service, logins[0], hook);
         let place = "install -m 755 /dev/stdin /usr/local/bin/pg_dump";
         fleet.sh(service, "root", &format!("{place} <<'END'\n{PG_DUMP}END"));
