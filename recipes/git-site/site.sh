@@ -87,7 +87,15 @@ needs() {
   commands_in "$2" | while IFS= read -r line; do
     case $line in
     *[\'\"\\\`\$\*\?\[\(\)\{\}\#~]*) continue ;;
-    sudo' '*) sudo_rule "$name" "$line" ;;
+    sudo' '*)
+      # A rule may allow just what the crontab is called with.
+      if [ "$name" = crontab ]; then
+        called=$line
+        for how in -l -; do sudo_rule "$name" "$called $how"; done
+      else
+        sudo_rule "$name" "$line"
+      fi
+      ;;
     */*)
       # The release may bring what lies in the checkout.
       program=${line%% *}
