@@ -10,6 +10,7 @@ mod database;
 mod database_helper;
 mod deploying;
 mod host;
+mod looking;
 mod obstacles;
 mod operators;
 mod revisions;
