@@ -53,7 +53,8 @@ fn a_rollback_says_what_becomes_of_the_data_before_the_question() {
     assert!(said.contains("the data stays as it is") && !said.contains("data of 20"), "{said}");
     let said = bed.run(&["rollback", "--yes"]).expect_code(0).stdout;
     assert!(said.contains("data of 20"), "{said}");
-    bed.is_as_before();
+    assert_eq!((bed.head(), files::read(&bed["web1"].home().join("schema"))), (bed.one.clone(), "one\n".to_owned()));
+    bed.is_open();
 }
 
 /// The application was started on the database's host, and its health asked there.

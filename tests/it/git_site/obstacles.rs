@@ -112,7 +112,7 @@ fn what_a_failed_checkout_brought_is_gone_after_the_rollback() {
     fs::create_dir(bed.home("new")).unwrap();
     let before = tree(&bed);
     let said = bed.ends(10, &["deploy"]);
-    assert!(said.contains("smudge filter large failed") && said.contains("rolled back"), "{said}");
+    assert!(said.contains("database/pull") && said.contains("rolled back"), "{said}");
     bed.is_as_before();
     assert_eq!(tree(&bed), before, "the folder that was there, too");
     bed.host(&["config", "--unset", "filter.large.process"]);
