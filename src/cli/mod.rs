@@ -211,7 +211,8 @@ fn nothing_to_do(context: &Context<'_>, word: &str) -> Failure {
 
 async fn show_demo(keep: bool, serve: bool) -> Result<u8, Failure> {
     let exe = std::env::current_exe().map_err(Failure::environment)?;
-    let options = DemoOptions { keep, serve, exe, out: &mut std::io::stdout(), terminal: std::io::stdout().is_terminal() };
+    let options =
+        DemoOptions { keep, serve, exe, out: &mut std::io::stdout(), terminal: std::io::stdout().is_terminal() };
     let played = demo::run(options).await.map(|()| exit::SUCCESS);
     played.map_err(|error| Failure::of(error.exit_code(), &error))
 }

@@ -61,12 +61,7 @@ fn heading(plan: &Plan, phase: &PlanPhase) -> String {
 }
 
 /// Commands that an earlier step has, too, are not repeated.
-fn add_step<'p>(
-    out: &mut String,
-    plan: &'p Plan,
-    (step, at): (&'p PlanStep, StepIndex),
-    shown: &mut Shown<'p>,
-) {
+fn add_step<'p>(out: &mut String, plan: &'p Plan, (step, at): (&'p PlanStep, StepIndex), shown: &mut Shown<'p>) {
     let mut limits = Vec::new();
     limits.extend(step.timeout.map(|limit| format!("at most {} s", limit.as_secs())));
     limits.extend(step.idle_timeout.map(|limit| format!("silent at most {} s", limit.as_secs())));

@@ -139,7 +139,10 @@ fn the_page_about_git_site_says_what_there_is() {
     project.fleet(&["check"]).expect_code(0);
     let plan = project.fleet(&["three", "deploy", "--dry-run"]).expect_code(0).stdout;
     assert!(plan.contains("local   curl -fsS -X POST http://192.0.2.1/drain/web1"), "{plan}");
-    assert!(plan.contains("close/drain") || plan.contains("maintenance-on/drain") || plan.contains("/drain/drain"), "{plan}");
+    assert!(
+        plan.contains("close/drain") || plan.contains("maintenance-on/drain") || plan.contains("/drain/drain"),
+        "{plan}"
+    );
     // What a host of the database alone has nothing to do with.
     let db1 = project.fleet(&["two:db", "deploy", "--dry-run"]).expect_code(0).stdout;
     assert!(db1.contains("migrate-database") && !db1.contains("site.sh restarts"), "{db1}");
@@ -150,7 +153,8 @@ fn the_page_about_git_site_says_what_there_is() {
     let shipped: toml::Table = include_str!("../../recipes/git-site.toml").parse().unwrap();
     let declared = shipped["vars"].as_table().unwrap().keys().map(String::as_str);
     // What steps register is nobody's to set.
-    let declared: std::collections::BTreeSet<&str> = declared.filter(|name| !["closing", "work"].contains(name)).collect();
+    let declared: std::collections::BTreeSet<&str> =
+        declared.filter(|name| !["closing", "work"].contains(name)).collect();
     assert_eq!(named, declared);
 }
 

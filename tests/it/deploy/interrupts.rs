@@ -171,7 +171,8 @@ fn an_interrupt_while_connecting_ends_at_once() {
 #[test]
 fn an_interrupt_is_heard_while_a_host_prints_faster_than_it_is_shown() {
     let site = site();
-    let mut running = site.spawn(&["mysite", "run", "--", "exec yes flood"]);
+    // Long lines: what is under way when it ends is shown before that is seen.
+    let mut running = site.spawn(&["mysite", "run", "--", &format!("exec yes {}", "flood ".repeat(100))]);
     running.wait_for_text("flood");
     interrupt(&mut running, Signal::INT, 1);
     interrupt(&mut running, Signal::INT, 2);

@@ -271,7 +271,10 @@ fn a_dry_run_asks_nothing_and_shows_where_it_stands() {
     let vault = Vault::new();
     let site = vault.start("");
     let shown = site.fleet(&["mysite", "deploy", "--dry-run"]).expect_code(0).stdout;
-    assert!(shown.contains("PGPASSWORD='[secret]'\n") && shown.contains("[URL='postgres://shop:[secret]@db']"), "{shown}");
+    assert!(
+        shown.contains("PGPASSWORD='[secret]'\n") && shown.contains("[URL='postgres://shop:[secret]@db']"),
+        "{shown}"
+    );
     let plan = site.fleet(&["mysite", "deploy", "--dry-run", "--json"]).expect_code(0).stdout;
     assert!(plan.contains("\"secrets\":[\"db-password\"]"), "{plan}");
     let tasks = site.fleet(&["tasks", "mysite"]).expect_code(0).stdout;

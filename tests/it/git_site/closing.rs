@@ -8,7 +8,8 @@ use crate::support::postgres::Postgres;
 use crate::support::tools::tool;
 use crate::support::user::TestUser;
 
-const DATABASE: &str = "migrate = \"cat page >>../data\"\nbackup = \"cp ../data $BACKUP/\"\nrestore = \"cp $BACKUP/data ../data\"\n";
+const DATABASE: &str =
+    "migrate = \"cat page >>../data\"\nbackup = \"cp ../data $BACKUP/\"\nrestore = \"cp $BACKUP/data ../data\"\n";
 const WEBS: [(&str, &str); 2] = [("web1", r#""web", "db""#), ("web2", r#""web""#)];
 
 /// A bed whose hosts say in one file when they are closed, restarted and opened.
@@ -131,7 +132,8 @@ fn a_database_that_no_host_migrates_is_a_warning() {
 /// It ended held, closed, with cron off, and neither `resume` nor `undo` led out: the undo restarted what had not been restarted.
 #[test]
 fn a_restart_that_cannot_work_is_not_in_the_way_of_the_rollback() {
-    let bed = Bed::start("migrate = \"true\"\nbackup = \"echo x >$BACKUP/x\"\nrestore = \"true\"\nrestart = \"exit 7\"");
+    let bed =
+        Bed::start("migrate = \"true\"\nbackup = \"echo x >$BACKUP/x\"\nrestore = \"true\"\nrestart = \"exit 7\"");
     bed.write_var("closed = \"exit 3\"");
     let text = bed.ends(10, &["deploy"]);
     assert!(text.contains("rolled back") && !text.contains("held"), "{text}");
@@ -214,7 +216,8 @@ fn sudo_that_wants_a_password_is_found_before_anything_closes_as_root() {
     let _removed = Removed(rules.clone());
     let name = &user.name;
     let site = bed.read("hosts/mysite.toml");
-    let shown = include_str!("../../../docs/git-site.md").split("```sudoers\n").nth(1).unwrap().split("```").next().unwrap();
+    let shown =
+        include_str!("../../../docs/git-site.md").split("```sudoers\n").nth(1).unwrap().split("```").next().unwrap();
     let shown = shown.replacen("deploy", name, 1).replace("/usr/bin/systemctl", "/usr/bin/true");
     for (sudoers, command, passes) in [
         (shown, "sudo true restart mysite", true),

@@ -46,7 +46,10 @@ fn a_crontab_that_cron_would_not_take_back_is_not_taken_from_it() {
     let bed = Bed::start("");
     files::write(&bed.crontab(), "5 4 * * * true", 0o600);
     let said = bed.ends(10, &["deploy"]);
-    assert!(said.contains("missing newline before EOF") && said.contains("cron does not accept the crontab that it has"), "{said}");
+    assert!(
+        said.contains("missing newline before EOF") && said.contains("cron does not accept the crontab that it has"),
+        "{said}"
+    );
     assert!(!said.contains("closed for visitors") && !said.contains("held"), "{said}");
     assert_eq!((bed.head(), files::read(&bed.crontab())), (bed.one.clone(), "5 4 * * * true".to_owned()));
     assert!(!bed.home("maintenance.flag").exists());

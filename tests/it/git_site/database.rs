@@ -25,7 +25,10 @@ fn a_failed_migration_leaves_nothing_of_itself_in_the_database() {
     postgres.sql("mysite", "create table note (text text); create view notes as select * from note");
     postgres.sql("mysite", "insert into note values ('kept'); alter database mysite set work_mem = '9MB'");
     for lines in [shown(README), shown(&starter.read("hosts/mysite.toml"))] {
-        assert_eq!(lines.trim().split_once(" #").map_or(lines.trim(), |(line, _)| line.trim()), "database = \"postgresql\"");
+        assert_eq!(
+            lines.trim().split_once(" #").map_or(lines.trim(), |(line, _)| line.trim()),
+            "database = \"postgresql\""
+        );
         let migrate =
             |sql: &str, end: &str| format!("migrate = \"psql -v ON_ERROR_STOP=1 -qd mysite -c '{sql}'{end}\"");
         let bed = Bed::start(&lines);
@@ -42,7 +45,13 @@ fn a_failed_migration_leaves_nothing_of_itself_in_the_database() {
         bed.ends(0, &["rollback"]);
         assert_eq!(postgres.sql("mysite", "select * from notes; show work_mem"), "kept\n9MB");
 
-        assert!(postgres.sql("mysite", "select count(*) from pg_database where datname like 'mysite-old-%'").parse::<u32>().unwrap() > 0);
+        assert!(
+            postgres
+                .sql("mysite", "select count(*) from pg_database where datname like 'mysite-old-%'")
+                .parse::<u32>()
+                .unwrap()
+                > 0
+        );
 
         // What the docs had shown once is seen to be no restore.
         bed.write_site(|site| {

@@ -73,7 +73,8 @@ impl Host {
         let host = Self { folder, shell, vars };
         fs::create_dir(host.path("bin")).unwrap();
         // The files of the recipe, run by this shell instead of the host's /bin/sh.
-        let program = if shell[0].starts_with('/') { shell.join(" ") } else { format!("/usr/bin/env -S {}", shell.join(" ")) };
+        let program =
+            if shell[0].starts_with('/') { shell.join(" ") } else { format!("/usr/bin/env -S {}", shell.join(" ")) };
         let files = concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/git-site");
         fs::create_dir_all(host.path("files/git-site")).unwrap();
         for file in fs::read_dir(files).unwrap().map(|file| file.unwrap().path()) {

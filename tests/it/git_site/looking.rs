@@ -29,7 +29,10 @@ fn it_is_said_from_which_release_to_which_everywhere() {
     run(git(&odd).args(["checkout", "-q", "--detach", &bed.one]));
     bed.push("three", &[("page", "three\n")]);
     let diff = bed.run(&["diff"]).expect_code(0).all();
-    assert!(diff.contains(&format!("differs from the other hosts, which are at {two} two: here is {one} one")), "{diff}");
+    assert!(
+        diff.contains(&format!("differs from the other hosts, which are at {two} two: here is {one} one")),
+        "{diff}"
+    );
     assert!(diff.contains("Test, 2026-01-02: three"), "{diff}");
     let status = bed.run(&["status"]).expect_code(0).all();
     assert!(status.contains("not deployed to its end"), "{status}");

@@ -42,7 +42,10 @@ fn a_commit_made_on_the_host_is_never_dropped() {
         bed.host(prepare);
         for task in ["deploy", "pull"] {
             let said = bed.ends(10, &[task]);
-            assert!(said.contains("commits were made on the host itself") && said.contains("hotfix at night"), "{said}");
+            assert!(
+                said.contains("commits were made on the host itself") && said.contains("hotfix at night"),
+                "{said}"
+            );
             assert!(!said.contains("maintenance-on") && said.contains("hint: git push origin"), "{said}");
             bed.is_open();
         }
@@ -241,7 +244,10 @@ fn a_submodule_that_becomes_a_folder_is_refused_before_the_site_closes() {
     bed.upstream(&["rm", "-qf", "lib"]);
     let four = bed.push("four", &[("lib/code", "a file\n")]);
     let said = bed.ends(10, &["deploy"]);
-    assert!(said.contains("the submodule lib becomes a folder") && said.contains("hint: git submodule deinit"), "{said}");
+    assert!(
+        said.contains("the submodule lib becomes a folder") && said.contains("hint: git submodule deinit"),
+        "{said}"
+    );
     assert!(!said.contains("maintenance-on"), "{said}");
     assert_eq!(bed.head(), three);
     bed.host(&["submodule", "--quiet", "deinit", "-f", "lib"]);

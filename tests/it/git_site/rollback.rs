@@ -141,8 +141,15 @@ fn a_rollback_leaves_the_data_where_the_schema_did_not_move() {
     let said = bed.ends(0, &["rollback"]);
     assert!(said.contains("the data goes back to that of before run "), "{said}");
     assert!(said.contains("what was entered since is kept only in the backup that this run makes"), "{said}");
-    assert_eq!((files::read(&data), files::read(&schema)), ("order 1\norder 2\norder 3\n".to_owned(), "one\n".to_owned()));
-    let run = said.split("backup ").filter_map(|rest| rest.split(',').next()).find(|path| path.contains("/backups/")).unwrap();
+    assert_eq!(
+        (files::read(&data), files::read(&schema)),
+        ("order 1\norder 2\norder 3\n".to_owned(), "one\n".to_owned())
+    );
+    let run = said
+        .split("backup ")
+        .filter_map(|rest| rest.split(',').next())
+        .find(|path| path.contains("/backups/"))
+        .unwrap();
     assert_eq!(files::read(&std::path::Path::new(run).join("data")), "order 1\norder 2\norder 3\norder 4\n");
 
     // Its backup is gone: refused before anything closes.

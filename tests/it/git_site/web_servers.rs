@@ -39,7 +39,10 @@ fn the_lines_of_the_docs_turn_every_visitor_away() {
         bed.ends(0, &["maintenance-on"]);
         for (method, path) in [("GET", ""), ("POST", ""), ("PUT", "any/page"), ("GET", "index.html?x=1")] {
             let answer = server.ask(method, path);
-            assert!(answer.contains(" 503 ") && answer.contains("Retry-After: 600"), "{kind} {method} {path}: {answer}");
+            assert!(
+                answer.contains(" 503 ") && answer.contains("Retry-After: 600"),
+                "{kind} {method} {path}: {answer}"
+            );
             assert!(answer.contains("Closed for maintenance"), "{answer}");
         }
         bed.ends(0, &["maintenance-off"]);

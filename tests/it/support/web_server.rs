@@ -25,7 +25,8 @@ impl WebServer {
     pub fn nginx(lines: &str) -> Self {
         let mut server = Self::new();
         let application = free_port();
-        let serve = ["-m", "http.server", "--bind", "127.0.0.1", "--directory", server.path("pages").to_str().unwrap()].map(str::to_owned);
+        let serve = ["-m", "http.server", "--bind", "127.0.0.1", "--directory", server.path("pages").to_str().unwrap()]
+            .map(str::to_owned);
         server.start(Command::new(tool("python3")).args(serve).arg(application.to_string()));
         wait_for("the application", || std::net::TcpStream::connect(("127.0.0.1", application)).ok());
         let (folder, port) = (server.folder.path().display(), server.port);
@@ -39,7 +40,13 @@ impl WebServer {
              http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{port};\n{lines}\n}} }}\n"
         );
         files::write(&server.path("nginx.conf"), config, 0o644);
-        server.start(Command::new(tool("nginx")).arg("-e").arg(server.path("error.log")).arg("-c").arg(server.path("nginx.conf")));
+        server.start(
+            Command::new(tool("nginx"))
+                .arg("-e")
+                .arg(server.path("error.log"))
+                .arg("-c")
+                .arg(server.path("nginx.conf")),
+        );
         server.listens()
     }
 

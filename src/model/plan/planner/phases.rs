@@ -138,7 +138,15 @@ fn add_task<'a>(of: Of<'a>, task: &'a Task, phases: &mut Vec<FlatPhase<'a>>) -> 
         TaskBody::Plain(body) => {
             let (name, mut steps) = (PhaseName::parse(task.name.as_str())?, Vec::new());
             add_steps(of, (task, body), &Within::default(), &mut steps)?;
-            phases.push(FlatPhase { name, once: false, rolling: &Rolling::No, on: None, when: &[], steps, place: &task.place });
+            phases.push(FlatPhase {
+                name,
+                once: false,
+                rolling: &Rolling::No,
+                on: None,
+                when: &[],
+                steps,
+                place: &task.place,
+            });
         }
         TaskBody::Phases(inner) => {
             for phase in inner {
