@@ -172,7 +172,7 @@ impl Fleet {
             _ => (&[site.trim_start_matches("shop-")], site.trim_start_matches("shop-")),
         };
         for service in web {
-            let shown: String = orders.iter().map(|order| format!("{order}\n")).collect();
+            let shown = orders.iter().map(|order| format!("{order}\n")).collect::<Vec<_>>().concat();
             assert_eq!(self.page(service), format!("200\nshop {release}\n{shown}"), "{service}");
         }
         let columns = "SELECT string_agg(column_name, ' ' ORDER BY ordinal_position) FROM information_schema.columns WHERE table_name = 'orders'";
