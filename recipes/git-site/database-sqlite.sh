@@ -17,7 +17,7 @@ case $verb in
 check | size | backup | schema) [ -f "$DATABASE_NAME" ] || die "there is no database file $DATABASE_NAME" "ls -l '${DATABASE_NAME%/*}'" ;;
 esac
 
-# Runs statements from standard input in the file $1, without ~/.sqliterc. The program goes on after an error unless it is told not to.
+# Runs statements from standard input in the file $1, without ~/.sqliterc. Without .bail the program continues after an error.
 sql() {
   { printf '%s\n' '.bail on' ".timeout $((DATABASE_TIMEOUT * 1000))" && cat; } >"$work/sql"
   sqlite3 -batch -init /dev/null "$1" <"$work/sql"

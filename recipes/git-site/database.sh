@@ -55,7 +55,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 # Intermediate files: a pipe would hide that its first command failed.
-work=$(mktemp -d "${TMPDIR:-/tmp}/fleet-database.XXXXXX")
+work=$(mktemp -d)
 
 is_id() {
   case $1 in

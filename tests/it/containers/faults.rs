@@ -45,8 +45,8 @@ fn reset(fleet: &Fleet) {
     }
 }
 
-/// The host is there again: it goes on behind the gate, and the run finds it.
-fn goes_on(fleet: &Fleet, running: Running) {
+/// The host is there again: the step continues behind the gate, and the run finds it.
+fn continues(fleet: &Fleet, running: Running) {
     running.wait().expect_code(0);
     fleet.runs("shop", "v2", &AFTER);
     reset(fleet);
@@ -61,7 +61,7 @@ fn a_host_that_hangs_in_any_phase_and_wakes_up_ends_the_deployment() {
         running.wait_for_text("connection lost");
         fleet.engine(&["unpause"], service);
         gates::open(&fleet, service, "deploy", gate);
-        goes_on(&fleet, running);
+        continues(&fleet, running);
     }
 }
 
@@ -75,7 +75,7 @@ fn a_host_without_a_network_in_any_phase_ends_the_deployment_when_it_has_one() {
         running.wait_for_text("connection lost");
         gates::open(&fleet, service, "deploy", gate);
         fleet.connect(service);
-        goes_on(&fleet, running);
+        continues(&fleet, running);
     }
 }
 

@@ -59,7 +59,7 @@ pub fn build(fleet: &Fleet, services: &[&str], logins: &[&str]) {
     }
 }
 
-/// Whoever comes to this gate from now on is held there.
+/// From now on this gate holds who arrives.
 pub fn hold(fleet: &Fleet, service: &str, login: &str, gate: &str) {
     fleet.sh(service, login, &format!("rm -f ~/at-*; touch ~/hold-{gate}"));
 }

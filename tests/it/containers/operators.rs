@@ -36,7 +36,7 @@ fn two_operators_share_a_site_and_neither_can_spoil_what_the_other_does() {
     running.wait().expect_code(0);
     fleet.runs(SITE, "v2", &["1 tea somebody"]);
 
-    // One goes on from what the other has left, and takes back what the other has deployed.
+    // One continues with what the other has left, and rolls back what the other has deployed.
     ben.fleet(&[SITE, "deploy", "-e", "revision=v3"]).expect_code(0);
     fleet.runs(SITE, "v3", &["1 tea somebody"]);
     anna.fleet(&[SITE, "rollback", "--yes"]).expect_code(0);

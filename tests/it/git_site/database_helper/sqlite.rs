@@ -8,7 +8,7 @@ use crate::support::files;
 use crate::support::process::wait_for;
 use crate::support::tools::tool;
 
-/// A process that keeps the database open, and does what it is told.
+/// A process that keeps the database open, and runs statements.
 struct Application(Child);
 
 impl Application {
