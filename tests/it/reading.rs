@@ -219,7 +219,7 @@ fn check_notes_a_home_folder_that_no_shell_expands() {
         "recipe = \"git-site\"\n[vars]\nhome = \"/srv\"\nmaintenance = \"~/flag\"\nbackup = \"cp ~/x $HOME/y\"\n";
     project.write(
         "hosts/shop.toml",
-        format!("{site}[[host]]\nname = \"a\"\nroles = [\"db\"]\nvars = {{ home = \"~/shop\" }}\n"),
+        format!("{site}[[host]]\nname = \"a\"\nroles = [\"web\", \"db\"]\nvars = {{ home = \"~/shop\" }}\n"),
     );
     insta::assert_snapshot!(project.fleet(&["check"]).expect_code(0).stderr, @r#"
     note: hosts/shop.toml:4: `~` in `maintenance` is not expanded, because fleet quotes the value; write an absolute path

@@ -99,7 +99,8 @@ fn of_value(name: &VarName, value: &str, is_shell_text: bool) -> Option<String> 
     if is_shell_text {
         return blank_in_command(value).map(|(_, note)| format!("`{name}` {note}"));
     }
-    let home = literal_home(value)?;
+    // A path has no blank before its home folder: that is a command, which a file of the recipe runs.
+    let home = literal_home(value).filter(|home| value.starts_with(home.word) || !value.contains(' '))?;
     // What other paths start from, only the recipe knows.
     let instead = if name.as_str() == "home" { home.instead() } else { "write an absolute path".to_owned() };
     Some(not_expanded(home.word, name.as_str(), &instead))

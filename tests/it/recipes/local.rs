@@ -44,7 +44,7 @@ run = "echo {{seen}}"
         }
     }
     let plan = site.fleet(&["-n", "mysite", "deploy"]).expect_code(0).stdout;
-    assert!(plan.contains("    local   [FROM=recipe HOST=web1] pwd\n"), "{plan}");
+    assert!(plan.contains("  FROM=recipe\n") && plan.contains("    local   [HOST=web1] pwd\n"), "{plan}");
     assert!(site.fleet(&["tasks", "mysite"]).stdout.contains("  step here  (local)\n"));
 }
 
