@@ -195,10 +195,10 @@ fetch_submodules() {
     url=$(absolute "$(git config --blob "$1:.gitmodules" --get "${key%.path}.url")")
     if [ -e "$path/.git" ]; then
       git -C "$path" cat-file -e "$wanted^{commit}" 2>/dev/null && continue
-      git -C "$path" fetch --quiet --no-tags "$url" '+refs/heads/*:refs/fleet/heads/*' '+refs/tags/*:refs/fleet/tags/*' >&2 &&
+      git -C "$path" fetch --quiet --no-tags -- "$url" '+refs/heads/*:refs/fleet/heads/*' '+refs/tags/*:refs/fleet/tags/*' >&2 &&
         git -C "$path" cat-file -e "$wanted^{commit}" 2>/dev/null && continue
     else
-      git ls-remote --quiet "$url" HEAD >/dev/null && continue
+      git ls-remote --quiet -- "$url" HEAD >/dev/null && continue
     fi
     fail "the release has commit $wanted in submodule $path, which cannot be had from $url"
   done
@@ -379,7 +379,7 @@ migrates() {
 ready() {
   (keep_in "$state")
   [ -w "$state" ] || fail "$state cannot be written"
-  git ls-remote --quiet "$remote" >/dev/null || fail "the remote $remote cannot be read, see above"
+  git ls-remote --quiet -- "$remote" HEAD >/dev/null || fail "the remote $remote cannot be read, see above"
   changed=$(changes)
   [ -z "$changed" ] || finding warning changed "files were changed on the host itself: $(echo $changed)"
 }

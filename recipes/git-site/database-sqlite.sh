@@ -28,7 +28,7 @@ argument() {
   printf '"%s"' "$(printf '%s\n' "$1" | sed 's/[\\"]/\\&/g')"
 }
 
-# A second name of what is there now is what a call has left that was killed between the renames of below: that is taken back.
+# A second name of what is there now is what a call has left that was killed between the renames of below: that is undone.
 taken() {
   kept=$DATABASE_NAME-old-$1
   [ -e "$kept" ] || return 1

@@ -37,7 +37,10 @@ macro_rules! of_git_site {
 const BUILT_IN: [BuiltIn<'_>; 1] = [BuiltIn {
     name: "git-site",
     text: include_str!("../../recipes/git-site.toml"),
-    files: of_git_site!("backup.sh" "checkout.sh" "common.sh" "cron.sh" "database-mariadb.sh" "database-postgresql.sh" "database-sqlite.sh" "database.sh" "deployments.sh" "site.sh"),
+    files: of_git_site!(
+        "backup.sh" "checkout.sh" "common.sh" "cron.sh" "deployments.sh" "site.sh"
+        "database.sh" "database-mariadb.sh" "database-postgresql.sh" "database-sqlite.sh"
+    ),
 }];
 
 /// Targeted sites with their targeted hosts.
