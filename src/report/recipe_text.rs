@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::columns::{Cell, columns};
 use super::paint::Tone;
+use super::words::counted;
 use crate::model::config::diagnostic::Place;
 use crate::model::inventory::share::Share;
 use crate::model::inventory::stage::Stage;
@@ -12,6 +13,9 @@ use crate::model::recipe::recipe::{
 };
 use crate::model::text::name::RecipeName;
 use crate::model::text::printable::one_line;
+
+/// Environment variables that are shown, and not only counted.
+const MAX_ENV: usize = 6;
 
 /// `fleet tasks SITE`: tasks, phases and steps of a recipe, and its variables.
 pub fn tasks(recipe: &Recipe, origin: bool, color: bool) -> String {
@@ -144,7 +148,12 @@ impl Text {
         let mut how = Vec::new();
         how.extend(as_user.as_ref().map(|user| format!("as {}", user.value)));
         how.extend(cwd.as_ref().map(|cwd| format!("in {}", cwd.value)));
-        how.extend(env.iter().map(|(name, value)| format!("{name}={}", value.value)));
+        // A dry run shows them all, with their values.
+        if env.len() > MAX_ENV {
+            how.push(format!("with {} in the environment", counted(env.len(), "variable")));
+        } else {
+            how.extend(env.iter().map(|(name, value)| format!("{name}={}", value.value)));
+        }
         if !how.is_empty() {
             let _ = writeln!(self.out, "  {}", one_line(&how.join(" ")));
         }
