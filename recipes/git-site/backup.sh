@@ -54,7 +54,7 @@ make() {
   made=$folder/$FLEET_RUN
   [ ! -e "$made" ] || fail "$made is there already"
   rm -rf -- "$made.partial"
-  mkdir -- "$made.partial"
+  keep_in "$made.partial"
   dump "$made.partial"
   printf 'site %s\nhost %s\nrun %s\nrevision %s\n' "$FLEET_SITE" "$1" "$FLEET_RUN" "$(git rev-parse HEAD)" >"$made.partial/about"
   ! has_schema || schema "$made.partial/about.schema"
@@ -96,7 +96,7 @@ undo_migration() {
   fi
   keep_in "$folder"
   folder=$(cd -- "$folder" && pwd)
-  mkdir -p -- "$folder/$FLEET_RUN.undone"
+  keep_in "$folder/$FLEET_RUN.undone"
   if dump "$folder/$FLEET_RUN.undone"; then
     echo "the database as the failed run left it is kept in $folder/$FLEET_RUN.undone"
   else

@@ -31,13 +31,16 @@ place() {
 # notes and backups are for that group, who may write to the checkout anyway. Elsewhere the group of a new file is the login's,
 # which may be everybody's (`users`): there they are for the login alone.
 keep_in() {
-  above=$1
-  while [ ! -d "$above" ]; do above=$(dirname -- "$above"); done
-  case $(ls -ldL -- "$above") in
-  d????w[sS]*) umask 007 ;;
-  *) umask 077 ;;
+  if [ ! -d "$1" ]; then
+    keep_in "$(dirname -- "$1")"
+    mkdir -p -- "$1"
+    # Not every file system hands the setgid bit on by itself.
+    [ -z "$shared" ] || chmod g+s -- "$1"
+  fi
+  case $(ls -ldL -- "$1") in
+  d????w[sS]*) shared=yes; umask 007 ;;
+  *) shared=; umask 077 ;;
   esac
-  mkdir -p -- "$1"
 }
 
 # The notes of deployments: `FORMER DEPLOYED NUMBER`, in a file with the name of the run. Numbered here: the names of runs come from the clocks
