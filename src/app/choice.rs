@@ -1,6 +1,5 @@
 //! Which run is meant, and what can be done with it.
 
-use crate::model::plan::plan::AD_HOC;
 use crate::model::run::event::Direction;
 use crate::model::run::outcome::HostOutcome;
 use crate::model::text::name::RunId;
@@ -12,7 +11,7 @@ use crate::record::store::Store;
 const LOOKED_AT: usize = 50;
 
 /// The run of that name. `last` is the newest that has anything to do with what is asked, or else the newest of all: a deployment that
-/// was kept away by the lock of another run is not what a person means. Without a direction, it is to be watched.
+/// was kept away by the lock of another run is not what a person means, nor the `status` after it. Without a direction, it is to be watched.
 pub fn choose(store: &dyn Store, typed: &str, direction: Option<Direction>) -> Result<RunId, HistoryError> {
     let newest = store.find(typed)?;
     if typed != "last" {
@@ -22,9 +21,9 @@ pub fn choose(store: &dyn Store, typed: &str, direction: Option<Direction>) -> R
     Ok(found.unwrap_or(newest))
 }
 
-/// A run whose record does not read, or that was a single command, fits only those who watch its controller.
+/// A run whose record does not read, or that changes nothing by a plan (a single command, a look), fits only those who watch its controller.
 fn fits(store: &dyn Store, run: &RunId, direction: Option<Direction>) -> bool {
-    let known = || store.known(run).ok().filter(|known| known.plan.task != AD_HOC);
+    let known = || store.known(run).ok().filter(|known| known.plan.locks());
     match (direction, store.controller(run).is_some()) {
         (None, lives) => lives,
         (Some(Direction::Cancel), true) => true,
@@ -43,6 +42,6 @@ pub(super) fn is_open(Known { past, summary, .. }: &Known) -> bool {
 }
 
 /// Is there anything to undo? One that was cut off may have locked hosts, though it ran nothing on them.
-pub(super) fn has_begun(Known { past, summary, .. }: &Known) -> bool {
-    !past.is_empty() || summary.finished.is_none() || summary.hosts().any(|host| host.locked)
+pub(super) fn has_begun(Known { plan, past, summary, .. }: &Known) -> bool {
+    plan.locks() && (!past.is_empty() || summary.finished.is_none() || summary.hosts().any(|host| host.locked))
 }

@@ -18,7 +18,7 @@ pub enum ResumeError {
     AdHoc(RunId),
     #[error("run {run} {}: there is nothing to resume", if *.succeeded { "has succeeded" } else { "has ended, and nothing of it is open" })]
     Over { run: RunId, site: String, task: String, succeeded: bool },
-    #[error("run {0} has done nothing: there is nothing to undo")]
+    #[error("run {0} has changed nothing: there is nothing to undo")]
     NothingToUndo(RunId),
     #[error("run {0} has ended: there is nothing to cancel")]
     NothingToCancel(RunId),

@@ -311,3 +311,18 @@ fn a_step_that_is_only_an_undo_runs_in_its_turn_and_is_told_nowhere_before() {
     assert_eq!(last, "host-finished web3 rolled-back");
     site.check_free();
 }
+
+/// A person looks at the site before deciding.
+#[test]
+fn what_only_looked_is_not_the_run_that_undo_means() {
+    let looking = "[[task.status.step]]\nname = \"look\"\nread-only = true\nrun = \"echo fine\"\n";
+    let site = Site::start("", &["web1"], &format!("{RECIPE}{looking}"));
+    site.fleet(&["mysite", "status"]).expect_code(0);
+    let refused = site.fleet(&["undo"]).expect_code(6).stderr;
+    assert!(refused.contains("has changed nothing: there is nothing to undo"), "{refused}");
+
+    deploy(&site, 0);
+    site.fleet(&["mysite", "status"]).expect_code(0);
+    site.fleet(&["undo"]).expect_code(0);
+    assert_eq!(site.journal().last().map(String::as_str), Some("web1 reopen"));
+}
