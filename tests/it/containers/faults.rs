@@ -19,18 +19,19 @@ fn production() -> Fleet {
     fleet
 }
 
-/// A deployment of v2, when its step has come to the gate. Visitors of hosts that are not open again are turned away.
-fn until(fleet: &Fleet, gate: &str, service: &str) -> Running {
-    gates::hold(fleet, service, "deploy", gate);
-    let running = fleet.spawn(&["shop", "deploy", "--yes", "-e", "revision=v2"]);
+fn deploy(fleet: &Fleet) -> Running {
+    fleet.spawn(&["shop", "deploy", "--yes", "-e", "revision=v2"])
+}
+
+/// Waits until a step of the deployment of v2 has come to the gate. Visitors of hosts that are not open again are turned away.
+fn wait_at(fleet: &Fleet, gate: &str, service: &str) {
     gates::wait_at(fleet, service, "deploy", gate);
     match gate {
-        "cron-off" => assert_eq!(fleet.page("web2").lines().nth(1), Some("shop v1")),
+        "cron-off" => assert_eq!(fleet.page("web1").lines().nth(1), Some("shop v1")),
         "open" => assert_eq!(fleet.page("web1").lines().nth(1), Some("shop v2")),
         "cron-on" => assert_eq!(fleet.page("web2").lines().nth(1), Some("shop v2")),
         _ => fleet.is_closed("web2"),
     }
-    running
 }
 
 /// Makes the site as it was, without fleet, which would take as long as the deployment.
@@ -45,38 +46,42 @@ fn reset(fleet: &Fleet) {
     }
 }
 
-/// The host is there again: the step continues behind the gate, and the run finds it.
-fn continues(fleet: &Fleet, running: Running) {
+/// One deployment in which a host is lost in each of its phases, and is there again: it ends as if nothing had been.
+fn survives(lose: impl Fn(&Fleet, &str), bring_back: impl Fn(&Fleet, &str, &str)) {
+    let fleet = production();
+    for (gate, service) in PHASES {
+        gates::hold(&fleet, service, "deploy", gate);
+    }
+    let mut running = deploy(&fleet);
+    for (gate, service) in PHASES {
+        wait_at(&fleet, gate, service);
+        let lost = running.count_of("connection lost");
+        lose(&fleet, service);
+        running.wait_for_more("connection lost", lost);
+        bring_back(&fleet, service, gate);
+    }
     running.wait().expect_code(0);
     fleet.runs("shop", "v2", &AFTER);
-    reset(fleet);
 }
 
 #[test]
-fn a_host_that_hangs_in_any_phase_and_wakes_up_ends_the_deployment() {
-    let fleet = production();
-    for (gate, service) in PHASES {
-        let mut running = until(&fleet, gate, service);
-        fleet.engine(&["pause"], service);
-        running.wait_for_text("connection lost");
-        fleet.engine(&["unpause"], service);
-        gates::open(&fleet, service, "deploy", gate);
-        continues(&fleet, running);
-    }
+fn a_host_that_hangs_in_every_phase_and_wakes_up_ends_the_deployment() {
+    survives(
+        |fleet, service| fleet.engine(&["pause"], service),
+        |fleet, service, gate| {
+            fleet.engine(&["unpause"], service);
+            gates::open(fleet, service, "deploy", gate);
+        },
+    );
 }
 
-/// The step ends while nobody can reach its host.
+/// The steps end while nobody can reach their host.
 #[test]
-fn a_host_without_a_network_in_any_phase_ends_the_deployment_when_it_has_one() {
-    let fleet = production();
-    for (gate, service) in PHASES {
-        let mut running = until(&fleet, gate, service);
-        fleet.disconnect(service);
-        running.wait_for_text("connection lost");
-        gates::open(&fleet, service, "deploy", gate);
+fn a_host_without_a_network_in_every_phase_ends_the_deployment_when_it_has_one() {
+    survives(Fleet::disconnect, |fleet, service, gate| {
+        gates::open(fleet, service, "deploy", gate);
         fleet.connect(service);
-        continues(&fleet, running);
-    }
+    });
 }
 
 /// How fleet proposes to run the step again whose outcome nobody knows; one that only looks is run again by itself.
@@ -89,7 +94,9 @@ fn run_again(output: &Output) -> Vec<String> {
 
 /// Breaks a host that is at the gate, starts it again, and tells how the run ended by itself.
 fn broken(fleet: &Fleet, gate: &str, service: &str, verb: &[&str]) -> Output {
-    let mut running = until(fleet, gate, service);
+    gates::hold(fleet, service, "deploy", gate);
+    let mut running = deploy(fleet);
+    wait_at(fleet, gate, service);
     fleet.engine(verb, service);
     running.wait_for_text("connection lost");
     fleet.engine(&["start"], service);

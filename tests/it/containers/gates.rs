@@ -15,13 +15,14 @@ case " $* " in *' -Fc '*) [ ! -x ~/gate ] || ~/gate backup ;; esac
 exec /usr/bin/pg_dump "$@"
 "#;
 
-/// The crontab's gates; which of them is seen by what is written.
-const CRONTAB: &str = "#!/bin/sh
+/// The crontab's gates: which of them is seen by what is there and what is written. What cron has it is given again, as a trial.
+const CRONTAB: &str = r#"#!/bin/sh
 [ $1 = - ] || exec sudo -n crontab -u shop $1
 cat >~/crontab
-if grep -q '^# Switched off by fleet' ~/crontab; then ~/gate cron-off; else ~/gate cron-on; fi
+off='^# Switched off by fleet'
+if grep -q "$off" ~/crontab; then ~/gate cron-off; elif sudo -n crontab -u shop -l | grep -q "$off"; then ~/gate cron-on; fi
 exec sudo -n crontab -u shop - <~/crontab
-";
+"#;
 
 /// The gates, in the order of a deployment, and the host of `shop` at whose gate something happens.
 pub const PHASES: [(&str, &str); 9] = [
@@ -30,8 +31,8 @@ pub const PHASES: [(&str, &str); 9] = [
     ("backup", "db"),
     ("migrate", "db"),
     ("pull", "web1"),
-    ("restart", "web2"),
     ("health", "web1"),
+    ("restart", "web2"),
     ("open", "web2"),
     ("cron-on", "db"),
 ];

@@ -146,14 +146,29 @@ impl Running {
         process::signal(self.child.id(), signal);
     }
 
+    /// How often it has printed this, on either stream.
+    pub fn count_of(&self, text: &str) -> usize {
+        self.said().matches(text).count()
+    }
+
+    fn said(&self) -> String {
+        format!("{}{}", self.stdout.text(), self.stderr.text())
+    }
+
     /// Waits until it has printed this, on either stream.
     #[track_caller]
     pub fn wait_for_text(&mut self, text: &str) {
+        self.wait_for_more(text, 0);
+    }
+
+    /// Waits until it has printed this more than so many times.
+    #[track_caller]
+    pub fn wait_for_more(&mut self, text: &str, count: usize) {
         wait_for(&format!("{text:?} from fleet {}", self.args), || {
-            let said = format!("{}{}", self.stdout.text(), self.stderr.text());
-            if said.contains(text) {
+            if self.count_of(text) > count {
                 return Some(());
             }
+            let said = self.said();
             let ended: Option<ExitStatus> = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "fleet {} ended ({ended:?}) without {text:?}:\n{said}", self.args);
             None
