@@ -260,6 +260,7 @@ pull() {
       differences A HEAD "$commit" | while IFS=$tab read -r what path; do
         [ -e "$path" ] || [ -L "$path" ] || printf '%s\n' "$path"
       done >"$note.new"
+      start_of_host >"$note.start"
       echo "$(git rev-parse HEAD) $(git symbolic-ref --quiet HEAD || echo -) $commit" >"$note"
     )
     # The former commit stays, whatever becomes of its branch.

@@ -14,6 +14,16 @@ is_set() { case $1 in '' | :) return 1 ;; esac; }
 # Runs one, in a shell of its own in which each failure ends it. By its environment: an argv can be seen by every user of the host.
 own() { COMMAND=$1 /bin/sh -ec 'eval "$COMMAND"'; }
 
+# Another text after each start of the host, or of the container that it is.
+start_of_host() {
+  if [ -r /proc/1/stat ]; then
+    cat /proc/sys/kernel/random/boot_id
+    sed 's/.*) //' /proc/1/stat | cut -d ' ' -f 20
+  else
+    sysctl -n kern.boottime
+  fi
+}
+
 # A worktree, or a submodule, has a file in the place of the folder .git. It names the folder, which is that checkout's own.
 place() {
   case $1 in

@@ -14,9 +14,12 @@ healthy() {
 }
 
 # The code that is back in the checkout runs again. What was not restarted is not restarted for nothing: that may be just what does not work.
+# A host that was started again meanwhile has restarted it, from a checkout that was just changing.
 again() {
-  if [ ! -e "$restarted" ]; then
+  if [ ! -e "$restarted" ] && ! started_again; then
     echo 'nothing was restarted'
+    [ "$1" = all ] || ! is_set "$FLEET_HEALTH" || own "$FLEET_HEALTH" ||
+      finding warning health 'nothing was restarted, but the site is not healthy with the code that it had before'
   elif [ "$1" = all ]; then
     ! is_set "$FLEET_RESTART" || own "$FLEET_RESTART" ||
       echo 'warning: the restart failed: perhaps the new code is still running, behind the maintenance page'
@@ -24,6 +27,11 @@ again() {
     ! is_set "$FLEET_RESTART" || own "$FLEET_RESTART"
     healthy
   fi
+}
+
+# Since this run has touched the checkout.
+started_again() {
+  [ -e "$state/former/$FLEET_RUN.start" ] && [ "$(cat "$state/former/$FLEET_RUN.start")" != "$(start_of_host)" ]
 }
 
 ### What a command of the site's needs: a sudo rule, and its program. Only what is written plainly is understood.

@@ -86,6 +86,26 @@ fn a_host_that_drops_out_while_it_rolls_runs_its_former_code_again() {
     });
 }
 
+/// A reboot in the middle of a checkout: the site has started from what was there.
+#[test]
+fn a_host_that_was_started_again_meanwhile_runs_its_former_code_again() {
+    everywhere(|mut host| {
+        host.set("health", "cmp VERSION ../running");
+        for task in ["deploy-pin", "pull"] {
+            host.done(task);
+        }
+        fs::write(host.path("running"), "v2\n").unwrap();
+        host.undo("pull");
+        host.undo("former-code");
+        assert_eq!(host.read("running"), "v2\n", "nothing was restarted, and is not restarted for nothing");
+        assert!(host.read("findings").contains("warning health -- nothing was restarted, but"));
+        fs::write(host.path("home/.git/fleet/former/20261122-084512-7f3a.start"), "before\n").unwrap();
+        host.set("restart", "cat VERSION >../running");
+        host.undo("former-code");
+        assert_eq!(host.read("running"), "v1\n");
+    });
+}
+
 #[test]
 fn a_site_that_was_closed_before_stays_closed_and_a_check_that_fails_stops() {
     everywhere(|mut host| {
