@@ -307,8 +307,8 @@ fn next(summary: &Summary) -> Vec<Vec<Cell>> {
         if let Some((host, step)) = undecided(&left) {
             let resume = format!("fleet resume {run} --assume-done {host}:{step}");
             rows.push(row(resume, "when you know that the step is done"));
-            // Where others went back, it would only be undone.
-            if !summary.hosts().any(|host| host.outcome == Some(HostOutcome::RolledBack)) {
+            // Where others went back, or have begun to, it would only be undone.
+            if summary.hosts().all(|host| host.undone().next().is_none()) {
                 rows.push(row(format!("fleet resume {run} --rerun {host}:{step}"), "or run the step once more"));
             }
         } else {
