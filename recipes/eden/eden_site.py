@@ -1,0 +1,244 @@
+"""The site on this host: where things lie, who owns them, its configuration, and how a verb reports, masks and starts other programs.
+
+Not called `site`: Python has imported a module of that name before any line of ours runs.
+
+Invariants: a process of root's reads and writes files of the site, and runs its code, only with the rights of the owner of databases/
+(`as_owner`, `run`, `web2py`). No secret of 000_config.py is in an argv, in output or in a finding.
+"""
+import collections
+import json
+import os
+import pickle
+import pwd
+import re
+import subprocess
+import sys
+import tempfile
+import traceback
+
+import config as configuration
+
+HELPER = os.path.dirname(os.path.abspath(__file__))
+Result = collections.namedtuple("Result", "status output report")
+
+
+class Failure(Exception):
+    """What is wrong, where, and what it means; then, as `hint`, what to type."""
+
+    def __init__(self, text, hint=None):
+        super().__init__(text + ("\nhint: " + hint if hint else ""))
+
+
+class Site:
+    def __init__(self, environment):
+        self.environment = dict(environment)
+        self.folder = os.getcwd()
+        self.app = self.environment.get("EDEN_APP") or "eden"
+        self.run_id = self.environment.get("FLEET_RUN", "")
+        self.name = self.environment.get("FLEET_SITE", "")
+        self.files = self.environment.get("FLEET_FILES", os.path.dirname(HELPER))
+        self._config = None
+
+    def words(self, name):
+        """A variable of the recipe that is a list separated by blanks."""
+        return self.environment.get(name, "").split()
+
+    # Where things lie.
+
+    def path(self, *parts):
+        return os.path.join(self.folder, *parts)
+
+    @property
+    def web2py_folder(self):
+        return self.environment.get("EDEN_WEB2PY") or os.path.dirname(os.path.dirname(self.folder))
+
+    @property
+    def databases(self):
+        return self.path("databases")
+
+    @property
+    def config_path(self):
+        return self.path("models", "000_config.py")
+
+    @property
+    def state(self):
+        """Folder for what fleet must remember on this host. A worktree has a file in the place of .git, which names the folder."""
+        state = self.environment.get("FLEET_STATE", ".git/fleet")
+        git = self.path(".git")
+        if state.startswith(".git/") and os.path.isfile(git):
+            with open(git, encoding="utf-8") as pointer:
+                return os.path.join(self.folder, pointer.read().strip()[len("gitdir: "):], state[len(".git/"):])
+        return self.path(state)
+
+    # Who owns it.
+
+    @property
+    def owner(self):
+        """The user whose rights everything at run time has: the owner of databases/."""
+        try:
+            uid = os.stat(self.databases).st_uid
+        except FileNotFoundError:
+            raise Failure("there is no folder {}: the application has never run here".format(self.databases),
+                          "fleet {} check".format(self.name or "SITE"))
+        try:
+            return pwd.getpwuid(uid)
+        except KeyError:
+            raise Failure("{} belongs to uid {}, which no user of this host has".format(self.databases, uid),
+                          "chown -R USER {}".format(self.databases))
+
+    def become_owner(self):
+        """Gives up root's rights for good; for a child process. Where the process is not root's it has the rights that it has."""
+        if os.geteuid() == 0:
+            become(self.owner)
+
+    def as_owner(self, function, *arguments):
+        """Calls the function in a child process with the owner's rights, and returns its result, which must be of JSON's types."""
+        return in_child(self.become_owner, function, *arguments)
+
+    # Reports.
+
+    def finding(self, kind, name, text, values=None):
+        """A line of the report of this step: `kind` is notice, warning or block."""
+        count = "" if values is None else " values={}".format(values)
+        line = "{} {}{} -- {}\n".format(kind, re.sub(r"\s", "_", name) or "-", count, " ".join(self.mask(text).split()))
+        with open(self.environment.get("FLEET_FINDINGS") or os.devnull, "a", encoding="utf-8") as report:
+            report.write(line)
+
+    def mask(self, text):
+        """The text without the secrets of the configuration."""
+        if self._config is not None:
+            for secret in self._config.secrets:
+                text = text.replace(secret, "********")
+        return text
+
+    # Its configuration, and what web2py noted about the tables.
+
+    @property
+    def config(self):
+        """What models/000_config.py says."""
+        if self._config is None:
+            result = self.as_owner(evaluate_file, self.config_path)
+            if result["error"]:
+                raise Failure("{} cannot be evaluated: {}".format(self.config_path, result["error"]),
+                              "{} -m py_compile {}".format(sys.executable, self.config_path))
+            self._config = configuration.Config(result["values"])
+        return self._config
+
+    def table_files(self, folder=None):
+        """{table: path} of the .table files that belong to the configured database."""
+        folder = folder or self.databases
+        start = self.config.prefix + "_"
+        return {name[len(start):-len(".table")]: os.path.join(folder, name)
+                for name in sorted(os.listdir(folder)) if name.startswith(start) and name.endswith(".table")}
+
+    def tables(self, folder=None):
+        """{table: {column: what web2py noted}} of the configured database."""
+        return {table: read_table(path) for table, path in self.table_files(folder).items()}
+
+    # Other programs.
+
+    def run(self, arguments, environment=None, **options):
+        """subprocess.run with the owner's rights, without a terminal."""
+        variables = dict(self.environment, **(environment or {}))
+        if os.geteuid() == 0:
+            variables.update(HOME=self.owner.pw_dir, USER=self.owner.pw_name, LOGNAME=self.owner.pw_name)
+        return subprocess.run(arguments, env=variables, stdin=subprocess.DEVNULL, preexec_fn=self.become_owner, **options)
+
+    def web2py(self, work, app=None, environment=None):
+        """Runs `work` of inside.py in web2py with the owner's rights. Returns its exit status, its masked output, and what it reported."""
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as report:
+            variables = {"EDEN_HELPER": HELPER, "EDEN_WORK": work, "EDEN_REPORT": str(report.fileno()), "PYTHONDONTWRITEBYTECODE": "1"}
+            variables.update(environment or {})
+            command = [sys.executable, "web2py.py", "-S", app or self.app, "-R", os.path.join(HELPER, "inside.py")]
+            done = self.run(command, variables, cwd=self.web2py_folder, stdout=output, stderr=subprocess.STDOUT, pass_fds=[report.fileno()])
+            output.seek(0)
+            report.seek(0)
+            reported = report.read().decode("utf-8")
+            return Result(done.returncode, self.mask(output.read().decode("utf-8", "replace")), json.loads(reported) if reported else None)
+
+
+def evaluate_file(path):
+    try:
+        with open(path, "rb") as file:
+            source = file.read()
+    except OSError as error:
+        raise Failure("{} cannot be read: {}".format(path, error.strerror), "ls -l {}".format(path))
+    return configuration.evaluate(source, path)
+
+
+class PlainUnpickler(pickle.Unpickler):
+    """Refuses everything but plain values: a pickle of the site's user must not run code with root's rights."""
+
+    def find_class(self, module, name):
+        raise pickle.UnpicklingError("it holds a {}.{}".format(module, name))
+
+
+def read_table(path):
+    """What a .table file says: {column: {"type": ..., "sql": ...}}."""
+    try:
+        with open(path, "rb") as file:
+            columns = PlainUnpickler(file).load()
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise Failure("{} cannot be read ({}: {}): a migration was interrupted, or the disk was full; web2py cannot migrate this table any more"
+                      .format(path, type(error).__name__, error or "it is empty"), "restore the database and databases/ together from a backup")
+    if not isinstance(columns, dict):
+        raise Failure("{} is no .table file of web2py".format(path), "ls -l {}".format(path))
+    # Releases of web2py before 2.0 noted the SQL type alone.
+    return {column: noted if isinstance(noted, dict) else {"type": "unknown", "sql": noted} for column, noted in columns.items()}
+
+
+def become(user):
+    os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
+    os.initgroups(user.pw_name, user.pw_gid)
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
+
+
+def in_child(prepare, function, *arguments):
+    """Calls `prepare` and then the function in a child process; the result comes back as JSON, a Failure as itself."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        answer = {}
+        try:
+            prepare()
+            answer["result"] = function(*arguments)
+        except Failure as failure:
+            answer["failure"] = str(failure)
+        except BaseException:  # nothing may return into the parent's code
+            answer["failure"] = traceback.format_exc()
+        with os.fdopen(write, "w") as pipe:
+            json.dump(answer, pipe)
+        sys.stdout.flush()
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        text = pipe.read()
+    _pid, status = os.waitpid(child, 0)
+    if not text:
+        raise Failure("{} ended without a result, status {}".format(function.__name__, status))
+    answer = json.loads(text)
+    if "failure" in answer:
+        raise Failure(answer["failure"])
+    return answer["result"]
+
+
+def write_atomically(path, content, mode, uid, gid):
+    """Writes beside and renames, so that nobody ever reads half a file. `path` is no link: a link would be replaced."""
+    folder, name = os.path.split(os.path.realpath(path))
+    handle, beside = tempfile.mkstemp(prefix=name + ".fleet-", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            if os.geteuid() == 0:
+                os.fchown(file.fileno(), uid, gid)
+            os.fsync(file.fileno())
+        os.rename(beside, os.path.join(folder, name))
+    except BaseException:
+        os.unlink(beside)
+        raise
