@@ -14,7 +14,7 @@ import subprocess
 
 from cronlines import job_lines
 from eden_site import Failure
-from files import keep, keep_in, read_if_there, replace
+from files import keep, keep_in, read_if_there, remove_file, remove_leftover, replace
 
 MARK = "# Switched off by fleet: site {}, run {}"
 ANY_MARK = "# Switched off by fleet: "
@@ -34,7 +34,7 @@ def places(site):
     """Every place that has jobs of this site, or that is off."""
     found = {place.key: place for place in switched_off(site)}
     for place in tables(site) + crontabs(site):
-        if place.key not in found and place.has_jobs(place.read()):
+        if place.key not in found and place.is_readable() and place.has_jobs(place.read()):
             found[place.key] = place
     return [found[key] for key in sorted(found)]
 
@@ -46,8 +46,8 @@ def off(site):
         obstacle = None if place.is_off() else place.obstacle()
         if obstacle:
             raise obstacle
-    for login in out_of_reach(site):
-        site.finding("warning", "cron." + login, "{} cannot read the crontab of {}: if it runs this web2py, it still does".format(me(), login))
+    for place in out_of_reach(site):
+        site.finding("warning", "cron." + place.key, "{} cannot read {}: if it runs this web2py, it still does".format(me(), place.title))
     for place in todo:
         place.switch_off()
 
@@ -130,17 +130,13 @@ def tables(site):
 
 
 def crontabs(site):
-    return [Crontab(site, login) for login in logins(site) if login not in out_of_reach(site)]
+    existing = {user.pw_name for user in pwd.getpwall()} if shutil.which("crontab") else ()
+    return [Crontab(site, login) for login in site.words("EDEN_CRON_USERS") if login in existing]
 
 
 def out_of_reach(site):
-    """Logins whose crontab only root, or they themselves, can read."""
-    return [login for login in logins(site) if login != me() and os.geteuid() != 0]
-
-
-def logins(site):
-    existing = {user.pw_name for user in pwd.getpwall()} if shutil.which("crontab") else ()
-    return [login for login in site.words("EDEN_CRON_USERS") if login in existing]
+    """Places of which the login that runs this cannot see whether they have jobs of the site."""
+    return [place for place in tables(site) + crontabs(site) if not place.is_readable()]
 
 
 class Place:
@@ -193,15 +189,12 @@ class Place:
             self.write(saved)
         elif now == saved:
             print("{} is back already".format(self.title))
-        else:
-            self.merge(now)
+        elif not self.merge(now, off_text) and saved is not None:
             replaced = self.kept(".replaced." + self.site.run_id)
-            if saved is not None:
-                os.rename(self.kept(".saved"), replaced)
+            os.rename(self.kept(".saved"), replaced)
             print("somebody wrote {} while it was switched off: that stays; the former one is {}".format(self.title, replaced))
-        os.unlink(self.kept(".off"))
-        if os.path.exists(self.kept(".saved")):
-            os.unlink(self.kept(".saved"))
+        remove_file(self.kept(".off"))
+        remove_file(self.kept(".saved"))
 
 
 class Table(Place):
@@ -211,6 +204,9 @@ class Table(Place):
         # The names that cron reads have no dot.
         self.path = os.path.join(etc(site), key[len("etc."):].replace(".d.", ".d/"))
         super().__init__(site, key, self.path)
+
+    def is_readable(self):
+        return os.access(self.path, os.R_OK)
 
     def read(self):
         return read_if_there(self.path)
@@ -246,9 +242,18 @@ class Table(Place):
             raise Failure("{} has lines that fleet switched off for {}, but not from here and now: put them right first".format(self.path, self.site.name),
                           "grep -n '{}site {}' {}".format(ANY_MARK, self.site.name, self.path))
 
-    def merge(self, now):
-        if now is not None and self.with_jobs(now) != now:
+    def switch_on(self):
+        remove_leftover(self.path)
+        super().switch_on()
+
+    def merge(self, now, off_text):
+        """Switches on what is left of the site's lines in what somebody has made of the file. Are these all?"""
+        if now is None:
+            return False
+        if self.with_jobs(now) != now:
             self.write(self.with_jobs(now))
+            print("{} was edited while its jobs were off: they are on, and the edit stays".format(self.path))
+        return {line for line in off_text.split(b"\n") if self.with_jobs(line) != line} <= set(now.split(b"\n"))
 
 
 class Crontab(Place):
@@ -257,6 +262,9 @@ class Crontab(Place):
     def __init__(self, site, login):
         self.login = login
         super().__init__(site, "crontab-" + login, "the crontab of " + login)
+
+    def is_readable(self):
+        return self.login == me() or os.geteuid() == 0
 
     def crontab(self, argument, content=None):
         whose = [] if self.login == me() else ["-u", self.login]
@@ -301,6 +309,7 @@ class Crontab(Place):
             raise Failure("{} has a line of fleet's, but not from here and now: put the crontab right first".format(self.title),
                           "crontab -u {} FILE, with the file that the line names".format(self.login))
 
-    def merge(self, now):
+    def merge(self, now, _off_text):
         if now is not None:
             self.refuse_mixed(now)
+        return False

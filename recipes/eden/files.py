@@ -4,8 +4,9 @@ import os
 import shutil
 import stat
 
-from eden_site import write_atomically
+from eden_site import Failure
 
+BESIDE = ".fleet-new"  # neither cron nor web2py reads such a name
 
 def keep_in(folder):
     """Makes the folder. As git-site does it: where the folder above is its group's, who may write to the checkout anyway, what is kept
@@ -22,15 +23,42 @@ def keep(path, content):
     """Writes a file of fleet's own, with the umask that `keep_in` has set."""
     umask = os.umask(0)
     os.umask(umask)
-    write_atomically(path, content, 0o666 & ~umask, os.geteuid(), os.getegid())
-    sync_folder(os.path.dirname(path))
+    write_whole(path, content, 0o666 & ~umask)
 
 
-def replace(path, content):
-    """Writes a file anew, with the mode and the owner that it has."""
-    now = os.stat(path)
-    write_atomically(path, content, stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid)
-    sync_folder(os.path.dirname(os.path.realpath(path)))
+def replace(path, content, like=None):
+    """Writes a file with the mode, and as root with the owner, that it has, or that the os.stat_result says."""
+    like = like or os.stat(path)
+    write_whole(path, content, stat.S_IMODE(like.st_mode), (like.st_uid, like.st_gid) if os.geteuid() == 0 else None)
+
+
+def write_whole(path, content, mode, owner=None):
+    """Written beside, flushed, renamed: nobody reads half a file, also after a crash. Where `path` is a link it stays one."""
+    path = os.path.realpath(path)
+    try:
+        remove_leftover(path)
+        write_new(path + BESIDE, content, mode, owner)
+        os.rename(path + BESIDE, path)
+        sync_folder(os.path.dirname(path))
+    except OSError as error:
+        remove_leftover(path)
+        raise Failure("{} cannot be written: {}; it stays as it was".format(path, error.strerror), "df -h {0}; ls -ld {0}".format(os.path.dirname(path)))
+
+
+def remove_leftover(path):
+    """What a call that was killed while it wrote the file has left."""
+    remove_file(os.path.realpath(path) + BESIDE)
+
+
+def write_new(path, content, mode, owner):
+    # Nobody reads it before it has its mode: it may hold a password.
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags | os.O_EXCL, 0o600)) as file:
+        file.write(content)
+        if owner:
+            os.fchown(file.fileno(), *owner)
+        os.fchmod(file.fileno(), mode)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder):
@@ -58,6 +86,14 @@ def sha256(path):
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def remove_file(path):
+    """Removes a file, which may be missing."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def remove_tree(path):
