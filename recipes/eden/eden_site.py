@@ -6,11 +6,13 @@ Invariants: a process of root's reads and writes files of the site, and runs its
 (`as_owner`, `run`, `web2py`). No secret of 000_config.py is in an argv, in output or in a finding.
 """
 import collections
+import functools
 import json
 import os
 import pickle
 import pwd
 import re
+import stat
 import subprocess
 import sys
 import tempfile
@@ -95,6 +97,23 @@ class Site:
         """Calls the function in a child process with the owner's rights, and returns its result, which must be of JSON's types."""
         return in_child(self.become_owner, function, *arguments)
 
+    def give_to_owner(self, folder):
+        """Makes everything in a folder that this process has made the owner's."""
+        if os.geteuid() != 0:
+            return
+        user = self.owner
+        for top, folders, files in os.walk(folder):
+            for path in [top] + [os.path.join(top, name) for name in folders + files]:
+                os.lchown(path, user.pw_uid, user.pw_gid)
+
+    def replace(self, path, content):
+        """Writes a file of the site anew; mode and owner stay. As root with the rights of its owner, where he can write there himself."""
+        now, folder = os.stat(path), os.stat(os.path.dirname(os.path.realpath(path)))
+        prepare = nothing
+        if os.geteuid() == 0 and now.st_uid == folder.st_uid != 0:
+            prepare = functools.partial(become, pwd.getpwuid(now.st_uid))
+        in_child(prepare, write_atomically, path, content, stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid)
+
     # Reports.
 
     def finding(self, kind, name, text, values=None):
@@ -116,12 +135,15 @@ class Site:
     @property
     def config(self):
         """What models/000_config.py says."""
-        if self._config is None:
-            result = self.as_owner(evaluate_file, self.config_path)
-            if result["error"]:
-                raise Failure("{} cannot be evaluated: {}".format(self.config_path, result["error"]),
-                              "{} -m py_compile {}".format(sys.executable, self.config_path))
-            self._config = configuration.Config(result["values"])
+        return self._config or self.read_config()
+
+    def read_config(self):
+        """The same, read anew."""
+        result = self.as_owner(evaluate_file, self.config_path)
+        if result["error"]:
+            raise Failure("{} cannot be evaluated: {}".format(self.config_path, result["error"]),
+                          "{} -m py_compile {}".format(sys.executable, self.config_path))
+        self._config = configuration.Config(result["values"])
         return self._config
 
     def table_files(self, folder=None):
@@ -185,6 +207,10 @@ def read_table(path):
         raise Failure("{} is no .table file of web2py".format(path), "ls -l {}".format(path))
     # Releases of web2py before 2.0 noted the SQL type alone.
     return {column: noted if isinstance(noted, dict) else {"type": "unknown", "sql": noted} for column, noted in columns.items()}
+
+
+def nothing():
+    """The process has the right rights already."""
 
 
 def become(user):

@@ -11,7 +11,9 @@ class PersonModel(S3Model):
                                 Field("last_name", length=64),
                                 Field("initials", length=16),
                                 Field("date_of_birth", "date"),
+                                Field("suffix", length=16),
                                 Field("comments", "text"))
+        raise ValueError("this model raises after its table has changed")
 
 
 class AddressModel(S3Model):
