@@ -63,7 +63,7 @@ def undo_off(site):
 
 def undo_on(site):
     # What this run still undoes must not meet a running cron. Somebody may have edited a place since.
-    each([place for place in places(site) if not place.is_edited()], Place.switch_off)
+    each([place for place in places(site) if not place.is_edited()], lambda place: place.switch_off())
 
 
 def is_off(site):
@@ -77,7 +77,7 @@ def was_off(site):
 def switch_on(todo, none):
     if not todo:
         print(none)
-    each(todo, Place.switch_on)
+    each(todo, lambda place: place.switch_on())
 
 
 def each(todo, action):
