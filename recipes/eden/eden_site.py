@@ -24,6 +24,11 @@ HELPER = os.path.dirname(os.path.abspath(__file__))
 Result = collections.namedtuple("Result", "status output report")
 
 
+def counted(number, noun):
+    """`1 table`, `2 tables`"""
+    return "{} {}{}".format(number, noun, "" if number == 1 else "s")
+
+
 class Failure(Exception):
     """What is wrong, where, and what it means; then, as `hint`, what to type."""
 
@@ -153,30 +158,54 @@ class Site:
         return {name[len(start):-len(".table")]: os.path.join(folder, name)
                 for name in sorted(os.listdir(folder)) if name.startswith(start) and name.endswith(".table")}
 
+    def table(self, name):
+        """What web2py noted about a table of the configured database: {column: ...}."""
+        return read_table(self.table_files()[name])
+
     def tables(self, folder=None):
         """{table: {column: what web2py noted}} of the configured database."""
         return {table: read_table(path) for table, path in self.table_files(folder).items()}
 
     # Other programs.
 
-    def run(self, arguments, environment=None, **options):
-        """subprocess.run with the owner's rights, without a terminal."""
+    def options(self, environment=None):
+        """Options of subprocess for a program with the owner's rights and without a terminal."""
         variables = dict(self.environment, **(environment or {}))
         if os.geteuid() == 0:
             variables.update(HOME=self.owner.pw_dir, USER=self.owner.pw_name, LOGNAME=self.owner.pw_name)
-        return subprocess.run(arguments, env=variables, stdin=subprocess.DEVNULL, preexec_fn=self.become_owner, **options)
+        return {"env": variables, "stdin": subprocess.DEVNULL, "preexec_fn": self.become_owner}
+
+    def run(self, arguments, environment=None, **options):
+        """subprocess.run with the owner's rights, without a terminal."""
+        return subprocess.run(arguments, **dict(self.options(environment), **options))
 
     def web2py(self, work, app=None, environment=None):
-        """Runs `work` of inside.py in web2py with the owner's rights. Returns its exit status, its masked output, and what it reported."""
-        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as report:
-            variables = {"EDEN_HELPER": HELPER, "EDEN_WORK": work, "EDEN_REPORT": str(report.fileno()), "PYTHONDONTWRITEBYTECODE": "1"}
-            variables.update(environment or {})
-            command = [sys.executable, "web2py.py", "-S", app or self.app, "-R", os.path.join(HELPER, "inside.py")]
-            done = self.run(command, variables, cwd=self.web2py_folder, stdout=output, stderr=subprocess.STDOUT, pass_fds=[report.fileno()])
-            output.seek(0)
-            report.seek(0)
-            reported = report.read().decode("utf-8")
-            return Result(done.returncode, self.mask(output.read().decode("utf-8", "replace")), json.loads(reported) if reported else None)
+        """Runs `work` of inside.py in web2py, and returns its Result."""
+        return Web2py(self, work, app or self.app, environment or {}).result()
+
+
+class Web2py:
+    """web2py at work on inside.py with the owner's rights, from the moment it is made."""
+
+    def __init__(self, site, work, app, environment):
+        self.site = site
+        self.output, self.report = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        variables = dict(environment, EDEN_HELPER=HELPER, EDEN_WORK=work, EDEN_REPORT=str(self.report.fileno()), PYTHONDONTWRITEBYTECODE="1")
+        command = [sys.executable, "web2py.py", "-S", app, "-R", os.path.join(HELPER, "inside.py")]
+        self.process = subprocess.Popen(command, cwd=site.web2py_folder, stdout=self.output, stderr=subprocess.STDOUT,
+                                        pass_fds=[self.report.fileno()], **site.options(variables))
+
+    def result(self):
+        """Its exit status, its masked output, and what it reported, once it has ended."""
+        try:
+            status = self.process.wait()
+        finally:
+            self.process.kill()  # an exception here, as of a signal, must not leave it at work
+        with self.output, self.report:
+            self.output.seek(0)
+            self.report.seek(0)
+            reported = self.report.read().decode("utf-8")
+            return Result(status, self.site.mask(self.output.read().decode("utf-8", "replace")), json.loads(reported) if reported else None)
 
 
 def evaluate_file(path):

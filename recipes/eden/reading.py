@@ -42,9 +42,10 @@ def quoted(name):
 
 
 class Reader:
-    """`text` is how this database spells the cast of a column to text."""
+    """`text` is how this database spells the cast of a column to text; `drops` says whether a migration drops columns in it."""
 
     text = "{}"
+    drops = False
 
     def __init__(self, connection):
         self.connection = connection
@@ -65,6 +66,10 @@ class Reader:
         name = quoted(column)
         return self.rows("SELECT count({}), count(DISTINCT {}) FROM {}".format(name, self.text.format(name), quoted(table)))[0]
 
+    def effect_of_change(self, _table, _column, _kind):
+        """What a change of the type, which can be made, means for the values."""
+        return "; its values are converted"
+
 
 class SqliteReader(Reader):
     def columns(self):
@@ -72,9 +77,19 @@ class SqliteReader(Reader):
         tables = [name for name, in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {table: {row[1].lower(): row[2].lower() for row in self.rows("PRAGMA table_info({})".format(quoted(table)))} for table in tables}
 
+    def effect_of_change(self, table, column, kind):
+        """SQLite changes nothing, and web2py converts what it reads."""
+        if not kind.upper().startswith(("INT", "BIGINT")):
+            return "; SQLite keeps its values as they are"
+        name = quoted(column)
+        wrong = self.one("SELECT count(*) FROM {0} WHERE {1} IS NOT NULL AND CAST(CAST({1} AS INTEGER) AS TEXT) <> CAST({1} AS TEXT)"
+                         .format(quoted(table), name))
+        return "; SQLite keeps its values as they are, and {} of them are no integers: pages that read them fail".format(wrong)
+
 
 class PostgresReader(Reader):
     text = "{}::text"
+    drops = True
 
     def columns(self):
         """{table: {column: its type in the database}}"""
@@ -86,14 +101,14 @@ class PostgresReader(Reader):
         return found
 
     def converts(self, old, new):
-        """Does an UPDATE convert a value of the type `old` to the type `new` by itself?"""
-        # The same type, any type to a text, and what has a cast that is allowed in an assignment. text stands for varchar.
-        texts = ("varchar", "bpchar", "text")
-        if old == new or new in texts:
-            return True
-        return self.one("SELECT EXISTS (SELECT FROM pg_cast WHERE castsource = %s::regtype AND casttarget = %s::regtype AND castcontext <> 'e')",
-                        ("text" if old in texts else old, new))
+        """Does an UPDATE convert a value of the type `old` to the type `new` by itself? To the same type, to text, and by an assignment cast.
+        None where the database does not know one of the names as a type."""
+        return self.one(
+            "SELECT o = n OR n IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) OR EXISTS (SELECT FROM pg_cast WHERE castsource ="
+            " CASE WHEN o IN ('varchar'::regtype, 'bpchar'::regtype) THEN 'text'::regtype ELSE o END AND casttarget = n AND castcontext <> 'e')"
+            " FROM (SELECT to_regtype(%s) AS o, to_regtype(%s) AS n) AS types WHERE o IS NOT NULL AND n IS NOT NULL UNION ALL SELECT NULL LIMIT 1",
+            (old, new))
 
-    def longest(self, table, column):
-        """Characters of the longest value of a column."""
-        return self.one("SELECT coalesce(max(length({}::text)), 0) FROM {}".format(quoted(column), quoted(table)))
+    def longer(self, table, column, length):
+        """How many values of a column are longer than that many characters."""
+        return self.one("SELECT count(*) FROM {} WHERE length({}::text) > %s".format(quoted(table), quoted(column)), (length,))

@@ -1,0 +1,196 @@
+"""What stands in the way of a deployment (`check`), and how the site is (`status`). Both only read; no model runs with the migration on."""
+import os
+import shutil
+import sys
+
+import cron
+import fixes
+import scheduler
+from config import statements_of
+from eden_site import Failure, counted
+from reading import READ_ONLY, connect
+
+RUNTIME = ("databases", "errors", "sessions", "uploads", "cache")  # folders that the running site writes to
+TOOLS = {"postgresql": ("pg_dump", "pg_restore", "psql"), "sqlite": ()}
+
+
+def run(site, arguments):
+    return {"check": check, "status": status}[arguments[0]](site)
+
+
+def check(site):
+    failures = report_obstacles(site, site.finding)
+    for failure in failures:
+        print(site.mask(str(failure)), file=sys.stderr)
+    if not failures:
+        print("{}, {}".format(site.config.kind, counted(len(site.table_files()), "table")))
+    return 1 if failures else 0
+
+
+def report_obstacles(site, report):
+    """Reports all that stands in the way; returns it as Failures, too. What needs something that is broken is not asked."""
+    obstacles = []
+
+    def passes(*checks):
+        before = len(obstacles)
+        for name, find in checks:
+            try:
+                found = list(find(site, report) or ())
+            except Failure as failure:
+                found = [(name, failure)]
+            for place, failure in found:
+                report("block", place, str(failure))
+                obstacles.append(failure)
+        return len(obstacles) == before
+
+    passes(("web2py", check_web2py), ("tools", check_git), ("cron", check_cron))
+    if passes(("owner", check_user), ("config", check_config)):
+        passes(("owner", check_owners), ("tables", check_tables), ("tools", check_tools))
+        if passes(("database", check_database)):
+            passes(("scheduler", check_scheduler))
+    return obstacles
+
+
+def check_web2py(site, _report):
+    folder = site.web2py_folder
+    for name in ("web2py.py", "VERSION"):
+        if not os.path.isfile(os.path.join(folder, name)):
+            yield "web2py", Failure("{} has no file {}: web2py does not start there (variable web2py)".format(folder, name), "ls {}".format(folder))
+    if os.path.realpath(os.path.join(folder, "applications", site.app)) != os.path.realpath(site.folder):
+        yield "web2py", Failure("{} is not the application {} of the web2py in {} (variables web2py, app)".format(site.folder, site.app, folder),
+                                "ls -l {}/applications".format(folder))
+    handler = os.path.join(folder, "wsgihandler.py")
+    if not os.path.isfile(handler) or not (os.geteuid() in (0, os.stat(handler).st_uid)):
+        yield "wsgihandler", Failure("{} is not there, or not this login's: fleet touches it, so that Apache runs the new code".format(handler),
+                                     "cp {0}/handlers/wsgihandler.py {0}/".format(folder))
+
+
+def check_git(_site, _report):
+    need("git")
+
+
+def check_tools(site, _report):
+    for tool in TOOLS[site.config.kind]:
+        need(tool)
+
+
+def need(tool):
+    if not shutil.which(tool):
+        raise Failure("there is no {} on this host".format(tool), "apt-get install {}".format("git" if tool == "git" else "postgresql-client"))
+
+
+def check_user(site, _report):
+    """The owner of databases/ is known, and this process may act as him."""
+    owner = site.owner
+    if os.geteuid() not in (0, owner.pw_uid):
+        raise Failure("{} belongs to {}, and fleet is logged in as uid {}: it can neither read nor write there".format(
+            site.databases, owner.pw_name, os.geteuid()), "log in as {} (ssh.user in the site's file), or as root".format(owner.pw_name))
+
+
+def check_config(site, report):
+    config = site.config
+    if config.kind not in TOOLS:
+        raise Failure("{}: the database is {}, and fleet upgrades PostgreSQL and SQLite".format(site.config_path, config.kind),
+                      "grep database.db_type {}".format(site.config_path))
+    if config.get("base.fake_migrate", False):
+        raise Failure("settings.base.fake_migrate is on in {}: a migration would only note what it should do".format(site.config_path),
+                      "comment that line out")
+    if config.migrate:
+        report("warning", "migrate", "settings.base.migrate is on while the site serves: every request looks whether there is something to migrate, "
+                                     "and new code would migrate by itself; set it to False in {}".format(site.config_path))
+    with open(site.config_path, "rb") as file:
+        assigned, _templates = statements_of(file.read(), "base.migrate")
+    if len(assigned) > 1:
+        report("warning", "migrate", "settings.base.migrate is set {} times in {}: keep the last one".format(len(assigned), site.config_path))
+
+
+def check_tables(site, report):
+    """The .table files belong to the configured database, and can be read."""
+    own = site.table_files()
+    alien = [name for name in os.listdir(site.databases) if name.endswith(".table") and not name.startswith(site.config.prefix)]
+    if not own:
+        yield "tables", Failure(
+            "none of the {} in {} belongs to the database in {}: was its password, port, host or name changed? web2py would create every table again"
+            .format(counted(len(alien), ".table file"), site.databases, site.config_path), "ls {}".format(site.databases))
+    elif alien:
+        report("warning", "tables", "{} in {} belong to another database than {} names, such as {}: left from a former password, port or name"
+               .format(counted(len(alien), ".table file"), site.databases, site.config_path, sorted(alien)[0]), len(alien))
+    for table in own:
+        try:
+            site.table(table)
+        except Failure as failure:
+            yield "tables." + table, failure
+
+
+def check_database(site, _report):
+    site.as_owner(ask, site)
+
+
+def ask(site):
+    connect(site).one("SELECT 1")
+
+
+def check_owners(site, _report):
+    for name in RUNTIME + ("models",):
+        wrong = site.as_owner(not_writable, site.path(name), name != "models")
+        if wrong:
+            yield "owner." + name, Failure(
+                "{} cannot write {} in {}, such as {}: the site fails there".format(site.owner.pw_name, counted(len(wrong), "path"), site.path(name), wrong[0]),
+                "chown -R {}: {}".format(site.owner.pw_name, site.path(name)))
+
+
+def not_writable(folder, with_files):
+    """The folder, what lies in it, or what is missing, as far as this process cannot write there."""
+    if not os.path.isdir(folder):
+        return [] if os.access(os.path.dirname(folder), os.W_OK) else [folder]
+    wrong = [] if os.access(folder, os.W_OK | os.X_OK) else [folder]
+    for top, folders, files in os.walk(folder) if with_files else ():
+        wrong += [os.path.join(top, name) for name in folders + files if not os.access(os.path.join(top, name), os.W_OK)]
+    return wrong
+
+
+def check_cron(site, _report):
+    for place in cron.places(site):
+        obstacle = None if place.is_off() else place.obstacle()
+        if obstacle:
+            yield "cron." + place.key, obstacle
+
+
+def check_scheduler(site, _report):
+    workers = scheduler.active_workers(site)
+    if workers and not (site.environment.get("EDEN_SCHEDULER_OFF") and site.environment.get("EDEN_SCHEDULER_ON")):
+        raise Failure("a worker of web2py's scheduler is running ({}), and fleet does not know how to stop and start it: its jobs would meet half a migration"
+                      .format(", ".join(workers)), "set the variables scheduler-off and scheduler-on, such as `sudo systemctl stop eden-worker`")
+
+
+# Status.
+
+def status(site):
+    for name, tell in (("schema", schema), ("cron", cron_state), ("scheduler", scheduler_state), ("disk", disk)):
+        try:
+            text = tell(site)
+        except Failure as failure:
+            text = site.mask(str(failure)).splitlines()[0]
+        print("{:<10} {}".format(name, text))
+    fixes.run(site, ["list"])
+
+
+def schema(site):
+    result = site.web2py("schema-check", environment=READ_ONLY)
+    if result.status != 0:
+        return "unknown: " + (result.report["failed"][0]["error"] if result.report else "web2py ended with {}".format(result.status))
+    unreadable = sorted(result.report["unreadable"])
+    return counted(result.report["tables"], "table") + (", not readable: " + ", ".join(unreadable) if unreadable else ", all readable")
+
+
+def cron_state(site):
+    return ", ".join("{} {}".format(place.title, "off" if place.is_off() else "on") for place in cron.places(site)) or "no job of this site"
+
+
+def scheduler_state(site):
+    return ", ".join(scheduler.active_workers(site)) or "no worker is running"
+
+
+def disk(site):
+    usage = shutil.disk_usage(site.folder)
+    return "{} MiB free of {} MiB".format(usage.free >> 20, usage.total >> 20)

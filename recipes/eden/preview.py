@@ -1,0 +1,138 @@
+"""What would a deployment of a revision do to this site? `preview REVISION`, before anything closes.
+
+Invariant: it writes neither to the database (its sessions are read-only, which is asked of the database before a model runs; of SQLite it has
+a copy) nor to a file of the site. Both revisions, the present one and the new one, are loaded by web2py in folders of their own beside the
+application, which are removed in every case.
+"""
+import contextlib
+import fcntl
+import os
+
+import checking
+import code_changes
+import comparison
+import fixes
+from eden_site import Failure, Web2py
+from preview_folder import PreviewFolder, git, require_room
+from reading import READ_ONLY, connect
+
+RETRIES = 5  # broken files of models/, or settings of the configuration, that are left out one after the other to see the rest
+
+
+def run(site, arguments):
+    revision = git(site.folder, "rev-parse", "--verify", arguments[0] + "^{commit}").strip()
+    present = git(site.folder, "rev-parse", "HEAD").strip()
+    handled = fixes.handled(site)
+
+    def report(kind, name, text, values=None):
+        if kind == "block" and name in handled:
+            kind, text = "notice", "fix {} handles this: {}".format(handled[name], text)
+        site.finding(kind, name, text, values)
+
+    code_changes.report_history(site, report, present, revision)
+    code_changes.report_settings(site, report, present, revision)
+    code_changes.report_requirements(site, report, present, revision)
+    checking.report_obstacles(site, report)
+    with locked(site):
+        report_models(site, report, present, revision)
+
+
+@contextlib.contextmanager
+def locked(site):
+    """Two previews at once would remove each other's folders. The lock ends with the process, however that ends."""
+    folder = os.open(site.folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise Failure("another preview of this site is running on this host", "wait for it, then again")
+    finally:
+        os.close(folder)
+
+
+def report_models(site, report, present, revision):
+    site.tables()
+    site.as_owner(probe, site)
+    require_room(site, (present, revision))
+    folders = [PreviewFolder(site, "", revision), PreviewFolder(site, "_present", present)]
+    try:
+        for folder in folders:
+            folder.make()
+        new, old = folders
+        works = [start(site, folder) for folder in folders]
+        after, before = [work.result() for work in works]
+        after, left_out = without_broken_files(site, report, new, after)
+        partial = report_failures(site, report, new, after, left_out)
+        whole = not left_out and not after.report["failed"]
+        tables = before.report["tables"] if before.report and not before.report["failed"] else None
+        if tables is None:
+            report("warning", "partial", "the models of the present revision do not load either: tables that go are not told from those that went before")
+        if after.report["tables"]:
+            found, skipped = site.as_owner(compare, site, new.path, tables, after.report["tables"], whole)
+            for finding in found:
+                report(*finding)
+            partial += ["not compared: table " + table for table in skipped]
+        if partial:
+            report("warning", "partial", "this preview is not complete: " + "; ".join(partial))
+    finally:
+        for folder in folders:
+            folder.remove()
+
+
+def start(site, folder):
+    return Web2py(site, "preview", folder.app, READ_ONLY)
+
+
+def probe(site):
+    """Fails unless the database can be read, and keeps a session read-only."""
+    connect(site).connection.close()
+
+
+def compare(site, folder, before, after, whole):
+    """([finding, ...], [table that could not be judged, ...])"""
+    reader = connect(site, os.path.join(folder, "databases", "storage.db"))
+    found = comparison.Comparison(reader, site.tables(), site.tables(os.path.join(folder, "databases")), before, after, whole)
+    return found.run(), found.skipped
+
+
+def without_broken_files(site, report, folder, result):
+    """The result without what breaks in models/: a setting of the configuration that does not evaluate, or a file. What breaks is reported as a
+    block, and left out, so that it does not hide the rest. Returns the last result and what was left out."""
+    left_out = []
+    while result.report and len(left_out) < RETRIES:
+        broken = [failed for failed in result.report["failed"] if failed["where"].startswith("models/")]
+        if not broken:
+            break
+        path, line = broken[0]["where"].rsplit(":", 1)
+        if path == "models/000_config.py":
+            name = site.as_owner(code_changes.drop_statement, os.path.join(folder.path, path), int(line))
+            report("block", "setting." + name, "the configuration sets this in line {}, and the new code breaks there: {}".format(line, broken[0]["error"]))
+        elif not left_out or left_out[-1].startswith("setting."):
+            name = broken[0]["model"]
+            report("block", "models." + name, "does not load: {} ({})".format(broken[0]["error"], broken[0]["where"]))
+            site.as_owner(os.unlink, os.path.join(folder.path, path))
+        else:
+            break  # it may only miss what the file that was left out defines
+        left_out.append(name)
+        result = start(site, folder).result()
+    return result, left_out
+
+
+def report_failures(site, report, folder, result, left_out):
+    """Reports models that do not load. Returns why the preview is partial, if it is."""
+    if not result.report:
+        raise Failure("web2py ended with {} before it had loaded a model:\n{}".format(result.status, result.output.strip()[-2000:]),
+                      "ls {}".format(site.web2py_folder))
+    partial = ["{} was left out, since it breaks".format(name) for name in left_out]
+    partial += ["the commit of submodule {} is not on this host".format(name) for name in folder.missing]
+    partial += ["a model asks for what only the migration brings, and got no rows: " + asked for asked in sorted(set(result.report["unanswered"]))]
+    for failed in result.report["failed"]:
+        if failed["missing"]:
+            partial.append("model {} could not work without that ({})".format(failed["model"], failed["error"]))
+        elif not left_out:
+            report("block", "models." + failed["model"], "does not load: {} ({})".format(failed["error"], failed["where"]))
+    if not result.report["tables"]:
+        partial.append("no table could be compared, since no model has loaded")
+    elif result.report["failed"]:
+        partial.append("tables of models that do not load were not compared")
+    return partial
