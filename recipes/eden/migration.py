@@ -10,7 +10,7 @@ import sys
 
 import smoke
 from config import with_setting
-from eden_site import Failure, write_atomically
+from eden_site import Failure, counted, write_atomically
 from reading import READ_ONLY
 
 LIMIT = 4000  # characters of web2py's own output that are shown
@@ -35,7 +35,7 @@ def migrate(site):
     if result.status != 0:
         raise failure_of(site, result, statements)
     site.tables()
-    print("{} tables, {} statements".format(result.report["tables"], len(statements)))
+    print("{}, {}".format(counted(result.report["tables"], "table"), counted(len(statements), "statement")))
     for statement, _succeeded in statements:
         print("  " + site.mask(statement))
 
@@ -136,7 +136,7 @@ def failure_of(site, result, statements):
         text += "\nconstraint: " + constraint.group(1) if constraint else ""
     done = len(statements) - len(open_statements)
     if done:
-        text += "\n{} statements before it are committed: the database has half of the new schema".format(done)
+        text += "\n{} before it {} committed: the database has half of the new schema".format(counted(done, "statement"), "is" if done == 1 else "are")
     return Failure(text, "roll back database and databases/ together, as fleet does when the run is undone")
 
 
@@ -190,6 +190,6 @@ def schema_check(site):
     for table, error in sorted(unreadable.items()):
         print("{}: {}".format(table, site.mask(error)), file=sys.stderr)
     if unreadable:
-        raise Failure("{} of {} tables cannot be read by this code: code and database are of different releases"
-                      .format(len(unreadable), result.report["tables"]), "fleet {} status".format(site.name or "SITE"))
-    print("{} tables, all readable".format(result.report["tables"]))
+        raise Failure("{} of {} cannot be read by this code: code and database are of different releases"
+                      .format(len(unreadable), counted(result.report["tables"], "table")), "fleet {} status".format(site.name or "SITE"))
+    print("{}, all readable".format(counted(result.report["tables"], "table")))
