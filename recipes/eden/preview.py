@@ -18,6 +18,7 @@ from eden_site import Failure, Web2py
 from preview_folder import PreviewFolder, git, require_room
 from reading import READ_ONLY, connect
 
+LIMIT = 2000  # characters of web2py's output that are shown
 RETRIES = 5  # broken files of models/, or settings of the configuration, that are left out one after the other to see the rest
 
 
@@ -158,8 +159,8 @@ def without_broken_files(site, report, folder, result):
 def report_failures(site, report, folder, result, left_out):
     """Reports models that do not load. Returns why the preview is partial, if it is."""
     if not result.report:
-        raise Failure("web2py ended with {} before it had loaded a model:\n{}".format(result.status, result.output.strip()[-2000:]),
-                      "ls {}".format(site.web2py_folder))
+        raise Failure("the new revision cannot be loaded: {}\n{}".format(result.reason, result.output.strip()[-LIMIT:]),
+                      "fleet {} check".format(site.name or "SITE"))
     partial = ["{} was left out, since it breaks".format(name) for name in left_out]
     partial += ["the commit of submodule {} is not on this host".format(name) for name in folder.missing]
     partial += ["a model asks for what only the migration brings, and got no rows: " + asked for asked in sorted(set(result.report["unanswered"]))]
