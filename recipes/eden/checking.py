@@ -1,6 +1,7 @@
 """What stands in the way of a deployment (`check`), and how the site is (`status`). Both only read; no model runs with the migration on."""
 import os
 import shutil
+import subprocess
 import sys
 
 import cron
@@ -43,8 +44,8 @@ def report_obstacles(site, report):
                 obstacles.append(failure)
         return len(obstacles) == before
 
-    passes(("web2py", check_web2py), ("tools", check_git), ("cron", check_cron))
-    if passes(("owner", check_user), ("config", check_config)):
+    passes(("tools", check_git), ("cron", check_cron))
+    if passes(("owner", check_user), ("web2py", check_web2py), ("python", check_python), ("config", check_config)):
         passes(("owner", check_owners), ("tables", check_tables), ("tools", check_tools))
         if passes(("database", check_database)):
             passes(("scheduler", check_scheduler))
@@ -59,10 +60,22 @@ def check_web2py(site, _report):
     if os.path.realpath(os.path.join(folder, "applications", site.app)) != os.path.realpath(site.folder):
         yield "web2py", Failure("{} is not the application {} of the web2py in {} (variables web2py, app)".format(site.folder, site.app, folder),
                                 "ls -l {}/applications".format(folder))
+    missing = [name for name in ("deposit", "logs", "site-packages") if not os.path.isdir(os.path.join(folder, name))]
+    if missing and not site.as_owner(os.access, folder, os.W_OK):
+        yield "web2py", Failure("web2py does not start as {}: it cannot make {} in {}".format(site.owner.pw_name, ", ".join(missing), folder),
+                                "cd {} && mkdir {}".format(folder, " ".join(missing)))
     handler = os.path.join(folder, "wsgihandler.py")
     if not os.path.isfile(handler) or not (os.geteuid() in (0, os.stat(handler).st_uid)):
         yield "wsgihandler", Failure("{} is not there, or not this login's: fleet touches it, so that Apache runs the new code".format(handler),
                                      "cp {0}/handlers/wsgihandler.py {0}/".format(folder))
+
+
+def check_python(site, _report):
+    """The site's own user can run the Python that runs this."""
+    try:
+        site.run([sys.executable, "-c", "import glob, sqlite3"], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Failure("{} cannot run {}: {}".format(site.owner.pw_name, sys.executable, error), "set the variable python to one that he can run")
 
 
 def check_git(_site, _report):
@@ -178,7 +191,7 @@ def status(site):
 def schema(site):
     result = site.web2py("schema-check", environment=READ_ONLY)
     if result.status != 0:
-        return "unknown: " + (result.report["failed"][0]["error"] if result.report else "web2py ended with {}".format(result.status))
+        return "unknown: " + result.reason
     unreadable = sorted(result.report["unreadable"])
     return counted(result.report["tables"], "table") + (", not readable: " + ", ".join(unreadable) if unreadable else ", all readable")
 

@@ -14,10 +14,11 @@ CONSTRAINT = re.compile(r"\s+(?:NOT NULL|NULL|UNIQUE|CHECK|DEFAULT|REFERENCES|PR
 
 class Comparison:
     """`noted_before` and `noted_after`: {table: {column: ...}} of the .table files. `before` and `after`: {table: {column: does it need a
-    value}} as the models define them, or None for `before` where these do not load. `whole`: all models of the new revision have loaded."""
+    value}} as the models define them, or None for `before` where these do not load. `whole`: all models of the new revision have loaded.
+    `is_named` says whether the new code names a table."""
 
-    def __init__(self, reader, noted_before, noted_after, before, after, whole):
-        self.reader, self.whole = reader, whole
+    def __init__(self, reader, noted_before, noted_after, before, after, whole, is_named):
+        self.reader, self.whole, self.is_named = reader, whole, is_named
         self.before, self.after = before, {table: lowered(columns) for table, columns in after.items()}
         self.old = {table: self.defined(table, columns, before) for table, columns in noted_before.items()}
         self.new = {table: self.defined(table, noted_after.get(table, {}), after) for table in after}
@@ -56,8 +57,9 @@ class Comparison:
             return
         rows = self.reader.count(table) if table in self.there else 0
         if rows:
+            why = ", though the code names it (is its module switched off?)" if self.is_named(table) else self.renamed_table(table)
             self.find("block", table, "the new models do not define this table{}: its {} rows stay in the database, and no page shows them"
-                      .format(self.renamed_table(table), rows), rows)
+                      .format(why, rows), rows)
         else:
             self.find("notice", table, "the new models do not define this empty table; it stays in the database")
 

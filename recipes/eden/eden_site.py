@@ -21,7 +21,19 @@ import traceback
 import config as configuration
 
 HELPER = os.path.dirname(os.path.abspath(__file__))
-Result = collections.namedtuple("Result", "status output report")
+
+
+class Result(collections.namedtuple("Result", "status output report")):
+    """How web2py ended, what it printed (masked), and what inside.py reported, or None where it did not come to that."""
+
+    @property
+    def reason(self):
+        """Why it failed, in a line."""
+        if not self.report:
+            lines = self.output.strip().splitlines()
+            return "web2py ended with {}{}".format(self.status, ": " + lines[-1] if lines else "")
+        failed = self.report["failed"][0]
+        return "model {} does not load ({}): {}".format(failed["model"], failed["where"], failed["error"])
 
 
 def counted(number, noun):
@@ -192,11 +204,15 @@ class Web2py:
         self.output, self.report = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         variables = dict(environment, EDEN_HELPER=HELPER, EDEN_WORK=work, EDEN_REPORT=str(self.report.fileno()), PYTHONDONTWRITEBYTECODE="1")
         command = [sys.executable, "web2py.py", "-S", app, "-R", os.path.join(HELPER, "inside.py")]
-        self.process = subprocess.Popen(command, cwd=site.web2py_folder, stdout=self.output, stderr=subprocess.STDOUT,
-                                        pass_fds=[self.report.fileno()], **site.options(variables))
+        try:
+            self.process = subprocess.Popen(command, cwd=site.web2py_folder, stdout=self.output, stderr=subprocess.STDOUT,
+                                            pass_fds=[self.report.fileno()], **site.options(variables))
+        except OSError as error:
+            raise Failure("{} cannot start {} in {}: {}".format(site.owner.pw_name, sys.executable, site.web2py_folder, error.strerror),
+                          "ls -l {} {}".format(sys.executable, site.web2py_folder))
 
     def result(self):
-        """Its exit status, its masked output, and what it reported, once it has ended."""
+        """Its Result, once it has ended."""
         try:
             status = self.process.wait()
         finally:

@@ -11,7 +11,7 @@ BESIDE = ".fleet-new"  # neither cron nor web2py reads such a name
 def keep_in(folder):
     """Makes the folder. As git-site does it: where the folder above is its group's, who may write to the checkout anyway, what is kept
     there is for that group; elsewhere the group may be everybody's (`users`), and it is for the login alone."""
-    above = os.path.dirname(os.path.abspath(folder))
+    above = os.path.abspath(folder)
     while not os.path.isdir(above):
         above = os.path.dirname(above)
     mode = os.stat(above).st_mode
@@ -77,6 +77,8 @@ def read_if_there(path):
             return file.read()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise Failure("{} cannot be read: {}".format(path, error.strerror), "ls -l {}".format(path))
 
 
 def sha256(path):

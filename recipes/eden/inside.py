@@ -22,13 +22,21 @@ READ_ONLY = "25006"
 
 
 class ModelError(Exception):
-    """A model does not load. `model` is the file in models/, or the module of s3db."""
+    """A model does not load. `model` is the module of s3db in which the error was raised, else the file in models/."""
 
-    def __init__(self, model, cause, trace):
+    def __init__(self, cause, trace, file=None):
         super().__init__(str(cause))
-        lines = str(cause).strip().splitlines()
-        self.facts = {"model": model, "where": innermost(cause), "error": "{}: {}".format(type(cause).__name__, lines[0] if lines else "")}
+        where = innermost(cause)
+        modules = re.findall(r"^modules/s3db/(\w+)", where)
+        model = modules[0] if modules else os.path.splitext(os.path.basename(file or where.rsplit(":", 1)[0]))[0]
+        self.facts = {"model": model, "where": where, "error": "{}: {}".format(type(cause).__name__, first_line(cause))}
         self.trace = trace
+
+
+def first_line(error):
+    """What the error says, with the application's modules under the names that its code gives them."""
+    lines = str(error).strip().splitlines() or [""]
+    return lines[0].replace("applications.{}.modules.".format(request.application), "")
 
 
 def innermost(error):
@@ -47,11 +55,9 @@ def run_models():
     try:
         run_models_in(environment)
     except RestrictedError as error:
-        cause = error.__context__ or error
-        raise ModelError(os.path.splitext(os.path.basename(error.layer))[0], cause, error.traceback)
+        raise ModelError(error.__context__ or error, error.traceback, error.layer)
     except BaseException as error:  # a syntax error, sys.exit, an HTTP redirect: a model may raise anything
-        where = innermost(error).split(":")[0]
-        raise ModelError(os.path.splitext(os.path.basename(where))[0], error, traceback.format_exc())
+        raise ModelError(error, traceback.format_exc())
     return environment
 
 
@@ -63,13 +69,7 @@ def load_all(environment):
             s3db.load_all_models()
         define_lazy_tables(environment["db"])
     except BaseException as error:
-        raise ModelError(module_of(error), error, traceback.format_exc())
-
-
-def module_of(error):
-    """The module of s3db in which the error was raised."""
-    modules = [frame.filename for frame in traceback.extract_tb(error.__traceback__) if "/modules/s3db/" in frame.filename]
-    return os.path.splitext(os.path.basename(modules[-1]))[0] if modules else "s3db"
+        raise ModelError(error, traceback.format_exc())
 
 
 def load_each(environment, failed, unanswered):
@@ -83,7 +83,7 @@ def load_each(environment, failed, unanswered):
             db.rollback()
             # Eden locks a model while it loads: another one that needs it would fail by that.
             current.response.pop("s3_model_lock", None)
-            failed.append(dict(ModelError(name, error, "").facts, missing=unanswered[asked:]))
+            failed.append(dict(ModelError(error, "", name).facts, missing=unanswered[asked:]))
     if s3db is not None and not failed:
         s3db.load_all_models()
     define_lazy_tables(db)
@@ -121,7 +121,7 @@ def answer_for_missing_tables(unanswered):
             if not is_unanswerable(error):
                 raise
             adapter.rollback()
-            unanswered.append(str(error).strip().splitlines()[0])
+            unanswered.append(first_line(error))
             return original(adapter, "SELECT 0;" if re.match(r"SELECT\s+COUNT", command, re.IGNORECASE) else "SELECT NULL WHERE 1 = 0;")
 
     SQLAdapter.execute = execute
@@ -171,7 +171,7 @@ def schema_check():
             db(db[name]).select(*stored, limitby=(0, 1), orderby_on_limitby=False)
         except Exception as error:
             db.rollback()
-            unreadable[name] = str(error).strip().splitlines()[0]
+            unreadable[name] = first_line(error)
     BaseAdapter.close_all_instances("rollback")
     return {"tables": len(db.tables), "unreadable": unreadable}
 
@@ -195,7 +195,7 @@ def work():
         result = {"failed": [dict(error.facts, missing=[])]}
     except BaseException as error:
         traceback.print_exc()
-        result = {"failed": [dict(ModelError("", error, "").facts, missing=[])]}
+        result = {"failed": [dict(ModelError(error, "").facts, missing=[])]}
     BaseAdapter.close_all_instances("rollback")
     return 1, result
 

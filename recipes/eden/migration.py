@@ -10,7 +10,7 @@ import sys
 
 import smoke
 from config import with_setting
-from eden_site import Failure, write_atomically
+from eden_site import Failure, counted, write_atomically
 from reading import READ_ONLY
 
 LIMIT = 4000  # characters of web2py's own output that are shown
@@ -35,7 +35,7 @@ def migrate(site):
     if result.status != 0:
         raise failure_of(site, result, statements)
     site.tables()
-    print("{} tables, {} statements".format(result.report["tables"], len(statements)))
+    print("{}, {}".format(counted(result.report["tables"], "table"), counted(len(statements), "statement")))
     for statement, _succeeded in statements:
         print("  " + site.mask(statement))
 
@@ -119,24 +119,20 @@ def statements_in(log):
 
 
 def failure_of(site, result, statements):
-    """The error of a migration: the model, the statement that failed, its table and constraint."""
+    """The error of a migration: the reason, the statement that failed, its table and constraint."""
     show(result)
-    if not result.report:
-        return Failure("web2py ended with {} before it had loaded a model; its output is above".format(result.status),
-                       "{} {}/web2py.py --version".format(sys.executable, site.web2py_folder))
-    failed = result.report["failed"][0]
-    text = "the migration failed in model {} ({}): {}".format(failed["model"], failed["where"], failed["error"])
+    text = "the migration failed: " + result.reason
     open_statements = [statement for statement, succeeded in statements if not succeeded]
     if open_statements:
         statement = open_statements[-1]
         table = re.search(r"(?:TABLE|UPDATE)\s+\W?(\w+)", statement)
-        constraint = re.search(r"constraint \W?(\w+)", failed["error"])
+        constraint = re.search(r"constraint \W?(\w+)", result.reason)
         text += "\nstatement: " + statement
         text += "\ntable: " + table.group(1) if table else ""
         text += "\nconstraint: " + constraint.group(1) if constraint else ""
     done = len(statements) - len(open_statements)
     if done:
-        text += "\n{} statements before it are committed: the database has half of the new schema".format(done)
+        text += "\n{} before it {} committed: the database has half of the new schema".format(counted(done, "statement"), "is" if done == 1 else "are")
     return Failure(text, "roll back database and databases/ together, as fleet does when the run is undone")
 
 
@@ -168,8 +164,7 @@ def compile_application(site):
         result = site.web2py("compile", environment={"EDEN_COMPILE": beside})
         if result.status != 0:
             show(result)
-            error = result.report["failed"][0]["error"] if result.report else "web2py ended with {}".format(result.status)
-            raise Failure("the application cannot be compiled: {}; compiled/ stays as it was".format(error), "fleet {} check".format(site.name or "SITE"))
+            raise Failure("the application cannot be compiled: {}; compiled/ stays as it was".format(result.reason))
         if os.path.exists(compiled):
             os.rename(compiled, os.path.join(beside, "former"))
         os.rename(os.path.join(beside, "compiled"), compiled)
@@ -184,12 +179,11 @@ def schema_check(site):
     result = site.web2py("schema-check", environment=READ_ONLY)
     if result.status != 0:
         show(result)
-        failed = (result.report or {"failed": [{"model": "?", "where": "?", "error": "web2py ended with {}".format(result.status)}]})["failed"][0]
-        raise Failure("the schema cannot be checked: model {} does not load ({}): {}".format(failed["model"], failed["where"], failed["error"]))
+        raise Failure("the schema cannot be checked: " + result.reason)
     unreadable = result.report["unreadable"]
     for table, error in sorted(unreadable.items()):
         print("{}: {}".format(table, site.mask(error)), file=sys.stderr)
     if unreadable:
-        raise Failure("{} of {} tables cannot be read by this code: code and database are of different releases"
-                      .format(len(unreadable), result.report["tables"]), "fleet {} status".format(site.name or "SITE"))
-    print("{} tables, all readable".format(result.report["tables"]))
+        raise Failure("{} of {} cannot be read by this code: code and database are of different releases"
+                      .format(len(unreadable), counted(result.report["tables"], "table")), "fleet {} status".format(site.name or "SITE"))
+    print("{}, all readable".format(counted(result.report["tables"], "table")))

@@ -6,7 +6,9 @@ application, which are removed in every case.
 """
 import contextlib
 import fcntl
+import functools
 import os
+import re
 
 import checking
 import code_changes
@@ -16,25 +18,49 @@ from eden_site import Failure, Web2py
 from preview_folder import PreviewFolder, git, require_room
 from reading import READ_ONLY, connect
 
+LIMIT = 2000  # characters of web2py's output that are shown
 RETRIES = 5  # broken files of models/, or settings of the configuration, that are left out one after the other to see the rest
 
 
 def run(site, arguments):
     revision = git(site.folder, "rev-parse", "--verify", arguments[0] + "^{commit}").strip()
     present = git(site.folder, "rev-parse", "HEAD").strip()
-    handled = fixes.handled(site)
+    report = Report(site)
+    try:
+        code_changes.report_history(site, report, present, revision)
+        checking.report_obstacles(site, report)
+        report_changed_files(site, report)
+        code_changes.report_settings(site, report, present, revision)
+        code_changes.report_requirements(site, report, present, revision)
+        with locked(site):
+            report_models(site, report, present, revision)
+    finally:
+        report.write()
 
-    def report(kind, name, text, values=None):
-        if kind == "block" and name in handled:
-            kind, text = "notice", "fix {} handles this: {}".format(handled[name], text)
-        site.finding(kind, name, text, values)
 
-    code_changes.report_history(site, report, present, revision)
-    code_changes.report_settings(site, report, present, revision)
-    code_changes.report_requirements(site, report, present, revision)
-    checking.report_obstacles(site, report)
-    with locked(site):
-        report_models(site, report, present, revision)
+class Report:
+    """The findings, until all are known: a block makes a warning of the same name needless, and a pending fix makes a block a notice."""
+
+    def __init__(self, site):
+        self.site, self.handled, self.findings = site, fixes.handled(site), []
+
+    def __call__(self, kind, name, text, values=None):
+        if kind == "block" and name in self.handled:
+            kind, text = "notice", "fix {} handles this: {}".format(self.handled[name], text)
+        self.findings.append((kind, name, text, values))
+
+    def write(self):
+        blocked = {name for kind, name, _text, _values in self.findings if kind == "block"}
+        for kind, name, text, values in self.findings:
+            if kind != "warning" or name not in blocked:
+                self.site.finding(kind, name, text, values)
+
+
+def report_changed_files(site, report):
+    changed = git(site.folder, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=none").split("\n")[:-1]
+    if changed:
+        report("block", "changed", "files were changed on the host itself, and a deployment would lose that: {}; git diff shows it"
+               .format(", ".join(line[3:] for line in changed)), len(changed))
 
 
 @contextlib.contextmanager
@@ -91,8 +117,20 @@ def probe(site):
 def compare(site, folder, before, after, whole):
     """([finding, ...], [table that could not be judged, ...])"""
     reader = connect(site, os.path.join(folder, "databases", "storage.db"))
-    found = comparison.Comparison(reader, site.tables(), site.tables(os.path.join(folder, "databases")), before, after, whole)
+    found = comparison.Comparison(reader, site.tables(), site.tables(os.path.join(folder, "databases")), before, after, whole,
+                                  functools.partial(is_named, os.path.join(folder, "modules")))
     return found.run(), found.skipped
+
+
+def is_named(folder, table):
+    """Does any source below the folder have the table's name in quotes?"""
+    quoted = re.compile("[\"']{}[\"']".format(re.escape(table)).encode())
+    for top, _folders, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(top, name), "rb") as source:
+                if name.endswith(".py") and quoted.search(source.read()):
+                    return True
+    return False
 
 
 def without_broken_files(site, report, folder, result):
@@ -121,12 +159,12 @@ def without_broken_files(site, report, folder, result):
 def report_failures(site, report, folder, result, left_out):
     """Reports models that do not load. Returns why the preview is partial, if it is."""
     if not result.report:
-        raise Failure("web2py ended with {} before it had loaded a model:\n{}".format(result.status, result.output.strip()[-2000:]),
-                      "ls {}".format(site.web2py_folder))
+        raise Failure("the new revision cannot be loaded: {}\n{}".format(result.reason, result.output.strip()[-LIMIT:]),
+                      "fleet {} check".format(site.name or "SITE"))
     partial = ["{} was left out, since it breaks".format(name) for name in left_out]
     partial += ["the commit of submodule {} is not on this host".format(name) for name in folder.missing]
     partial += ["a model asks for what only the migration brings, and got no rows: " + asked for asked in sorted(set(result.report["unanswered"]))]
-    for failed in result.report["failed"]:
+    for failed in firsts(result.report["failed"]):
         if failed["missing"]:
             partial.append("model {} could not work without that ({})".format(failed["model"], failed["error"]))
         elif not left_out:
@@ -136,3 +174,11 @@ def report_failures(site, report, folder, result, left_out):
     elif result.report["failed"]:
         partial.append("tables of models that do not load were not compared")
     return partial
+
+
+def firsts(failures):
+    """The first failure of each model: those after it come from that."""
+    seen = {}
+    for failed in failures:
+        seen.setdefault(failed["model"], failed)
+    return seen.values()

@@ -81,6 +81,7 @@ def require_room(site, revisions):
 
 def git(repository, *arguments, fine=(0,), **options):
     """The output of a git command; what git says about a failure, a status that is not in `fine`, becomes the error."""
+    options["env"] = dict(options.get("env", os.environ), GIT_OPTIONAL_LOCKS="0")  # else `git status` writes the index
     done = subprocess.run(("git", "-C", repository) + arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
     if done.returncode not in fine:
         raise Failure("git {} in {} failed: {}".format(arguments[0], repository, done.stderr.decode("utf-8", "replace").strip()))
