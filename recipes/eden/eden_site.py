@@ -201,15 +201,25 @@ class Web2py:
 
     def __init__(self, site, work, app, environment):
         self.site = site
-        self.output, self.report = tempfile.TemporaryFile(), tempfile.TemporaryFile()
-        variables = dict(environment, EDEN_HELPER=HELPER, EDEN_WORK=work, EDEN_REPORT=str(self.report.fileno()), PYTHONDONTWRITEBYTECODE="1")
-        command = [sys.executable, "web2py.py", "-S", app, "-R", os.path.join(HELPER, "inside.py")]
+        self.output, self.report, self.script = tempfile.TemporaryFile(), tempfile.TemporaryFile(), self.readable("inside.py")
+        variables = dict(environment, EDEN_WORK=work, EDEN_REPORT=str(self.report.fileno()), PYTHONDONTWRITEBYTECODE="1")
+        command = [sys.executable, "web2py.py", "-S", app, "-R", "/dev/fd/{}".format(self.script.fileno())]
         try:
             self.process = subprocess.Popen(command, cwd=site.web2py_folder, stdout=self.output, stderr=subprocess.STDOUT,
-                                            pass_fds=[self.report.fileno()], **site.options(variables))
+                                            pass_fds=[self.report.fileno(), self.script.fileno()], **site.options(variables))
         except OSError as error:
             raise Failure("{} cannot start {} in {}: {}".format(site.owner.pw_name, sys.executable, site.web2py_folder, error.strerror),
                           "ls -l {} {}".format(sys.executable, site.web2py_folder))
+
+    def readable(self, name):
+        """One of our files for the owner: as root's, they lie in a folder that nobody else may enter."""
+        copy = tempfile.TemporaryFile()
+        with open(os.path.join(HELPER, name), "rb") as file:
+            copy.write(file.read())
+        copy.flush()
+        if os.geteuid() == 0:
+            os.fchown(copy.fileno(), self.site.owner.pw_uid, self.site.owner.pw_gid)
+        return copy
 
     def result(self):
         """Its Result, once it has ended."""
@@ -217,7 +227,7 @@ class Web2py:
             status = self.process.wait()
         finally:
             self.process.kill()  # an exception here, as of a signal, must not leave it at work
-        with self.output, self.report:
+        with self.output, self.report, self.script:
             self.output.seek(0)
             self.report.seek(0)
             reported = self.report.read().decode("utf-8")
