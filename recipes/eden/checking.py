@@ -9,7 +9,7 @@ import fixes
 import scheduler
 from config import statements_of
 from eden_site import Failure, counted
-from reading import READ_ONLY, connect
+from reading import READ_ONLY, require_database
 
 RUNTIME = ("databases", "errors", "sessions", "uploads", "cache")  # folders that the running site writes to
 TOOLS = {"postgresql": ("pg_dump", "pg_restore", "psql"), "sqlite": ()}
@@ -136,11 +136,7 @@ def check_tables(site, report):
 
 
 def check_database(site, _report):
-    site.as_owner(ask, site)
-
-
-def ask(site):
-    connect(site).one("SELECT 1")
+    require_database(site)
 
 
 def check_owners(site, _report):

@@ -87,10 +87,10 @@ class StubImporter:
 
 
 def evaluate(source, path):
-    """What the file sets, as JSON can carry it: {"values": {dotted name: plain value}, "error": text or None}."""
+    """What the file sets, as JSON can carry it: {"values": {dotted name: plain value}, "error": None or [kind, line]}."""
     os.dup2(os.open(os.devnull, os.O_RDWR), 1)
     os.dup2(1, 2)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, out_of_time)
     signal.alarm(TIME_LIMIT)
     sys.meta_path.insert(0, StubImporter)
     settings = Anything()
@@ -100,17 +100,21 @@ def evaluate(source, path):
         exec(compile(source, path, "exec"), names)
         error = None
     except BaseException as raised:  # the file may raise anything, SystemExit included
-        error = "{} in line {}".format(type(raised).__name__, failing_line(raised, path))
+        error = [type(raised).__name__, failing_line(raised, path)]
     plain = (str, int, float, bool, type(None))
     values = {name: value if isinstance(value, plain) else None for name, value in settings._assigned.items()}
     return {"values": values, "error": error}
+
+
+def out_of_time(_number, _frame):
+    raise TimeoutError
 
 
 def failing_line(raised, path):
     """The line of the file where the exception passed last; of a syntax error, where that is."""
     if isinstance(raised, SyntaxError):
         return raised.lineno
-    line, trace = "?", raised.__traceback__
+    line, trace = 1, raised.__traceback__
     while trace:
         if trace.tb_frame.f_code.co_filename == path:
             line = trace.tb_lineno

@@ -5,8 +5,8 @@ the configuration, whose connection names these notes.
 
 PostgreSQL itself is left to database.sh; SQLite's file lies in databases/. A restore verifies all of the backup, loads it beside, and then
 swaps, database first; what was there stays as NAME-old-RUN and databases-old-RUN. As in database.sh, a call that was killed is repeated
-with the same words: it does all of its work anew. Between the two swaps, which are not one, a note says what both were before: one changed
-without the other is what a killed restore has left, and until it is repeated no other verb takes that for a state of the site.
+with the same words: it does all of its work anew. From before the first swap until the end a note says what was there: when that has
+changed and the note is still there, a restore was killed, and no other verb takes what it has left for a state of the site.
 """
 import hashlib
 import json
@@ -116,17 +116,17 @@ def restore(site, folder, run_id, verb="restore"):
                       .format(folder, site.config_path),
                       "tar -xOf {} models/000_config.py | diff {} - | grep settings.database".format(os.path.join(folder, ARCHIVE), site.config_path))
     loaded, configuration = load_beside(site, folder, run_id)
+    note_what_is_there(site, loaded, run_id)
     try:
-        note_what_is_there(site, loaded, run_id)
         if is_postgresql(site):
             database_sh(site, verb, folder, run_id)
         kept = swap_databases(site, loaded, run_id)
         restore_configuration(site, configuration, kept)
-    finally:
-        # Of a failure that has changed nothing no note stays.
-        if os.path.isdir(site.databases) and not is_half_restored(site):
-            remove_file(note_path(site))
-            remove_tree(loaded)
+    except BaseException:
+        if not is_unfinished(site):
+            forget(site, loaded)
+        raise
+    forget(site, loaded)
     print("restored databases/ and the configuration; what was there is {} now".format(kept))
 
 
@@ -255,15 +255,16 @@ def read_note(site):
 
 
 def note_what_is_there(site, loaded, run_id):
-    # Of half a restore, the note of the call that was killed stays: it says what belongs together.
-    note = read_note(site) if is_half_restored(site) else dict(identities(site), run=run_id)
+    # Of an unfinished restore, the note of the call that was killed stays: it says what belongs together.
+    note = read_note(site) if is_unfinished(site) else dict(identities(site), run=run_id)
     keep(note_path(site), json.dumps(dict(note, loaded=loaded)).encode())
 
 
 def identities(site):
     """Numbers that change when the database, or databases/, is swapped."""
-    real = os.path.realpath(site.databases)
-    return {"database": site.as_owner(database_oid, site) if is_postgresql(site) else 0, "databases": os.stat(real).st_ino}
+    if not os.path.isdir(site.databases):
+        return {"databases": None}
+    return {"database": site.as_owner(database_oid, site) if is_postgresql(site) else 0, "databases": os.stat(site.databases).st_ino}
 
 
 def database_oid(site):
@@ -281,17 +282,20 @@ def database_oid(site):
     raise problem
 
 
-def is_half_restored(site):
+def is_unfinished(site):
+    """Has a restore changed something, and not come to its end?"""
     note = read_note(site)
-    if not note:
-        return False
-    now = identities(site)
-    return is_postgresql(site) and (now["database"] == note["database"]) != (now["databases"] == note["databases"])
+    return bool(note) and any(note[part] != number for part, number in identities(site).items())
+
+
+def forget(site, loaded):
+    remove_file(note_path(site))
+    remove_tree(loaded)
 
 
 def refuse_half_restored(site):
-    if read_note(site) and (not os.path.isdir(site.databases) or is_half_restored(site)):
-        raise Failure("a restore was killed (run {}): the database is that of a backup, databases/ is not yet, and the site cannot use them"
+    if is_unfinished(site):
+        raise Failure("a restore was killed (run {}): the database, databases/ and the configuration may be of different states, which the site cannot use"
                       .format(read_note(site)["run"]), "repeat it: fleet {} restore -e backup-id=RUN".format(site.name or "SITE"))
 
 

@@ -18,6 +18,7 @@ VERBS = {
     "status": ("checking", ["status"]),
     "preview": ("preview", []),
     "migrate": ("migration", ["migrate"]),
+    "migrate-off": ("migration", ["migrate-off"]),
     "schema-check": ("migration", ["schema-check"]),
     "compile": ("migration", ["compile"]),
     "smoke": ("migration", ["smoke"]),

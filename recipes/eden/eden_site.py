@@ -6,12 +6,14 @@ Invariants: a process of root's reads and writes files of the site, and runs its
 (`as_owner`, `run`, `web2py`). No secret of 000_config.py is in an argv, in output or in a finding.
 """
 import collections
+import ctypes
 import functools
 import json
 import os
 import pickle
 import pwd
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -20,6 +22,8 @@ import traceback
 
 import config as configuration
 
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 HELPER = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -158,8 +162,8 @@ class Site:
         """The same, read anew."""
         result = self.as_owner(evaluate_file, self.config_path)
         if result["error"]:
-            raise Failure("{} cannot be evaluated: {}".format(self.config_path, result["error"]),
-                          "{} -m py_compile {}".format(sys.executable, self.config_path))
+            kind, line = result["error"]
+            raise Failure("{} cannot be evaluated: {} in line {}".format(self.config_path, kind, line), "vi +{} {}".format(line, self.config_path))
         self._config = configuration.Config(result["values"])
         return self._config
 
@@ -185,7 +189,13 @@ class Site:
         variables = dict(self.environment, **(environment or {}))
         if os.geteuid() == 0:
             variables.update(HOME=self.owner.pw_dir, USER=self.owner.pw_name, LOGNAME=self.owner.pw_name)
-        return {"env": variables, "stdin": subprocess.DEVNULL, "preexec_fn": self.become_owner}
+        return {"env": variables, "stdin": subprocess.DEVNULL, "preexec_fn": self.prepare_program}
+
+    def prepare_program(self):
+        """In the child, after its rights are set (that would reset it): the kernel ends the program when this process is killed, so that no
+        migration continues while it is being undone."""
+        self.become_owner()
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
     def run(self, arguments, environment=None, **options):
         """subprocess.run with the owner's rights, without a terminal."""

@@ -1,7 +1,7 @@
 """The migration, run strictly, and what follows it: the schema check, compiling, and the smoke list.
 
 Invariant of `migrate`: models/000_config.py is, byte for byte, what it was before, however the migration ends. What was killed without a
-chance to clean up is put right by the next `migrate`, from the copy that it left in the state folder.
+chance to clean up is put right by `migrate-off`, or the next `migrate`, from the copy that it left in the state folder.
 """
 import os
 import re
@@ -11,18 +11,20 @@ import sys
 import smoke
 from config import with_setting
 from eden_site import Failure, counted, write_atomically
-from reading import READ_ONLY
+from reading import READ_ONLY, require_database
 
 LIMIT = 4000  # characters of web2py's own output that are shown
 
 
 def run(site, arguments):
-    return {"migrate": migrate, "schema-check": schema_check, "compile": compile_application, "smoke": smoke.smoke}[arguments[0]](site)
+    verbs = {"migrate": migrate, "migrate-off": put_config_back, "schema-check": schema_check, "compile": compile_application, "smoke": smoke.smoke}
+    return verbs[arguments[0]](site)
 
 
 def migrate(site):
     put_config_back(site)
     require_tables(site)
+    require_database(site)
     remove_compiled(site)
     offset = log_size(site)
     try:
@@ -176,6 +178,7 @@ def compile_application(site):
 # The schema.
 
 def schema_check(site):
+    require_database(site)
     result = site.web2py("schema-check", environment=READ_ONLY)
     if result.status != 0:
         show(result)

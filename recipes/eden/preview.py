@@ -16,14 +16,16 @@ import comparison
 import fixes
 from eden_site import Failure, Web2py
 from preview_folder import PreviewFolder, git, require_room
-from reading import READ_ONLY, connect
+from reading import READ_ONLY, connect, require_database
 
 LIMIT = 2000  # characters of web2py's output that are shown
 RETRIES = 5  # broken files of models/, or settings of the configuration, that are left out one after the other to see the rest
 
 
 def run(site, arguments):
-    revision = git(site.folder, "rev-parse", "--verify", arguments[0] + "^{commit}").strip()
+    revision = git(site.folder, "rev-parse", "--verify", "--quiet", arguments[0] + "^{commit}", fine=(0, 1, 128)).strip()
+    if not revision:
+        raise Failure("{} names no commit that is on this host, in {}".format(arguments[0], site.folder), "git -C {} fetch --tags".format(site.folder))
     present = git(site.folder, "rev-parse", "HEAD").strip()
     report = Report(site)
     try:
@@ -78,7 +80,7 @@ def locked(site):
 
 def report_models(site, report, present, revision):
     site.tables()
-    site.as_owner(probe, site)
+    require_database(site)
     require_room(site, (present, revision))
     folders = [PreviewFolder(site, "", revision), PreviewFolder(site, "_present", present)]
     try:
@@ -107,11 +109,6 @@ def report_models(site, report, present, revision):
 
 def start(site, folder):
     return Web2py(site, "preview", folder.app, READ_ONLY)
-
-
-def probe(site):
-    """Fails unless the database can be read, and keeps a session read-only."""
-    connect(site).connection.close()
 
 
 def compare(site, folder, before, after, whole):

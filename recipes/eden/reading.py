@@ -25,7 +25,7 @@ def connect(site, sqlite_file=None):
         connection = psycopg2.connect(host=config.host, port=config.port, dbname=config.name, user=config.user, password=config.password,
                                       options=READ_ONLY["PGOPTIONS"], connect_timeout=10)
     except psycopg2.Error as error:
-        raise Failure("the database {} at {}:{} does not let {} in: {}".format(
+        raise Failure("the database {} at {}:{} cannot be opened as {}: {}".format(
             config.name, config.host, config.port, config.user, site.mask(str(error).strip().splitlines()[0])),
             "psql -h {} -p {} -U {} {}".format(config.host, config.port, config.user, config.name))
     connection.autocommit = True
@@ -35,6 +35,15 @@ def connect(site, sqlite_file=None):
         raise Failure("the database {} does not keep a session read-only: is a connection pooler between? A preview would not be safe".format(config.name),
                       "set settings.database.port to PostgreSQL's own port")
     return reader
+
+
+def require_database(site):
+    """Fails unless the database can be read, and keeps a session read-only. (web2py would try five times, and print a traceback.)"""
+    site.as_owner(ask, site)
+
+
+def ask(site):
+    connect(site).one("SELECT 1")
 
 
 def quoted(name):
