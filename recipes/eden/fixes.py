@@ -34,6 +34,7 @@ def run(site, arguments):
 
 def run_pending(site, when):
     todo = [fix for fix in pending(site) if fix.when == when]
+    site.read_config()  # here, too, and not only where a fix runs: what a fix reports is masked by it
     for fix in todo:
         began = entry_of(site, fix, "begun")
         write_ledger(site, ledger(site) + [began])
