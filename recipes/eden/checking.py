@@ -9,6 +9,7 @@ import fixes
 import scheduler
 from config import statements_of
 from eden_site import Failure, counted
+from preview_folder import git
 from reading import READ_ONLY, require_database
 
 RUNTIME = ("databases", "errors", "sessions", "uploads", "cache")  # folders that the running site writes to
@@ -16,7 +17,7 @@ TOOLS = {"postgresql": ("pg_dump", "pg_restore", "psql"), "sqlite": ()}
 
 
 def run(site, arguments):
-    return {"check": check, "status": status}[arguments[0]](site)
+    return {"check": check, "status": status}[arguments[0]](site, *arguments[1:])
 
 
 def check(site):
@@ -174,20 +175,39 @@ def check_scheduler(site, _report):
 
 # Status.
 
-def status(site):
-    for name, tell in (("schema", schema), ("cron", cron_state), ("scheduler", scheduler_state), ("disk", disk)):
+PARTS = ("revision", "submodules", "schema", "maintenance", "cron", "scheduler", "disk", "backups")
+
+
+def status(site, maintenance="maintenance.flag"):
+    """A line for each part; what cannot be told says why, and hides nothing else."""
+    tell = {"revision": revision, "submodules": submodules, "schema": schema, "cron": cron_state, "scheduler": scheduler_state, "disk": disk,
+            "backups": backups, "maintenance": lambda site: "closed" if os.path.exists(site.path(maintenance)) else "open"}
+    for part in PARTS:
         try:
-            text = tell(site)
+            text = tell[part](site)
         except Failure as failure:
-            text = site.mask(str(failure)).splitlines()[0]
-        print("{:<10} {}".format(name, text))
+            text = "unknown: " + site.mask(str(failure)).splitlines()[0]
+        print("{:<12} {}".format(part, text))
     fixes.run(site, ["list"])
 
 
+def revision(site):
+    changed = git(site.folder, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=none").count("\n")
+    text = git(site.folder, "log", "-1", "--no-color", "--format=%h %s").strip()
+    return text + (", {} changed on this host".format(counted(changed, "file")) if changed else "")
+
+
+def submodules(site):
+    """git's own marks: `+` another commit than the release's, `-` not there."""
+    lines = git(site.folder, "submodule", "status", "--recursive").splitlines()
+    return ", ".join("{}{} {}".format(line[0].strip(), line[1:8], line.split()[1]) for line in lines) or "none"
+
+
 def schema(site):
+    require_database(site)
     result = site.web2py("schema-check", environment=READ_ONLY)
     if result.status != 0:
-        return "unknown: " + result.reason
+        raise Failure(result.reason)
     unreadable = sorted(result.report["unreadable"])
     return counted(result.report["tables"], "table") + (", not readable: " + ", ".join(unreadable) if unreadable else ", all readable")
 
@@ -203,3 +223,11 @@ def scheduler_state(site):
 def disk(site):
     usage = shutil.disk_usage(site.folder)
     return "{} MiB free of {} MiB".format(usage.free >> 20, usage.total >> 20)
+
+
+def backups(site):
+    """Whole ones; a name with a dot is none."""
+    folder = site.backups
+    whole = sorted(name for name in os.listdir(folder) if "." not in name and os.path.isfile(os.path.join(folder, name, "SHA256SUMS"))) \
+        if os.path.isdir(folder) else []
+    return "{}, the newest {}".format(len(whole), whole[-1]) if whole else "none in " + folder

@@ -107,12 +107,13 @@ class Comparison:
 
     def column_changes(self, table, column):
         old, new = self.old[table][column], self.new[table][column]
-        # pydal leaves these as they are in the database.
-        if new["type"].startswith(("reference", "double", "id")):
-            return
         stored = self.stored(table, column)
         values, distinct = self.reader.values(table, stored)
         change = "the definition changes from {} to {}".format(old["sql"].strip(), new["sql"].strip())
+        if new["type"].startswith(("reference", "double", "id")):
+            if type_of(old["sql"]) != type_of(new["sql"]):
+                self.find("warning", table + "." + column, change + "; web2py never makes this change: the column keeps its type, and queries may fail", values)
+            return
         failure = self.why_change_fails(table, column, values, distinct)
         if failure:
             self.find("block", table + "." + column, change + "; " + failure, values)

@@ -59,11 +59,14 @@ def size(site):
 
 
 def schema(site):
-    """Also what web2py noted of each table: a schema with other notes is another one to it."""
     refuse_half_restored(site)
-    print(database_output(site, "schema") if is_postgresql(site) else site.as_owner(sqlite_schema, site))
-    for table, path in site.table_files().items():
-        print("noted {} {}".format(table, site.as_owner(noted, path)))
+    print(schema_text(site))
+
+
+def schema_text(site):
+    """Also what web2py noted of each table: a schema with other notes is another one to it."""
+    text = database_output(site, "schema") if is_postgresql(site) else site.as_owner(sqlite_schema, site)
+    return "\n".join([text] + ["noted {} {}".format(table, site.as_owner(noted, path)) for table, path in site.table_files().items()])
 
 
 def backup(site, folder):

@@ -85,13 +85,20 @@ class Site:
 
     @property
     def state(self):
-        """Folder for what fleet must remember on this host. A worktree has a file in the place of .git, which names the folder."""
-        state = self.environment.get("FLEET_STATE", ".git/fleet")
+        """Folder for what fleet must remember on this host."""
+        return self.place(self.environment.get("FLEET_STATE", ".git/fleet"))
+
+    @property
+    def backups(self):
+        return self.place(self.environment.get("FLEET_BACKUP_DIR", os.path.join(self.state, "backups")))
+
+    def place(self, path):
+        """A path from the application's folder. A worktree has a file in the place of the folder .git, which names that folder."""
         git = self.path(".git")
-        if state.startswith(".git/") and os.path.isfile(git):
+        if path.startswith(".git/") and os.path.isfile(git):
             with open(git, encoding="utf-8") as pointer:
-                return os.path.join(self.folder, pointer.read().strip()[len("gitdir: "):], state[len(".git/"):])
-        return self.path(state)
+                return os.path.join(self.folder, pointer.read().strip()[len("gitdir: "):], path[len(".git/"):])
+        return self.path(path)
 
     # Who owns it.
 

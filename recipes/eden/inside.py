@@ -75,18 +75,24 @@ def load_all(environment):
 def load_each(environment, failed, unanswered):
     """As load_all, but one module of s3db after the other: what fails in one must not hide the rest."""
     db, s3db = environment["db"], environment.get("s3db")
-    for name in [name for name, module in vars(current.models).items() if type(module).__name__ == "module"] if s3db is not None else []:
+
+    def attempt(name, load, *arguments):
         asked = len(unanswered)
         try:
-            s3db.load(name)
+            load(*arguments)
         except BaseException as error:
             db.rollback()
             # Eden locks a model while it loads: another one that needs it would fail by that.
             current.response.pop("s3_model_lock", None)
             failed.append(dict(ModelError(error, "", name).facts, missing=unanswered[asked:]))
-    if s3db is not None and not failed:
-        s3db.load_all_models()
-    define_lazy_tables(db)
+
+    if s3db is not None:
+        current.response.s3.load_all_models = True  # Eden says so while it loads them all
+        for name in [name for name, module in vars(current.models).items() if type(module).__name__ == "module"]:
+            attempt(name, s3db.load, name)
+        if not failed:  # tables outside of s3db: of imports, of a template's own models
+            attempt("s3db", s3db.load_all_models)
+    attempt("models", define_lazy_tables, db)
 
 
 def define_lazy_tables(db):

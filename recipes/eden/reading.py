@@ -93,7 +93,7 @@ class SqliteReader(Reader):
         name = quoted(column)
         wrong = self.one("SELECT count(*) FROM {0} WHERE {1} IS NOT NULL AND CAST(CAST({1} AS INTEGER) AS TEXT) <> CAST({1} AS TEXT)"
                          .format(quoted(table), name))
-        return "; SQLite keeps its values as they are, and {} of them are no integers: pages that read them fail".format(wrong)
+        return "; SQLite keeps its values as they are" + (", and {} of them are no integers: pages that read them fail".format(wrong) if wrong else "")
 
 
 class PostgresReader(Reader):
