@@ -23,13 +23,13 @@ Fix = collections.namedtuple("Fix", "name number content sha256 when handles")
 
 
 def run(site, arguments):
-    verbs = {("before",): run_pending, ("after",): run_pending, ("list",): show, ("hash",): show_hash}
+    verbs = {("before",): run_pending, ("after",): run_pending, ("pending",): show_pending, ("list",): show, ("hash",): show_hash}
     if arguments[:1] == ["new"] and len(arguments) == 3:
         print(fixnew.text(site, arguments[1], arguments[2], [fix.number for fix in project(site)]), end="")
     elif tuple(arguments) in verbs:
         verbs[tuple(arguments)](site, *arguments)
     else:
-        raise Failure("usage: fixes before | after | list | hash; fix-new FINDING REVISION")
+        raise Failure("usage: fixes before | after | pending | list | hash; fix-new FINDING REVISION")
 
 
 def run_pending(site, when):
@@ -51,6 +51,11 @@ def run_pending(site, when):
 def handled(site):
     """{finding of the preview: the pending fix that answers it}"""
     return {name: fix.name for fix in pending(site) for name in fix.handles}
+
+
+def show_pending(site, _verb):
+    for fix in pending(site):
+        print(fix.name)
 
 
 def show(site, _verb):
