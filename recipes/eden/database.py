@@ -71,6 +71,9 @@ def schema_text(site):
 
 def backup(site, folder):
     refuse_half_restored(site)
+    if not site.tables():
+        raise Failure("no file in {} belongs to the database in {}: a backup of it could not be restored. Was its password, port or name changed?"
+                      .format(site.databases, site.config_path), "ls {}".format(site.databases))
     remove_file(os.path.join(folder, MANIFEST))
     if is_postgresql(site):
         database_sh(site, "backup", folder)
