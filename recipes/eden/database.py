@@ -122,8 +122,8 @@ def restore(site, folder, run_id, verb="restore"):
                       .format(folder, site.config_path),
                       "tar -xOf {} models/000_config.py | diff {} - | grep settings.database".format(os.path.join(folder, ARCHIVE), site.config_path))
     loaded, configuration = load_beside(site, folder, run_id)
-    note_what_is_there(site, loaded, run_id)
     try:
+        note_what_is_there(site, loaded, run_id)
         if is_postgresql(site):
             database_sh(site, verb, folder, run_id)
         kept = swap_databases(site, loaded, run_id)
