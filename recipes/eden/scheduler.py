@@ -85,8 +85,9 @@ def on(site):
 def command_of(site, verb, what):
     command = site.environment.get("EDEN_SCHEDULER_" + verb, "")
     if command in ("", ":"):
-        raise Failure("workers of the scheduler are to be {}, and the variable scheduler-{} does not say how".format(what, verb.lower()),
-                      'scheduler-{} = "sudo systemctl {} SERVICE", in the file of the site'.format(verb.lower(), {"OFF": "stop", "ON": "start"}[verb]))
+        raise Failure("workers of the scheduler have to be {}, and the variable scheduler-{} does not say how".format(what, verb.lower()),
+                      'scheduler-{} = "sudo systemctl {} SERVICE", in the file of the site'.format(
+                          verb.lower(), {"OFF": "stop", "ON": "start"}[verb]))
     return command
 
 
@@ -181,7 +182,8 @@ def disable(connection, workers):
     found = query(connection, "select worker_name, status <> 'DISABLED', cast(last_heartbeat as text) from scheduler_worker where worker_name in ({})"
                   .format(marks), *workers)
     query(connection, "update scheduler_worker set status = 'DISABLED' where status <> 'DISABLED' and worker_name in ({})".format(marks), *workers)
-    tasks = query(connection, "select id, function_name from scheduler_task where status = 'RUNNING' and assigned_worker_name in ({})".format(marks), *workers)
+    tasks = query(connection, "select id, function_name from scheduler_task where status = 'RUNNING' and assigned_worker_name in ({})"
+                  .format(marks), *workers)
     return {"workers": {name: (bool(changed), heartbeat) for name, changed, heartbeat in found if age_of(heartbeat) < FRESH},
             "tasks": ["task {} ({})".format(*task) for task in tasks]}
 
