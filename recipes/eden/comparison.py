@@ -92,8 +92,8 @@ class Comparison:
         elif self.reader.drops:
             self.find("block", name, "the migration drops this column{}: {} values are lost, {} of them distinct".format(renamed, values, distinct), values)
         else:
-            self.find("block", name, "the new models do not define this column{}: its {} values, {} of them distinct, stay in the file, and no page shows them"
-                      .format(renamed, values, distinct), values)
+            self.find("block", name, "the new models do not define this column{}: its {} values, {} of them distinct, stay in the file, and no page "
+                      "shows them".format(renamed, values, distinct), values)
 
     def column_comes(self, table, column):
         name = table + "." + column
@@ -101,7 +101,8 @@ class Comparison:
             self.find("block", name, "the migration adds this column, but the database has it already: it would fail",
                       self.reader.values(table, self.stored(table, column, self.new))[0])
         elif self.after[table][column] and self.reader.count(table):
-            self.find("block", name, "the migration adds this column as NOT NULL without a default to a table with rows: it would fail", self.reader.count(table))
+            self.find("block", name, "the migration adds this column as NOT NULL without a default to a table with rows: it would fail",
+                      self.reader.count(table))
         else:
             self.find("notice", name, "a new column, " + self.new[table][column]["sql"].strip())
 
@@ -112,7 +113,8 @@ class Comparison:
         change = "the definition changes from {} to {}".format(old["sql"].strip(), new["sql"].strip())
         if new["type"].startswith(("reference", "double", "id")):
             if type_of(old["sql"]) != type_of(new["sql"]):
-                self.find("warning", table + "." + column, change + "; web2py never makes this change: the column keeps its type, and queries may fail", values)
+                self.find("warning", table + "." + column, change + "; web2py never makes this change: the column keeps its type, and queries may fail",
+                          values)
             return
         failure = self.why_change_fails(table, column, values, distinct)
         if failure:

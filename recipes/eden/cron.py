@@ -183,7 +183,7 @@ class Place:
     def switch_on(self):
         now, saved, off_text = self.read(), read_if_there(self.kept(".saved")), read_if_there(self.kept(".off"))
         if now == off_text and saved is None:
-            raise Failure("{} is off, and what it was lies no more in {}".format(self.title, self.kept(".saved")),
+            raise Failure("{} is off, and its former content is missing: {}".format(self.title, self.kept(".saved")),
                           "put it right by hand, then: rm {}".format(self.kept(".off")))
         if now == off_text:
             self.write(saved)
@@ -231,7 +231,8 @@ class Table(Place):
     def obstacle(self):
         if os.access(os.path.dirname(os.path.realpath(self.path)), os.W_OK):
             return None
-        return Failure("{} has jobs of this web2py, and {} cannot switch them off: they would run in the middle of the migration".format(self.path, me()),
+        return Failure("{} has jobs of this web2py, and {} cannot switch them off: they would run in the middle of the migration"
+                       .format(self.path, me()),
                        "as root: crontab -u {} -e, and move the lines of {} there".format(me(), self.path))
 
     def prove(self, content):
@@ -239,7 +240,8 @@ class Table(Place):
 
     def refuse_mixed(self, content):
         if self.with_jobs(content) != content:
-            raise Failure("{} has lines that fleet switched off for {}, but not from here and now: put them right first".format(self.path, self.site.name),
+            raise Failure("{} has lines that fleet switched off for {}, but not from here and now: put them right first"
+                          .format(self.path, self.site.name),
                           "grep -n '{}site {}' {}".format(ANY_MARK, self.site.name, self.path))
 
     def switch_on(self):

@@ -71,6 +71,9 @@ def schema_text(site):
 
 def backup(site, folder):
     refuse_half_restored(site)
+    if not site.tables():
+        raise Failure("no file in {} belongs to the database in {}: a backup of it could not be restored. Was its password, port or name changed?"
+                      .format(site.databases, site.config_path), "ls {}".format(site.databases))
     remove_file(os.path.join(folder, MANIFEST))
     if is_postgresql(site):
         database_sh(site, "backup", folder)
@@ -119,8 +122,8 @@ def restore(site, folder, run_id, verb="restore"):
                       .format(folder, site.config_path),
                       "tar -xOf {} models/000_config.py | diff {} - | grep settings.database".format(os.path.join(folder, ARCHIVE), site.config_path))
     loaded, configuration = load_beside(site, folder, run_id)
-    note_what_is_there(site, loaded, run_id)
     try:
+        note_what_is_there(site, loaded, run_id)
         if is_postgresql(site):
             database_sh(site, verb, folder, run_id)
         kept = swap_databases(site, loaded, run_id)
@@ -298,7 +301,7 @@ def forget(site, loaded):
 
 def refuse_half_restored(site):
     if is_unfinished(site):
-        raise Failure("a restore was killed (run {}): the database, databases/ and the configuration may be of different states, which the site cannot use"
+        raise Failure("a restore was killed (run {}): the database, databases/ and the configuration may be of different states"
                       .format(read_note(site)["run"]), "repeat it: fleet {} restore -e backup-id=RUN".format(site.name or "SITE"))
 
 
@@ -315,8 +318,8 @@ def is_postgresql(site):
 def database_sh(site, *words, **options):
     """Runs database.sh to its end. By its environment: an argv can be seen by every user of the host."""
     config = site.config
-    environment = dict(site.environment, DATABASE="postgresql", DATABASE_NAME=config.name, DATABASE_HOST="", DATABASE_USER="", DATABASE_CREDENTIALS="",
-                       PGHOST=config.host, PGPORT=config.port, PGUSER=config.user, PGPASSWORD=config.password)
+    environment = dict(site.environment, DATABASE="postgresql", DATABASE_NAME=config.name,
+                       DATABASE_HOST="", DATABASE_USER="", DATABASE_CREDENTIALS="", PGHOST=config.host, PGPORT=config.port, PGUSER=config.user, PGPASSWORD=config.password)
     command = [os.path.join(site.files, "git-site", "database.sh")] + list(words)
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, universal_newlines=True, **options)
     try:
@@ -338,7 +341,8 @@ def database_output(site, verb):
 def sqlite_schema(site):
     connection = connect(site)
     try:
-        rows = query(connection, r"select type, name, tbl_name, sql from sqlite_master where name not like 'sqlite\_stat%' escape '\' order by 1, 2, 3")
+        rows = query(connection, "select type, name, tbl_name, sql from sqlite_master"
+                                 r" where name not like 'sqlite\_stat%' escape '\' order by 1, 2, 3")
         return "\n".join("|".join(str(value) for value in row) for row in rows)
     finally:
         connection.close()

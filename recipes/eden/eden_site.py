@@ -210,7 +210,11 @@ class Site:
 
     def web2py(self, work, app=None, environment=None):
         """Runs `work` of inside.py in web2py, and returns its Result."""
-        return Web2py(self, work, app or self.app, environment or {}).result()
+        at_work = Web2py(self, work, app or self.app, environment or {})
+        try:
+            return at_work.result()
+        finally:
+            at_work.stop()
 
 
 class Web2py:
@@ -218,6 +222,7 @@ class Web2py:
 
     def __init__(self, site, work, app, environment):
         self.site = site
+        site.config  # its secrets must be known before web2py prints anything
         self.output, self.report, self.script = tempfile.TemporaryFile(), tempfile.TemporaryFile(), self.readable("inside.py")
         variables = dict(environment, EDEN_WORK=work, EDEN_REPORT=str(self.report.fileno()), PYTHONDONTWRITEBYTECODE="1")
         command = [sys.executable, "web2py.py", "-S", app, "-R", "/dev/fd/{}".format(self.script.fileno())]
@@ -238,12 +243,14 @@ class Web2py:
             os.fchown(copy.fileno(), self.site.owner.pw_uid, self.site.owner.pw_gid)
         return copy
 
+    def stop(self):
+        """Ends it, where an exception came before its end."""
+        self.process.kill()
+        self.process.wait()
+
     def result(self):
         """Its Result, once it has ended."""
-        try:
-            status = self.process.wait()
-        finally:
-            self.process.kill()  # an exception here, as of a signal, must not leave it at work
+        status = self.process.wait()
         with self.output, self.report, self.script:
             self.output.seek(0)
             self.report.seek(0)

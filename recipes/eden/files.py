@@ -42,7 +42,8 @@ def write_whole(path, content, mode, owner=None):
         sync_folder(os.path.dirname(path))
     except OSError as error:
         remove_leftover(path)
-        raise Failure("{} cannot be written: {}; it stays as it was".format(path, error.strerror), "df -h {0}; ls -ld {0}".format(os.path.dirname(path)))
+        raise Failure("{} cannot be written: {}; it stays as it was".format(path, error.strerror),
+                      "df -h {0}; ls -ld {0}".format(os.path.dirname(path)))
 
 
 def remove_leftover(path):

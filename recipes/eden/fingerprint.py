@@ -28,7 +28,8 @@ def run(site, arguments):
 def parts(site):
     revision, changes = database.git(site, "rev-parse", "HEAD").strip(), database.git(site, "status", "--porcelain")
     modules = database.git(site, "submodule", "status", "--recursive")
-    yield "code", revision + changes + modules, "{}, {} changed files, {} submodules".format(revision, len(changes.splitlines()), len(modules.splitlines()))
+    yield "code", revision + changes + modules, "{}, {} changed files, {} submodules".format(
+        revision, len(changes.splitlines()), len(modules.splitlines()))
     schema = database.schema_text(site)
     yield "schema", schema, "{} lines".format(len(schema.splitlines()))
     for table, count, rows in site.as_owner(data, site):
@@ -70,16 +71,16 @@ def names_of_tables(connection, is_sqlite):
     if is_sqlite:
         rows = query(connection, "select name from sqlite_master where type = 'table' and name not like 'sqlite_%' order by name")
         return [(name, quoted(name)) for name, in rows if name not in PROCESSES]
-    rows = query(connection, "select c.relname, c.oid::regclass::text from pg_class c where relkind in ('r', 'p') and relnamespace::regnamespace::text"
-                 " not in ('pg_catalog', 'information_schema') and not relispartition order by 2")
+    rows = query(connection, "select c.relname, c.oid::regclass::text from pg_class c where relkind in ('r', 'p')"
+                 " and relnamespace::regnamespace::text not in ('pg_catalog', 'information_schema') and not relispartition order by 2")
     return [(table, name) for table, name in rows if table not in PROCESSES]
 
 
 def postgresql_rows(connection, name):
     if query(connection, "select pg_database_size(current_database()) > %s", HASHED_LIMIT << 20)[0][0]:
         return [query(connection, "select count(*) from {}".format(name))[0][0], None]
-    count, rows = query(connection, "select count(*), coalesce(sum(('x' || left(md5(t::text), 16))::bit(64)::bigint::numeric), 0)::text from {} as t".format(name))[0]
-    return [count, rows]
+    return list(query(connection, "select count(*), coalesce(sum(('x' || left(md5(t::text), 16))::bit(64)::bigint::numeric), 0)::text"
+                      " from {} as t".format(name))[0])
 
 
 def sqlite_rows(connection, name):

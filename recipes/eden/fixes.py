@@ -94,7 +94,7 @@ def project(site):
 def read_fix(path):
     name = os.path.basename(path)
     if not NAME.match(name):
-        raise Failure("fixes/{} is no name of a fix".format(name), "mv fixes/{0} fixes/NNN-{0}, with NNN a number of three digits, and .sql, .py or .sh".format(name))
+        raise Failure("fixes/{} is no name of a fix: a number of three digits, and .sql, .py or .sh".format(name), "mv fixes/{0} fixes/001-{0}".format(name))
     content = read_if_there(path)
     when, handles = "before", []
     for line in content.decode("utf-8", "replace").split("\n")[:HEAD]:

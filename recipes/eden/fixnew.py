@@ -35,8 +35,8 @@ def text(site, finding, revision, numbers):
 def preview(site, revision):
     """{finding: its text} of the preview, run anew: the findings of a run are not kept on the host."""
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as report:
-        done = subprocess.run([sys.executable, os.path.join(HELPER, "eden.py"), "preview", revision], env=dict(site.environment, FLEET_FINDINGS=report.name),
-                              stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        done = subprocess.run([sys.executable, os.path.join(HELPER, "eden.py"), "preview", revision],
+                              env=dict(site.environment, FLEET_FINDINGS=report.name), stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
         if done.returncode != 0:
             raise Failure("the preview of {} failed, see above".format(revision), "fleet {} preview".format(site.name or "SITE"))
         found = [FINDING.match(line) for line in report.read().splitlines()]

@@ -66,7 +66,7 @@ def run_shell(site, name, content):
 
 
 class Work:
-    """One transaction in the database, and what web2py is to have noted of its tables once that is committed."""
+    """One transaction in the database, and the notes of web2py that go with it, written when it is committed."""
 
     def __init__(self, site):
         self.site = site
@@ -119,11 +119,13 @@ class Work:
         """Sequences and indexes of PostgreSQL keep their names, which a new table of the old name would want."""
         if self.is_sqlite:
             return
-        found = query(self.connection, "select c.relname, c.relkind from pg_class c where c.relname like %s and (c.relkind = 'S' and exists (select from pg_depend d"
-                      " where d.objid = c.oid and d.refobjid = %s::regclass) or c.oid in (select indexrelid from pg_index where indrelid = %s::regclass))",
+        found = query(self.connection, "select c.relname, c.relkind from pg_class c where c.relname like %s"
+                      " and (c.relkind = 'S' and exists (select from pg_depend d where d.objid = c.oid and d.refobjid = %s::regclass)"
+                      " or c.oid in (select indexrelid from pg_index where indrelid = %s::regclass))",
                       old.replace("_", r"\_") + r"\_%", quoted(new), quoted(new))
         for name, kind in found:
-            query(self.connection, "alter {} {} rename to {}".format("sequence" if kind == "S" else "index", quoted(name), quoted(new + name[len(old):])))
+            what = "sequence" if kind == "S" else "index"
+            query(self.connection, "alter {} {} rename to {}".format(what, quoted(name), quoted(new + name[len(old):])))
 
     def tables(self):
         statement = "select name from sqlite_master where type = 'table'" if self.is_sqlite else \

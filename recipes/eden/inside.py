@@ -36,12 +36,12 @@ class ModelError(Exception):
 def first_line(error):
     """What the error says, with the application's modules under the names that its code gives them."""
     lines = str(error).strip().splitlines() or [""]
-    return lines[0].replace("applications.{}.modules.".format(request.application), "")
+    return lines[0].replace("applications.{}.modules.".format(current.request.application), "")
 
 
 def innermost(error):
     """FILE:LINE of the application's own code in which the error was raised."""
-    folder = os.path.abspath(os.path.join("applications", request.application)) + os.sep
+    folder = os.path.abspath(os.path.join("applications", current.request.application)) + os.sep
     places = [(os.path.abspath(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
         places.append((os.path.abspath(error.filename), error.lineno))
@@ -51,7 +51,7 @@ def innermost(error):
 
 def run_models():
     """The environment that the files of models/ have made."""
-    environment = env(request.application)
+    environment = env(current.request.application)
     try:
         run_models_in(environment)
     except RestrictedError as error:

@@ -14,11 +14,12 @@ import checking
 import code_changes
 import comparison
 import fixes
-from eden_site import Failure, Web2py
+from eden_site import Failure, Web2py, counted
 from preview_folder import PreviewFolder, git, require_room
 from reading import READ_ONLY, connect, require_database
 
 LIMIT = 2000  # characters of web2py's output that are shown
+MAX_NOTICES = 100  # a step may have 1000 findings and 64 KiB of them; new columns alone must not use that up
 RETRIES = 5  # broken files of models/, or settings of the configuration, that are left out one after the other to see the rest
 
 
@@ -53,9 +54,14 @@ class Report:
 
     def write(self):
         blocked = {name for kind, name, _text, _values in self.findings if kind == "block"}
-        for kind, name, text, values in self.findings:
-            if kind != "warning" or name not in blocked:
-                self.site.finding(kind, name, text, values)
+        notices = [finding for finding in self.findings if finding[0] == "notice"]
+        for finding in self.findings:
+            kind, name = finding[:2]
+            if not (kind == "warning" and name in blocked or kind == "notice" and len(notices) > MAX_NOTICES):
+                self.site.finding(*finding)
+        if len(notices) > MAX_NOTICES:
+            print("\n".join("{} -- {}".format(name, text) for _kind, name, text, _values in notices))
+            self.site.finding("notice", "-", "{} are in this step's output".format(counted(len(notices), "further notice")))
 
 
 def report_changed_files(site, report):
@@ -83,11 +89,12 @@ def report_models(site, report, present, revision):
     require_database(site)
     require_room(site, (present, revision))
     folders = [PreviewFolder(site, "", revision), PreviewFolder(site, "_present", present)]
+    works = []
     try:
         for folder in folders:
             folder.make()
-        new, old = folders
-        works = [start(site, folder) for folder in folders]
+            works.append(Web2py(site, "preview", folder.app, READ_ONLY))
+        new = folders[0]
         after, before = [work.result() for work in works]
         after, left_out = without_broken_files(site, report, new, after)
         partial = report_failures(site, report, new, after, left_out)
@@ -103,12 +110,10 @@ def report_models(site, report, present, revision):
         if partial:
             report("warning", "partial", "this preview is not complete: " + "; ".join(partial))
     finally:
+        for work in works:
+            work.stop()
         for folder in folders:
             folder.remove()
-
-
-def start(site, folder):
-    return Web2py(site, "preview", folder.app, READ_ONLY)
 
 
 def compare(site, folder, before, after, whole):
@@ -149,7 +154,7 @@ def without_broken_files(site, report, folder, result):
         else:
             break  # it may only miss what the file that was left out defines
         left_out.append(name)
-        result = start(site, folder).result()
+        result = site.web2py("preview", folder.app, READ_ONLY)
     return result, left_out
 
 

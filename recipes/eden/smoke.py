@@ -7,6 +7,7 @@ import sys
 from urllib.parse import unquote, urlsplit
 
 from eden_site import Failure, counted
+from reading import require_database
 
 STATUS = re.compile(r"(\d{3}):")
 
@@ -17,6 +18,7 @@ def smoke(site):
     if not pages:
         print("no page in the smoke list (variable smoke)")
         return
+    require_database(site)
     url = site.environment.get("EDEN_URL") or site.config.public_url or "http://localhost"
     failed = []
     for page, status, text, tickets in site.as_owner(ask_all, site.web2py_folder, site.path("errors"), url, pages):
