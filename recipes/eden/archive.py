@@ -9,7 +9,8 @@ import sqlite3
 import stat
 import tarfile
 
-from eden_site import Failure, read_table
+from eden_site import read_table
+from failure import Failure
 
 CONFIGURATION = ("models/000_config.py", "models/0000_update_check.py")
 SQLITE = "databases/storage.db"

@@ -6,8 +6,8 @@ import re
 import sys
 from urllib.parse import unquote, urlsplit
 
-from eden_site import Failure, counted
-from reading import require_database
+from failure import Failure, counted
+from connection import require_database
 
 STATUS = re.compile(r"(\d{3}):")
 
