@@ -278,6 +278,8 @@ def read_table(path):
     try:
         with open(path, "rb") as file:
             columns = PlainUnpickler(file).load()
+    except OSError as error:
+        raise of_system(error)
     except Exception as error:  # a damaged pickle raises nearly anything
         raise Failure("{} cannot be read ({}: {}): a migration was interrupted, or the disk was full; web2py cannot migrate this table any more"
                       .format(path, type(error).__name__, error or "it is empty"), "restore the database and databases/ together from a backup")

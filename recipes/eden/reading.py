@@ -61,6 +61,19 @@ class PostgresReader(Reader):
             " FROM (SELECT to_regtype(%s) AS o, to_regtype(%s) AS n) AS types WHERE o IS NOT NULL AND n IS NOT NULL UNION ALL SELECT NULL LIMIT 1",
             old, new)
 
+    def trial(self, table, column, old, new):
+        """How many values of a column another type cuts or rounds; and what the database says where one does not fit into it at all."""
+        name = quoted(column)
+        casts = {"name": name, "table": quoted(table), "old": old, "new": new}
+        try:
+            self.one("SELECT count({name}::{new}) FROM {table}".format(**casts))
+        except Exception as error:
+            return 0, str(error).strip().splitlines()[0]
+        try:
+            return self.one("SELECT count(*) FROM {table} WHERE {name}::{new}::{old}::text <> {name}::text".format(**casts)), ""
+        except Exception:
+            return 0, ""  # these two types know no way back, such as from a number to a date
+
     def longer(self, table, column, length):
         """How many values of a column are longer than that many characters."""
         return self.one("SELECT count(*) FROM {} WHERE length({}::text) > %s".format(quoted(table), quoted(column)), length)
