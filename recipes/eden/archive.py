@@ -9,7 +9,8 @@ import sqlite3
 import stat
 import tarfile
 
-from eden_site import Failure, read_table
+from eden_site import read_table
+from failure import Failure, of_system
 
 CONFIGURATION = ("models/000_config.py", "models/0000_update_check.py")
 SQLITE = "databases/storage.db"
@@ -124,4 +125,6 @@ def failing_as(what):
     try:
         yield
     except (OSError, tarfile.TarError, EOFError) as error:
+        if getattr(error, "filename", None):
+            raise of_system(error)
         raise Failure("{} cannot be written: {}".format(what, error), "df -h .")

@@ -8,9 +8,9 @@ import cron
 import fixes
 import scheduler
 from config import statements_of
-from eden_site import Failure, counted
-from preview_folder import git
-from reading import READ_ONLY, require_database
+from eden_site import git
+from failure import Failure, counted
+from connection import READ_ONLY, require_database
 
 RUNTIME = ("databases", "errors", "sessions", "uploads", "cache")  # folders that the running site writes to
 TOOLS = {"postgresql": ("pg_dump", "pg_restore", "psql"), "sqlite": ()}
@@ -103,9 +103,7 @@ def check_user(site, _report):
 
 def check_config(site, report):
     config = site.config
-    if config.kind not in TOOLS:
-        raise Failure("{}: the database is {}, and fleet upgrades PostgreSQL and SQLite".format(site.config_path, config.kind),
-                      "grep database.db_type {}".format(site.config_path))
+    site.is_postgresql  # where it is neither, it is refused
     if config.get("base.fake_migrate", False):
         raise Failure("settings.base.fake_migrate is on in {}: a migration would only note what it should do".format(site.config_path),
                       "comment that line out")
@@ -122,11 +120,8 @@ def check_tables(site, report):
     """The .table files belong to the configured database, and can be read."""
     own = site.table_files()
     alien = [name for name in os.listdir(site.databases) if name.endswith(".table") and not name.startswith(site.config.prefix)]
-    if not own:
-        yield "tables", Failure(
-            "none of the {} in {} belongs to the database in {}: was its password, port, host or name changed? web2py would create every table again"
-            .format(counted(len(alien), ".table file"), site.databases, site.config_path), "ls {}".format(site.databases))
-    elif alien:
+    site.require_tables()
+    if alien:
         report("warning", "tables", "{} in {} belong to another database than {} names, such as {}: left from a former password, port or name"
                .format(counted(len(alien), ".table file"), site.databases, site.config_path, sorted(alien)[0]), len(alien))
     for table in own:

@@ -7,8 +7,8 @@ import re
 import sys
 
 from config import dotted
-from eden_site import counted
-from preview_folder import git
+from eden_site import git
+from failure import counted
 
 TEMPLATE = "modules/templates/000_config.py"
 COMMITS = 100  # that are listed

@@ -116,14 +116,14 @@ class Comparison:
                 self.find("warning", table + "." + column, change + "; web2py never makes this change: the column keeps its type, and queries may fail",
                           values)
             return
-        failure = self.why_change_fails(table, column, values, distinct)
-        if failure:
-            self.find("block", table + "." + column, change + "; " + failure, values)
+        harm = self.harm_of_change(table, column, values, distinct)
+        if harm:
+            self.find("block", table + "." + column, change + "; " + harm, values)
         else:
             self.find("warning", table + "." + column, change + self.reader.effect_of_change(table, stored, type_of(new["sql"])), values)
 
-    def why_change_fails(self, table, column, values, distinct):
-        """The reason why the database will not make the change, or nothing."""
+    def harm_of_change(self, table, column, values, distinct):
+        """Why the database will not make the change, or what it costs, or nothing."""
         if not self.reader.drops:
             return ""
         old, new, stored = self.there.get(table, {}).get(column), self.new[table][column]["sql"], self.stored(table, column)
@@ -135,6 +135,11 @@ class Comparison:
         too_long = self.reader.longer(table, stored, int(length.group(1))) if length else 0
         if too_long:
             return "{} values are longer than {}: the migration would fail".format(too_long, length.group(1))
+        changed, error = self.reader.trial(table, stored, full_type_of(self.old[table][column]["sql"]), full_type_of(new))
+        if error:
+            return "the database cannot convert all of the values: the migration would fail with: " + error
+        if changed:
+            return "{} values are cut or rounded".format(changed)
         if self.after[table].get(column) and self.reader.count(table):
             return "NOT NULL without a default, and the table has rows: the migration would fail"
         if " UNIQUE" in new and distinct < values:
@@ -152,7 +157,12 @@ def lowered(columns):
 
 def type_of(definition):
     """`VARCHAR` of `VARCHAR(16) NOT NULL`"""
-    return CONSTRAINT.split(definition.strip())[0].split("(")[0].strip()
+    return full_type_of(definition).split("(")[0].strip()
+
+
+def full_type_of(definition):
+    """`VARCHAR(16)` of `VARCHAR(16) NOT NULL`"""
+    return CONSTRAINT.split(definition.strip())[0].strip()
 
 
 def closest(name, candidates):

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 
 from cronlines import job_lines
-from eden_site import Failure
+from failure import Failure
 from files import keep, keep_in, read_if_there, remove_file, remove_leftover, replace
 
 MARK = "# Switched off by fleet: site {}, run {}"

@@ -15,9 +15,10 @@ import re
 import subprocess
 
 import archive
-from connection import connect, query
-from eden_site import Failure, counted, read_table
-from files import keep, keep_in, read_if_there, remove_file, remove_tree, sha256, sync_folder
+from connection import connect, connect_to_read, query
+from eden_site import git, read_table
+from failure import Failure, counted
+from files import keep, keep_in, read_if_there, remove_file, remove_tree, sha256, sync_folder, write_whole
 
 RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}\Z")
 MANIFEST, ARCHIVE, UPLOADS = "eden.json", "eden.tar", "uploads.txt"
@@ -47,7 +48,7 @@ def check(site):
             raise Failure("a restore swaps databases/, and cannot write in {}".format(folder), "ls -ld {}".format(folder))
     if os.path.ismount(real):
         raise Failure("{} is a file system of its own, so a restore cannot swap it".format(real), "umount it, and mount the folder above")
-    if is_postgresql(site):
+    if site.is_postgresql:
         database_sh(site, "check")
     else:
         site.as_owner(archive.refuse_damaged, os.path.join(real, "storage.db"))
@@ -65,25 +66,24 @@ def schema(site):
 
 def schema_text(site):
     """Also what web2py noted of each table: a schema with other notes is another one to it."""
-    text = database_output(site, "schema") if is_postgresql(site) else site.as_owner(sqlite_schema, site)
+    text = database_output(site, "schema") if site.is_postgresql else site.as_owner(sqlite_schema, site)
     return "\n".join([text] + ["noted {} {}".format(table, site.as_owner(noted, path)) for table, path in site.table_files().items()])
 
 
 def backup(site, folder):
     refuse_half_restored(site)
-    if not site.tables():
-        raise Failure("no file in {} belongs to the database in {}: a backup of it could not be restored. Was its password, port or name changed?"
-                      .format(site.databases, site.config_path), "ls {}".format(site.databases))
+    site.require_tables()
+    site.tables()
     remove_file(os.path.join(folder, MANIFEST))
-    if is_postgresql(site):
+    if site.is_postgresql:
         database_sh(site, "backup", folder)
     for name, write in ((ARCHIVE, archive.pack), (UPLOADS, archive.uploads)):
         with open(os.path.join(folder, name), "wb") as file:
             site.as_owner(write, site.folder, file)
     manifest = {
         "run": site.run_id, "site": site.name, "application": site.app, "kind": site.config.kind, "prefix": site.config.prefix,
-        "tables": len(site.table_files()), "revision": git(site, "rev-parse", "HEAD").strip(),
-        "submodules": git(site, "submodule", "status", "--recursive").splitlines(),
+        "tables": len(site.table_files()), "revision": git(site.folder, "rev-parse", "HEAD").strip(),
+        "submodules": git(site.folder, "submodule", "status", "--recursive").splitlines(),
         "sha256": {name: sha256(os.path.join(folder, name)) for name in (ARCHIVE, UPLOADS)}}
     # Last: a backup with a manifest is whole.
     keep(os.path.join(folder, MANIFEST), json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n")
@@ -124,7 +124,7 @@ def restore(site, folder, run_id, verb="restore"):
     loaded, configuration = load_beside(site, folder, run_id)
     try:
         note_what_is_there(site, loaded, run_id)
-        if is_postgresql(site):
+        if site.is_postgresql:
             database_sh(site, verb, folder, run_id)
         kept = swap_databases(site, loaded, run_id)
         restore_configuration(site, configuration, kept)
@@ -138,20 +138,20 @@ def restore(site, folder, run_id, verb="restore"):
 
 def point(site, run_id):
     refuse_half_restored(site)
-    if is_postgresql(site):
+    if site.is_postgresql:
         database_sh(site, "point", run_id)
     else:
         print("no restore point: with SQLite a restore is as fast")
 
 
 def back(site, folder, run_id):
-    restore(site, folder, run_id, "back" if is_postgresql(site) else "restore")
+    restore(site, folder, run_id, "back" if site.is_postgresql else "restore")
 
 
 def prune(site, number):
     if not re.match(r"\d{1,5}\Z", number):
         raise Failure("{} is no number of databases to keep".format(number))
-    if is_postgresql(site):
+    if site.is_postgresql:
         database_sh(site, "prune", number)
     # What was loaded and never swapped is of no use, unless it is what a killed restore needs.
     note = read_note(site)
@@ -196,7 +196,7 @@ def load_beside(site, folder, run_id):
 
 def swap_databases(site, loaded, run_id):
     real = os.path.realpath(site.databases)
-    if not is_postgresql(site):
+    if not site.is_postgresql:
         site.as_owner(settle, os.path.join(real, "storage.db"))
     kept = os.path.join(aside(site), "databases-old-" + free_id(site, run_id))
     os.rename(real, kept)
@@ -234,14 +234,9 @@ def restore_configuration(site, former, kept):
         if former[path] is None:
             site.as_owner(os.unlink, site.path(path))
         elif now[path] is None:
-            site.as_owner(create, site.path(path), former[path])
+            site.as_owner(write_whole, site.path(path), former[path].encode("latin-1"), 0o640)
         else:
             site.replace(site.path(path), former[path].encode("latin-1"))
-
-
-def create(path, content):
-    with open(path, "wb") as file:
-        file.write(content.encode("latin-1"))
 
 
 def settle(path):
@@ -270,7 +265,7 @@ def identities(site):
     """Numbers that change when the database, or databases/, is swapped."""
     if not os.path.isdir(site.databases):
         return {"databases": None}
-    return {"database": site.as_owner(database_oid, site) if is_postgresql(site) else 0, "databases": os.stat(site.databases).st_ino}
+    return {"database": site.as_owner(database_oid, site) if site.is_postgresql else 0, "databases": os.stat(site.databases).st_ino}
 
 
 def database_oid(site):
@@ -307,14 +302,6 @@ def refuse_half_restored(site):
 
 # The database itself.
 
-def is_postgresql(site):
-    kind = site.config.kind
-    if kind not in ("postgresql", "sqlite"):
-        raise Failure("{}: the database is {}, and fleet upgrades PostgreSQL and SQLite".format(site.config_path, kind),
-                      "grep database.db_type {}".format(site.config_path))
-    return kind == "postgresql"
-
-
 def database_sh(site, *words, **options):
     """Runs database.sh to its end. By its environment: an argv can be seen by every user of the host."""
     config = site.config
@@ -335,11 +322,11 @@ def database_sh(site, *words, **options):
 
 
 def database_output(site, verb):
-    return database_sh(site, verb, stdout=subprocess.PIPE).rstrip("\n") if is_postgresql(site) else ""
+    return database_sh(site, verb, stdout=subprocess.PIPE).rstrip("\n") if site.is_postgresql else ""
 
 
 def sqlite_schema(site):
-    connection = connect(site)
+    connection = connect_to_read(site)
     try:
         rows = query(connection, "select type, name, tbl_name, sql from sqlite_master"
                                  r" where name not like 'sqlite\_stat%' escape '\' order by 1, 2, 3")
@@ -350,11 +337,3 @@ def sqlite_schema(site):
 
 def noted(path):
     return hashlib.sha256(json.dumps(read_table(path), sort_keys=True).encode()).hexdigest()
-
-
-def git(site, *words):
-    """What git says of the checkout. By the one who runs fleet: git trusts no checkout of somebody else's."""
-    done = subprocess.run(["git", "-C", site.folder] + list(words), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, universal_newlines=True)
-    if done.returncode != 0:
-        raise Failure("git {} failed in {}, see above".format(words[0], site.folder), "git -C {} {}".format(site.folder, " ".join(words)))
-    return done.stdout

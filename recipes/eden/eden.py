@@ -6,11 +6,13 @@ import importlib
 import os
 import signal
 import sys
+import traceback
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import eden_site  # noqa: E402  (the folder must be on the path first)
+from failure import Failure, of_system  # noqa: E402
 
 # Verb: the module, and the words that `run` gets before the arguments.
 VERBS = {
@@ -47,9 +49,14 @@ def main(arguments):
     site = eden_site.Site(os.environ)
     try:
         return importlib.import_module(module).run(site, words + arguments[1:]) or 0
-    except eden_site.Failure as failure:
-        print(site.mask(str(failure)), file=sys.stderr)
-        return 1
+    except Failure as failure:
+        text = str(failure)
+    except OSError as error:
+        text = str(of_system(error))
+    except Exception:  # a mistake of ours: where it happened helps, and its text may hold a secret
+        text = traceback.format_exc()
+    print(site.mask(text), file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

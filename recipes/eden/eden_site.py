@@ -14,13 +14,14 @@ import pickle
 import pwd
 import re
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
 import traceback
 
 import config as configuration
+import files
+from failure import Failure, of_system
 
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
@@ -40,18 +41,6 @@ class Result(collections.namedtuple("Result", "status output report")):
         return "model {} does not load ({}): {}".format(failed["model"], failed["where"], failed["error"])
 
 
-def counted(number, noun):
-    """`1 table`, `2 tables`"""
-    return "{} {}{}".format(number, noun, "" if number == 1 else "s")
-
-
-class Failure(Exception):
-    """What is wrong, where, and what it means; then, as `hint`, what to type."""
-
-    def __init__(self, text, hint=None):
-        super().__init__(text + ("\nhint: " + hint if hint else ""))
-
-
 class Site:
     def __init__(self, environment):
         self.environment = dict(environment)
@@ -60,7 +49,7 @@ class Site:
         self.run_id = self.environment.get("FLEET_RUN", "")
         self.name = self.environment.get("FLEET_SITE", "")
         self.files = self.environment.get("FLEET_FILES", os.path.dirname(HELPER))
-        self._config = None
+        self._config = self._secrets = None
 
     def words(self, name):
         """A variable of the recipe that is a list separated by blanks."""
@@ -130,17 +119,17 @@ class Site:
         if os.geteuid() != 0:
             return
         user = self.owner
-        for top, folders, files in os.walk(folder):
-            for path in [top] + [os.path.join(top, name) for name in folders + files]:
+        for top, folders, names in os.walk(folder):
+            for path in [top] + [os.path.join(top, name) for name in folders + names]:
                 os.lchown(path, user.pw_uid, user.pw_gid)
 
     def replace(self, path, content):
-        """Writes a file of the site anew; mode and owner stay. As root with the rights of its owner, where he can write there himself."""
+        """Writes a file of the site anew; mode, owner and group stay. As root with the rights of its owner, where he can write there himself."""
         now, folder = os.stat(path), os.stat(os.path.dirname(os.path.realpath(path)))
         prepare = nothing
         if os.geteuid() == 0 and now.st_uid == folder.st_uid != 0:
-            prepare = functools.partial(become, pwd.getpwuid(now.st_uid))
-        in_child(prepare, write_atomically, path, content, stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid)
+            prepare = functools.partial(become, pwd.getpwuid(now.st_uid), now.st_gid)
+        in_child(prepare, files.replace, path, content)
 
     # Reports.
 
@@ -152,10 +141,15 @@ class Site:
             report.write(line)
 
     def mask(self, text):
-        """The text without the secrets of the configuration."""
-        if self._config is not None:
-            for secret in self._config.secrets:
-                text = text.replace(secret, "********")
+        """The text without the secrets of the configuration. What is masked may come from a child that has read it, when this process has not."""
+        if self._secrets is None:
+            self._secrets = []
+            try:
+                self.read_config()
+            except Failure:
+                pass  # then nothing that is printed can hold one: web2py is not started, and no database opened
+        for secret in self._secrets:
+            text = text.replace(secret, "********")
         return text
 
     # Its configuration, and what web2py noted about the tables.
@@ -172,7 +166,16 @@ class Site:
             kind, line = result["error"]
             raise Failure("{} cannot be evaluated: {} in line {}".format(self.config_path, kind, line), "vi +{} {}".format(line, self.config_path))
         self._config = configuration.Config(result["values"])
+        self._secrets = self._config.secrets
         return self._config
+
+    @property
+    def is_postgresql(self):
+        """Is it PostgreSQL, or SQLite? Another one is refused."""
+        if self.config.kind not in ("postgresql", "sqlite"):
+            raise Failure("{}: the database is {}, and fleet upgrades PostgreSQL and SQLite".format(self.config_path, self.config.kind),
+                          "grep database.db_type {}".format(self.config_path))
+        return self.config.kind == "postgresql"
 
     def table_files(self, folder=None):
         """{table: path} of the .table files that belong to the configured database."""
@@ -180,6 +183,12 @@ class Site:
         start = self.config.prefix + "_"
         return {name[len(start):-len(".table")]: os.path.join(folder, name)
                 for name in sorted(os.listdir(folder)) if name.startswith(start) and name.endswith(".table")}
+
+    def require_tables(self):
+        """Fails when none does: web2py would create every table again, and a backup of such files would be worth nothing."""
+        if not self.table_files():
+            raise Failure("no .table file in {} belongs to the database that {} names: was its password, port, host or name changed? "
+                          "web2py would create every table again".format(self.databases, self.config_path), "ls {}".format(self.databases))
 
     def table(self, name):
         """What web2py noted about a table of the configured database: {column: ...}."""
@@ -279,6 +288,8 @@ def read_table(path):
     try:
         with open(path, "rb") as file:
             columns = PlainUnpickler(file).load()
+    except OSError as error:
+        raise of_system(error)
     except Exception as error:  # a damaged pickle raises nearly anything
         raise Failure("{} cannot be read ({}: {}): a migration was interrupted, or the disk was full; web2py cannot migrate this table any more"
                       .format(path, type(error).__name__, error or "it is empty"), "restore the database and databases/ together from a backup")
@@ -288,14 +299,23 @@ def read_table(path):
     return {column: noted if isinstance(noted, dict) else {"type": "unknown", "sql": noted} for column, noted in columns.items()}
 
 
+def git(repository, *arguments, fine=(0,), **options):
+    """The output of a git command; what git says about a failure, a status that is not in `fine`, becomes the error."""
+    options["env"] = dict(options.get("env", os.environ), GIT_OPTIONAL_LOCKS="0")  # else `git status` writes the index
+    done = subprocess.run(("git", "-C", repository) + arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    if done.returncode not in fine:
+        raise Failure("git {} in {} failed: {}".format(arguments[0], repository, done.stderr.decode("utf-8", "replace").strip()))
+    return done.stdout.decode("utf-8", "replace")
+
+
 def nothing():
     """The process has the right rights already."""
 
 
-def become(user):
+def become(user, group=None):
     os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
     os.initgroups(user.pw_name, user.pw_gid)
-    os.setgid(user.pw_gid)
+    os.setgid(user.pw_gid if group is None else group)
     os.setuid(user.pw_uid)
 
 
@@ -313,6 +333,8 @@ def in_child(prepare, function, *arguments):
             answer["result"] = function(*arguments)
         except Failure as failure:
             answer["failure"] = str(failure)
+        except OSError as error:
+            answer["failure"] = str(of_system(error))
         except BaseException:  # nothing may return into the parent's code
             answer["failure"] = traceback.format_exc()
         with os.fdopen(write, "w") as pipe:
@@ -329,21 +351,3 @@ def in_child(prepare, function, *arguments):
     if "failure" in answer:
         raise Failure(answer["failure"])
     return answer["result"]
-
-
-def write_atomically(path, content, mode, uid, gid):
-    """Writes beside and renames, so that nobody ever reads half a file. `path` is no link: a link would be replaced."""
-    folder, name = os.path.split(os.path.realpath(path))
-    handle, beside = tempfile.mkstemp(prefix=name + ".fleet-", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            if os.geteuid() == 0:
-                os.fchown(file.fileno(), uid, gid)
-            os.fsync(file.fileno())
-        os.rename(beside, os.path.join(folder, name))
-    except BaseException:
-        os.unlink(beside)
-        raise

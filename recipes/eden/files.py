@@ -4,9 +4,10 @@ import os
 import shutil
 import stat
 
-from eden_site import Failure
+from failure import Failure
 
 BESIDE = ".fleet-new"  # neither cron nor web2py reads such a name
+
 
 def keep_in(folder):
     """Makes the folder. As git-site does it: where the folder above is its group's, who may write to the checkout anyway, what is kept
@@ -27,9 +28,9 @@ def keep(path, content):
 
 
 def replace(path, content, like=None):
-    """Writes a file with the mode, and as root with the owner, that it has, or that the os.stat_result says."""
+    """Writes a file with the mode, the group, and as root the owner, that it has, or that the os.stat_result says."""
     like = like or os.stat(path)
-    write_whole(path, content, stat.S_IMODE(like.st_mode), (like.st_uid, like.st_gid) if os.geteuid() == 0 else None)
+    write_whole(path, content, stat.S_IMODE(like.st_mode), (like.st_uid if os.geteuid() == 0 else -1, like.st_gid))
 
 
 def write_whole(path, content, mode, owner=None):
@@ -55,7 +56,8 @@ def write_new(path, content, mode, owner):
     # Nobody reads it before it has its mode: it may hold a password.
     with open(path, "wb", opener=lambda name, flags: os.open(name, flags | os.O_EXCL, 0o600)) as file:
         file.write(content)
-        if owner:
+        made = os.fstat(file.fileno())
+        if owner and owner not in ((made.st_uid, made.st_gid), (-1, made.st_gid)):
             os.fchown(file.fileno(), *owner)
         os.fchmod(file.fileno(), mode)
         file.flush()

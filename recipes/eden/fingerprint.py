@@ -10,8 +10,9 @@ import sqlite3
 import archive
 import cron
 import database
-from connection import connect, query, quoted
-from eden_site import Failure
+from connection import connect_to_read, query, quoted
+from eden_site import git
+from failure import Failure
 from files import sha256
 
 HASHED_LIMIT = 1024  # MiB of the database, above which rows are only counted
@@ -26,9 +27,13 @@ def run(site, arguments):
 
 
 def parts(site):
-    revision, changes = database.git(site, "rev-parse", "HEAD").strip(), database.git(site, "status", "--porcelain")
-    modules = database.git(site, "submodule", "status", "--recursive")
-    yield "code", revision + changes + modules, "{}, {} changed files, {} submodules".format(
+    revision, changes = git(site.folder, "rev-parse", "HEAD").strip(), git(site.folder, "status", "--porcelain", "--untracked-files=all")
+    modules = git(site.folder, "submodule", "status", "--recursive")
+    # Names alone would not say that a file, which was changed before, was changed again.
+    content = git(site.folder, "diff", "--no-ext-diff", "--binary", "--submodule=diff", "HEAD")
+    for path in git(site.folder, "ls-files", "--others", "--exclude-standard", "-z").split("\0")[:-1]:
+        content += sha256(site.path(path))
+    yield "code", revision + changes + modules + content, "{}, {} changed files, {} submodules".format(
         revision, len(changes.splitlines()), len(modules.splitlines()))
     schema = database.schema_text(site)
     yield "schema", schema, "{} lines".format(len(schema.splitlines()))
@@ -58,7 +63,7 @@ def files(folder):
 
 def data(site):
     """[[table, number of rows, sum of their hashes or None]]"""
-    connection = connect(site)
+    connection = connect_to_read(site)
     try:
         is_sqlite = isinstance(connection, sqlite3.Connection)
         return [[table] + (sqlite_rows if is_sqlite else postgresql_rows)(connection, name) for table, name in names_of_tables(connection, is_sqlite)]

@@ -13,7 +13,7 @@ import time
 
 import fixnew
 import fixrun
-from eden_site import Failure
+from failure import Failure
 from files import read_if_there, replace, write_whole
 
 NAME = re.compile(r"(\d{3})-[\w.-]+\.(sql|py|sh)\Z")
@@ -34,7 +34,6 @@ def run(site, arguments):
 
 def run_pending(site, when):
     todo = [fix for fix in pending(site) if fix.when == when]
-    site.read_config()  # here, too, and not only where a fix runs: what a fix reports is masked by it
     for fix in todo:
         began = entry_of(site, fix, "begun")
         write_ledger(site, ledger(site) + [began])

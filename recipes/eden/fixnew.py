@@ -5,7 +5,8 @@ import subprocess
 import sys
 import tempfile
 
-from eden_site import HELPER, Failure
+from eden_site import HELPER
+from failure import Failure
 
 FINDING = re.compile(r"(?:block|warning|notice) (\S+)((?: \w+=\S+)*) -- (.*)")
 RENAMED = re.compile(r"probably renamed to (\w+)")

@@ -13,8 +13,9 @@ import subprocess
 import tempfile
 import traceback
 
-from connection import connect, query, quoted
-from eden_site import Failure, read_table
+from connection import columns_of_tables, connect, query, quoted
+from eden_site import read_table
+from failure import Failure
 from files import BESIDE, remove_file, remove_leftover, sync_folder, write_new
 
 ENDS_TRANSACTION = re.compile(r"^\s*(begin|commit|rollback|start\s+transaction)(\s+work|\s+transaction)?\s*;", re.IGNORECASE | re.MULTILINE)
@@ -96,7 +97,7 @@ class Work:
             raise Failure("the fix ended its own transaction, so it cannot be rolled back: what it has changed is unknown")
 
     def rename_column(self, table, old, new):
-        if has_to_move(self.columns(table), old, new, "the table {} of the database".format(table)):
+        if has_to_move(columns_of_tables(self.connection).get(table, {}), old, new, "the table {} of the database".format(table)):
             query(self.connection, "alter table {} rename column {} to {}".format(quoted(table), quoted(old), quoted(new)))
         path = self.note_path(table)
         columns = self.noted.get(path) or read_table(path)
@@ -104,7 +105,7 @@ class Work:
             self.noted[path] = {new if name == old else name: renamed(noted, old, new) if name == old else noted for name, noted in columns.items()}
 
     def rename_table(self, old, new):
-        if has_to_move(self.tables(), old, new, "the database"):
+        if has_to_move(columns_of_tables(self.connection), old, new, "the database"):
             query(self.connection, "alter table {} rename to {}".format(quoted(old), quoted(new)))
             self.rename_what_belongs(old, new)
         source, target = self.note_path(old), self.note_path(new)
@@ -126,17 +127,6 @@ class Work:
         for name, kind in found:
             what = "sequence" if kind == "S" else "index"
             query(self.connection, "alter {} {} rename to {}".format(what, quoted(name), quoted(new + name[len(old):])))
-
-    def tables(self):
-        statement = "select name from sqlite_master where type = 'table'" if self.is_sqlite else \
-            "select relname from pg_class where relkind in ('r', 'p') and pg_table_is_visible(oid)"
-        return {row[0] for row in query(self.connection, statement)}
-
-    def columns(self, table):
-        if self.is_sqlite:
-            return {row[1] for row in query(self.connection, "pragma table_info({})".format(quoted(table)))}
-        return {row[0] for row in query(self.connection, "select attname from pg_attribute a join pg_class c on c.oid = attrelid where relname = %s"
-                                        " and relkind in ('r', 'p') and pg_table_is_visible(c.oid) and attnum > 0 and not attisdropped", table)}
 
     def note_path(self, table):
         return os.path.join(self.site.databases, "{}_{}.table".format(self.site.config.prefix, table))

@@ -10,8 +10,9 @@ import sys
 
 import smoke
 from config import with_setting
-from eden_site import Failure, counted, write_atomically
-from reading import READ_ONLY, require_database
+from failure import Failure, counted
+from files import keep_in, read_if_there, remove_file, remove_tree, write_whole
+from connection import READ_ONLY, require_database
 
 LIMIT = 4000  # characters of web2py's own output that are shown
 
@@ -23,7 +24,8 @@ def run(site, arguments):
 
 def migrate(site):
     put_config_back(site)
-    require_tables(site)
+    site.require_tables()
+    site.tables()
     require_database(site)
     remove_compiled(site)
     offset = log_size(site)
@@ -42,13 +44,6 @@ def migrate(site):
         print("  " + site.mask(statement))
 
 
-def require_tables(site):
-    """The .table files are those of this database, and readable: with others web2py would create every table again."""
-    if not site.tables():
-        raise Failure("no file in {} belongs to the database in {}: web2py would create every table again. Was its password, port or name changed?"
-                      .format(site.databases, site.config_path), "ls {}".format(site.databases))
-
-
 # The configuration, for as long as the migration takes.
 
 def kept_config(site):
@@ -63,8 +58,8 @@ def switched_on(source):
 def switch_migrate_on(site):
     with open(site.config_path, "rb") as file:
         before = file.read()
-    os.makedirs(site.state, mode=0o700, exist_ok=True)
-    write_atomically(kept_config(site), before, 0o600, os.geteuid(), os.getegid())
+    keep_in(site.state)
+    write_whole(kept_config(site), before, 0o600)
     site.replace(site.config_path, switched_on(before))
     if not site.read_config().migrate:
         raise Failure("settings.base.migrate is still off in {} after fleet has switched it on: it is set in a way that fleet does not understand"
@@ -73,17 +68,14 @@ def switch_migrate_on(site):
 
 def put_config_back(site):
     """What this run, or one that was killed, has switched on. What somebody has written since stays."""
-    if not os.path.exists(kept_config(site)):
+    before, now = read_if_there(kept_config(site)), read_if_there(site.config_path)
+    if before is None:
         return
-    with open(kept_config(site), "rb") as file:
-        before = file.read()
-    with open(site.config_path, "rb") as file:
-        now = file.read()
-    if now == switched_on(before):
-        site.replace(site.config_path, before)
-    elif now != before:
+    if now in (before, switched_on(before)):
+        site.replace(site.config_path, before)  # also where it is the same: that removes what a killed call left beside it
+    else:
         site.finding("warning", "config", "somebody changed {} while the migration had it switched on: it stays as it is".format(site.config_path))
-    os.unlink(kept_config(site))
+    remove_file(kept_config(site))
 
 
 # What the migration did.
@@ -146,8 +138,7 @@ def show(result):
 
 def remove_compiled(site):
     """What was compiled from other sources: web2py prefers compiled/, and Python takes a file of the same second and size for unchanged."""
-    if os.path.lexists(site.path("compiled")):
-        shutil.rmtree(site.path("compiled"))
+    remove_tree(site.path("compiled"))
     for top in ("controllers", "models", "modules"):
         for folder, names, _files in os.walk(site.path(top)):
             if "__pycache__" in names:

@@ -14,9 +14,11 @@ import checking
 import code_changes
 import comparison
 import fixes
-from eden_site import Failure, Web2py, counted
-from preview_folder import PreviewFolder, git, require_room
-from reading import READ_ONLY, connect, require_database
+from eden_site import Web2py, git
+from failure import Failure, counted
+from preview_folder import PreviewFolder, require_room
+from connection import READ_ONLY, require_database
+from reading import reader
 
 LIMIT = 2000  # characters of web2py's output that are shown
 MAX_NOTICES = 100  # a step may have 1000 findings and 64 KiB of them; new columns alone must not use that up
@@ -118,8 +120,8 @@ def report_models(site, report, present, revision):
 
 def compare(site, folder, before, after, whole):
     """([finding, ...], [table that could not be judged, ...])"""
-    reader = connect(site, os.path.join(folder, "databases", "storage.db"))
-    found = comparison.Comparison(reader, site.tables(), site.tables(os.path.join(folder, "databases")), before, after, whole,
+    of_copy = reader(site, os.path.join(folder, "databases", "storage.db"))
+    found = comparison.Comparison(of_copy, site.tables(), site.tables(os.path.join(folder, "databases")), before, after, whole,
                                   functools.partial(is_named, os.path.join(folder, "modules")))
     return found.run(), found.skipped
 

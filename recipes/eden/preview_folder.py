@@ -9,7 +9,9 @@ import sqlite3
 import subprocess
 
 from config import with_setting
-from eden_site import Failure
+from eden_site import git
+from failure import Failure
+from files import remove_tree
 
 EMPTY = ("cache", "errors", "sessions", "uploads")  # folders that web2py wants
 
@@ -62,8 +64,7 @@ class PreviewFolder:
             self.missing.append(below)
 
     def remove(self):
-        if os.path.lexists(self.path):
-            shutil.rmtree(self.path)
+        remove_tree(self.path)
 
 
 def require_room(site, revisions):
@@ -77,15 +78,6 @@ def require_room(site, revisions):
     if free < needed:
         raise Failure("a preview needs {} MiB in {}, and {} MiB are free".format((needed >> 20) + 1, os.path.dirname(site.folder), free >> 20),
                       "df -h {}".format(os.path.dirname(site.folder)))
-
-
-def git(repository, *arguments, fine=(0,), **options):
-    """The output of a git command; what git says about a failure, a status that is not in `fine`, becomes the error."""
-    options["env"] = dict(options.get("env", os.environ), GIT_OPTIONAL_LOCKS="0")  # else `git status` writes the index
-    done = subprocess.run(("git", "-C", repository) + arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
-    if done.returncode not in fine:
-        raise Failure("git {} in {} failed: {}".format(arguments[0], repository, done.stderr.decode("utf-8", "replace").strip()))
-    return done.stdout.decode("utf-8", "replace")
 
 
 def fill(application, folder):

@@ -12,8 +12,8 @@ import sqlite3
 import subprocess
 import time
 
-from connection import connect, query
-from eden_site import Failure
+from connection import connect, connect_to_read, query
+from failure import Failure
 from files import keep, keep_in, read_if_there, remove_file
 
 FRESH = 60  # seconds after which a worker without a heartbeat counts as dead
@@ -143,16 +143,18 @@ def heartbeats(site):
 
 # The tables of the scheduler. Each of these runs with the rights of the site's user, and in one transaction.
 
-def in_transaction(function):
-    def wrapped(site, *arguments):
-        connection = connect(site)
-        try:
-            result = function(connection, *arguments)
-            connection.commit()
-            return result
-        finally:
-            connection.close()
-    return wrapped
+def connected(by):
+    def decorated(function):
+        def wrapped(site, *arguments):
+            connection = by(site)
+            try:
+                result = function(connection, *arguments)
+                connection.commit()
+                return result
+            finally:
+                connection.close()
+        return wrapped
+    return decorated
 
 
 def has_scheduler(connection):
@@ -161,7 +163,7 @@ def has_scheduler(connection):
     return query(connection, "select to_regclass('scheduler_worker') is not null")[0][0]
 
 
-@in_transaction
+@connected(connect_to_read)
 def read_workers(connection):
     if not has_scheduler(connection):
         return []
@@ -175,7 +177,7 @@ def age_of(heartbeat):
     return min(abs((now - beat).total_seconds()) for now in (datetime.datetime.now(), datetime.datetime.utcnow()))
 
 
-@in_transaction
+@connected(connect)
 def disable(connection, workers):
     """Which of the workers were not disabled, their heartbeats, and the tasks that they run. A heartbeat may overwrite it: so each time."""
     marks = ", ".join(["%s"] * len(workers))
@@ -188,13 +190,13 @@ def disable(connection, workers):
             "tasks": ["task {} ({})".format(*task) for task in tasks]}
 
 
-@in_transaction
+@connected(connect)
 def enable(connection):
     if has_scheduler(connection):
         query(connection, "update scheduler_worker set status = 'ACTIVE' where status = 'DISABLED'")
 
 
-@in_transaction
+@connected(connect)
 def remove_workers(connection):
     query(connection, "delete from scheduler_worker")
 
