@@ -1,6 +1,7 @@
 #!/bin/sh
 # Backups of the database, each a folder with the name of the run that made it. backup.sh VERB ARGUMENTS
-# By the site's own commands, FLEET_BACKUP, FLEET_RESTORE and FLEET_SCHEMA, or, with FLEET_DATABASE, by database.sh.
+# By the site's own commands, FLEET_BACKUP, FLEET_RESTORE and FLEET_SCHEMA, or, with FLEET_DATABASE, by database.sh. A recipe that extends this
+# one names its own program in its place, with the same verbs: FLEET_DATABASE_HELPER, below FLEET_FILES.
 set -eu
 . "$(dirname -- "$0")/common.sh"
 folder=$(place "$FLEET_BACKUP_DIR")
@@ -9,7 +10,7 @@ has_backup() { [ -n "$FLEET_DATABASE" ] || is_set "$FLEET_BACKUP"; }
 has_schema() { [ -n "$FLEET_DATABASE" ] || is_set "$FLEET_SCHEMA"; }
 database() {
   DATABASE=$FLEET_DATABASE DATABASE_NAME=$FLEET_DATABASE_NAME DATABASE_HOST=$FLEET_DATABASE_HOST DATABASE_USER=$FLEET_DATABASE_USER \
-    DATABASE_CREDENTIALS=$FLEET_DATABASE_CREDENTIALS "$here/database.sh" "$@"
+    DATABASE_CREDENTIALS=$FLEET_DATABASE_CREDENTIALS "$FLEET_FILES/${FLEET_DATABASE_HELPER:-git-site/database.sh}" "$@"
 }
 checksum() { eval "$FLEET_CHECKSUM \"\$@\""; }
 

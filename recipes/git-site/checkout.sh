@@ -355,12 +355,15 @@ diff() {
 }
 
 # Is the database of an older schema than that of the release? `all`: all hosts are closed for a migration; `each`: one after the other is.
-# What was never migrated by a run of fleet's counts from the commit that is here.
+# What was never migrated by a run of fleet's counts from the commit that is here. FLEET_PENDING of a recipe that extends this one prints what
+# waits for a migration, besides the release.
 migrates() {
+  waits=
+  [ -z "${FLEET_PENDING-}" ] || waits=$(own "$FLEET_PENDING")
   migrated=$(cat "$state/migrated" 2>/dev/null) || migrated=
-  if ! is_set "$FLEET_MIGRATE" || [ "$migrated" = "$revision" ]; then
+  if ! is_set "$FLEET_MIGRATE" || { [ "$migrated" = "$revision" ] && [ -z "$waits" ]; }; then
     echo each
-  elif ! is_set "$FLEET_MIGRATES"; then
+  elif [ -n "$waits" ] || ! is_set "$FLEET_MIGRATES"; then
     echo all
   else
     fetch_all

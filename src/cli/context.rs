@@ -26,22 +26,34 @@ use crate::record::folder::store::FolderStore;
 use crate::record::store::Store;
 use crate::report::words::{counted, hint_lines};
 
-/// A file of the recipe `git-site`, by its path.
-macro_rules! of_git_site {
-    ($($name:literal)*) => {
-        &[$((concat!("git-site/", $name), include_bytes!(concat!("../../recipes/git-site/", $name)))),*]
+/// A recipe inside the binary, with the files of its folder.
+macro_rules! built_in {
+    ($recipe:literal: $($file:literal)*) => {
+        BuiltIn {
+            name: $recipe,
+            text: include_str!(concat!("../../recipes/", $recipe, ".toml")),
+            files: &[$((
+                concat!($recipe, "/", $file),
+                include_bytes!(concat!("../../recipes/", $recipe, "/", $file)),
+            )),*],
+        }
     };
 }
 
 /// The recipes inside the binary.
-const BUILT_IN: [BuiltIn<'_>; 1] = [BuiltIn {
-    name: "git-site",
-    text: include_str!("../../recipes/git-site.toml"),
-    files: of_git_site!(
+const BUILT_IN: [BuiltIn<'_>; 2] = [
+    built_in!(
+        "git-site":
         "backup.sh" "checkout.sh" "common.sh" "cron.sh" "deployments.sh" "site.sh"
         "database.sh" "database-mariadb.sh" "database-postgresql.sh" "database-sqlite.sh"
     ),
-}];
+    built_in!(
+        "eden":
+        "eden.sh" "eden.py" "database" "archive.py" "checking.py" "code_changes.py" "comparison.py" "config.py" "connection.py"
+        "cron.py" "cronlines.py" "database.py" "eden_site.py" "files.py" "fingerprint.py" "fixes.py" "fixnew.py" "fixrun.py"
+        "inside.py" "migration.py" "preview.py" "preview_folder.py" "reading.py" "scheduler.py" "smoke.py"
+    ),
+];
 
 /// Targeted sites with their targeted hosts.
 pub type Targets<'a> = Vec<(&'a Site, Vec<HostName>)>;

@@ -32,6 +32,8 @@ mod distributing;
 #[cfg(test)]
 mod docs;
 #[cfg(test)]
+mod eden;
+#[cfg(test)]
 mod embedded;
 #[cfg(test)]
 mod encodings;

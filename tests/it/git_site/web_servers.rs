@@ -61,7 +61,10 @@ fn a_web_server_that_does_not_know_the_maintenance_file_stops_the_deployment_bef
     let vars = "migrate = \"echo migrated >../migrated\"\nbackup = \"echo x >$BACKUP/x\"\nrestore = \"true\"\n";
     let bed = Bed::start(&format!("{vars}url = \"{}\"", server.url()));
     let said = bed.ends(10, &["deploy"]);
-    assert!(said.contains("answers 200: visitors are not turned away") && said.contains("rolled back"), "{said}");
+    assert!(
+        said.contains("answers a GET with 200: visitors are not turned away") && said.contains("rolled back"),
+        "{said}"
+    );
     assert!(said.contains("docs/git-site.md"), "{said}");
     bed.is_as_before();
     assert!(!bed["web1"].home().join("migrated").exists());

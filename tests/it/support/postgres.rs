@@ -16,19 +16,34 @@ use super::{files, user};
 pub struct Postgres {
     folder: TempDir,
     server: Option<Child>,
+    port: Option<u16>,
 }
 
 impl Postgres {
     /// Starts the server. It refuses to run as root, so there it runs as `nobody`.
     pub fn start() -> Self {
-        let mut postgres = Self { folder: tempfile::tempdir().unwrap(), server: None };
+        Self::start_on(None)
+    }
+
+    /// The same, and on this port of the loopback interface, where every role needs its password.
+    pub fn start_on(port: Option<u16>) -> Self {
+        let mut postgres = Self { folder: tempfile::tempdir().unwrap(), server: None, port };
         files::set_mode(postgres.folder.path(), 0o777);
         let data = postgres.folder.path().join("data");
         run(postgres.unprivileged("initdb").args(["-N", "-A", "trust", "-U", "postgres", "-D"]).arg(&data));
         let mut server = postgres.unprivileged("postgres");
         server.arg("-D").arg(&data).arg("-k").arg(postgres.folder.path());
+        if let Some(port) = port {
+            server.arg("-p").arg(port.to_string());
+            files::write(
+                &data.join("pg_hba.conf"),
+                "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n",
+                0o644,
+            );
+        }
         server
-            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_prepared_transactions=2"])
+            .args(["-c", if port.is_some() { "listen_addresses=127.0.0.1" } else { "listen_addresses=" }])
+            .args(["-c", "fsync=off", "-c", "max_prepared_transactions=2"])
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         postgres.server = Some(server.process_group(0).spawn().unwrap());
@@ -77,9 +92,28 @@ impl Postgres {
         run(self.asks("postgres", "postgres", &set).args(["-c", "select pg_reload_conf()"]));
     }
 
+    /// Sets the password of a role.
+    pub fn set_password(&self, role: &str, password: &str) {
+        run(&mut self.asks(
+            "postgres",
+            "postgres",
+            &format!("alter role {role} password '{}'", password.replace('\'', "''")),
+        ));
+    }
+
+    /// A client that prints the whole database.
+    pub fn dump(&self, database: &str) -> Command {
+        let mut dump = self.client("pg_dump");
+        dump.args(["-U", "postgres", "-d", database]);
+        dump
+    }
+
     fn client(&self, program: &str) -> Command {
         let mut command = Command::new(bin().join(program));
         command.env_clear().env("PATH", PATH).env("PGHOST", self.folder.path());
+        if let Some(port) = self.port {
+            command.env("PGPORT", port.to_string());
+        }
         command
     }
 

@@ -52,13 +52,28 @@ impl WebServer {
 
     /// Apache with these lines in its `VirtualHost`.
     pub fn apache(lines: &str) -> Self {
+        Self::apache_with(&[], lines)
+    }
+
+    /// The same with more modules: `wsgi`.
+    pub fn apache_with(modules: &[&str], lines: &str) -> Self {
         let mut server = Self::new();
         let (folder, port) = (server.folder.path().display(), server.port);
         let modules: String = ["mpm_event", "authz_core", "alias", "dir", "rewrite", "headers"]
-            .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
-            .concat();
+            .iter()
+            .chain(modules)
+            .map(|name| {
+                let file = format!("/usr/lib/apache2/modules/mod_{name}.so");
+                let hint = "hint: ./tests/run installs what the tests need";
+                assert!(Path::new(&file).exists(), "Apache has no module {name}\n{hint}");
+                format!("LoadModule {name}_module {file}\n")
+            })
+            .collect();
+        // Debian's Apache has another place for it, which the system's own server makes.
+        let sockets =
+            if modules.contains("wsgi") { format!("WSGISocketPrefix {folder}/wsgi\n") } else { String::new() };
         let config = format!(
-            "{modules}ServerRoot {folder}\nServerName localhost\nListen 127.0.0.1:{port}\nPidFile {folder}/pid\nErrorLog {folder}/error.log\n\
+            "{modules}{sockets}ServerRoot {folder}\nServerName localhost\nListen 127.0.0.1:{port}\nPidFile {folder}/pid\nErrorLog {folder}/error.log\n\
              DefaultRuntimeDir {folder}\nMutex file:{folder}\nDocumentRoot {folder}/pages\nDirectoryIndex index.html\n\
              <Directory />\nRequire all granted\n</Directory>\n<VirtualHost 127.0.0.1:{port}>\n{lines}\n</VirtualHost>\n"
         );
@@ -106,7 +121,8 @@ impl WebServer {
     }
 }
 
-fn free_port() -> u16 {
+/// A port that nobody has now.
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

@@ -1,0 +1,79 @@
+"""Questions to the database of the site: what a change of its tables would cost."""
+from connection import columns_of_tables, connect_to_read, query, quoted
+
+
+def reader(site, sqlite_file=None):
+    """A Reader of the database that the configuration names; of SQLite, `sqlite_file` may be a copy."""
+    kind = PostgresReader if site.is_postgresql else SqliteReader
+    return kind(connect_to_read(site, sqlite_file))
+
+
+class Reader:
+    """`text` is how this database spells the cast of a column to text; `drops` says whether a migration drops columns in it."""
+
+    text = "{}"
+    drops = False
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def columns(self):
+        """{table: {column, in lower case: its type in the database}}"""
+        return {table: {name.lower(): kind for name, kind in columns.items()} for table, columns in columns_of_tables(self.connection).items()}
+
+    def one(self, statement, *arguments):
+        return query(self.connection, statement, *arguments)[0][0]
+
+    def count(self, table):
+        return self.one("SELECT count(*) FROM {}".format(quoted(table)))
+
+    def values(self, table, column):
+        """How many values a column has that are not null, and how many of them differ."""
+        name = quoted(column)
+        return query(self.connection, "SELECT count({}), count(DISTINCT {}) FROM {}".format(name, self.text.format(name), quoted(table)))[0]
+
+    def effect_of_change(self, _table, _column, _kind):
+        """What a change of the type, which can be made, means for the values."""
+        return "; its values are converted"
+
+
+class SqliteReader(Reader):
+    def effect_of_change(self, table, column, kind):
+        """SQLite changes nothing, and web2py converts what it reads."""
+        if not kind.upper().startswith(("INT", "BIGINT")):
+            return "; SQLite keeps its values as they are"
+        name = quoted(column)
+        wrong = self.one("SELECT count(*) FROM {0} WHERE {1} IS NOT NULL AND CAST(CAST({1} AS INTEGER) AS TEXT) <> CAST({1} AS TEXT)"
+                         .format(quoted(table), name))
+        return "; SQLite keeps its values as they are" + (", and {} of them are no integers: pages that read them fail".format(wrong) if wrong else "")
+
+
+class PostgresReader(Reader):
+    text = "{}::text"
+    drops = True
+
+    def converts(self, old, new):
+        """Does an UPDATE convert a value of the type `old` to the type `new` by itself? To the same type, to text, and by an assignment cast.
+        None where the database does not know one of the names as a type."""
+        return self.one(
+            "SELECT o = n OR n IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) OR EXISTS (SELECT FROM pg_cast WHERE castsource ="
+            " CASE WHEN o IN ('varchar'::regtype, 'bpchar'::regtype) THEN 'text'::regtype ELSE o END AND casttarget = n AND castcontext <> 'e')"
+            " FROM (SELECT to_regtype(%s) AS o, to_regtype(%s) AS n) AS types WHERE o IS NOT NULL AND n IS NOT NULL UNION ALL SELECT NULL LIMIT 1",
+            old, new)
+
+    def trial(self, table, column, old, new):
+        """How many values of a column another type cuts or rounds; and what the database says where one does not fit into it at all."""
+        name = quoted(column)
+        casts = {"name": name, "table": quoted(table), "old": old, "new": new}
+        try:
+            self.one("SELECT count({name}::{new}) FROM {table}".format(**casts))
+        except Exception as error:
+            return 0, str(error).strip().splitlines()[0]
+        try:
+            return self.one("SELECT count(*) FROM {table} WHERE {name}::{new}::{old}::text <> {name}::text".format(**casts)), ""
+        except Exception:
+            return 0, ""  # these two types know no way back, such as from a number to a date
+
+    def longer(self, table, column, length):
+        """How many values of a column are longer than that many characters."""
+        return self.one("SELECT count(*) FROM {} WHERE length({}::text) > %s".format(quoted(table), quoted(column)), length)

@@ -1,0 +1,2 @@
+import s3db.asset
+import s3db.pr
