@@ -62,7 +62,7 @@ fn a_migration_that_raises_is_rolled_back_with_its_statement_named() {
     let accept = "\n[accept]\n\"models.pr\" = \"to see what happens\"\n";
     bed.ready.write("hosts/mysite.toml", bed.ready.read("hosts/mysite.toml") + accept);
     let said = bed.deploy(PRODUCTION, "raise").expect_code(10).all();
-    assert!(said.contains("the migration failed in model") && said.contains("rolled back"), "{said}");
+    assert!(said.contains("the migration failed: model pr does not load") && said.contains("rolled back"), "{said}");
     assert_eq!(bed.state(PRODUCTION), before);
     // A page that breaks, which no migration sees.
     let said = bed.deploy(PRODUCTION, "broken-page").expect_code(10).all();
