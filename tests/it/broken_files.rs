@@ -126,7 +126,7 @@ fn a_name_or_a_text_that_is_not_utf8_is_told_with_its_place() {
     let project = Project::new();
     project.write("hosts/shop.toml", "\u{feff}".to_owned() + &site("", 1).replace('\n', "\r\n"));
     let output = project.fleet(&["check"]).expect_code(0);
-    assert_eq!(output.stderr, "1 site with 1 host, 1 recipe: no errors\n");
+    assert_eq!(output.stderr, "1 site with 1 host, 2 recipes: no errors\n");
 }
 
 #[test]

@@ -14,3 +14,12 @@ mod visitors;
 use site::Database;
 
 const DATABASES: [Database; 2] = [Database::Sqlite, Database::Postgres];
+
+#[test]
+fn all_files_of_the_recipe_are_in_the_binary() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/eden");
+    let built_in = include_str!("../../src/cli/context.rs");
+    for file in std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()) {
+        assert!(file.starts_with("__") || built_in.contains(&format!("\"{file}\"")), "{file} is not built in");
+    }
+}

@@ -76,7 +76,7 @@ fn check_counts_what_it_has_read() {
         (output.stdout.as_str(), output.stderr.as_str()),
         (
             "",
-            "note: task `deploy`: no host of site `shop-test` has the role `db`\n2 sites with 5 hosts, 2 recipes: no errors\n"
+            "note: task `deploy`: no host of site `shop-test` has the role `db`\n2 sites with 5 hosts, 3 recipes: no errors\n"
         )
     );
 }
@@ -87,7 +87,7 @@ fn init_writes_a_project_that_is_free_of_errors() {
     std::fs::remove_dir(project.root().join("hosts")).unwrap();
     insta::assert_snapshot!("init", project.fleet(&["init"]).expect_code(0).snapshot());
     let output = project.fleet(&["check"]).expect_code(0);
-    assert_eq!(output.stderr, "1 site with 1 host, 1 recipe: no errors\n");
+    assert_eq!(output.stderr, "1 site with 1 host, 2 recipes: no errors\n");
     let plan = project.fleet(&["mysite", "deploy", "--dry-run"]).expect_code(0).stdout;
     assert!(plan.starts_with("mysite deploy: 1 host (web1)\n"), "{plan}");
     // The private key and the records are not shared; the public key and the pins are.
@@ -165,7 +165,7 @@ fn notes(site: &str, recipe: &str) -> Vec<String> {
     project.write("recipes/go.sh", "#!/bin/sh\n# a\u{a0}b\ntrue\u{a0}x\n");
     project.write("recipes/go.pl", "#!/usr/bin/perl\ntrue\u{a0}x\n");
     let said = project.fleet(&["check"]).expect_code(0).stderr;
-    let lines = said.strip_suffix("1 site with 1 host, 2 recipes: no errors\n").unwrap_or_else(|| panic!("{said}"));
+    let lines = said.strip_suffix("1 site with 1 host, 3 recipes: no errors\n").unwrap_or_else(|| panic!("{said}"));
     lines.lines().map(|line| line.strip_prefix("note: ").unwrap_or_else(|| panic!("{said}")).to_owned()).collect()
 }
 
@@ -224,7 +224,7 @@ fn check_notes_a_home_folder_that_no_shell_expands() {
     insta::assert_snapshot!(project.fleet(&["check"]).expect_code(0).stderr, @r#"
     note: hosts/shop.toml:4: `~` in `maintenance` is not expanded, because fleet quotes the value; write an absolute path
     note: hosts/shop.toml:9: `~` in `home` is not expanded, because fleet quotes the value; write "shop", which starts in the login folder, or an absolute path
-    1 site with 1 host, 1 recipe: no errors
+    1 site with 1 host, 2 recipes: no errors
     "#);
 }
 

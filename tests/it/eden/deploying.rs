@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::DATABASES;
 use super::bed::{Bed, PRODUCTION, TEST};
-use super::site::{ByHand as _, Database};
+use super::site::{ByHand as _, Database, PASSWORD};
 use crate::support::process::stdout_of;
 use crate::support::tools::tool;
 use crate::support::user::{TestUser, only_root};
@@ -34,7 +34,7 @@ fn a_release_goes_from_test_to_production_and_back_with_its_data() {
         }
         // Neither printed nor recorded, nor in a file that somebody else reads.
         let mut grep = Command::new(tool("grep"));
-        grep.args(["-rlF", "s3cret"]).arg(bed.ready.root()).arg(bed.ready.home());
+        grep.args(["-rlF", PASSWORD]).arg(bed.ready.root()).arg(bed.ready.home());
         assert_eq!(grep.output().unwrap().status.code(), Some(1), "the password is in the project");
     }
 }
