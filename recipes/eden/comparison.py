@@ -37,7 +37,8 @@ class Comparison:
     def run(self):
         for table in sorted(set(self.old) | set(self.new)):
             if table not in self.old:
-                self.table_comes(table)
+                if self.new[table]:  # else it is one that web2py never migrates
+                    self.table_comes(table)
             elif table in self.new:
                 self.table_stays(table)
             elif self.before is None or table in self.before:
@@ -75,14 +76,19 @@ class Comparison:
         for column in old:
             if column not in new:
                 self.column_goes(table, column, [name for name in come if new[name]["type"] == old[column]["type"]])
-            elif not self.reader.has(table, self.stored(table, column, self.new)) and self.reader.has(table, self.stored(table, column)):
-                self.find("block", table + "." + column, "the new models call this column {} in the database, and the migration does not rename it: "
-                          "pages that read it would fail".format(self.stored(table, column, self.new)),
+            elif self.reader.drops and self.stored(table, column, self.new) != self.stored(table, column) \
+                    and not self.reader.has(table, self.stored(table, column, self.new)):
+                self.find("block", table + "." + column, "the new models call this column {} in the database, and the migration does not rename it: its "
+                          "values are lost, or pages that read it fail".format(self.stored(table, column, self.new)),
                           self.reader.values(table, self.stored(table, column))[0])
             elif old[column]["sql"] != new[column]["sql"]:
                 self.column_changes(table, column)
         for column in come:
             self.column_comes(table, column)
+        for column in self.after[table]:
+            if column not in old and column not in new and column not in self.there.get(table, (column,)):
+                self.find("block", table + "." + column, "the new models read this column, and the migration does not make it (is it off for this "
+                          "table?): pages that read it fail")
 
     def column_goes(self, table, column, alike):
         name = table + "." + column
