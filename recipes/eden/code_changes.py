@@ -6,7 +6,7 @@ import os
 import re
 import sys
 
-from config import dotted
+from config import be_silent, dotted
 from eden_site import git
 from failure import counted
 
@@ -19,7 +19,7 @@ IMPORTED_AS = {"python-dateutil": "dateutil", "pillow": "PIL", "pyyaml": "yaml",
 
 def report_history(site, report, present, revision):
     """The texts of the commits and the changes of the template go to standard output."""
-    print(history(site, present, revision))
+    print(site.mask(history(site, present, revision)))
     if git(site.folder, "rev-list", "--max-count=1", revision + ".." + present):
         report("warning", "backwards", "the new revision does not contain all commits that run here: see `fleet {} diff`".format(site.name or "SITE"))
     limit = site.environment.get("EDEN_NOT_BEYOND", "")
@@ -31,7 +31,7 @@ def report_history(site, report, present, revision):
         lines = sum(1 for line in changes.splitlines() if re.match(r"[+-](?![+-])", line))
         report("notice", "config", "{} changed in {}: look whether models/000_config.py needs the same; the difference is in this step's output"
                .format(counted(lines, "line"), TEMPLATE))
-        print(changes)
+        print(site.mask(changes))
 
 
 def history(site, present, revision):
@@ -113,8 +113,7 @@ def requirements(site, revision):
 def import_errors(web2py, names):
     """{name: why it cannot be imported}"""
     sys.path[:0] = [web2py, os.path.join(web2py, "site-packages")]
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    os.dup2(1, 2)
+    be_silent()
     errors = {}
     for name in names:
         try:

@@ -37,7 +37,8 @@ class Comparison:
     def run(self):
         for table in sorted(set(self.old) | set(self.new)):
             if table not in self.old:
-                self.table_comes(table)
+                if self.new[table]:  # else it is one that web2py never migrates
+                    self.table_comes(table)
             elif table in self.new:
                 self.table_stays(table)
             elif self.before is None or table in self.before:
@@ -75,10 +76,19 @@ class Comparison:
         for column in old:
             if column not in new:
                 self.column_goes(table, column, [name for name in come if new[name]["type"] == old[column]["type"]])
+            elif self.reader.drops and self.stored(table, column, self.new) != self.stored(table, column) \
+                    and not self.reader.has(table, self.stored(table, column, self.new)):
+                self.find("block", table + "." + column, "the new models call this column {} in the database, and the migration does not rename it: its "
+                          "values are lost, or pages that read it fail".format(self.stored(table, column, self.new)),
+                          self.reader.values(table, self.stored(table, column))[0])
             elif old[column]["sql"] != new[column]["sql"]:
                 self.column_changes(table, column)
         for column in come:
             self.column_comes(table, column)
+        for column in self.after[table]:
+            if column not in old and column not in new and column not in self.there.get(table, (column,)):
+                self.find("block", table + "." + column, "the new models read this column, and the migration does not make it (is it off for this "
+                          "table?): pages that read it fail")
 
     def column_goes(self, table, column, alike):
         name = table + "." + column
@@ -100,11 +110,16 @@ class Comparison:
         if column in self.there.get(table, {}):
             self.find("block", name, "the migration adds this column, but the database has it already: it would fail",
                       self.reader.values(table, self.stored(table, column, self.new))[0])
-        elif self.after[table][column] and self.reader.count(table):
-            self.find("block", name, "the migration adds this column as NOT NULL without a default to a table with rows: it would fail",
-                      self.reader.count(table))
+            return
+        sql, rows = self.new[table][column]["sql"].strip(), self.reader.count(table)
+        if self.after[table][column] and rows:
+            self.find("block", name, "the migration adds this column as NOT NULL without a default to a table with rows: it would fail", rows)
+        elif " UNIQUE" in sql and not self.reader.drops:
+            self.find("block", name, "SQLite cannot add a column that is UNIQUE: the migration would fail", rows)
+        elif " UNIQUE" in sql and " NOT NULL" in sql and rows > 1:
+            self.find("block", name, "every row gets the same default in this column, which is UNIQUE: the migration would fail", rows)
         else:
-            self.find("notice", name, "a new column, " + self.new[table][column]["sql"].strip())
+            self.find("notice", name, "a new column, " + sql)
 
     def column_changes(self, table, column):
         old, new = self.old[table][column], self.new[table][column]
@@ -140,8 +155,11 @@ class Comparison:
             return "the database cannot convert all of the values: the migration would fail with: " + error
         if changed:
             return "{} values are cut or rounded".format(changed)
-        if self.after[table].get(column) and self.reader.count(table):
+        rows = self.reader.count(table)
+        if self.after[table].get(column) and rows:
             return "NOT NULL without a default, and the table has rows: the migration would fail"
+        if " NOT NULL" in new and values < rows:
+            return "{} rows have no value, and a default does not fill them: the migration would fail".format(rows - values)
         if " UNIQUE" in new and distinct < values:
             return "{} values are there more than once: the migration would fail".format(values - distinct)
         return ""

@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import types
+from urllib.parse import quote
 
 KINDS = {"sqlite": "sqlite", "postgres": "postgresql", "postgresql": "postgresql", "mysql": "mysql"}
 PORTS = {"postgres": 5432, "postgresql": 5432, "mysql": 3306}
@@ -86,10 +87,15 @@ class StubImporter:
         pass
 
 
-def evaluate(source, path):
-    """What the file sets, as JSON can carry it: {"values": {dotted name: plain value}, "error": None or [kind, line]}."""
+def be_silent():
+    """For a process that runs the site's code: what that prints could hold a secret."""
     os.dup2(os.open(os.devnull, os.O_RDWR), 1)
     os.dup2(1, 2)
+
+
+def evaluate(source, path):
+    """What the file sets, as JSON can carry it: {"values": {dotted name: plain value}, "error": None or [kind, line]}."""
+    be_silent()
     signal.signal(signal.SIGALRM, out_of_time)
     signal.alarm(TIME_LIMIT)
     sys.meta_path.insert(0, StubImporter)
@@ -148,11 +154,12 @@ class Config:
 
     @property
     def secrets(self):
-        """Values that must not be seen in any output, the longest first."""
+        """Values that must not be seen in any output, also as an address or Python spells them, the longest first."""
         named = [value for name, value in self.values.items() if isinstance(value, str) and SECRET.search(name.split(".")[-1])]
         if self.kind != "sqlite":
             named.append(self.password)
-        return sorted({secret for secret in named if len(secret) > 3}, key=len, reverse=True)
+        spelled = {form for secret in named if len(secret) > 3 for form in (secret, quote(secret, safe=""), repr(secret)[1:-1])}
+        return sorted(spelled, key=len, reverse=True)
 
 
 def statements_of(source, name):

@@ -42,7 +42,9 @@ def parts(site):
     found = site.as_owner(files, site.databases)
     yield "databases", "\n".join(found), "{} files".format(len(found))
     for path, content in site.as_owner(archive.configuration, site.folder).items():
-        yield "config", repr(content), path
+        found = None if content is None else os.stat(site.path(path))
+        rights = "{:o} {} {}".format(found.st_mode, found.st_uid, found.st_gid) if found else ""
+        yield "config", repr(content) + rights, path
     for place in cron.tables(site) + cron.crontabs(site):
         content = place.read() if place.is_readable() else b"cannot be read"
         if content is not None:

@@ -37,7 +37,10 @@ def run(site, name, content):
     except Failure:
         raise
     except Exception as error:  # a fix may raise anything
-        return "fix {} failed{}: {}; it was rolled back".format(name, line_of(error, name), str(error).strip() or type(error).__name__)
+        reason = "fix {} failed{}: {}".format(name, line_of(error, name), str(error).strip() or type(error).__name__)
+        if not work.is_open("rollback to savepoint fleet"):
+            raise Failure(reason + "; before that it ended its own transaction: what it has changed is unknown")
+        return reason + "; it was rolled back"
     finally:
         work.connection.close()
 
@@ -60,10 +63,12 @@ def run_shell(site, name, content):
         script.write(content)
         script.flush()
         script.seek(0)
-        done = subprocess.run(["/bin/sh", "-eu", "/dev/fd/{}".format(script.fileno())], env=environment, cwd=site.folder,
-                              stdin=subprocess.DEVNULL, pass_fds=[script.fileno()])
-    if done.returncode != 0:
-        raise Failure("fix {} failed with {}, see above; what it has changed is unknown".format(name, done.returncode))
+        process = subprocess.Popen(["/bin/sh", "-eu", "/dev/fd/{}".format(script.fileno())], env=environment, cwd=site.folder,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[script.fileno()])
+    for line in process.stdout:
+        print(site.mask(line.decode("utf-8", "replace")), end="", flush=True)
+    if process.wait() != 0:
+        raise Failure("fix {} failed with {}, see above; what it has changed is unknown".format(name, process.returncode))
 
 
 class Work:
@@ -73,6 +78,7 @@ class Work:
         self.site = site
         self.connection = connect(site)
         self.is_sqlite = isinstance(self.connection, sqlite3.Connection)
+        query(self.connection, "savepoint fleet")
         self.noted = {}  # path of a .table file: its columns, or None when it goes
 
     def script(self, text):
@@ -80,21 +86,21 @@ class Work:
         if self.is_sqlite:
             # `executescript` commits what is open: so the script itself begins.
             self.connection.rollback()
-            self.connection.executescript("begin immediate;\n" + text)
+            self.connection.executescript("begin immediate; savepoint fleet;\n" + text)
         else:
             query(self.connection, text)
-        self.require_open()
 
     def sql(self, text, *arguments):
         refuse_end(text)
-        rows = query(self.connection, text, *arguments)
-        self.require_open()
-        return rows
+        return query(self.connection, text, *arguments)
 
-    def require_open(self):
-        is_open = self.connection.in_transaction if self.is_sqlite else self.connection.get_transaction_status() == 2
-        if not is_open:
-            raise Failure("the fix ended its own transaction, so it cannot be rolled back: what it has changed is unknown")
+    def is_open(self, statement):
+        """Can the statement be done to the savepoint, which is gone when the fix has ended the transaction, and perhaps begun another?"""
+        try:
+            query(self.connection, statement)
+            return True
+        except Exception:
+            return False
 
     def rename_column(self, table, old, new):
         if has_to_move(columns_of_tables(self.connection).get(table, {}), old, new, "the table {} of the database".format(table)):
@@ -137,6 +143,8 @@ class Work:
             if columns is not None:
                 remove_leftover(path)
                 write_new(path + BESIDE, pickle.dumps(columns), stat.S_IMODE(os.stat(self.site.databases).st_mode) & 0o666, None)
+        if not self.is_open("release savepoint fleet"):
+            raise Failure("the fix ended its own transaction, so it could not have been rolled back: what it has changed is unknown")
         self.connection.commit()
         for path, columns in self.noted.items():
             if columns is None:

@@ -154,7 +154,7 @@ def preview():
 
 def columns_of(table):
     """{column: does adding it need a value for the rows that are there}"""
-    return {field.name: bool(field.notnull and field.default is None) for field in table}
+    return {field.name: bool(field.notnull and field.default is None) for field in table if not str(field.type).startswith("virtual")}
 
 
 def migrate():

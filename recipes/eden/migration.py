@@ -38,6 +38,9 @@ def migrate(site):
     statements = statements_in(log)
     if result.status != 0:
         raise failure_of(site, result, statements)
+    if not all(succeeded for _statement, succeeded in statements):
+        raise Failure("the migration failed, and a model hid the error; the last statement did not succeed:\n  " + statements[-1][0],
+                      "see the end of {}".format(site.path("databases", "sql.log")))
     site.tables()
     print("{}, {}".format(counted(result.report["tables"], "table"), counted(len(statements), "statement")))
     for statement, _succeeded in statements:

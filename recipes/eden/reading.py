@@ -9,17 +9,24 @@ def reader(site, sqlite_file=None):
 
 
 class Reader:
-    """`text` is how this database spells the cast of a column to text; `drops` says whether a migration drops columns in it."""
+    """`text` is how this database spells the cast of a column to text; `drops` says whether a migration changes and drops columns
+    in it; SQLite's only adds them."""
 
     text = "{}"
     drops = False
+    fold = staticmethod(str.lower)
 
     def __init__(self, connection):
         self.connection = connection
+        self.tables = columns_of_tables(connection)
 
     def columns(self):
         """{table: {column, in lower case: its type in the database}}"""
-        return {table: {name.lower(): kind for name, kind in columns.items()} for table, columns in columns_of_tables(self.connection).items()}
+        return {table: {name.lower(): kind for name, kind in columns.items()} for table, columns in self.tables.items()}
+
+    def has(self, table, column):
+        """Has the table a column of that name, as this database compares names?"""
+        return self.fold(column) in map(self.fold, self.tables.get(table, ()))
 
     def one(self, statement, *arguments):
         return query(self.connection, statement, *arguments)[0][0]
@@ -51,6 +58,7 @@ class SqliteReader(Reader):
 class PostgresReader(Reader):
     text = "{}::text"
     drops = True
+    fold = staticmethod(str)
 
     def converts(self, old, new):
         """Does an UPDATE convert a value of the type `old` to the type `new` by itself? To the same type, to text, and by an assignment cast.
