@@ -1,5 +1,5 @@
-//! The built-in recipe `eden`, through the binary: a real web2py with the application of `eden/app`, on PostgreSQL and SQLite, behind a real
-//! Apache with mod_wsgi, deployed from Test to Production over a real `sshd`. [`bed::Bed`] has them.
+//! The built-in recipe `eden`, through the binary: a real web2py with the application of `eden/app`, on `PostgreSQL` and `SQLite`, behind a real
+//! Apache with `mod_wsgi`, deployed from Test to Production over a real `sshd`. [`bed::Bed`] has them.
 
 mod back;
 mod bed;

@@ -55,9 +55,9 @@ fn survives(lose: impl Fn(&Fleet, &str), bring_back: impl Fn(&Fleet, &str, &str)
     let mut running = deploy(&fleet);
     for (gate, service) in PHASES {
         wait_at(&fleet, gate, service);
-        let lost = running.count_of("connection lost");
+        let count = running.count_of("connection lost");
         lose(&fleet, service);
-        running.wait_for_more("connection lost", lost);
+        running.wait_for_more("connection lost", count);
         bring_back(&fleet, service, gate);
     }
     running.wait().expect_code(0);
@@ -116,16 +116,13 @@ fn a_host_that_is_stopped_in_any_phase_has_the_release_or_none_of_it() {
     for (gate, service) in PHASES {
         let proposed = broken(&fleet, gate, service, &["stop", "--time", "2"]).expect_code(13).all();
         let rerun = proposed.split_once("--rerun ").and_then(|(_, rest)| rest.split_whitespace().next());
-        match rerun {
-            Some(step) => {
-                fleet.fleet(&["resume", "--yes", "--rerun", step]).expect_code(0);
-                fleet.runs("shop", "v2", &AFTER);
-                reset(&fleet);
-            }
-            None => {
-                fleet.fleet(&["undo", "--yes"]).expect_code(0);
-                fleet.runs("shop", "v1", &BEFORE);
-            }
+        if let Some(step) = rerun {
+            fleet.fleet(&["resume", "--yes", "--rerun", step]).expect_code(0);
+            fleet.runs("shop", "v2", &AFTER);
+            reset(&fleet);
+        } else {
+            fleet.fleet(&["undo", "--yes"]).expect_code(0);
+            fleet.runs("shop", "v1", &BEFORE);
         }
     }
 }

@@ -46,7 +46,7 @@ impl Bed {
         Self::start(database, &[(PRODUCTION, "stage = \"production\"")], None)
     }
 
-    /// Production alone, with SQLite; all of it belongs to this user, who logs in, else the code to root.
+    /// Production alone, with `SQLite`; all of it belongs to this user, who logs in, else the code to root.
     pub fn of(user: Option<&TestUser>) -> Self {
         Self::start(Database::Sqlite, &[(PRODUCTION, "stage = \"production\"")], user)
     }

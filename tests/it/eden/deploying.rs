@@ -56,7 +56,7 @@ fn a_deployment_of_what_is_there_closes_nothing() {
     bed.is_open(PRODUCTION);
 }
 
-/// web2py prefers them, and the old code dies under the new: ModuleNotFoundError.
+/// web2py prefers them, and the old code dies under the new: `ModuleNotFoundError`.
 #[test]
 fn compiled_files_of_the_former_release_do_not_meet_the_new_one() {
     let bed = Bed::alone(Database::Sqlite);

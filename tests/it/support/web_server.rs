@@ -1,5 +1,6 @@
 //! A web server of its own before a site: nginx or Apache on a loopback port, with lines of a configuration; gone on drop.
 
+use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -59,21 +60,19 @@ impl WebServer {
     pub fn apache_with(modules: &[&str], lines: &str) -> Self {
         let mut server = Self::new();
         let (folder, port) = (server.folder.path().display(), server.port);
-        let modules: String = ["mpm_event", "authz_core", "alias", "dir", "rewrite", "headers"]
-            .iter()
-            .chain(modules)
-            .map(|name| {
-                let file = format!("/usr/lib/apache2/modules/mod_{name}.so");
-                let hint = "hint: ./tests/run installs what the tests need";
-                assert!(Path::new(&file).exists(), "Apache has no module {name}\n{hint}");
-                format!("LoadModule {name}_module {file}\n")
-            })
-            .collect();
+        let own = ["mpm_event", "authz_core", "alias", "dir", "rewrite", "headers"];
+        let mut loaded = String::new();
+        for name in own.iter().chain(modules) {
+            let file = format!("/usr/lib/apache2/modules/mod_{name}.so");
+            let hint = "hint: ./tests/run installs what the tests need";
+            assert!(Path::new(&file).exists(), "Apache has no module {name}\n{hint}");
+            writeln!(loaded, "LoadModule {name}_module {file}").unwrap();
+        }
         // Debian's Apache has another place for it, which the system's own server makes.
         let sockets =
-            if modules.contains("wsgi") { format!("WSGISocketPrefix {folder}/wsgi\n") } else { String::new() };
+            if modules.contains(&"wsgi") { format!("WSGISocketPrefix {folder}/wsgi\n") } else { String::new() };
         let config = format!(
-            "{modules}{sockets}ServerRoot {folder}\nServerName localhost\nListen 127.0.0.1:{port}\nPidFile {folder}/pid\nErrorLog {folder}/error.log\n\
+            "{loaded}{sockets}ServerRoot {folder}\nServerName localhost\nListen 127.0.0.1:{port}\nPidFile {folder}/pid\nErrorLog {folder}/error.log\n\
              DefaultRuntimeDir {folder}\nMutex file:{folder}\nDocumentRoot {folder}/pages\nDirectoryIndex index.html\n\
              <Directory />\nRequire all granted\n</Directory>\n<VirtualHost 127.0.0.1:{port}>\n{lines}\n</VirtualHost>\n"
         );
