@@ -100,7 +100,8 @@ impl Bed {
                 files::set_mode(&host.home().join(".ssh"), 0o755);
                 files::set_mode(&host.authorized_keys(), 0o644);
                 let etc = site.etc("");
-                run(Command::new(tool("chown")).args(["-R", &user.name]).args([&host.home(), &upstream, &etc]));
+                let all = format!("{}:", user.name);
+                run(Command::new(tool("chown")).args(["-R", &all]).args([&host.home(), &upstream, &etc]));
                 run(Command::new(tool("chown"))
                     .args(["-R", &user.name])
                     .arg(upstream.with_file_name("eden_deploy.git")));
