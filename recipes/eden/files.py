@@ -30,7 +30,23 @@ def keep(path, content):
 def replace(path, content, like=None):
     """Writes a file with the mode, the group, and as root the owner, that it has, or that the os.stat_result says."""
     like = like or os.stat(path)
-    write_whole(path, content, stat.S_IMODE(like.st_mode), (like.st_uid if os.geteuid() == 0 else -1, like.st_gid))
+    if os.geteuid() != 0 and like.st_gid not in os.getgroups() + [os.getegid()]:
+        # No new file can have that group, by which the web server may read it.
+        write_in_place(path, content)
+    else:
+        write_whole(path, content, stat.S_IMODE(like.st_mode), (like.st_uid if os.geteuid() == 0 else -1, like.st_gid))
+
+
+def write_in_place(path, content):
+    try:
+        with open(path, "r+b") as file:
+            # Shortened last: what is written over needs no room on the disk.
+            file.write(content)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise Failure("{} cannot be written: {}".format(path, error.strerror), "df -h {0}; ls -l {0}".format(path))
 
 
 def write_whole(path, content, mode, owner=None):

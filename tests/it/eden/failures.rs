@@ -1,7 +1,58 @@
-//! A deployment that fails: then everything is as before.
+//! A deployment that fails, or whose controller dies, at each of its steps: then everything is as before, or all of it is done.
+
+use rustix::process::Signal;
 
 use super::bed::{Bed, PRODUCTION};
 use super::site::{ByHand as _, Database};
+
+/// A recipe in which this task fails at its end.
+fn failing(task: &str) -> String {
+    format!(
+        "[recipe]\ndoc = \"Fails\"\nextends = \"eden\"\n[task.{task}]\ntasks = [\"eden:{task}\", \"fail\"]\n\
+         [[task.fail.step]]\nname = \"fail\"\nrun = \"echo failing on purpose >&2; exit 1\"\n"
+    )
+}
+
+const TASKS: [&str; 13] = [
+    "cron-off",
+    "maintenance-on",
+    "seen-closed",
+    "former-code",
+    "backup-database",
+    "restore-point",
+    "pull",
+    "migrate-database",
+    "restart",
+    "health",
+    "maintenance-off",
+    "seen-open",
+    "current",
+];
+
+fn fails_at_each_step(database: Database) {
+    let bed = Bed::alone(database);
+    bed.ends(0, &[PRODUCTION, "compile"]);
+    let before = bed.state(PRODUCTION);
+    let file = bed.ready.read("hosts/mysite.toml");
+    bed.ready.write("hosts/mysite.toml", file.replace("recipe = \"eden\"", "recipe = \"failing\""));
+    for task in TASKS {
+        bed.ready.write("recipes/failing.toml", failing(task));
+        let said = bed.deploy(PRODUCTION, "add").expect_code(10).all();
+        assert!(said.contains("failing on purpose") && said.contains("rolled back"), "{task}: {said}");
+        assert_eq!(bed.state(PRODUCTION), before, "{task}");
+        bed.is_open(PRODUCTION);
+    }
+}
+
+#[test]
+fn production_fails_at_each_step_and_is_as_before_with_sqlite() {
+    fails_at_each_step(Database::Sqlite);
+}
+
+#[test]
+fn production_fails_at_each_step_and_is_as_before_with_postgresql() {
+    fails_at_each_step(Database::Postgres);
+}
 
 /// Exit status 0 and `success!`, with new code on half a schema.
 #[test]
@@ -21,4 +72,31 @@ fn a_migration_that_raises_is_rolled_back_with_its_statement_named() {
     }
     assert_eq!(bed.state(PRODUCTION), before);
     bed.is_open(PRODUCTION);
+}
+
+/// Of a deployment and of a rollback. With `PostgreSQL` it takes as long again, and shows nothing else.
+#[test]
+fn a_controller_killed_in_each_phase_is_resumed() {
+    let bed = Bed::alone(Database::Sqlite);
+    let v1 = bed.site(PRODUCTION).head();
+    for phase in ["preview", "close", "note", "database", "roll", "look", "finish", "prune"] {
+        for (task, args) in [("deploy", &["-e", "revision=add"][..]), ("rollback", &[])] {
+            let begins = if task == "rollback" && phase == "preview" { "data" } else { phase };
+            let args = [&[PRODUCTION, task, "--yes"], args].concat();
+            let mut running = bed.ready.spawn(&args);
+            // The first one may be that of the look before the question.
+            running.wait_for_text(&format!("phase {begins}"));
+            running.signal(Signal::KILL);
+            let said = running.wait().all();
+            if said.contains("phase ready") {
+                bed.ends(0, &["resume"]);
+            } else {
+                bed.ends(0, &args[..args.len()]);
+            }
+            assert_eq!(bed.site(PRODUCTION).head() == v1, task == "rollback", "{task} killed in {phase}");
+            bed.is_open(PRODUCTION);
+            bed.ends(0, &[PRODUCTION, "schema-check"]);
+        }
+    }
+    assert_eq!(bed.sql(PRODUCTION, "select count(initials) from pr_person"), "750");
 }
