@@ -27,9 +27,9 @@ def keep(path, content):
     write_whole(path, content, 0o666 & ~umask)
 
 
-def replace(path, content, like=None):
-    """Writes a file with the mode, the group, and as root the owner, that it has, or that the os.stat_result says."""
-    like = like or os.stat(path)
+def replace(path, content):
+    """Writes a file anew, with the mode, the group, and as root the owner, that it has."""
+    like = os.stat(path)
     if os.geteuid() != 0 and like.st_gid not in os.getgroups() + [os.getegid()]:
         # No new file can have that group, by which the web server may read it.
         write_in_place(path, content)

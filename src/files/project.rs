@@ -145,6 +145,11 @@ pub fn load(root: &Path, options: LoadOptions<'_>) -> Result<Project, ProjectErr
         project.read_recipe(&file, &Folder { project: root, own: Own::BuiltIn(files) });
     }
     inherit(&mut project.recipes, &mut project.broken_recipes);
+    // A built-in recipe that extends one which the project has replaced may not fit it: the error of those alone who use it.
+    let sites = project.inventory.sites.values();
+    let used: BTreeSet<_> = sites.filter_map(|site| site.recipe.as_ref()).map(|recipe| recipe.value.as_str()).collect();
+    let is_own = |name: &String| own.iter().any(|file| file.stem == *name);
+    project.broken_recipes.retain(|name, _| is_own(name) || used.contains(name.as_str()));
     Ok(project)
 }
 

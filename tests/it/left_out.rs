@@ -245,3 +245,15 @@ fn a_file_that_is_none_is_left_out_like_one_with_errors() {
     assert!(told.contains("--> recipes/git-site.toml:1:6"), "{told}");
     bystander.expect_no_call();
 }
+
+#[test]
+fn a_built_in_recipe_that_does_not_fit_the_projects_own_is_an_error_only_where_it_is_used() {
+    let project = Project::new();
+    project.write("recipes/git-site.toml", RECIPE);
+    let host = "[[host]]\nname = \"web1\"\naddress = \"127.0.0.1\"\n";
+    project.write("hosts/shop.toml", format!("recipe = \"git-site\"\n{host}"));
+    project.fleet(&["check"]).expect_code(0);
+    project.write("hosts/relief.toml", format!("recipe = \"eden\"\n{host}[vars]\nweb2py = \"/srv\"\n"));
+    let told = project.fleet(&["check"]).expect_code(3).stderr;
+    assert!(told.contains("recipe eden (built in)"), "{told}");
+}
