@@ -14,14 +14,10 @@ is_set() { case $1 in '' | :) return 1 ;; esac; }
 # Runs one, in a shell of its own in which each failure ends it. By its environment: an argv can be seen by every user of the host.
 own() { COMMAND=$1 /bin/sh -ec 'eval "$COMMAND"'; }
 
-# Another text after each start of the host, or of the container that it is.
+# Another text after each start of the host, or of the container that it is. Less where /proc/1 is hidden.
 start_of_host() {
-  if [ -r /proc/1/stat ]; then
-    cat /proc/sys/kernel/random/boot_id
-    sed 's/.*) //' /proc/1/stat | cut -d ' ' -f 20
-  else
-    sysctl -n kern.boottime
-  fi
+  cat /proc/sys/kernel/random/boot_id 2>/dev/null || sysctl -n kern.boottime 2>/dev/null || :
+  { sed 's/.*) //' /proc/1/stat | cut -d ' ' -f 20; } 2>/dev/null || :
 }
 
 # A worktree, or a submodule, has a file in the place of the folder .git. It names the folder, which is that checkout's own.
