@@ -1,3 +1,0 @@
-def person():
-    first = db(s3db.pr_person).select(limitby=(0, 1)).first()
-    return "first person: %s" % first.nickname
