@@ -165,12 +165,16 @@ impl Running {
     #[track_caller]
     pub fn wait_for_more(&mut self, text: &str, count: usize) {
         wait_for(&format!("{text:?} from fleet {}", self.args), || {
+            // Asked before what it said is read: it may say this and end in between.
+            let ended: Option<ExitStatus> = self.child.try_wait().unwrap();
+            if ended.is_some() {
+                self.stdout.finish();
+                self.stderr.finish();
+            }
             if self.count_of(text) > count {
                 return Some(());
             }
-            let said = self.said();
-            let ended: Option<ExitStatus> = self.child.try_wait().unwrap();
-            assert!(ended.is_none(), "fleet {} ended ({ended:?}) without {text:?}:\n{said}", self.args);
+            assert!(ended.is_none(), "fleet {} ended ({ended:?}) without {text:?}:\n{}", self.args, self.said());
             None
         });
     }
