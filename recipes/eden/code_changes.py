@@ -7,7 +7,7 @@ import re
 import sys
 
 from config import be_silent, dotted
-from eden_site import git
+from eden_site import git, hide_own_modules
 from failure import counted
 
 TEMPLATE = "modules/templates/000_config.py"
@@ -112,6 +112,7 @@ def requirements(site, revision):
 
 def import_errors(web2py, names):
     """{name: why it cannot be imported}"""
+    hide_own_modules()
     sys.path[:0] = [web2py, os.path.join(web2py, "site-packages")]
     be_silent()
     errors = {}

@@ -308,6 +308,14 @@ def git(repository, *arguments, fine=(0,), **options):
     return done.stdout.decode("utf-8", "replace")
 
 
+def hide_own_modules():
+    """For a process that runs the site's code: where that imports a `config` or a `files` of its own, it must not get ours."""
+    sys.path[:] = [folder for folder in sys.path if os.path.realpath(folder) != os.path.realpath(HELPER)]
+    for name, module in list(sys.modules.items()):
+        if name != "__main__" and os.path.dirname(getattr(module, "__file__", None) or "") == HELPER:
+            del sys.modules[name]
+
+
 def nothing():
     """The process has the right rights already."""
 

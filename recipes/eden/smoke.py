@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from failure import Failure, counted
 from config import be_silent
 from connection import require_database
+from eden_site import hide_own_modules
 
 STATUS = re.compile(r"(\d{3}):")
 
@@ -39,6 +40,7 @@ def is_expected(page, status):
 def ask_all(web2py, errors, url, pages):
     """[(page, status, first text of the answer, [what its tickets say])]"""
     be_silent()  # a ticket says what was wrong
+    hide_own_modules()
     os.chdir(web2py)
     sys.path.insert(0, web2py)
     sys.argv = ["web2py.py"]
