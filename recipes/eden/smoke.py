@@ -58,13 +58,20 @@ def files_in(folder):
 
 
 def ticket(folder, name):
-    """The last line of a ticket's traceback, with the ticket's name."""
+    """The exception that a ticket is of, with the ticket's name."""
     try:
         with open(os.path.join(folder, name), "rb") as file:
-            said = pickle.load(file)["traceback"].strip().splitlines()[-1]
+            said = exception_of(pickle.load(file)["traceback"])
     except Exception as error:  # a ticket may hold anything, and it only explains
         said = "its text cannot be read ({})".format(type(error).__name__)
     return "{} (ticket {})".format(said, name)
+
+
+def exception_of(traceback):
+    """The line that names the exception. What an exception says may have lines of its own: psycopg2's ends in the statement, and a caret."""
+    lines = traceback.strip().splitlines()
+    headers = [number for number, line in enumerate(lines) if line.startswith("Traceback (")]
+    return next((line for line in lines[headers[-1] + 1 if headers else 0:] if not line.startswith(" ")), lines[-1])
 
 
 def ask(application, url, page):
