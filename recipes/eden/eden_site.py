@@ -38,7 +38,8 @@ class Result(collections.namedtuple("Result", "status output report")):
             lines = self.output.strip().splitlines()
             return "web2py ended with {}{}".format(self.status, ": " + lines[-1] if lines else "")
         failed = self.report["failed"][0]
-        return "model {} does not load ({}): {}".format(failed["model"], failed["where"], failed["error"])
+        what = "hides an error" if "table" in failed else "does not load"
+        return "model {} {} ({}): {}".format(failed["model"], what, failed["where"], failed["error"])
 
 
 class Site:

@@ -157,10 +157,37 @@ def columns_of(table):
     return {field.name: bool(field.notnull and field.default is None) for field in table if not str(field.type).startswith("virtual")}
 
 
+def watch_tables(failed):
+    """Keeps {table: (error, statement)} of the tables whose migration fails, and is not done later, in `failed`: a model may hide the error."""
+    create_table, execute, statements = SQLAdapter.create_table, SQLAdapter.execute, [""]
+
+    def watched_execute(adapter, command, *arguments, **named):
+        statements[0] = command
+        return execute(adapter, command, *arguments, **named)
+
+    def watched_create_table(adapter, table, *arguments, **named):
+        statements[0] = ""
+        try:
+            result = create_table(adapter, table, *arguments, **named)
+        except Exception as error:
+            failed[table._tablename] = (error, statements[0])
+            raise
+        failed.pop(table._tablename, None)
+        return result
+
+    SQLAdapter.execute, SQLAdapter.create_table = watched_execute, watched_create_table
+
+
 def migrate():
     """The migration itself. The models' statements are committed by pydal, table by table; what they insert is committed here."""
+    failed = {}
+    watch_tables(failed)
     environment = run_models()
     load_all(environment)
+    for table, (error, statement) in failed.items():
+        hidden = ModelError(error, "".join(traceback.format_exception(type(error), error, error.__traceback__)))
+        hidden.facts.update(table=table, statement=statement)
+        raise hidden
     BaseAdapter.close_all_instances("commit")
     return {"tables": len(environment["db"].tables)}
 

@@ -119,17 +119,20 @@ def failure_of(site, result, statements):
     """The error of a migration: the reason, the statement that failed, its table and constraint."""
     show(result)
     text = "the migration failed: " + result.reason
+    failed = result.report["failed"][0] if result.report else {}
     open_statements = [statement for statement, succeeded in statements if not succeeded]
-    if open_statements:
-        statement = open_statements[-1]
-        table = re.search(r"(?:TABLE|UPDATE)\s+\W?(\w+)", statement)
-        constraint = re.search(r"constraint \W?(\w+)", result.reason)
-        text += "\nstatement: " + statement
-        text += "\ntable: " + table.group(1) if table else ""
-        text += "\nconstraint: " + constraint.group(1) if constraint else ""
-    done = len(statements) - len(open_statements)
+    # Where a model hides the error, the log may end in the success of another table.
+    statement = failed.get("statement") or (open_statements or [""])[-1]
+    table = re.search(r"(?:TABLE|UPDATE)\s+\W?(\w+)", statement)
+    table = failed.get("table") or table and table.group(1)
+    constraint = re.search(r"constraint \W?(\w+)", result.reason)
+    text += "\nstatement: " + statement if statement else ""
+    text += "\ntable: " + table if table else ""
+    text += "\nconstraint: " + constraint.group(1) if constraint and statement else ""
+    done = sum(succeeded and done.split() != statement.split() for done, succeeded in statements)
     if done:
-        text += "\n{} before it {} committed: the database has half of the new schema".format(counted(done, "statement"), "is" if done == 1 else "are")
+        text += "\n{} {} {} committed: the database has half of the new schema".format(
+            counted(done, "statement"), "besides it" if failed.get("table") else "before it", "is" if done == 1 else "are")
     return Failure(text, "roll back database and databases/ together, as fleet does when the run is undone")
 
 
