@@ -13,13 +13,15 @@ CONSTRAINT = re.compile(r"\s+(?:NOT NULL|NULL|UNIQUE|CHECK|DEFAULT|REFERENCES|PR
 
 
 class Comparison:
-    """`noted_before` and `noted_after`: {table: {column: ...}} of the .table files. `before` and `after`: {table: {column: does it need a
-    value}} as the models define them, or None for `before` where these do not load. `whole`: all models of the new revision have loaded.
+    """`noted_before` and `noted_after`: {table: {column: ...}} of the .table files. `before` and `after`: {table: its `stored` name, and
+    its `columns`: {column: does it need a value}} as the models define them, or None for `before` where these do not load. `whole`: all models of the new revision have loaded.
     `is_named` says whether the new code names a table."""
 
     def __init__(self, reader, noted_before, noted_after, before, after, whole, is_named):
         self.reader, self.whole, self.is_named = reader, whole, is_named
-        self.before, self.after = before, {table: lowered(columns) for table, columns in after.items()}
+        self.before, self.after = before, {table: lowered(model["columns"]) for table, model in after.items()}
+        self.renamed = {table for table in after if before and table in before and before[table]["stored"] != after[table]["stored"]}
+        self.stored_after = {table: model["stored"] for table, model in after.items()}
         self.old = {table: self.defined(table, columns, before) for table, columns in noted_before.items()}
         self.new = {table: self.defined(table, noted_after.get(table, {}), after) for table in after}
         self.there = reader.columns()
@@ -28,7 +30,7 @@ class Comparison:
     @staticmethod
     def defined(table, columns, models):
         """The noted columns without those that SQLite's files never lose, though the models have lost them."""
-        fields = lowered(models[table]) if models and table in models else None
+        fields = lowered(models[table]["columns"]) if models and table in models else None
         return {name: noted for name, noted in lowered(columns).items() if fields is None or name in fields}
 
     def find(self, kind, name, text, values=None):
@@ -72,6 +74,14 @@ class Comparison:
 
     def table_stays(self, table):
         old, new = self.old[table], self.new[table]
+        if table not in self.there:
+            self.find("block" if old != new else "warning", table, "databases/ says that the database has this table, and it has not: "
+                      "a migration of it fails")
+            return
+        if table in self.renamed:
+            rows = self.reader.count(table)
+            self.find("block", table, "the new models call this table {} in the database, and the migration does not rename it: pages do not find "
+                      "its {} rows, or fail".format(self.stored_after[table], rows), rows)
         come = [column for column in new if column not in old]
         for column in old:
             if column not in new:

@@ -145,16 +145,20 @@ def preview():
     try:
         environment = run_models()
         load_each(environment, failed, unanswered)
-        tables = {name: columns_of(environment["db"][name]) for name in environment["db"].tables}
+        tables = {name: definition_of(environment["db"][name]) for name in environment["db"].tables}
     except ModelError as error:
         failed.append(dict(error.facts, missing=unanswered))
     BaseAdapter.close_all_instances("rollback")
     return {"tables": tables, "failed": failed, "unanswered": unanswered}
 
 
-def columns_of(table):
-    """{column: does adding it need a value for the rows that are there}"""
-    return {field.name: bool(field.notnull and field.default is None) for field in table if not str(field.type).startswith("virtual")}
+def definition_of(table):
+    """The table's name in the database, and {column: does adding it need a value for the rows that are there}"""
+    name = getattr(table, "_raw_rname", None) or table._tablename
+    if name != table._tablename:
+        name = name[1:-1] if name.startswith('"') else name.lower()
+    stored = [field for field in table if not str(field.type).startswith("virtual")]
+    return {"stored": name, "columns": {field.name: bool(field.notnull and field.default is None) for field in stored}}
 
 
 def watch_tables(failed):

@@ -120,7 +120,9 @@ def report_models(site, report, present, revision):
 
 def compare(site, folder, before, after, whole):
     """([finding, ...], [table that could not be judged, ...])"""
-    of_copy = reader(site, os.path.join(folder, "databases", "storage.db"))
+    # The database has what the present models have made, under the names that these give.
+    names = {table: model["stored"] for table, model in dict(after, **(before or {})).items()}
+    of_copy = reader(site, os.path.join(folder, "databases", "storage.db"), names)
     found = comparison.Comparison(of_copy, site.tables(), site.tables(os.path.join(folder, "databases")), before, after, whole,
                                   functools.partial(is_named, os.path.join(folder, "modules")))
     return found.run(), found.skipped

@@ -2,27 +2,36 @@
 from connection import columns_of_tables, connect_to_read, query, quoted
 
 
-def reader(site, sqlite_file=None):
-    """A Reader of the database that the configuration names; of SQLite, `sqlite_file` may be a copy."""
+def reader(site, sqlite_file=None, names=None):
+    """A Reader of the database that the configuration names; of SQLite, `sqlite_file` may be a copy. `names`: {table of the models: its name
+    in the database}."""
     kind = PostgresReader if site.is_postgresql else SqliteReader
-    return kind(connect_to_read(site, sqlite_file))
+    return kind(connect_to_read(site, sqlite_file), names or {})
 
 
 class Reader:
-    """`text` is how this database spells the cast of a column to text; `drops` says whether a migration changes and drops columns
+    """Tables have the names that the models give them. `text` is how this database spells the cast of a column to text; `drops` says whether a migration changes and drops columns
     in it; SQLite's only adds them."""
 
     text = "{}"
     drops = False
     fold = staticmethod(str.lower)
 
-    def __init__(self, connection):
+    def __init__(self, connection, names):
         self.connection = connection
-        self.tables = columns_of_tables(connection)
+        there = columns_of_tables(connection)
+        folded = {self.fold(name): name for name in there}
+        self.names = {table: folded.get(self.fold(name)) for table, name in names.items()}
+        self.tables = dict(there, **{table: there[name] for table, name in self.names.items() if name})
+
+    def place(self, table):
+        """The table's name in the database, for a statement."""
+        return quoted(self.names.get(table) or table)
 
     def columns(self):
-        """{table: {column, in lower case: its type in the database}}"""
-        return {table: {name.lower(): kind for name, kind in columns.items()} for table, columns in self.tables.items()}
+        """{table: {column, in lower case: its type in the database}}; of a table of the models that the database has under no name, nothing."""
+        return {table: {name.lower(): kind for name, kind in columns.items()} for table, columns in self.tables.items()
+                if self.names.get(table, table)}
 
     def has(self, table, column):
         """Has the table a column of that name, as this database compares names?"""
@@ -32,12 +41,12 @@ class Reader:
         return query(self.connection, statement, *arguments)[0][0]
 
     def count(self, table):
-        return self.one("SELECT count(*) FROM {}".format(quoted(table)))
+        return self.one("SELECT count(*) FROM {}".format(self.place(table)))
 
     def values(self, table, column):
         """How many values a column has that are not null, and how many of them differ."""
         name = quoted(column)
-        return query(self.connection, "SELECT count({}), count(DISTINCT {}) FROM {}".format(name, self.text.format(name), quoted(table)))[0]
+        return query(self.connection, "SELECT count({}), count(DISTINCT {}) FROM {}".format(name, self.text.format(name), self.place(table)))[0]
 
     def effect_of_change(self, _table, _column, _kind):
         """What a change of the type, which can be made, means for the values."""
@@ -51,7 +60,7 @@ class SqliteReader(Reader):
             return "; SQLite keeps its values as they are"
         name = quoted(column)
         wrong = self.one("SELECT count(*) FROM {0} WHERE {1} IS NOT NULL AND CAST(CAST({1} AS INTEGER) AS TEXT) <> CAST({1} AS TEXT)"
-                         .format(quoted(table), name))
+                         .format(self.place(table), name))
         return "; SQLite keeps its values as they are" + (", and {} of them are no integers: pages that read them fail".format(wrong) if wrong else "")
 
 
@@ -72,7 +81,7 @@ class PostgresReader(Reader):
     def trial(self, table, column, old, new):
         """How many values of a column another type cuts or rounds; and what the database says where one does not fit into it at all."""
         name = quoted(column)
-        casts = {"name": name, "table": quoted(table), "old": old, "new": new}
+        casts = {"name": name, "table": self.place(table), "old": old, "new": new}
         try:
             self.one("SELECT count({name}::{new}) FROM {table}".format(**casts))
         except Exception as error:
@@ -84,4 +93,4 @@ class PostgresReader(Reader):
 
     def longer(self, table, column, length):
         """How many values of a column are longer than that many characters."""
-        return self.one("SELECT count(*) FROM {} WHERE length({}::text) > %s".format(quoted(table), quoted(column)), length)
+        return self.one("SELECT count(*) FROM {} WHERE length({}::text) > %s".format(self.place(table), quoted(column)), length)
