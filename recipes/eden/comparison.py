@@ -124,6 +124,8 @@ class Comparison:
         sql, rows = self.new[table][column]["sql"].strip(), self.reader.count(table)
         if self.after[table][column] and rows:
             self.find("block", name, "the migration adds this column as NOT NULL without a default to a table with rows: it would fail", rows)
+        elif " REFERENCES " in sql and " NOT NULL" in sql and rows and not self.reader.drops:
+            self.find("block", name, "SQLite cannot add a reference that has a default to a table with rows: the migration would fail", rows)
         elif " UNIQUE" in sql and not self.reader.drops:
             self.find("block", name, "SQLite cannot add a column that is UNIQUE: the migration would fail", rows)
         elif " UNIQUE" in sql and " NOT NULL" in sql and rows > 1:

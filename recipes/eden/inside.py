@@ -158,7 +158,15 @@ def definition_of(table):
     if name != table._tablename:
         name = name[1:-1] if name.startswith('"') else name.lower()
     stored = [field for field in table if not str(field.type).startswith("virtual")]
-    return {"stored": name, "columns": {field.name: bool(field.notnull and field.default is None) for field in stored}}
+    return {"stored": name, "columns": {field.name: bool(field.notnull and default_of(field) == "NULL") for field in stored}}
+
+
+def default_of(field):
+    """As web2py writes it in a statement: NULL also where it is no value of the column's type, or a function gives none."""
+    try:
+        return "NULL" if field.default is None else field._table._db._adapter.represent(field.default, field.type)
+    except Exception:  # a function of the model's; where web2py adds the column, it fails there too
+        return "NULL"
 
 
 def watch_tables(failed):
