@@ -22,6 +22,7 @@ class Comparison:
         self.before, self.after = before, {table: lowered(model["columns"]) for table, model in after.items()}
         self.renamed = {table for table in after if before and table in before and before[table]["stored"] != after[table]["stored"]}
         self.stored_after = {table: model["stored"] for table, model in after.items()}
+        self.kept = {table: lowered(columns) for table, columns in noted_after.items()}
         self.old = {table: self.defined(table, columns, before) for table, columns in noted_before.items()}
         self.new = {table: self.defined(table, noted_after.get(table, {}), after) for table in after}
         self.there = reader.columns()
@@ -109,10 +110,10 @@ class Comparison:
         renamed = ", probably renamed to " + closest(column, alike) if alike else ""
         if not values:
             self.find("notice", name, "a column without values goes" + renamed)
-        elif self.reader.drops:
+        elif self.reader.drops and column not in self.kept[table]:
             self.find("block", name, "the migration drops this column{}: {} values are lost, {} of them distinct".format(renamed, values, distinct), values)
         else:
-            self.find("block", name, "the new models do not define this column{}: its {} values, {} of them distinct, stay in the file, and no page "
+            self.find("block", name, "the new models do not define this column{}: its {} values, {} of them distinct, stay in the database, and no page "
                       "shows them".format(renamed, values, distinct), values)
 
     def column_comes(self, table, column):
