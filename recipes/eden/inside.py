@@ -19,6 +19,12 @@ from pydal.adapters.base import SQLAdapter
 
 MISSING = {"42P01", "42703"}  # SQLSTATE: no such table, no such column
 READ_ONLY = "25006"
+# SQLite keeps a value of any type in any column. What web2py cannot read, by the first word of a field's type.
+NO_INTEGER = "typeof({0}) IN ('text', 'blob') AND CAST(CAST({0} AS INTEGER) AS TEXT) <> CAST({0} AS TEXT)"
+UNFIT = {"integer": NO_INTEGER, "bigint": NO_INTEGER, "reference": NO_INTEGER, "decimal": "typeof({0}) IN ('text', 'blob')",
+         "double": "typeof({0}) IN ('text', 'blob') AND ({0} = '' OR {0} GLOB '*[^-+.0-9Ee]*')",
+         "date": "typeof({0}) <> 'text' OR date({0}) IS NULL", "datetime": "typeof({0}) <> 'text' OR datetime({0}) IS NULL",
+         "time": "typeof({0}) <> 'text' OR time({0}) IS NULL"}
 
 
 class ModelError(Exception):
@@ -205,20 +211,32 @@ def migrate():
 
 
 def schema_check():
-    """Reads a row of every table with all columns that the code knows."""
+    """Reads a row of every table with all columns that the code knows. On SQLite, counts the values that are not of their column's type."""
     with migrate_off():
         environment = run_models()
         load_all(environment)
-    db, unreadable = environment["db"], {}
+    db, unreadable, unfit = environment["db"], {}, {}
     for name in db.tables:
         stored = [field for field in db[name] if not str(field.type).startswith("virtual")]
         try:
             db(db[name]).select(*stored, limitby=(0, 1), orderby_on_limitby=False)
+            if db._adapter.dbengine == "sqlite":
+                unfit.update(unfit_values(db, db[name], stored))
         except Exception as error:
             db.rollback()
             unreadable[name] = first_line(error)
     BaseAdapter.close_all_instances("rollback")
-    return {"tables": len(db.tables), "unreadable": unreadable}
+    return {"tables": len(db.tables), "unreadable": unreadable, "unfit": unfit}
+
+
+def unfit_values(db, table, fields):
+    """{TABLE.COLUMN: [type, how many values are not of it]}"""
+    asked = [(field, UNFIT[kind]) for field in fields for kind in [re.match(r"\w*", str(field.type)).group()] if kind in UNFIT]
+    if not asked:
+        return {}
+    sums = ", ".join("total({0} IS NOT NULL AND ({1}))".format(field._rname, unfit.format(field._rname)) for field, unfit in asked)
+    counts = db.executesql("SELECT {} FROM {}".format(sums, table._rname))[0]
+    return {str(field): [str(field.type), int(count)] for (field, _unfit), count in zip(asked, counts) if count}
 
 
 def compile_all():

@@ -180,6 +180,9 @@ def schema_check(site):
     if result.status != 0:
         show(result)
         raise Failure("the schema cannot be checked: " + result.reason)
+    for name, (kind, count) in sorted(result.report["unfit"].items()):
+        # No failure: it may have been so for years.
+        site.finding("warning", name, "{} cannot be read as {}: pages that need it fail".format(counted(count, "value"), kind), count)
     unreadable = result.report["unreadable"]
     for table, error in sorted(unreadable.items()):
         print("{}: {}".format(table, site.mask(error)), file=sys.stderr)
