@@ -52,6 +52,12 @@ def handled(site):
     return {name: fix.name for fix in pending(site) for name in fix.handles}
 
 
+def promised(site):
+    """{finding of the preview: the fix that answers it, and ran in this run}"""
+    ran = {entry["name"] for entry in ledger(site) if entry["run"] == site.run_id}
+    return {name: fix.name for fix in project(site) if fix.name in ran for name in fix.handles}
+
+
 def show_pending(site, _verb):
     for fix in pending(site):
         print(fix.name)

@@ -8,11 +8,13 @@ import re
 import shutil
 import sys
 
+import fixes
 import smoke
 from config import with_setting
 from failure import Failure, counted
 from files import keep_in, read_if_there, remove_file, remove_tree, write_whole
 from connection import READ_ONLY, require_database
+from reading import reader
 
 LIMIT = 4000  # characters of web2py's own output that are shown
 
@@ -28,6 +30,8 @@ def migrate(site):
     site.tables()
     require_database(site)
     remove_compiled(site)
+    promised = fixes.promised(site)
+    before = site.as_owner(values_in, site, sorted(promised))
     offset = log_size(site)
     try:
         switch_migrate_on(site)
@@ -42,9 +46,23 @@ def migrate(site):
         raise Failure("the migration failed, and a model hid the error; the last statement did not succeed:\n  " + statements[-1][0],
                       "see the end of {}".format(site.path("databases", "sql.log")))
     site.tables()
+    after = site.as_owner(values_in, site, sorted(promised))
+    for name in sorted(set(before) - set(after)):
+        if before[name]:
+            site.finding("warning", name, "fix {} says that it handles this column, and left {} in it; the migration has dropped it: check that they "
+                         "are where the fix copied them".format(promised[name], counted(before[name], "value")), before[name])
     print("{}, {}".format(counted(result.report["tables"], "table"), counted(len(statements), "statement")))
     for statement, _succeeded in statements:
         print("  " + site.mask(statement))
+
+
+def values_in(site, names):
+    """{TABLE.COLUMN: how many values it has} of those columns that are in the database."""
+    if not names:
+        return {}
+    database = reader(site)
+    parts = [name.partition(".")[::2] for name in names]
+    return {".".join(part): database.values(*part)[0] for part in parts if database.has(*part)}
 
 
 # The configuration, for as long as the migration takes.
