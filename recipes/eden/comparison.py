@@ -13,14 +13,15 @@ CONSTRAINT = re.compile(r"\s+(?:NOT NULL|NULL|UNIQUE|CHECK|DEFAULT|REFERENCES|PR
 
 
 class Comparison:
-    """`noted_before` and `noted_after`: {table: {column: ...}} of the .table files. `before` and `after`: {table: its `stored` name, and
-    its `columns`: {column: does it need a value}} as the models define them, or None for `before` where these do not load. `whole`: all models of the new revision have loaded.
+    """`noted_before` and `noted_after`: {table: {column: ...}} of the .table files. `before` and `after`: {table: its definition} as
+    inside.py takes it from the models, or None for `before` where these do not load. `whole`: all models of the new revision have loaded.
     `is_named` says whether the new code names a table."""
 
     def __init__(self, reader, noted_before, noted_after, before, after, whole, is_named):
         self.reader, self.whole, self.is_named = reader, whole, is_named
         self.before, self.after = before, {table: lowered(model["columns"]) for table, model in after.items()}
         self.renamed = {table for table in after if before and table in before and before[table]["stored"] != after[table]["stored"]}
+        self.defaults = {table: model["defaults"] for table, model in after.items()}
         self.stored_after = {table: model["stored"] for table, model in after.items()}
         self.kept = {table: lowered(columns) for table, columns in noted_after.items()}
         self.old = {table: self.defined(table, columns, before) for table, columns in noted_before.items()}
@@ -127,6 +128,9 @@ class Comparison:
             self.find("block", name, "the migration adds this column as NOT NULL without a default to a table with rows: it would fail", rows)
         elif " REFERENCES " in sql and " NOT NULL" in sql and rows and not self.reader.drops:
             self.find("block", name, "SQLite cannot add a reference that has a default to a table with rows: the migration would fail", rows)
+        elif " REFERENCES " in sql and " NOT NULL" in sql and rows and not self.reader.is_row(sql, self.defaults[table][column]):
+            self.find("block", name, "the default {} of this NOT NULL reference names no row: the migration would fail"
+                      .format(self.defaults[table][column]), rows)
         elif " UNIQUE" in sql and not self.reader.drops:
             self.find("block", name, "SQLite cannot add a column that is UNIQUE: the migration would fail", rows)
         elif " UNIQUE" in sql and " NOT NULL" in sql and rows > 1:

@@ -159,12 +159,14 @@ def preview():
 
 
 def definition_of(table):
-    """The table's name in the database, and {column: does adding it need a value for the rows that are there}"""
+    """The table's name in the database; {column: does adding it need a value for the rows that are there}; and the defaults of references."""
     name = getattr(table, "_raw_rname", None) or table._tablename
     if name != table._tablename:
         name = name[1:-1] if name.startswith('"') else name.lower()
     stored = [field for field in table if not str(field.type).startswith("virtual")]
-    return {"stored": name, "columns": {field.name: bool(field.notnull and default_of(field) == "NULL") for field in stored}}
+    defaults = {field.name: default_of(field) for field in stored if field.notnull}
+    return {"stored": name, "columns": {field.name: defaults.get(field.name) == "NULL" for field in stored},
+            "defaults": {name.lower(): str(default) for name, default in defaults.items() if str(table[name].type).startswith(("reference", "big-ref"))}}
 
 
 def default_of(field):

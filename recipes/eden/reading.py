@@ -1,4 +1,6 @@
 """Questions to the database of the site: what a change of its tables would cost."""
+import re
+
 from connection import columns_of_tables, connect_to_read, query, quoted
 
 
@@ -10,7 +12,9 @@ def reader(site, sqlite_file=None, names=None):
 
 
 class Reader:
-    """Tables have the names that the models give them. `text` is how this database spells the cast of a column to text; `drops` says whether a migration changes and drops columns
+    """Tables have the names that the models give them.
+
+    `text` is how this database spells the cast of a column to text; `drops` says whether a migration changes and drops columns
     in it; SQLite's only adds them."""
 
     text = "{}"
@@ -90,6 +94,14 @@ class PostgresReader(Reader):
             return self.one("SELECT count(*) FROM {table} WHERE {name}::{new}::{old}::text <> {name}::text".format(**casts)), ""
         except Exception:
             return 0, ""  # these two types know no way back, such as from a number to a date
+
+    def is_row(self, definition, default):
+        """Does the default, as SQL, name a row of the table that the column's definition refers to?"""
+        table, column = re.search(r" REFERENCES (.+?) \((.+?)\)", definition).groups()
+        try:
+            return self.one("SELECT count(*) FROM {} WHERE {} = {}".format(table, column, default)) > 0
+        except Exception:
+            return False  # the migration has yet to make that table
 
     def longer(self, table, column, length):
         """How many values of a column are longer than that many characters."""
