@@ -148,10 +148,10 @@ impl Contact {
         };
         let limit = self.host.endpoint.reconnect_timeout;
         let answer = self.insist(&claim.note(change), limit, until).await.map_err(|no| no.reason)?;
-        if answer.lines().any(|line| line == "noted") {
-            Ok(())
-        } else {
-            Err(Reason::new(Cause::NoBook, "the site's book cannot be written"))
+        match answer.lines().find(|line| matches!(*line, "noted" | "taken")) {
+            Some("noted") => Ok(()),
+            Some(_) => Err(taken()),
+            None => Err(Reason::new(Cause::NoBook, "the site's book cannot be written")),
         }
     }
 
@@ -206,6 +206,11 @@ impl Contact {
             None => Err(NoAnswer { reason: "no connection".into(), sent: false }),
         }
     }
+}
+
+/// Why nothing more begins on a host where the run has lost its lock.
+pub(super) fn taken() -> Reason {
+    Reason::new(Cause::LockTaken, "the run has no lock there any more: somebody has taken it away")
 }
 
 /// What the host said when it was asked for the lock.

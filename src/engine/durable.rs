@@ -5,10 +5,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
+use super::claim::taken;
 use super::contact::{Contact, Stops};
 use super::output::Output;
 use super::task::Task;
-use crate::remote::{DurableStep, Entry, ExecEnd, Remote};
+use crate::model::run::cause::Cause;
+use crate::model::run::reason::Reason;
+use crate::remote::{DurableStep, Entry, ExecEnd, NoAnswer, Remote};
 
 /// Before a step that left its channel is asked for again, on the same connection.
 const SILENT_PAUSE: Duration = Duration::from_millis(200);
@@ -29,7 +32,10 @@ impl Contact {
         let mut silent_ends = 0;
         loop {
             let (since, received) = (Instant::now(), output.received());
-            let end = self.exec(Remote::Durable(&step, entry), task, &stops.stop, output).await;
+            let end = match self.unwitnessed(&step, entry).await {
+                Some(reason) => ExecEnd::NotStarted(reason),
+                None => self.exec(Remote::Durable(&step, entry), task, &stops.stop, output).await,
+            };
             let connected = self.is_connected();
             self.lasted(since, output.received() > received);
             let reason = match end {
@@ -66,6 +72,21 @@ impl Contact {
             if let Err(reason) = again {
                 return if goes_on { ExecEnd::Detached(reason) } else { ExecEnd::NotStarted(reason) };
             }
+        }
+    }
+
+    /// Why a step of another user is not to be started: the login user does not see that the run still has the lock. On a new connection he is
+    /// asked again; while there was none, another run may have begun.
+    async fn unwitnessed(&mut self, step: &DurableStep, entry: Entry) -> Option<Reason> {
+        let question = step.witness.as_ref().filter(|_| entry == Entry::Start)?;
+        let answer = match self.ask(question).await {
+            Ok(answer) => answer,
+            Err(NoAnswer { reason, .. }) => return Some(reason),
+        };
+        match answer.lines().find(|line| matches!(*line, "held" | "taken")) {
+            Some("held") => None,
+            Some(_) => Some(taken()),
+            None => Some(Reason::new(Cause::LockFailed, "the host does not say whether the run still has the lock")),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::model::run::masking::Masked;
 use crate::model::run::outcome::StepOutcome;
 use crate::model::run::scheduler::StepIndex;
 use crate::model::text::name::VarName;
-use crate::remote::{DurableStep, Scope};
+use crate::remote::{DurableStep, Question, Scope};
 use crate::trace;
 
 /// Characters of what a step says that the run changes: it is for a line of a table.
@@ -96,6 +96,7 @@ impl Dispatcher<'_> {
             // Without a folder of its own the book is in the login user's spool, and another user's spool may hold an old one of the same site.
             let book = self.run.plan.hosts.get(host.0).map(PlanHost::site_book);
             let book = book.filter(|book| command.as_user.is_none() || book.folder.is_some());
+            let witness = self.run.plan.hosts.get(host.0).filter(|_| command.as_user.is_some());
             Work::Durable(Box::new(DurableStep {
                 run: self.run.id.clone(),
                 label: format!("{}{} on {}", if undo { "undo of " } else { "" }, planned.path, self.label(host)),
@@ -105,6 +106,7 @@ impl Dispatcher<'_> {
                 spent,
                 effects: EffectChange::default(),
                 book,
+                witness: witness.map(|host| Question::holds(&self.run.id, &host.site_book())),
                 scope: Scope::default(),
             }))
         } else if !undo && planned.is_local() {

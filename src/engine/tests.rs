@@ -94,7 +94,7 @@ impl Session for ScriptedSession {
                 if !self.alive {
                     return ExecEnd::NotStarted("broken pipe".into());
                 }
-                let bytes = b"ready\nnoted\nreleased\n".to_vec();
+                let bytes = b"ready\nheld\nnoted\nreleased\n".to_vec();
                 exec.output.send(OutputChunk { stream: Stream::Stdout, bytes }).await.unwrap();
                 return ExecEnd::Exited(0);
             }

@@ -8,6 +8,10 @@
 //! evidence: who has it, since when, which of its steps runs, and whether its controller is connected, which is whether the server's process
 //! of its last connection is still there. Rejected: a heartbeat (a suspended laptop has none, and its migration still runs), a lock at
 //! the controller (there is more than one), a lock held by a process (it ends with its connection).
+//!
+//! A step of another user than the one who logs in starts only when the login user has just seen that the run still has the lock
+//! ([`Question::holds`]), a round trip: which rights that user has in the book does not matter. Rejected: a lock that everybody may read. The
+//! book may be closed to that user all the same, and then he would start beside another run.
 
 use super::book::words_of_others;
 use super::command::{Marks, Wire, login_command};
@@ -58,6 +62,12 @@ impl Question {
         let words: Vec<String> = folders.iter().map(|folder| quote(folder)).collect();
         let call = format!("fleet_folders {}", words.join(" "));
         Self::new(user, String::new(), &call, vec![&SPOOL, &FOLDERS])
+    }
+
+    /// Asks the login user whether the run still has the lock: `held` or `taken`.
+    pub fn holds(run: &RunId, book: &Book) -> Self {
+        let assignments = assign([("run", run.as_str())]) + &book.assignments();
+        Self::new(None, assignments, "fleet_see_lock", vec![&SPOOL, &BOOK, &EFFECTS])
     }
 
     /// Takes a run's lock away. `line` is for the host's history.

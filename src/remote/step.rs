@@ -19,6 +19,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::command::{MAX_REPORT, Marks, Payload, Wire, login_command};
+use super::question::Question;
 use super::scripts::{BOOK, SPOOL, STEP, assign};
 use crate::model::plan::book::{Book, EffectChange};
 use crate::model::plan::command::RemoteCommand;
@@ -89,6 +90,8 @@ pub struct DurableStep {
     pub effects: EffectChange,
     /// Where the site's book is, when the step's user can tell.
     pub book: Option<Book>,
+    /// What the login user is asked before each start, when the step's user is another one: that one may not be able to see the lock.
+    pub witness: Option<Question>,
     /// What takes the supervisor out of the login session, where a logout would end it.
     pub scope: Scope,
 }
@@ -180,6 +183,7 @@ impl DurableStep {
             ("key", self.key.as_str()),
             ("label", &self.label),
             ("start", start),
+            ("seen", if self.witness.is_some() { self.run.as_str() } else { "" }),
             ("never", never),
             ("out", &out.to_string()),
             ("err", &err.to_string()),

@@ -105,6 +105,12 @@ fn a_book_keeps_what_a_run_writes_into_it_whatever_the_shell() {
         let begun = EffectChange { begin: vec![effect.clone()], strike: Vec::new() };
         assert_eq!(host.ask(&first.note(&begun)), "noted\n");
         assert_eq!(host.report().effects.iter().map(|found| &found.effect).collect::<Vec<_>>(), [&effect]);
+        // Who has the lock is told to those whose users may not read it, and nobody else begins anything.
+        let holds = |run: &str| host.ask(&Question::holds(&RunId::parse(run).unwrap(), &host.book()));
+        assert_eq!((holds(FIRST).as_str(), holds(SECOND).as_str()), ("held\n", "taken\n"), "{shell:?}");
+        let other = Effect { name: StepName::parse("cron-off").unwrap(), words: "no cron".to_owned() };
+        assert_eq!(host.ask(&second.note(&EffectChange { begin: vec![other], strike: Vec::new() })), "taken\n");
+        assert_eq!(host.report().effects.len(), 1, "{shell:?}");
         // While a run has the lock, what is in force is its own.
         assert_eq!(host.ask(&Question::strike(&host.book(), std::slice::from_ref(&name), "forgotten")), "");
 
@@ -121,6 +127,7 @@ fn a_book_keeps_what_a_run_writes_into_it_whatever_the_shell() {
         assert_eq!(Proof { age: None, ..told }, proof(value), "{shell:?}");
         assert_eq!(host.ask(&Question::strike(&host.book(), &[name], "forgotten")), "released\n");
         assert!(host.report().effects.is_empty());
+        assert_eq!(holds(FIRST), "taken\n", "{shell:?}: nobody has it");
         // The next run learns what was proven before it.
         let Some(HostProof::Proven(former)) = host.lock(&second).proof else { panic!("{shell:?}") };
         assert_eq!(former, proof(value), "{shell:?}");

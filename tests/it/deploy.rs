@@ -1,5 +1,6 @@
 //! Deployments through the binary, on hosts of real `sshd`: what is typed, what is told, and what happened on the hosts.
 
+mod as_users;
 mod attach;
 mod books;
 mod crashes;

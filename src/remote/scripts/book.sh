@@ -29,6 +29,14 @@ fleet_book() {
   ;; esac
 }
 
+# Has the run the lock still? $1: what stands for the name in a lock that this user may not read.
+fleet_holds() {
+  _holder=
+  [ ! -e "$_book/lock" ] || _holder=$1
+  read -r _holder _ <"$_book/lock"
+  [ "$_holder" = "$_run" ]
+}
+
 # Notes what a step is about to leave in force: $_effects, words for the shell, by twos a step's name and what it says of it.
 fleet_begin() {
   eval "set -- $_effects"

@@ -1,7 +1,7 @@
 # What the shell of a conversation is taught, so that it can run one step after another: each is started at most once, or watched again. For
 # each it then reads assignments and calls fleet_step: _run, _key, _label, _start (`yes`: start it, unless it was), _never (`yes`: if it was
 # not started, it never will be), _out and _err (bytes of its output that the controller has), _limit (seconds, or nothing), _grace (tenths
-# of a second between TERM and KILL), _spent (keys of steps whose output is on record), those of a book, _effects (what the step leaves in
+# of a second between TERM and KILL), _spent (keys of steps whose output is on record), those of a book, _seen, _effects (what the step leaves in
 # force), _strike (the steps whose effects end when it succeeds), _begin, _found and _end (marks), _most (bytes of its report that are read). fleet_command is the step
 # itself.
 #
@@ -193,12 +193,9 @@ fleet_step() {
   if [ -n "$_start" ]; then
     # A shell that was held up may read this when the run is long over, and its lock another's.
     [ -e "$_dir/$_host.boot" ] || fleet_say "fault the run has no folder in $_spool: it is over, or somebody has removed it"
-    # Somebody may have taken the lock away, and another run have it. A book that this user cannot read is the login user's.
-    if [ -x "$_book" ]; then
-      _holder=
-      read -r _holder _ <"$_book/lock"
-      [ "$_holder" = "$_run" ] || fleet_say 'fault the run has no lock there any more: somebody has taken it away'
-    fi
+    # Somebody may have taken the lock away, and another run have it. Of a step of another user, who may not be able to see that, the login
+    # user has just seen it: _seen is the run.
+    [ ! -x "$_book" ] || fleet_holds "$_seen" || fleet_say 'fault the run has no lock there any more: somebody has taken it away'
     [ -s "$_dir/$_host.boot" ] || echo "$_boot" >"$_dir/$_host.boot" || fleet_say "fault no room on the disk of $_spool"
   fi
   [ ! -d "$_dir" ] || fleet_connected

@@ -176,7 +176,7 @@ fn two_site_files_of_one_folder_share_its_lock() {
 }
 
 /// Lets a user of the machine log in to the host, with a home folder of his own.
-fn admit(site: &Site, user: &TestUser) {
+pub fn admit(site: &Site, user: &TestUser) {
     let home = site.shared().join(&user.name);
     fs::create_dir_all(&home).unwrap();
     run(Command::new(tool("chown")).arg(&user.name).arg(&home));
@@ -195,7 +195,7 @@ fn admit(site: &Site, user: &TestUser) {
     files::write(&site.shared().join("journal"), "", 0o666);
 }
 
-fn log_in_as(project: &Project, user: &TestUser) {
+pub fn log_in_as(project: &Project, user: &TestUser) {
     let file = project.read("hosts/mysite.toml");
     let (before, after) = file.split_once("user = \"").unwrap();
     let (_, after) = after.split_once('"').unwrap();

@@ -258,6 +258,7 @@ async fn ends_that_disagree_are_no_end() {
         spent: Vec::new(),
         effects: EffectChange::default(),
         book: None,
+        witness: None,
         scope: Scope::Session,
     };
     let (plain, durable) = (Remote::Plain(&step.command), Remote::Durable(&step, Entry::Start));

@@ -69,6 +69,7 @@ impl Steps {
             spent: Vec::new(),
             effects: EffectChange::default(),
             book: Some(book()),
+            witness: None,
             scope: Scope::Session,
         };
         run_remote(&mut *self.session, Remote::Durable(&step, Entry::Start), Limits::default()).await

@@ -37,6 +37,7 @@ pub fn step(text: &str) -> DurableStep {
         spent: Vec::new(),
         effects: EffectChange::default(),
         book: Some(book()),
+        witness: None,
         scope: Scope::Session,
     }
 }
