@@ -28,6 +28,7 @@ VERBS = {
     "fixes": ("fixes", []),
     "fix-new": ("fixes", ["new"]),
     "cron": ("cron", []),
+    "jobs": ("jobs", []),
     "scheduler": ("scheduler", []),
     "fingerprint": ("fingerprint", []),
 }

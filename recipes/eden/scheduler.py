@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import time
 
+import jobs
 from connection import connect, connect_to_read, query
 from failure import Failure
 from files import keep, keep_in, read_if_there, remove_file
@@ -19,7 +20,6 @@ from files import keep, keep_in, read_if_there, remove_file
 FRESH = 60  # seconds after which a worker without a heartbeat counts as dead
 QUIET = 15  # seconds: a disabled worker sleeps up to 12 between two heartbeats
 START = 60  # seconds that a worker may take to load the models
-DEFAULT_WAIT = "600"
 
 
 def run(site, arguments):
@@ -102,8 +102,7 @@ def run_command(command, name):
 
 def wait_for_tasks(site, workers):
     """Until the workers are disabled, know it, and have ended what they did."""
-    limit = float(site.environment.get("EDEN_SCHEDULER_WAIT") or DEFAULT_WAIT)
-    deadline = time.monotonic() + limit
+    deadline = time.monotonic() + jobs.limit(site)
     since, quiet = {}, 0
     # A worker that knows it may have taken a task at the same moment: so two looks.
     while quiet < 2:
@@ -116,7 +115,7 @@ def wait_for_tasks(site, workers):
         if time.monotonic() > deadline:
             site.as_owner(enable, site)
             raise Failure("after {:.0f} seconds the scheduler still runs {}; its workers take tasks again".format(
-                limit, ", ".join(seen["tasks"]) or "with workers that do not answer"), "wait for it, or raise the variable scheduler-wait")
+                jobs.limit(site), ", ".join(seen["tasks"]) or "with workers that do not answer"), "wait for it, or raise the variable jobs-wait")
         time.sleep(1)
 
 

@@ -51,7 +51,7 @@ const BUILT_IN: [BuiltIn<'_>; 2] = [
         "eden":
         "eden.sh" "eden.py" "database" "archive.py" "checking.py" "code_changes.py" "comparison.py" "config.py" "connection.py"
         "cron.py" "cronlines.py" "database.py" "eden_site.py" "failure.py" "files.py" "fingerprint.py" "fixes.py" "fixnew.py" "fixrun.py"
-        "inside.py" "migration.py" "preview.py" "preview_folder.py" "reading.py" "scheduler.py" "smoke.py"
+        "inside.py" "jobs.py" "migration.py" "preview.py" "preview_folder.py" "reading.py" "scheduler.py" "smoke.py"
     ),
 ];
 
