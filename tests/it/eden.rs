@@ -8,6 +8,7 @@ mod deploying;
 mod failures;
 mod fixes;
 mod preview;
+mod scheduler;
 mod site;
 mod visitors;
 

@@ -69,6 +69,11 @@ fn a_site_is_not_upgraded_beyond_a_commit() {
     let v1 = bed.site(PRODUCTION).head();
     bed.write_vars(PRODUCTION, &format!("not-beyond = \"{v1}\""));
     bed.is_refused(PRODUCTION, &["deploy", "-e", "revision=add"], &["not-beyond"]);
+    // That commit itself, and what lies before it, is not beyond.
+    let add = bed.site(PRODUCTION).git(&["rev-parse", "origin/main"]);
+    let file = format!("hosts/{PRODUCTION}.toml");
+    bed.ready.write(&file, bed.ready.read(&file).replace(&v1, &add));
+    bed.deploy(PRODUCTION, "add").expect_code(0);
 }
 
 /// Production is asked about its own data.
@@ -115,4 +120,47 @@ fn notes_of_web2py_that_do_not_fit_the_database_are_found_by_check() {
     }
     files::write(&table, &whole, 0o644);
     bed.ends(0, &[PRODUCTION, "check"]);
+}
+
+/// The column of the reference is dropped as any other, a text becomes a number or the migration stops, and a module that is switched off keeps
+/// its old tables: with exit status 0.
+#[test]
+fn what_a_migration_would_do_to_columns_is_said_before_anything_closes() {
+    for database in DATABASES {
+        let bed = Bed::alone(database);
+        for (release, because) in [
+            ("foreignkey", &["asset_asset.person_id", "750 values", "assigned_to_id"][..]),
+            ("typechange", &["asset_asset.price", "integer"]),
+        ] {
+            let old = bed.site(PRODUCTION).old_way(release);
+            assert_eq!(old.code, Some(0), "{release}: {}{}", old.said, old.log);
+            bed.is_refused(PRODUCTION, &["preview", "-e", &format!("revision={release}")], because);
+            bed.is_refused(PRODUCTION, &["deploy", "-e", &format!("revision={release}")], because);
+        }
+        let old = bed.site(PRODUCTION).old_way("switchedoff");
+        assert!(old.code == Some(0) && !old.log.contains("serial"), "{}{}", old.said, old.log);
+        let said = bed.ends(0, &[PRODUCTION, "preview", "-e", "revision=switchedoff"]);
+        assert!(said.contains("asset"), "{said}");
+    }
+}
+
+/// A wrong password ends the trial run after six seconds of tries, a wrong name of the application asks a question.
+#[test]
+fn a_configuration_that_cannot_work_is_found_before_anything_closes() {
+    let bed = Bed::alone(Database::Postgres);
+    let site = bed.site(PRODUCTION);
+    let config = site.home("models/000_config.py");
+    let right = files::read(&config);
+    files::write(&config, right.replace(PASSWORD, "wr0ng"), files::mode(&config));
+    for (code, task) in [(10, "check"), (6, "preview"), (10, "deploy")] {
+        let said = bed.ends(code, &[PRODUCTION, task]);
+        assert!(!said.contains("wr0ng") && !said.contains("maintenance-on"), "{said}");
+        assert!(said.contains("password"), "{said}");
+    }
+    files::write(&config, &right, files::mode(&config));
+    bed.write_vars(PRODUCTION, "app = \"edne\"");
+    let said = bed.run(&[PRODUCTION, "check"]).all();
+    assert!(said.contains("applications/edne"), "{said}");
+    bed.deploy(PRODUCTION, "add").expect_code(10);
+    bed.is_open(PRODUCTION);
 }

@@ -263,7 +263,12 @@ impl Site {
     pub fn sql(&self, postgres: Option<&Postgres>, text: &str) -> String {
         match postgres {
             Some(server) => server.sql(&self.database, text),
-            None => stdout_of(Command::new(tool("sqlite3")).arg(self.home("databases/storage.db")).arg(text)),
+            None => stdout_of(
+                Command::new(tool("sqlite3"))
+                    .args(["-cmd", ".timeout 10000"])
+                    .arg(self.home("databases/storage.db"))
+                    .arg(text),
+            ),
         }
     }
 
@@ -292,7 +297,7 @@ impl Site {
 }
 
 /// A program with the rights of the site's user.
-fn as_owner(owner: &str, program: &OsStr, args: &[&str]) -> Command {
+pub fn as_owner(owner: &str, program: &OsStr, args: &[&str]) -> Command {
     let mut command = Command::new(tool(if user::is_root() { "setpriv" } else { "env" }));
     if user::is_root() {
         command.args([&format!("--reuid={owner}"), "--regid=nogroup", "--clear-groups"]);

@@ -1,4 +1,7 @@
 # The database, web2py's own tables, and the loader of all others.
+import os
+import time
+
 from gluon.scheduler import Scheduler
 import s3db as s3_models
 from s3 import S3Model
@@ -20,7 +23,13 @@ def tick():
     return "tick"
 
 
-scheduler = Scheduler(db, tasks={"tick": tick}, migrate=migrate, heartbeat=1)
+def hold(path):
+    """A long job: it ends when somebody makes this file, or removes its folder."""
+    while not os.path.exists(path) and os.path.exists(os.path.dirname(path)):
+        time.sleep(0.1)
+
+
+scheduler = Scheduler(db, tasks={"tick": tick, "hold": hold}, migrate=migrate, heartbeat=1)
 
 current.models = s3_models
 s3db = S3Model()
