@@ -56,7 +56,6 @@ impl Drop for Worker {
 
 fn queue(bed: &Bed, function: &str, arguments: &str) {
     let time = "timestamp '2026-01-01 00:00:00'";
-    let time = if bed.postgres.is_some() { time } else { "'2026-01-01 00:00:00'" };
     bed.sql(
         PRODUCTION,
         &format!(
@@ -82,18 +81,10 @@ impl Worker {
     }
 }
 
+/// Not with `SQLite`: there, a task fails at times without fleet, since web2py's worker keeps the database locked for longer than its tasks wait.
 #[test]
-fn a_running_task_is_waited_for_and_a_worker_runs_again_afterwards_with_sqlite() {
-    a_task_is_waited_for(Database::Sqlite);
-}
-
-#[test]
-fn a_running_task_is_waited_for_and_a_worker_runs_again_afterwards_with_postgresql() {
-    a_task_is_waited_for(Database::Postgres);
-}
-
-fn a_task_is_waited_for(database: Database) {
-    let bed = Bed::alone(database);
+fn a_running_task_is_waited_for_and_a_worker_runs_again_afterwards() {
+    let bed = Bed::alone(Database::Postgres);
     let worker = Worker::start(&bed);
     let (first, go) = (worker.pid(), worker.folder.join("go"));
     queue(&bed, "hold", &format!("[\"{}\"]", go.display()));
