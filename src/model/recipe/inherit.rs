@@ -96,8 +96,13 @@ fn merged(recipe: &Recipe, parent: &Recipe) -> Recipe {
     whole.files.sort_by(|a, b| a.path.cmp(&b.path));
     let is_own = |task: &Task| recipe.task(task.name.as_str()).is_some();
     let inherited = parent.tasks.iter().map(|task| recipe.task(task.name.as_str()).unwrap_or(task));
-    let new = recipe.tasks.iter().filter(|task| parent.task(task.name.as_str()).is_none());
-    whole.tasks = inherited.chain(new).cloned().collect();
+    whole.tasks = inherited.cloned().collect();
+    // A new task is listed before the replaced one that follows it in its own file.
+    for (at, new) in recipe.tasks.iter().enumerate().filter(|(_, task)| parent.task(task.name.as_str()).is_none()) {
+        let next = recipe.tasks.iter().skip(at).find(|task| parent.task(task.name.as_str()).is_some());
+        let place = next.and_then(|next| whole.tasks.iter().position(|task| task.name == next.name));
+        whole.tasks.insert(place.unwrap_or(whole.tasks.len()), new.clone());
+    }
     whole.replaced = parent.replaced.iter().chain(parent.tasks.iter().filter(|task| is_own(task))).cloned().collect();
     // A replaced task that nobody wraps is not there any more, nor are the effects of its steps.
     let used: BTreeSet<(RecipeName, TaskName)> =
