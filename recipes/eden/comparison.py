@@ -152,13 +152,15 @@ class Comparison:
         if harm:
             self.find("block", table + "." + column, change + "; " + harm, values)
         else:
-            self.find("warning", table + "." + column, change + self.reader.effect_of_change(table, stored, type_of(new["sql"])), values)
+            effect = "its values are converted" if self.reader.drops else "SQLite keeps its values as they are"
+            self.find("warning", table + "." + column, "{}; {}".format(change, effect), values)
 
     def harm_of_change(self, table, column, values, distinct):
         """Why the database will not make the change, or what it costs, or nothing."""
-        if not self.reader.drops:
-            return ""
         old, new, stored = self.there.get(table, {}).get(column), self.new[table][column]["sql"], self.stored(table, column)
+        if not self.reader.drops:
+            unreadable = self.reader.unreadable(table, stored, type_of(new))
+            return "SQLite keeps its values as they are, and {} of them are no integers: pages that read them fail".format(unreadable) if unreadable else ""
         if old is None:
             return "the database does not have this column: the migration would fail"
         if self.reader.converts(old, type_of(new)) is False:

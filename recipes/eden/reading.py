@@ -52,20 +52,14 @@ class Reader:
         name = quoted(column)
         return query(self.connection, "SELECT count({}), count(DISTINCT {}) FROM {}".format(name, self.text.format(name), self.place(table)))[0]
 
-    def effect_of_change(self, _table, _column, _kind):
-        """What a change of the type, which can be made, means for the values."""
-        return "; its values are converted"
-
 
 class SqliteReader(Reader):
-    def effect_of_change(self, table, column, kind):
-        """SQLite changes nothing, and web2py converts what it reads."""
+    def unreadable(self, table, column, kind):
+        """SQLite converts nothing when a type changes; web2py converts what it reads. How many of the values can it not?"""
         if not kind.upper().startswith(("INT", "BIGINT")):
-            return "; SQLite keeps its values as they are"
-        name = quoted(column)
-        wrong = self.one("SELECT count(*) FROM {0} WHERE {1} IS NOT NULL AND CAST(CAST({1} AS INTEGER) AS TEXT) <> CAST({1} AS TEXT)"
-                         .format(self.place(table), name))
-        return "; SQLite keeps its values as they are" + (", and {} of them are no integers: pages that read them fail".format(wrong) if wrong else "")
+            return 0
+        return self.one("SELECT count(*) FROM {0} WHERE {1} IS NOT NULL AND CAST(CAST({1} AS INTEGER) AS TEXT) <> CAST({1} AS TEXT)"
+                        .format(self.place(table), quoted(column)))
 
 
 class PostgresReader(Reader):

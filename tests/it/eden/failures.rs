@@ -76,6 +76,23 @@ fn a_migration_that_raises_is_rolled_back_with_its_statement_named() {
     bed.is_open(PRODUCTION);
 }
 
+/// A model that catches its own error leaves its table as it was; exit status 0.
+#[test]
+fn a_model_that_hides_its_error_fails_the_migration() {
+    let bed = Bed::alone(Database::Postgres);
+    let old = bed.site(PRODUCTION).old_way("hide");
+    assert_eq!(old.code, Some(0), "{}{}", old.said, old.log);
+    let before = bed.state(PRODUCTION);
+    let accept = "\n[accept]\n\"asset_asset.price\" = \"to see what happens\"\n";
+    bed.ready.write("hosts/mysite.toml", bed.ready.read("hosts/mysite.toml") + accept);
+    let said = bed.deploy(PRODUCTION, "hide").expect_code(10).all();
+    for text in ["model asset hides an error", "table: asset_asset", "statement: ", "rolled back"] {
+        assert!(said.contains(text), "no {text:?} in {said}");
+    }
+    assert_eq!(bed.state(PRODUCTION), before);
+    bed.is_open(PRODUCTION);
+}
+
 /// The table in work had an empty `.table` afterwards, with which every later run failed for ever, with exit status 0.
 #[test]
 fn a_migration_that_is_killed_is_rolled_back() {

@@ -58,7 +58,7 @@ fn a_model_that_asks_for_a_table_of_its_own_release_does_not_hide_the_rest() {
     let before = bed.state(PRODUCTION);
     let said = bed.run(&[PRODUCTION, "preview", "-e", "revision=newquery"]).all();
     assert!(said.contains("partial"), "{said}");
-    let said = bed.ends(0, &[PRODUCTION, "preview", "-e", "revision=typechange"]);
+    let said = bed.ends(6, &[PRODUCTION, "preview", "-e", "revision=typechange"]);
     assert!(said.contains("asset_asset.price"), "{said}");
     assert_eq!(bed.state(PRODUCTION), before);
 }
@@ -128,19 +128,17 @@ fn notes_of_web2py_that_do_not_fit_the_database_are_found_by_check() {
 fn what_a_migration_would_do_to_columns_is_said_before_anything_closes() {
     for database in DATABASES {
         let bed = Bed::alone(database);
+        // The copy of the old way has the same PostgreSQL database: what changes that is the last one.
         for (release, because) in [
-            ("foreignkey", &["asset_asset.person_id", "750 values", "assigned_to_id"][..]),
-            ("typechange", &["asset_asset.price", "integer"]),
+            ("typechange", &["asset_asset.price", "INTEGER"][..]),
+            ("switchedoff", &["asset_asset", "750 rows"]),
+            ("foreignkey", &["asset_asset.person_id", "750 values", "assigned_to_id"]),
         ] {
-            let old = bed.site(PRODUCTION).old_way(release);
-            assert_eq!(old.code, Some(0), "{release}: {}{}", old.said, old.log);
             bed.is_refused(PRODUCTION, &["preview", "-e", &format!("revision={release}")], because);
             bed.is_refused(PRODUCTION, &["deploy", "-e", &format!("revision={release}")], because);
+            let old = bed.site(PRODUCTION).old_way(release);
+            assert_eq!(old.code, Some(0), "{release}: {}{}", old.said, old.log);
         }
-        let old = bed.site(PRODUCTION).old_way("switchedoff");
-        assert!(old.code == Some(0) && !old.log.contains("serial"), "{}{}", old.said, old.log);
-        let said = bed.ends(0, &[PRODUCTION, "preview", "-e", "revision=switchedoff"]);
-        assert!(said.contains("asset"), "{said}");
     }
 }
 

@@ -137,6 +137,7 @@ impl Site {
         std::fs::create_dir(folder).unwrap();
         let web2py = folder.join("web2py");
         run(Command::new(tool("cp")).arg("-R").arg(installed("web2py")).arg(&web2py));
+        files::write(&web2py.join("site-packages/files.py"), "TITLE = \"Test application\"\n", 0o644);
         let home = web2py.join("applications/eden");
         let clone = ["-c", "protocol.file.allow=always", "clone", "-q", "--recurse-submodules"];
         run(git(folder).args(clone).arg(upstream).arg(&home));

@@ -1,5 +1,6 @@
 def index():
-    return {"title": "Test application"}
+    from files import TITLE
+    return {"title": TITLE}
 
 
 def about():
