@@ -76,6 +76,22 @@ fn a_rollback_of_the_code_alone_is_seen_by_the_schema_check() {
     assert!(said.contains("/eden/pr/person answers 500"), "{said}");
 }
 
+/// The reverse, a checkout without a migration: silent, too, and the front page works.
+#[test]
+fn new_code_on_the_former_schema_is_seen_by_the_schema_check() {
+    let bed = Bed::alone(Database::Postgres);
+    let site = bed.site(PRODUCTION);
+    run(git(&site.home("")).args(["-c", "protocol.file.allow=always", "fetch", "-q", "--tags"]));
+    run(git(&site.home("")).args(["checkout", "-q", "--detach", "add"]));
+    let (code, said) = site.trial_run();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(site.apache.ask("GET", "eden/default/index").contains("Test application"));
+    let said = bed.ends(10, &[PRODUCTION, "schema-check"]);
+    assert!(said.contains("pr_contact") && said.contains("pr_person"), "{said}");
+    let said = bed.ends(10, &[PRODUCTION, "health"]);
+    assert!(said.contains("/eden/pr/person answers 500"), "{said}");
+}
+
 /// A killed migration of the old way leaves an empty file, and every later run fails for ever, with exit status 0.
 #[test]
 fn a_site_that_a_killed_migration_broke_can_be_restored() {
