@@ -18,9 +18,8 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use rand::TryRng as _;
 use rand::rngs::SysRng;
-use russh::keys::ssh_key::Cipher;
-use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::KeypairData;
+use russh::keys::ssh_key::{self, Cipher, LineEnding};
 use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKey};
 use secrecy::{ExposeSecret, ExposeSecretMut as _, SecretBox, SecretString};
 
@@ -250,6 +249,16 @@ fn unknown_encryption(error: &russh::keys::Error) -> Option<String> {
     Some(name.map_or_else(|| format!("the algorithm {oid}"), str::to_owned))
 }
 
+/// What the decoder says of one ECDSA key in 256: it takes no secret number of 256 bits that begins with a zero byte, which OpenSSH's format
+/// leaves out. PKCS#8 does not.
+fn short(path: &Path, error: &russh::keys::Error) -> Option<KeyError> {
+    let russh::keys::Error::SshKey(ssh_key::Error::Encoding(ssh_key::encoding::Error::Length)) = error else {
+        return None;
+    };
+    let hint = format!("ssh-keygen -p -m PKCS8 -f {} rewrites it", quote(&path.to_string_lossy()));
+    Some(useless(path, "it is damaged, or its secret number begins with a zero byte, which fleet cannot read", hint))
+}
+
 fn decode(path: &Path, text: &str, passphrase: Option<&SecretString>) -> Result<PrivateKey, KeyError> {
     // A wrong passphrase ends in a cryptographic error, bad padding, a wrong MAC or ASN.1 that makes no sense.
     let decrypt = || {
@@ -265,7 +274,7 @@ fn decode(path: &Path, text: &str, passphrase: Option<&SecretString>) -> Result<
                         quote(&added(path, ".new").to_string_lossy()),
                     ),
                 ),
-                None => KeyError::WrongPassphrase { path: path.to_owned() },
+                None => short(path, &error).unwrap_or(KeyError::WrongPassphrase { path: path.to_owned() }),
             },
         )
     };
@@ -279,7 +288,10 @@ fn decode(path: &Path, text: &str, passphrase: Option<&SecretString>) -> Result<
         Form::Plain => match russh::keys::decode_secret_key(text, None) {
             Ok(key) => key,
             Err(russh::keys::Error::KeyIsEncrypted) => decrypt()?,
-            Err(e) => return Err(not_a_key(path, format!("its content is damaged or of an unknown kind ({e})"))),
+            Err(e) => {
+                let damaged = || not_a_key(path, format!("its content is damaged or of an unknown kind ({e})"));
+                return Err(short(path, &e).unwrap_or_else(damaged));
+            }
         },
     };
     match key.algorithm() {
