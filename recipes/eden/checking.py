@@ -163,7 +163,7 @@ def check_cron(site, _report):
 
 def check_scheduler(site, _report):
     workers = scheduler.active_workers(site)
-    if workers and not (site.environment.get("EDEN_SCHEDULER_OFF") and site.environment.get("EDEN_SCHEDULER_ON")):
+    if workers and not (site.environment.get("FLEET_SCHEDULER_OFF") and site.environment.get("FLEET_SCHEDULER_ON")):
         raise Failure("a worker of web2py's scheduler is running ({}), and fleet does not know how to stop and start it: its jobs would meet half a migration"
                       .format(", ".join(workers)), "set the variables scheduler-off and scheduler-on, such as `sudo systemctl stop eden-worker`")
 

@@ -83,7 +83,7 @@ def on(site):
 
 
 def command_of(site, verb, what):
-    command = site.environment.get("EDEN_SCHEDULER_" + verb, "")
+    command = site.environment.get("FLEET_SCHEDULER_" + verb, "")
     if command in ("", ":"):
         raise Failure("workers of the scheduler have to be {}, and the variable scheduler-{} does not say how".format(what, verb.lower()),
                       'scheduler-{} = "sudo systemctl {} SERVICE", in the file of the site'.format(

@@ -126,7 +126,7 @@ restarts) keep_in "$state/former"; : >"$restarted" ;;
 again) again "${1-}" ;;
 needs)
   for name in "$@"; do
-    eval "command=\${FLEET_$(printf '%s' "$name" | tr 'a-z' 'A-Z')-}"
+    eval "command=\${FLEET_$(printf '%s' "$name" | tr 'a-z-' 'A-Z_')-}"
     ! is_set "$command" || needs "$name" "$command"
   done
   ;;
