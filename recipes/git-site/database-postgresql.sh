@@ -207,28 +207,28 @@ select text || E'\nhint: ' || hint from (
       case what when 'the schema public' then 'as a superuser, in this database: alter schema public owner to pg_database_owner'
         else format('as a superuser, in this database: alter ... owner to %I', current_user) end
     from foreign_owner where what = 'the schema public' or owner = pg_get_userbyid(10)
-  union all select format('only a superuser can restore the extension %s', extname), 'DATABASE_USER must be a superuser'
+  union all select format('only a superuser can restore the extension %s', extname), format('as a superuser: alter role %I superuser', current_user)
     from me, pg_extension e where not rolsuper and extname <> 'plpgsql' and not coalesce((
       select bool_or(coalesce((to_jsonb(v) ->> 'trusted')::bool, false) or not superuser)
       from pg_available_extension_versions v where name = extname), false)
-  union all select format('only a superuser can restore the event trigger %I', evtname), 'DATABASE_USER must be a superuser'
+  union all select format('only a superuser can restore the event trigger %I', evtname), format('as a superuser: alter role %I superuser', current_user)
     from me, pg_event_trigger where not rolsuper
   union all select format('only a superuser can restore the publication %I, which is for all tables', pubname),
-      'DATABASE_USER must be a superuser'
+      format('as a superuser: alter role %I superuser', current_user)
     from me, pg_publication where not rolsuper and puballtables
   union all select format('only a superuser can restore functions in %s, such as %s', lanname, min(p.oid::regprocedure::text)),
-      'DATABASE_USER must be a superuser'
+      format('as a superuser: alter role %I superuser', current_user)
     from me, pg_proc p join pg_language l on l.oid = prolang where not rolsuper and p.oid >= 16384 and not lanpltrusted
       and lanname <> 'internal' and not exists (select 1 from pg_depend e where e.objid = p.oid and e.deptype = 'e') group by lanname
   union all select format('row level security hides rows of %s from the dump', c.oid::regclass),
       format('as a superuser: alter role %I bypassrls', current_user)
     from me, pg_class c where relforcerowsecurity and not rolsuper and not rolbypassrls
-  union all select format('only a superuser can restore the setting %s of the database', setting.name), 'DATABASE_USER must be a superuser'
+  union all select format('only a superuser can restore the setting %s of the database', setting.name), format('as a superuser: alter role %I superuser', current_user)
     -- A name that no extension has defined, such as app.label, is a superuser's to give to a database.
     from me, setting left join pg_settings p on lower(p.name) = lower(setting.name)
     where not rolsuper and coalesce(context, 'superuser') = 'superuser'
   union all select format('%s cannot restore the setting %s of the role %s in the database', current_user, name, pg_get_userbyid(setrole)),
-      'DATABASE_USER must be a superuser'
+      format('as a superuser: alter role %I superuser', current_user)
     from me, setting where not rolsuper and setrole <> 0 and setrole <> me.oid
   union all select format('the replication slot %s belongs to the database, and would stay with the one that is swapped out', slot_name),
       format('select pg_drop_replication_slot(%L)', slot_name)

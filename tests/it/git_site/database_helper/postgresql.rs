@@ -117,9 +117,15 @@ fn check_names_all_that_stands_in_the_way_and_the_hints_help() {
     site.ok(&["check"]);
 
     root(&site, "alter database mysite set app.label to 'a=b, ''c'''");
-    stands_in_the_way("only a superuser can restore the setting app.label", "DATABASE_USER must be a superuser");
+    stands_in_the_way(
+        "only a superuser can restore the setting app.label",
+        "as a superuser: alter role site superuser",
+    );
     root(&site, "alter database mysite reset app.label; create extension pageinspect; create extension pgcrypto");
-    stands_in_the_way("only a superuser can restore the extension pageinspect", "DATABASE_USER must be a superuser");
+    stands_in_the_way(
+        "only a superuser can restore the extension pageinspect",
+        "as a superuser: alter role site superuser",
+    );
     root(&site, "drop extension pageinspect; drop extension pgcrypto");
     site.sql("create extension pgcrypto");
     site.sql("begin; create table prepared (i int); prepare transaction 'left'");
