@@ -83,6 +83,12 @@ pub fn verbs() -> Vec<String> {
     command.get_subcommands().filter(|verb| !verb.is_hide_set()).map(|verb| verb.get_name().to_owned()).collect()
 }
 
+/// Does `fleet VERB` want a site?
+pub fn wants_site(verb: &str) -> bool {
+    let command = Cli::command();
+    command.find_subcommand(verb).is_some_and(|verb| verb.get_positionals().any(clap::Arg::is_required_set))
+}
+
 /// The arguments as text; what is not UTF-8, also in a variable `FLEET_…`, is named.
 pub fn utf8(
     argv: impl IntoIterator<Item = OsString>,

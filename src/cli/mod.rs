@@ -161,7 +161,8 @@ fn refuse_order(context: &Context<'_>, args: &SiteArgs, second: &str) -> Result<
     let of_site = SITE_VERBS.contains(&second);
     if command_line::verbs().iter().any(|verb| verb == second) && !of_site && !is_task(second) {
         let failure = Failure::usage(format!("`{second}` is a verb and stands alone"));
-        return Err(failure.hint(Hint::Command(format!("fleet {second}"))));
+        let site = if command_line::wants_site(second) { format!(" {}", quote(&args.selector)) } else { String::new() };
+        return Err(failure.hint(Hint::Command(format!("fleet {second}{site}"))));
     }
     let first = args.selector.replace('_', "-");
     let swapped = is_task(&first) || SITE_VERBS.contains(&first.as_str());

@@ -103,6 +103,7 @@ fn slips_are_answered_with_what_was_meant() {
         (&["shop", "trsut"], 2, "error: `shop` has no task `trsut`; did you mean `trust`?\n"),
         (&["deploy", "shop"], 2, "error: the site comes first\nhint: fleet shop deploy\n"),
         (&["shop", "runs"], 2, "error: `runs` is a verb and stands alone\nhint: fleet runs\n"),
+        (&["shop", "tasks"], 2, "error: `tasks` is a verb and stands alone\nhint: fleet tasks shop\n"),
         (
             &["shop", "distribute_key"],
             2,
