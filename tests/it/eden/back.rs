@@ -92,6 +92,15 @@ fn new_code_on_the_former_schema_is_seen_by_the_schema_check() {
     assert!(said.contains("/eden/pr/person answers 500"), "{said}");
 }
 
+/// `SQLite` takes any value in any column; a row behind the first breaks pages all the same.
+#[test]
+fn values_that_pages_cannot_read_are_warnings_of_the_schema_check() {
+    let bed = Bed::alone(Database::Sqlite);
+    bed.sql(PRODUCTION, "update pr_person set date_of_birth = 'unknown' where id in (7, 8)");
+    let said = bed.ends(0, &[PRODUCTION, "schema-check"]);
+    assert!(said.contains("warning pr_person.date_of_birth values=2: 2 values cannot be read as date"), "{said}");
+}
+
 /// A killed migration of the old way leaves an empty file, and every later run fails for ever, with exit status 0.
 #[test]
 fn a_site_that_a_killed_migration_broke_can_be_restored() {

@@ -68,7 +68,12 @@ fn a_migration_that_raises_is_rolled_back_with_its_statement_named() {
     assert_eq!(bed.state(PRODUCTION), before);
     // A page that breaks, which no migration sees.
     let said = bed.deploy(PRODUCTION, "broken-page").expect_code(10).all();
-    assert!(said.contains("/eden/pr/person") && said.contains("rolled back"), "{said}");
+    assert!(
+        said.contains("/eden/pr/person answers 500: ")
+            && said.contains("AttributeError")
+            && said.contains("rolled back"),
+        "{said}"
+    );
     for ticket in std::fs::read_dir(bed.site(PRODUCTION).home("errors")).unwrap() {
         std::fs::remove_file(ticket.unwrap().path()).unwrap();
     }

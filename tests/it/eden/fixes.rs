@@ -2,6 +2,7 @@
 
 use super::DATABASES;
 use super::bed::{Bed, PRODUCTION, TEST};
+use super::site::Database;
 
 #[test]
 fn a_fix_that_fleet_writes_keeps_all_values_on_test_and_production() {
@@ -31,4 +32,13 @@ fn a_fix_that_fleet_writes_keeps_all_values_on_test_and_production() {
         bed.ends(0, &[PRODUCTION, "deploy"]);
         assert_eq!(bed.sql(PRODUCTION, "select count(short_name) from pr_person"), "750");
     }
+}
+
+/// What a fix says that it handles is let through; what it has left in the column is said when that is gone.
+#[test]
+fn a_fix_that_leaves_values_in_a_column_that_goes_is_a_warning() {
+    let bed = Bed::alone(Database::Postgres);
+    bed.ready.write("fixes/001-nothing.sql", "-- fleet: handles pr_person.initials\nselect 1;\n");
+    let said = bed.deploy(PRODUCTION, "rename").expect_code(0).all();
+    assert!(said.contains("warning pr_person.initials values=750: fix 001-nothing.sql"), "{said}");
 }

@@ -140,6 +140,8 @@ fn what_a_migration_would_do_to_columns_is_said_before_anything_closes() {
         for (release, because) in [
             ("typechange", &["asset_asset.price", "INTEGER"][..]),
             ("switchedoff", &["asset_asset", "750 rows"]),
+            ("notnull", &["pr_person.status", "NOT NULL"]),
+            ("rname", &["pr_address", "pr_place"]),
             ("foreignkey", &["asset_asset.person_id", "750 values", "assigned_to_id"]),
         ] {
             bed.is_refused(PRODUCTION, &["preview", "-e", &format!("revision={release}")], because);
@@ -164,6 +166,11 @@ fn a_configuration_that_cannot_work_is_found_before_anything_closes() {
         assert!(said.contains("password"), "{said}");
     }
     files::write(&config, &right, files::mode(&config));
+    let file = bed.ready.read("hosts/mysite.toml");
+    bed.write_vars(PRODUCTION, "scheduler-off = \"/no/such/service stop\"");
+    let said = bed.ends(10, &[PRODUCTION, "check"]);
+    assert!(said.contains("the variable scheduler-off runs /no/such/service"), "{said}");
+    bed.ready.write("hosts/mysite.toml", file);
     bed.write_vars(PRODUCTION, "app = \"edne\"");
     let said = bed.run(&[PRODUCTION, "check"]).all();
     assert!(said.contains("applications/edne"), "{said}");
