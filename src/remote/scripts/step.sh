@@ -1,9 +1,9 @@
 # What the shell of a conversation is taught, so that it can run one step after another: each is started at most once, or watched again. For
 # each it then reads assignments and calls fleet_step: _run, _key, _label, _start (`yes`: start it, unless it was), _never (`yes`: if it was
 # not started, it never will be), _out and _err (bytes of its output that the controller has), _limit (seconds, or nothing), _grace (tenths
-# of a second between TERM and KILL), _spent (keys of steps whose output is on record), those of a book, _seen, _effects (what the step leaves in
-# force), _strike (the steps whose effects end when it succeeds), _begin, _found and _end (marks), _most (bytes of its report that are read). fleet_command is the step
-# itself.
+# of a second between TERM and KILL), _spent (keys of steps whose output is on record), those of a book, _seen (the run, if the login user
+# has just seen its lock), _effects (what the step leaves in force), _strike (the steps whose effects end when it succeeds), _begin, _found
+# and _end (marks), _most (bytes of its report that are read). fleet_command is the step itself.
 #
 # Descriptors: 3 the leash, on which the controller gives its orders, and 0 the same for this shell; 4 and 5 the output, read at an offset
 # that processes share; 6 and 7 the channel. At any time one process reads the channel and writes to it: while a step runs, the leash. A
